@@ -1,0 +1,1 @@
+"""Studies, prompts and images: one file a data set."""

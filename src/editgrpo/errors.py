@@ -1,0 +1,41 @@
+"""Every error that the package raises on purpose.
+
+A message is one line. It names the file, line, field or study, says what is wrong, and says what to
+do. It never holds report text or image content: data use agreements forbid both in logs. The
+command line prints the message and exits with code 2; anything that is not an `EditGRPOError` is a
+bug and keeps its traceback.
+"""
+
+
+class EditGRPOError(Exception):
+    """Base of all errors raised on purpose; catch it to tell a user's mistake from a bug."""
+
+
+class ConfigError(EditGRPOError, ValueError):
+    """A configuration value, recipe or command-line override is unknown, out of range or
+    contradictory."""
+
+
+class DataError(EditGRPOError, ValueError):
+    """A data file, study or image does not have the documented form."""
+
+
+class AnnotationError(EditGRPOError, RuntimeError):
+    """An annotator, labeler or report does not fit what is asked of it."""
+
+
+class EditError(EditGRPOError, ValueError):
+    """The edit rules or the token splice were given inputs that contradict each other."""
+
+
+class RewardError(EditGRPOError, RuntimeError):
+    """A scorer failed or returned a value that must not become a reward."""
+
+
+class ModelError(EditGRPOError, RuntimeError):
+    """A model, tokenizer or checkpoint is missing, incomplete or of a kind that is not
+    supported."""
+
+
+class TrainingError(EditGRPOError, RuntimeError):
+    """A training run cannot start, continue or be resumed as asked."""

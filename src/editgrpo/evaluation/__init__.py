@@ -1,0 +1,1 @@
+"""Metrics over a test set, with intervals and paired comparisons."""

@@ -1,0 +1,129 @@
+"""A report as data: sentences, the clinical entities they carry, and what those say of presence.
+
+Only values live here. What fills them stands beside: `rules.py` (offline) and, behind the same
+protocols, the clinical models. The names and keyword arguments of this module are a stable public
+interface.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Presence(StrEnum):
+    """What an entity says about the patient."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+
+
+class EntityType(StrEnum):
+    """Entity types of RaTE-NER (RaTEScore, EMNLP 2024), as used by EditGRPO's edit rules."""
+
+    ANATOMY = "ANATOMY"
+    ABNORMALITY = "ABNORMALITY"
+    NON_ABNORMALITY = "NON-ABNORMALITY"
+    DISEASE = "DISEASE"
+    NON_DISEASE = "NON-DISEASE"
+
+    @property
+    def presence(self) -> Presence | None:
+        """The presence that this type asserts; None for ANATOMY, which asserts none."""
+        return _PRESENCE_OF_TYPE[self]
+
+
+_PRESENCE_OF_TYPE: dict[EntityType, Presence | None] = {
+    EntityType.ANATOMY: None,
+    EntityType.ABNORMALITY: Presence.PRESENT,
+    EntityType.DISEASE: Presence.PRESENT,
+    EntityType.NON_ABNORMALITY: Presence.ABSENT,
+    EntityType.NON_DISEASE: Presence.ABSENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One clinical mention.
+
+    Attributes:
+        text: The mention as it stands in the sentence.
+        type: Its RaTE-NER type; `type.presence` is its presence label.
+        embedding: (D,) float32 of any norm; D is free, but the same within a comparison.
+    """
+
+    text: str
+    type: EntityType
+    # Arrays have no truth value, so they take no part in equality; text and type name a mention.
+    embedding: NDArray[np.float32] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedSentence:
+    """A sentence and the entities found in it, in reading order."""
+
+    text: str
+    entities: tuple[Entity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedReport:
+    """A report as an ordered tuple of annotated sentences."""
+
+    sentences: tuple[AnnotatedSentence, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The sentences joined by single spaces; white space between sentences is not part of a
+        report's meaning."""
+        return " ".join(sentence.text for sentence in self.sentences)
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """All entities in reading order."""
+        return tuple(entity for sentence in self.sentences for entity in sentence.entities)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of characters, `start <= position < end`."""
+
+    start: int
+    end: int
+
+
+class Annotator(Protocol):
+    """Finds sentences and entities.
+
+    Implementations memoise by sentence and are deterministic.
+    """
+
+    name: str
+
+    def split(self, text: str) -> list[Span]:
+        """Return the sentences' character ranges in order, without overlap and without surrounding
+        white space."""
+        ...
+
+    def annotate(self, texts: Sequence[str]) -> list[AnnotatedReport]:
+        """Annotate reports; `sentences[i].text` of a report equals its text at `split(text)[i]`."""
+        ...
+
+
+class Labeler(Protocol):
+    """Assigns the 14 CheXpert findings, in the order of `editgrpo.reports.chexpert.FINDINGS`."""
+
+    name: str
+
+    def classify(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """Return (N, 14) uint8 with CheXbert's classes: 0 blank, 1 positive, 2 negative, 3
+        uncertain."""
+        ...
+
+    def label(self, texts: Sequence[str]) -> NDArray[np.uint8]:
+        """Return (N, 14) uint8, 1 where `classify` is positive or uncertain, else 0 (CheXbert's own
+        merge)."""
+        ...

@@ -1,0 +1,1 @@
+"""Rewards: one file a metric, and the composite that training optimises."""
