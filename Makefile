@@ -24,7 +24,7 @@ test: lint types
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pydoclint src/editgrpo
+	$(BIN)/pydoclint --quiet src/editgrpo
 
 types: setup
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""Fixtures that every test shares: no network, no global randomness left over, single-threaded maths."""
+"""Fixtures that every test shares: the network is blocked."""
 
 import socket
 from collections.abc import Iterator

@@ -31,6 +31,13 @@ class Reward(Protocol):
     def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
         """Score each candidate against the reference at the same index.
 
+        Args:
+            candidates: N reports.
+            references: N reference reports, in the same order.
+
+        Returns:
+            The total and every component for each of the N reports.
+
         Raises:
             RewardError: the lengths differ, or a component is NaN or infinite (the message names
                 component and index).
