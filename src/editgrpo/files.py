@@ -1,0 +1,115 @@
+"""Files that are whole or absent, and JSON lines that say where they are wrong.
+
+A file is written beside its final name and renamed when it is complete, so that a crash, a full
+disk or Ctrl-C leaves nothing half-written under a final name. Left out on purpose: files that grow
+line by line during a run (metrics, rollouts); a resumed run cuts those back to its checkpoint.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from editgrpo.errors import DataError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it to `path` when the block ends well.
+
+    Missing parent folders are made. If the block raises, the temporary file is removed and whatever
+    stood at `path` stays.
+
+    Args:
+        path: The final name.
+
+    Yields:
+        The path to write to, in the same folder; it keeps the suffix of `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, keys in their given order, whole or not at all.
+
+    Args:
+        path: The final name.
+        value: Whatever `json` takes.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity, which JSON cannot say.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """Return one JSON object as one line with its line end; NaN and infinities are a ValueError."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write one JSON object a line, keys in their given order, whole or not at all.
+
+    Args:
+        path: The final name.
+        rows: The objects; taken one at a time, so that they may be produced while writing.
+
+    Returns:
+        How many lines were written.
+    """
+    count = 0
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            stream.write(json_line(row))
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read one JSON object a line; empty lines are passed over.
+
+    Args:
+        path: A UTF-8 file, with or without a byte order mark.
+
+    Yields:
+        The line's number, counted from 1, and its object.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not UTF-8, not JSON or not an object; the
+            message names file and line and holds nothing of the line's content.
+    """
+    try:
+        with path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                if raw.strip():
+                    yield number, _parse_object(raw, f"{path}, line {number}")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; give a readable file") from error
+
+
+def _parse_object(raw: bytes, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not UTF-8; save the file as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{place}, column {error.colno}: {error.msg}; each line must hold one JSON object"
+        ) from error
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: not a JSON object; each line must look like {{...}}")
+    return value
