@@ -1,0 +1,79 @@
+"""Result tables carry their values, intervals and provenance at every width."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from editgrpo.display.tables import (
+    ResultsTable,
+    comparison_table,
+    findings_table,
+    provenance_line,
+)
+
+
+def _scores(system: str, value: float) -> dict[str, Any]:
+    return {
+        "system": system,
+        "n_studies": 120,
+        "seed": 7,
+        "bootstrap_samples": 1000,
+        "confidence": 0.95,
+        "commit": "0123456789abcdef",
+        "command": "editgrpo evaluate predictions.jsonl",
+        "metrics": {"label/micro-f1-14@rules": {"value": value, "low": 0.41, "high": 0.62}},
+        "per_finding": {
+            "Fracture": {"f1": value, "support": 3},
+            "No Finding": {"f1": 0.9, "support": 70},
+        },
+    }
+
+
+def _shown(renderable: RenderableType, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_wide_table_puts_the_interval_beside_the_value() -> None:
+    text = _shown(ResultsTable([_scores("sft", 0.5), _scores("editgrpo", 0.6)]), 120)
+    assert "0.500 [0.410, 0.620]" in text
+    assert "0.600 [0.410, 0.620]" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_four_systems_fit(width: int) -> None:
+    names = ["sft", "sft-continued", "dr-grpo", "editgrpo"]
+    text = _shown(ResultsTable([_scores(name, 0.5) for name in names]), width)
+    assert all(name in text for name in names)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "0.41–0.62" in text or "[0.410, 0.620]" in text
+
+
+def test_system_names_with_brackets_are_not_markup() -> None:
+    assert "[bold]odd" in _shown(ResultsTable([_scores("run", 0.5)], title="[bold]odd"), 80)
+
+
+def test_findings_stand_in_order_of_support() -> None:
+    text = _shown(findings_table([_scores("sft", 0.25)]), 80)
+    assert text.index("No Finding") < text.index("Fracture")
+    assert "0.250" in text
+
+
+def test_comparison_shows_sign_interval_and_p() -> None:
+    row = {"difference": 0.04, "low": 0.01, "high": 0.07, "p": 0.004}
+    comparison = {"a": "editgrpo", "b": "sft", "n_studies": 120, "metrics": {"micro": row}}
+    text = _shown(comparison_table(comparison), 80)
+    assert "editgrpo − sft" in text
+    assert "+0.040" in text
+    assert "[0.010, 0.070]" in text
+    assert "0.004" in text
+
+
+def test_every_table_states_where_its_numbers_come_from() -> None:
+    line = provenance_line([_scores("sft", 0.5)])
+    for part in ("120", "seed 7", "95 %", "0123456789", "editgrpo evaluate predictions.jsonl"):
+        assert part in line

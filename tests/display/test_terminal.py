@@ -1,0 +1,113 @@
+"""Progress and step lines: what is printed, and where nobody watches."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from editgrpo.display.terminal import StepLine, progress_bar
+
+METRICS = {
+    "step": 12,
+    "reward/sampled/mean": 1.2345,
+    "reward/sampled/se": 0.0456,
+    "reward/sampled/label/micro-f1-14@rules": 0.512,
+    "reward/sampled/entity_f1/partial@rules": 0.304,
+    "reward/sampled/entity_similarity@rules": 0.418,
+    "edits/none": 0.25,
+    "edits/raised": 0.875,
+    "kl": 0.00123,
+    "clip_share": 0.0,
+    "length/sampled/mean": 63.2,
+}
+
+
+def _console(width: int, *, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal)
+
+
+def _printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_step_line_shows_every_quantity_under_its_title() -> None:
+    line = StepLine(1000, console=_console(120))
+    titles = line.header(METRICS).plain
+    # Column ends: every value is set flush right below the last letter of its title.
+    values = line.line(METRICS, {"seconds/step": 4.5}).plain
+    ends = [i + 1 for i in range(len(titles)) if titles[i] != " " and titles[i + 1 : i + 2] in " "]
+    starts = [0, *ends[:-1]]
+    row = {titles[a:b].strip(): values[a:b].strip() for a, b in zip(starts, ends, strict=True)}
+    # edited share 1 - 0.25; eta (1000 - 12) steps of 4.5 s = 4446 s = 1 h 14 min.
+    assert row == {
+        "step": "12/1000",
+        "reward": "1.234±0.046",
+        "label": "0.512",
+        "f1": "0.304",
+        "similari": "0.418",
+        "edit": "75%",
+        "up": "88%",
+        "KL": "0.001",
+        "clip": "0%",
+        "len": "63",
+        "time": "4.5s",
+        "eta": "1h14m",
+    }
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 200])
+def test_step_lines_fit_the_terminal_and_align(width: int) -> None:
+    line = StepLine(1000, console=_console(width))
+    header = line.header(METRICS).plain
+    later = {**METRICS, "step": 1000, "kl": 12.0, "reward/sampled/mean": 0.0}
+    rows = [line.line(one, {"seconds/step": 100.0}).plain for one in (METRICS, later)]
+    assert {len(header), *map(len, rows)} == {len(header)}
+    assert len(header) <= width
+    assert "reward" in header
+
+
+def test_step_line_without_edits_or_timings_shows_dashes() -> None:
+    line = StepLine(10, console=_console(80))
+    text = line.line({"step": 1, "reward/sampled/mean": 0.5}, {}).plain
+    assert "0.50" in text
+    assert text.count("–") == 7
+
+
+def test_header_returns_after_so_many_lines() -> None:
+    console = _console(80)
+    line = StepLine(10, console=console, header_every=2)
+    for _ in range(4):
+        line.show(METRICS, {})
+    assert _printed(console).count("reward") == 2
+
+
+def test_eta_follows_the_recent_steps_only() -> None:
+    line = StepLine(1000, console=_console(80))
+    for _ in range(30):
+        line.line(METRICS, {"seconds/step": 100.0})
+    for _ in range(20):
+        text = line.line(METRICS, {"seconds/step": 1.0}).plain
+    # 988 steps of 1 s = 16 min 28 s.
+    assert text.endswith("16m28s")
+
+
+def test_progress_off_a_terminal_prints_few_plain_lines() -> None:
+    console = _console(80)
+    with progress_bar("Scoring", console=console) as advance:
+        for done in range(1, 101):
+            advance(done, 100)
+    lines = _printed(console).splitlines()
+    assert lines[0].startswith("Scoring: 1/100")
+    assert lines[-1].startswith("Scoring: 100/100 in ")
+    assert len(lines) == 2
+    assert "\x1b" not in _printed(console)
+
+
+def test_progress_on_a_terminal_draws_a_bar() -> None:
+    console = _console(80, terminal=True)
+    with progress_bar("Scoring", console=console) as advance:
+        advance(3, 4)
+        advance(4, 4)
+    assert "4/4" in _printed(console)
+    assert "\x1b[" in _printed(console)
