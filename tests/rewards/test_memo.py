@@ -1,0 +1,40 @@
+"""The memory of texts: bounded, least recently used first, correct beyond its capacity."""
+
+from collections.abc import Sequence
+
+from editgrpo.rewards.memo import TextMemo
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        self.batches.append(list(texts))
+        return [text.upper() for text in texts]
+
+
+def test_values_come_in_order_and_each_text_is_read_once() -> None:
+    reader = Reader()
+    memo = TextMemo(reader, capacity=8)
+    assert memo(["b", "a", "b"]) == ["B", "A", "B"]
+    assert memo(["a", "c"]) == ["A", "C"]
+    assert memo(["a"]) == ["A"]
+    assert reader.batches == [["b", "a"], ["c"]]
+
+
+def test_the_least_recently_used_text_is_forgotten() -> None:
+    reader = Reader()
+    memo = TextMemo(reader, capacity=2)
+    memo(["a", "b"])
+    memo(["a"])  # now b is the oldest
+    memo(["c"])
+    memo(["a", "c", "b"])
+    assert reader.batches == [["a", "b"], ["c"], ["b"]]
+    assert len(memo) == 2
+
+
+def test_a_batch_larger_than_the_capacity_is_answered() -> None:
+    memo = TextMemo(Reader(), capacity=1)
+    assert memo(["a", "b", "c"]) == ["A", "B", "C"]
+    assert len(memo) == 1
