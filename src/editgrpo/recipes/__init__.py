@@ -1,0 +1,137 @@
+"""Recipes: YAML files and `--set a.b=c` overrides become the frozen dataclasses of `config.py`.
+
+A recipe states what differs from the defaults; `extends: other.yaml` (relative to the recipe, one
+level) puts another recipe below it. Mappings merge key by key; every other value replaces what it
+stands over.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from editgrpo.errors import ConfigError
+from editgrpo.recipes.values import plain_value, read_section, section_kind
+from editgrpo.recipes.yaml_core import dump_yaml, parse_yaml
+
+ConfigT = TypeVar("ConfigT")
+
+EXTENDS = "extends"
+
+
+def load_recipe(path: Path, kind: type[ConfigT], overrides: Sequence[str] = ()) -> ConfigT:
+    """Read a recipe into a configuration.
+
+    Args:
+        path: A YAML file.
+        kind: The dataclass to fill, such as `TrainConfig`. What no source names keeps the default
+            of its place: `SFTConfig.optim` has other defaults than `OptimConfig`.
+        overrides: `a.b=value` texts, the value in YAML; later ones win over earlier ones and over
+            the recipe.
+
+    Returns:
+        The configuration; its own checks have run on the merged values.
+
+    Raises:
+        ConfigError: a file cannot be read or parsed, a key is unknown, a value has the wrong type
+            or is out of range; the message names file or override, key, and the nearest known name.
+    """
+    changes = _read_with_base(path, kind)
+    for override in overrides:
+        key, value = parse_override(override)
+        nested: Any = value
+        for name in reversed(key.split(".")):
+            nested = {name: nested}
+        changes = _merge(changes, read_section(kind, nested, f"--set {override}"))
+    try:
+        config: ConfigT = _build(kind(), changes)
+    except ConfigError as error:
+        place = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
+        raise ConfigError(f"{place}: {error}") from error
+    return config
+
+
+def dump_config(config: Any) -> str:
+    """Write a configuration as YAML that `load_recipe` reads back to an equal one.
+
+    Args:
+        config: A dataclass instance of `config.py`.
+
+    Returns:
+        Every field, defaults included, in the order of declaration.
+    """
+    return dump_yaml(plain_value(config))
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Split `a.b=value` into its dotted key and its YAML value.
+
+    Args:
+        override: As given to `--set`.
+
+    Returns:
+        The key and the value; an empty value is None, as in YAML.
+
+    Raises:
+        ConfigError: there is no key or no `=`, or the value is not YAML.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {override}: write it as section.key=value")
+    return key, parse_yaml(text, f"--set {override}")
+
+
+def _read_with_base(path: Path, kind: type) -> dict[str, Any]:
+    """Read a recipe and, below it, the one that it extends."""
+    mapping = _read_mapping(path)
+    base_name = mapping.pop(EXTENDS, None)
+    changes = read_section(kind, mapping, str(path))
+    if base_name is None:
+        return changes
+    if not isinstance(base_name, str):
+        raise ConfigError(f"{path}: {EXTENDS} must be the name of another recipe")
+    base_path = path.parent / base_name
+    base = _read_mapping(base_path)
+    if EXTENDS in base:
+        raise ConfigError(
+            f"{path}: {base_path} itself extends another recipe; extend one that extends none"
+        )
+    return _merge(read_section(kind, base, str(base_path)), changes)
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8; save the recipe as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; give a recipe file") from error
+    value = parse_yaml(text, str(path))
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: a recipe is a list of `key: value` lines; see recipes/")
+    return value
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merge(old, value)
+        merged[key] = value
+    return merged
+
+
+def _build(default: Any, changes: Mapping[str, Any]) -> Any:
+    """Replace what `changes` names in a configuration, section by section."""
+    kinds = get_type_hints(type(default))
+    values = {}
+    for name, value in changes.items():
+        section = section_kind(kinds[name])
+        if section is not None and value is not None:
+            old = getattr(default, name)
+            value = _build(section() if old is None else old, value)
+        values[name] = value
+    return replace(default, **values)

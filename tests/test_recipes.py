@@ -1,0 +1,287 @@
+"""Recipes: typed, merged, with errors that name file, key and the nearest known name."""
+
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from editgrpo.config import (
+    AdvantageScale,
+    EditLevel,
+    LoraConfig,
+    LossType,
+    SFTConfig,
+    TrainConfig,
+)
+from editgrpo.errors import ConfigError
+from editgrpo.recipes import dump_config, load_recipe, parse_override
+from tests.builders import REPOSITORY
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+
+
+def write(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# What is read ---------------------------------------------------------------------------------
+
+
+def test_an_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, "# nothing\n"), TrainConfig) == TrainConfig()
+
+
+def test_values_take_the_types_of_their_fields(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """
+        optim: {learning_rate: 3e-6, weight_decay: 0}
+        edit: {level: none}
+        rollout: {group_size: 7}
+        objective: {loss: grpo, scale: group}
+        reward: {weights: {label/micro-f1-14@rules: 2}}
+        model: {lora: {rank: 4}, revision: null}
+        report_to: [tensorboard]
+        steps: 1_000
+        """,
+    )
+    config = load_recipe(path, TrainConfig)
+    assert config.optim.learning_rate == 3e-6
+    assert isinstance(config.optim.weight_decay, float)
+    assert config.edit.level is EditLevel.NONE
+    assert config.rollout.group_size == 7
+    assert config.objective.loss is LossType.GRPO
+    assert config.objective.scale is AdvantageScale.GROUP
+    assert config.reward.weights == {"label/micro-f1-14@rules": 2.0}
+    assert config.model.lora == LoraConfig(rank=4)
+    assert config.report_to == ("tensorboard",)
+    assert config.steps == 1000
+
+
+def test_a_section_keeps_the_defaults_of_its_place(tmp_path: Path) -> None:
+    # SFTConfig sets 1e-5 and 100 warm-up steps where OptimConfig itself has 1e-6 and none.
+    config = load_recipe(write(tmp_path, "optim: {weight_decay: 0.1}\n"), SFTConfig)
+    assert config.optim.learning_rate == 1e-5
+    assert config.optim.warmup_steps == 100
+    assert config.optim.weight_decay == 0.1
+
+
+def test_overrides_win_over_the_recipe_and_later_ones_over_earlier_ones(tmp_path: Path) -> None:
+    path = write(tmp_path, "seed: 1\noptim: {beta2: 0.9}\nmodel: {lora: {rank: 4}}\n")
+    overrides = ["seed=2", "optim.learning_rate=1e-4", "seed=3", "model.lora.alpha=8"]
+    config = load_recipe(path, TrainConfig, overrides)
+    assert config.seed == 3
+    assert (config.optim.learning_rate, config.optim.beta2) == (1e-4, 0.9)
+    assert config.model.lora == LoraConfig(rank=4, alpha=8)
+    assert load_recipe(path, TrainConfig, ["model.lora=null"]).model.lora is None
+
+
+def test_checks_between_fields_see_the_merged_values(tmp_path: Path) -> None:
+    # Odd groups are refused for sentence edits only; neither line alone would tell.
+    path = write(tmp_path, "rollout: {group_size: 5}\nedit: {level: none}\n")
+    assert load_recipe(path, TrainConfig).sampled_per_group == 5
+    with pytest.raises(ConfigError, match=r"recipe\.yaml with --set edit\.level=sentence: .*even"):
+        load_recipe(path, TrainConfig, ["edit.level=sentence"])
+
+
+def test_a_recipe_extends_another_one(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    write(tmp_path / "base", "seed: 4\nobjective: {beta: 0.02, epsilon: 0.1}\n", "full.yaml")
+    path = write(tmp_path, "extends: base/full.yaml\nobjective: {scale: group}\n")
+    config = load_recipe(path, TrainConfig)
+    assert config.seed == 4
+    assert (config.objective.beta, config.objective.epsilon) == (0.02, 0.1)
+    assert config.objective.scale is AdvantageScale.GROUP
+
+
+def test_only_one_level_is_extended(tmp_path: Path) -> None:
+    write(tmp_path, "seed: 1\n", "a.yaml")
+    write(tmp_path, "extends: a.yaml\n", "b.yaml")
+    with pytest.raises(ConfigError, match=r"c\.yaml: .*b\.yaml itself extends another recipe"):
+        load_recipe(write(tmp_path, "extends: b.yaml\n", "c.yaml"), TrainConfig)
+
+
+# What is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sede: 1", "unknown key sede; did you mean seed?"),
+        ("rollout: {group_sice: 4}", "unknown key rollout.group_sice; did you mean"),
+        # The right name in the wrong section is the commonest slip.
+        ("learning_rate: 1e-5", "unknown key learning_rate; did you mean optim.learning_rate?"),
+        ("edit: {xyzzy: 1}", "unknown key edit.xyzzy; known here: level, annotator"),
+        ("model: {lora: {rnak: 1}}", "unknown key model.lora.rnak; did you mean model.lora.rank?"),
+        ("steps: many", "steps is 'many'; it must be a whole number"),
+        ("steps: 1.5", "steps is 1.5; it must be a whole number"),
+        ("steps: true", "steps is True; it must be a whole number"),
+        ("optim: {beta2: .inf}", "optim.beta2 is inf; it must be a finite number"),
+        ("optim: {beta2: false}", "optim.beta2 is False; it must be a finite number"),
+        ("log_remote_text: no", "log_remote_text is 'no'; it must be true or false"),
+        ("output: 7", "output is 7; it must be text"),
+        ("edit: {level: sentense}", "edit.level is 'sentense'; it must be one of sentence, report"),
+        ("edit: sentence", "edit is 'sentence'; it must be a section with keys level"),
+        ("edit: null", "edit is None; it must be a section"),
+        ("model: {lora: 3}", "model.lora is 3; it must be a section with keys rank, alpha"),
+        ("model: {revision: 3}", "model.revision is 3; it must be text"),
+        ("report_to: wandb", "report_to is 'wandb'; it must be a list, such as"),
+        ("report_to: [1]", "report_to[0] is 1; it must be text"),
+        ("reward: {weights: {a: high}}", "reward.weights.a is 'high'; it must be a finite number"),
+        ("reward: {weights: [1]}", "reward.weights is [1]; it must be a mapping"),
+        ("optim: {learning_rate: -1}", "optim.learning_rate is -1.0; it must be above 0"),
+        ("seed: 1\nseed: 2", ", line 2: the key seed is given twice"),
+        ("seed: [1", ", line 2: expected"),
+        ("seed: !!python/object:os.system 1", "could not determine a constructor"),
+        ("- seed", "a recipe is a list of `key: value` lines"),
+        ("extends: [a]", "extends must be the name of another recipe"),
+        ("extends: absent.yaml", "absent.yaml: No such file or directory"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = write(tmp_path, text + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, TrainConfig)
+    message = str(caught.value)
+    assert complaint in message
+    assert "\n" not in message
+    assert message.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("seed", "--set seed: write it as section.key=value"),
+        ("=3", "--set =3: write it as section.key=value"),
+        ("a..b=3", "--set a..b=3: write it as section.key=value"),
+        ("optim.lerning_rate=3", "unknown key optim.lerning_rate; did you mean optim.learning"),
+        ("seed=", "seed is None; it must be a whole number"),
+        ("seed={", "--set seed={, line 1: "),
+        ("steps.x=1", "it must be a whole number"),
+    ],
+)
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, ""), TrainConfig, [override])
+    assert complaint in str(caught.value)
+
+
+def test_an_override_value_may_hold_an_equals_sign() -> None:
+    assert parse_override("model.path=runs/a=b") == ("model.path", "runs/a=b")
+
+
+# Round trip -----------------------------------------------------------------------------------
+
+# The values that a field's own checks accept; every other field takes anything of its type.
+BOUNDED: dict[str, st.SearchStrategy[Any]] = {
+    "learning_rate": st.floats(1e-12, 1e3),
+    "weight_decay": st.floats(0, 10),
+    "max_grad_norm": st.floats(1e-6, 1e6),
+    "threshold": st.floats(0.001, 0.999),
+    "epsilon": st.floats(0.001, 0.999),
+    "beta": st.floats(0, 10),
+    "temperature": st.floats(1e-3, 10),
+    "max_dropped_share": st.floats(0, 0.999),
+    "group_size": st.integers(1, 50).map(lambda half: 2 * half),
+    "max_completion_tokens": st.integers(2, 10_000),
+    "min_pixels": st.integers(1, 1000),
+    "max_pixels": st.integers(1000, 10**9),
+    "micro_batch_size": st.just(4),
+    "batch_size": st.integers(1, 100).map(lambda n: 4 * n),
+    "prompts_per_pass": st.just(2),
+    "prompts_per_step": st.integers(1, 100).map(lambda n: 2 * n),
+    "path": st.text(min_size=1),
+    "target_modules": st.lists(st.text(), min_size=1).map(tuple),
+}
+
+
+def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
+    """Draw values of a field from its annotation, inside the field's own bounds."""
+    if name in BOUNDED:
+        return BOUNDED[name]
+    if get_origin(kind) is UnionType:
+        return st.one_of(values(name, inner) for inner in get_args(kind))
+    if get_origin(kind) is tuple:
+        return st.lists(values("", get_args(kind)[0])).map(tuple)
+    if get_origin(kind) is dict:
+        return st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False))
+    if is_dataclass(kind):
+        assert isinstance(kind, type)
+        return configs(kind)
+    if issubclass(kind, Enum):
+        return st.sampled_from(list(kind))
+    scalars: dict[type, st.SearchStrategy[Any]] = {
+        bool: st.booleans(),
+        int: st.integers(1, 10**9),
+        float: st.floats(allow_nan=False, allow_infinity=False),
+        str: st.text()
+        | st.sampled_from(["1e-6", "no", "null", "007", "1_0", "", "~", "2020-01-01"]),
+        NoneType: st.none(),
+    }
+    return scalars[kind]
+
+
+def configs(kind: type) -> st.SearchStrategy[Any]:
+    """Draw configurations of a dataclass, every field of it."""
+    kinds = get_type_hints(kind)
+    drawn = {field.name: values(field.name, kinds[field.name]) for field in fields(kind)}
+    return st.builds(kind, **drawn)
+
+
+@given(config=configs(TrainConfig) | configs(SFTConfig))
+def test_a_dumped_config_is_read_back_equal(
+    config: TrainConfig | SFTConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.getbasetemp(), dump_config(config), "dumped.yaml")
+    assert load_recipe(path, type(config)) == config
+
+
+def test_a_dump_names_every_field_in_plain_yaml() -> None:
+    text = dump_config(TrainConfig())
+    assert "level: sentence\n" in text
+    assert "lora: null\n" in text
+    assert "learning_rate: 1.0e-06\n" in text
+    assert text.index("model:") < text.index("data:") < text.index("seed: 0\n")
+
+
+# The recipes of this repository ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_parses(path: Path) -> None:
+    kind = SFTConfig if "sft" in path.stem else TrainConfig
+    assert isinstance(load_recipe(path, kind), kind)
+
+
+def test_the_full_recipe_names_every_field() -> None:
+    def names(value: Any) -> Any:
+        return {k: names(v) for k, v in value.items()} if isinstance(value, dict) else None
+
+    text = (REPOSITORY / "recipes" / "editgrpo-mimic-cxr.yaml").read_text(encoding="utf-8")
+    written = yaml.safe_load(text)
+    assert names(written) == names(yaml.safe_load(dump_config(TrainConfig())))
+
+
+def test_the_full_recipe_is_the_defaults() -> None:
+    # The paper's settings are the defaults; the recipe spells them out and must not drift.
+    default = TrainConfig()
+    paths = [
+        f"model.path={default.model.path}",
+        f"data.folder={default.data.folder}",
+        f"output={default.output}",
+    ]
+    path = REPOSITORY / "recipes" / "editgrpo-mimic-cxr.yaml"
+    assert load_recipe(path, TrainConfig, paths) == default
+
+
+def test_every_recipe_has_its_command_in_the_readme() -> None:
+    readme = (REPOSITORY / "recipes" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in RECIPES if f"recipes/{path.name}" not in readme] == []
