@@ -1,0 +1,129 @@
+"""A rollout laid beside its reference: everything that the edit rules look at, computed once.
+
+Arrays are indexed by entity (X of the rollout, Y of the reference, in reading order) and by
+reference sentence (n). The rules themselves stand in `rules.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.edits.similarity import (
+    DECIMALS,
+    can_be_unmatched,
+    cosine_matrix,
+    is_close,
+    presence_codes,
+)
+from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Entity
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What the rules know of a rollout x_1..x_m and its reference y_1..y_n.
+
+    Attributes:
+        rollout: The report x.
+        reference: The report y.
+        threshold: Tau, rounded like the cosines.
+        is_spurious_X: (X,) bool, True for the rollout's spurious entities.
+        is_missing_Y: (Y,) bool, True for the reference's missing entities.
+        contradicts_XY: (X, Y) bool, True where the cosine is above tau and the presence opposite.
+        best_cosine_Xn: (X, n) float64, the best cosine of an entity with the entities of each
+            reference sentence, ANATOMY included; -inf where that sentence has no entity.
+        sentence_of_X: (X,) intp, the rollout sentence of each entity.
+        sentence_of_Y: (Y,) intp, the reference sentence of each entity.
+        insertable: The reference sentences that do not stand verbatim in the rollout, ascending.
+    """
+
+    rollout: AnnotatedReport
+    reference: AnnotatedReport
+    threshold: float
+    is_spurious_X: NDArray[np.bool_]
+    is_missing_Y: NDArray[np.bool_]
+    contradicts_XY: NDArray[np.bool_]
+    best_cosine_Xn: NDArray[np.float64]
+    sentence_of_X: NDArray[np.intp]
+    sentence_of_Y: NDArray[np.intp]
+    insertable: tuple[int, ...]
+
+    def spurious_rows(self, position: int) -> NDArray[np.intp]:
+        """Return the indices, among the rollout's entities, of a sentence's spurious ones."""
+        return np.flatnonzero(self.is_spurious_X & (self.sentence_of_X == position))
+
+    def spurious_sentences(self) -> list[int]:
+        """Return the rollout sentences that hold a spurious entity, ascending."""
+        return sorted(set(self.sentence_of_X[self.is_spurious_X].tolist()))
+
+
+def compare(
+    rollout: AnnotatedReport,
+    reference: AnnotatedReport,
+    *,
+    threshold: float,
+    anatomy_counts: bool,
+) -> Comparison:
+    """Lay a rollout beside its reference; the one place that computes cosines for the rules.
+
+    Args:
+        rollout: The report to edit.
+        reference: The report that corrections are taken from.
+        threshold: Tau; two entities are alike if their cosine is above it.
+        anatomy_counts: Whether an ANATOMY entity can itself be spurious or missing.
+
+    Returns:
+        The comparison; its arrays are not to be written to.
+    """
+    of_x, of_y = rollout.entities, reference.entities
+    cosines_XY = cosine_matrix(of_x, of_y)
+    presence_X, presence_Y = presence_codes(of_x), presence_codes(of_y)
+    is_close_XY = is_close(cosines_XY, threshold=threshold)
+    match_XY = is_close_XY & np.equal.outer(presence_X, presence_Y)
+    verbatim = {sentence.text for sentence in rollout.sentences}
+    return Comparison(
+        rollout=rollout,
+        reference=reference,
+        threshold=round(threshold, DECIMALS),
+        is_spurious_X=_unmatched(of_x, match_XY, anatomy_counts=anatomy_counts),
+        is_missing_Y=_unmatched(of_y, match_XY.T, anatomy_counts=anatomy_counts),
+        contradicts_XY=is_close_XY & (np.outer(presence_X, presence_Y) == -1),
+        best_cosine_Xn=_best_by_sentence(cosines_XY, reference.sentences),
+        sentence_of_X=_sentence_of_entity(rollout.sentences),
+        sentence_of_Y=_sentence_of_entity(reference.sentences),
+        insertable=tuple(
+            position
+            for position, sentence in enumerate(reference.sentences)
+            if sentence.text not in verbatim
+        ),
+    )
+
+
+def _unmatched(
+    entities: Sequence[Entity], match_EO: NDArray[np.bool_], *, anatomy_counts: bool
+) -> NDArray[np.bool_]:
+    """Return (E,) bool, True for entities that count and match none of the others."""
+    is_unmatched_E: NDArray[np.bool_] = ~match_EO.any(axis=1)
+    return is_unmatched_E & can_be_unmatched(entities, anatomy_counts=anatomy_counts)
+
+
+def _sentence_of_entity(sentences: Sequence[AnnotatedSentence]) -> NDArray[np.intp]:
+    """Return (E,) intp, the index of the sentence of each entity in reading order."""
+    counts = [len(sentence.entities) for sentence in sentences]
+    return np.repeat(np.arange(len(sentences)), counts)
+
+
+def _best_by_sentence(
+    cosines_XY: NDArray[np.float64], sentences: Sequence[AnnotatedSentence]
+) -> NDArray[np.float64]:
+    """Return (X, n) float64, the maximum over each sentence's columns; -inf if it has none."""
+    counts_n = np.array([len(sentence.entities) for sentence in sentences], dtype=np.intp)
+    best_Xn = np.full((cosines_XY.shape[0], len(sentences)), -np.inf)
+    if cosines_XY.size:
+        has_entity_n = counts_n > 0
+        # Sentences without entities own no columns, so the starts of the others are strictly
+        # ascending, as reduceat needs them.
+        starts = (np.cumsum(counts_n) - counts_n)[has_entity_n]
+        best_Xn[:, has_entity_n] = np.maximum.reduceat(cosines_XY, starts, axis=1)
+    return best_Xn

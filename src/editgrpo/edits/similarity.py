@@ -1,0 +1,158 @@
+"""When two entities mean the same finding, and which entities have no counterpart.
+
+The rules and the rewards share these functions. Nothing is drawn at random and nothing is cached
+here.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.errors import EditError
+from editgrpo.reports.types import AnnotatedReport, Entity, Presence
+
+DECIMALS = 12
+"""Cosines are rounded to this many decimals, well above the float64 rounding of a sum over D, so
+that neither a tie nor a cosine equal to the threshold is decided by the order of summation."""
+
+_CODE_OF_PRESENCE = {Presence.PRESENT: 1, Presence.ABSENT: -1, None: 0}
+
+
+def cosine_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[np.float64]:
+    """Measure every entity of one sequence against every entity of another.
+
+    Args:
+        rows: R entities with embeddings (D,) of any norm.
+        columns: C entities with embeddings of the same D.
+
+    Returns:
+        (R, C) float64 in [-1, 1], rounded to `DECIMALS`; 0 where either embedding is zero.
+
+    Raises:
+        EditError: the embeddings are not all vectors of one length, or hold NaN or infinity.
+    """
+    if not rows or not columns:
+        return np.zeros((len(rows), len(columns)))
+    vectors_ED = _stack([*rows, *columns])
+    vectors_RD, vectors_CD = vectors_ED[: len(rows)], vectors_ED[len(rows) :]
+    squares_E = np.einsum("ed,ed->e", vectors_ED, vectors_ED)
+    # One root of the product, not a product of two roots: a vector's cosine with itself is then 1.
+    norms_RC = np.sqrt(np.outer(squares_E[: len(rows)], squares_E[len(rows) :]))
+    dots_RC = vectors_RD @ vectors_CD.T
+    cosines_RC = np.divide(dots_RC, norms_RC, out=np.zeros_like(dots_RC), where=norms_RC > 0)
+    rounded_RC: NDArray[np.float64] = np.clip(np.round(cosines_RC, DECIMALS), -1.0, 1.0)
+    return rounded_RC
+
+
+def _stack(entities: Sequence[Entity]) -> NDArray[np.float64]:
+    """Return the embeddings as (E, D) float64, or say why they do not fit together."""
+    shapes = {np.shape(entity.embedding) for entity in entities}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise EditError(
+            f"the entities' embeddings have the shapes {sorted(shapes)}; "
+            "annotate rollout and reference with one annotator, which gives (D,) to all"
+        )
+    vectors_ED = np.stack([entity.embedding for entity in entities]).astype(np.float64)
+    if not np.isfinite(vectors_ED).all():
+        raise EditError("an entity's embedding holds NaN or infinity; repair the annotator")
+    return vectors_ED
+
+
+def presence_codes(entities: Sequence[Entity]) -> NDArray[np.int8]:
+    """Return (E,) int8: 1 for present, -1 for absent, 0 for ANATOMY, which says neither."""
+    return np.array([_CODE_OF_PRESENCE[entity.type.presence] for entity in entities], np.int8)
+
+
+def can_be_unmatched(entities: Sequence[Entity], *, anatomy_counts: bool) -> NDArray[np.bool_]:
+    """Return (E,) bool, True where an entity may itself be spurious or missing."""
+    # Deviation from paper, which does not set ANATOMY apart: it states no finding of its own.
+    has_presence_E: NDArray[np.bool_] = presence_codes(entities) != 0
+    return np.ones_like(has_presence_E) if anatomy_counts else has_presence_E
+
+
+def is_close(cosines: NDArray[np.float64], *, threshold: float) -> NDArray[np.bool_]:
+    """Return a bool array, True where a rounded cosine is above the threshold, not equal to it."""
+    close: NDArray[np.bool_] = cosines > round(threshold, DECIMALS)
+    return close
+
+
+def match_matrix(
+    rows: Sequence[Entity], columns: Sequence[Entity], *, threshold: float
+) -> NDArray[np.bool_]:
+    """Say which entities are counterparts: cosine above the threshold and the same presence.
+
+    Two ANATOMY entities have the same presence (none), so they can be counterparts; an ANATOMY
+    entity and an entity with a presence cannot.
+
+    Args:
+        rows: R entities.
+        columns: C entities.
+        threshold: Tau; a cosine equal to it is no match.
+
+    Returns:
+        (R, C) bool; symmetric, in that exchanging rows and columns transposes it.
+    """
+    same_presence_RC: NDArray[np.bool_] = np.equal.outer(
+        presence_codes(rows), presence_codes(columns)
+    )
+    return same_presence_RC & is_close(cosine_matrix(rows, columns), threshold=threshold)
+
+
+def spurious_entities(
+    rollout: AnnotatedReport,
+    reference: AnnotatedReport,
+    *,
+    threshold: float,
+    anatomy_counts: bool = False,
+) -> tuple[Entity, ...]:
+    """Return the rollout's entities without a counterpart in the reference, in reading order.
+
+    Args:
+        rollout: The report to check.
+        reference: The report taken as true.
+        threshold: Tau, see `match_matrix`.
+        anatomy_counts: Whether an ANATOMY entity can be spurious.
+
+    Returns:
+        The same `Entity` objects; a mention that is repeated is returned as often.
+    """
+    return _without_counterpart(
+        rollout.entities, reference.entities, threshold=threshold, anatomy_counts=anatomy_counts
+    )
+
+
+def missing_entities(
+    rollout: AnnotatedReport,
+    reference: AnnotatedReport,
+    *,
+    threshold: float,
+    anatomy_counts: bool = False,
+) -> tuple[Entity, ...]:
+    """Return the reference's entities without a counterpart in the rollout, in reading order.
+
+    Args:
+        rollout: The report to check.
+        reference: The report taken as true.
+        threshold: Tau, see `match_matrix`.
+        anatomy_counts: Whether an ANATOMY entity can be missing.
+
+    Returns:
+        The same `Entity` objects; a mention that is repeated is returned as often.
+    """
+    return _without_counterpart(
+        reference.entities, rollout.entities, threshold=threshold, anatomy_counts=anatomy_counts
+    )
+
+
+def _without_counterpart(
+    entities: Sequence[Entity],
+    others: Sequence[Entity],
+    *,
+    threshold: float,
+    anatomy_counts: bool,
+) -> tuple[Entity, ...]:
+    """Return the entities that match none of the others."""
+    is_matched_E = match_matrix(entities, others, threshold=threshold).any(axis=1)
+    is_unmatched_E = ~is_matched_E & can_be_unmatched(entities, anatomy_counts=anatomy_counts)
+    return tuple(entities[index] for index in np.flatnonzero(is_unmatched_E))
