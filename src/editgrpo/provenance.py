@@ -1,0 +1,130 @@
+"""Where a result came from: configuration, versions, commit, seed, command and start time.
+
+Nothing here imports the libraries whose versions it states: they are read from the installed
+packages' metadata.
+"""
+
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import editgrpo
+from editgrpo.files import write_json, write_text
+from editgrpo.recipes import dump_config
+
+CONFIG_FILE = "config.yaml"
+PROVENANCE_FILE = "provenance.json"
+
+# The packages that a result can depend on.
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "medspacy",
+    "numpy",
+    "peft",
+    "pillow",
+    "rouge-score",
+    "sacrebleu",
+    "scikit-learn",
+    "spacy",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "trl",
+)
+
+_GIT_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """The source checkout that the package runs from.
+
+    Attributes:
+        commit: 40 hexadecimal digits.
+        dirty: Whether a tracked file differs from it, or a file is neither tracked nor ignored.
+    """
+
+    commit: str
+    dirty: bool
+
+
+def git_state(checkout: Path | None = None) -> GitState | None:
+    """Ask git which commit the package's source is at.
+
+    Args:
+        checkout: Root of a working tree; None takes the one that the package is installed from.
+
+    Returns:
+        The state; None if the package is not run from a checkout, or git is not there or has no
+        answer.
+    """
+    root = checkout or Path(editgrpo.__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain")
+    if commit is None or changes is None:
+        return None
+    return GitState(commit=commit.strip(), dirty=bool(changes.strip()))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    # Without optional locks git does not write to the index of a checkout that others may use.
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_GIT_TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the versions of Python, of the platform and of every package of `PACKAGES`; None for
+    one that is not installed."""
+    versions: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def command_line() -> str:
+    """Return the command that runs now, quoted so that a shell reads it back as it was."""
+    program, *arguments = sys.argv
+    return shlex.join([Path(program).name, *arguments])
+
+
+def write_provenance(folder: Path, *, config: Any, seed: int | None, command: str) -> None:
+    """Write `config.yaml` and `provenance.json` into a run folder, each whole or not at all.
+
+    Args:
+        folder: The run folder; made if missing.
+        config: The resolved configuration, a dataclass of `config.py`.
+        seed: The seed that all draws derive from; None if nothing is drawn.
+        command: The command line, see `command_line`.
+    """
+    state = git_state()
+    write_text(folder / CONFIG_FILE, dump_config(config))
+    provenance = {
+        "editgrpo": editgrpo.__version__,
+        "git": asdict(state) if state else None,
+        "versions": package_versions(),
+        "seed": seed,
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(folder / PROVENANCE_FILE, provenance)

@@ -1,0 +1,88 @@
+"""A run folder says what made it."""
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import editgrpo
+from editgrpo.config import EditConfig, EditLevel, TrainConfig
+from editgrpo.provenance import command_line, git_state, package_versions, write_provenance
+from editgrpo.recipes import load_recipe
+
+
+def test_a_run_folder_says_what_made_it(tmp_path: Path) -> None:
+    config = TrainConfig(edit=EditConfig(level=EditLevel.NONE), seed=5)
+    command = "editgrpo train 'my recipe.yaml'"
+    write_provenance(tmp_path / "run", config=config, seed=5, command=command)
+    assert load_recipe(tmp_path / "run" / "config.yaml", TrainConfig) == config
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    keys = ["editgrpo", "git", "versions", "seed", "command", "started"]
+    assert list(provenance) == keys
+    assert provenance["editgrpo"] == editgrpo.__version__
+    assert (provenance["seed"], provenance["command"]) == (5, command)
+    assert provenance["versions"]["torch"] == version("torch")
+    assert provenance["versions"]["python"] == platform.python_version()
+    age = datetime.now(UTC) - datetime.fromisoformat(provenance["started"])
+    assert 0 <= age.total_seconds() < 60
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.yaml",
+        "provenance.json",
+    ]
+
+
+def test_versions_are_read_without_importing_the_packages() -> None:
+    code = (
+        "import sys; from editgrpo.provenance import package_versions; package_versions(); "
+        "print(sorted({'torch', 'numpy', 'spacy', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_an_absent_package_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("editgrpo.provenance.PACKAGES", ("torch", "no-such-package"))
+    versions = package_versions()
+    assert versions["no-such-package"] is None
+    assert versions["torch"] is not None
+
+
+def test_git_state_sees_commit_and_changes(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert git_state(tmp_path) is None
+    git("init", "--quiet")
+    assert git_state(tmp_path) is None, "a repository without a commit has no state to name"
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / ".gitignore").write_text("runs/")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "First")
+    commit = git("rev-parse", "HEAD").strip()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "ignored").write_text("")
+    clean = git_state(tmp_path)
+    assert clean is not None
+    assert (clean.commit, clean.dirty) == (commit, False)
+    (tmp_path / "a.txt").write_text("two")
+    changed = git_state(tmp_path)
+    assert changed is not None
+    assert (changed.commit, changed.dirty) == (commit, True)
+
+
+def test_no_git_means_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(tmp_path) is None
+
+
+def test_the_command_line_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/editgrpo", "train", "my recipe.yaml"])
+    assert command_line() == "editgrpo train 'my recipe.yaml'"
