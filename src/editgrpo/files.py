@@ -7,6 +7,7 @@ line by line during a run (metrics, rollouts); a resumed run cuts those back to 
 
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` when the block ends well.
 
     Missing parent folders are made. If the block raises, the temporary file is removed and whatever
-    stood at `path` stays.
+    stood at `path` stays. Threads, processes and machines may write one path at once: the last to
+    finish wins.
 
     Args:
         path: The final name.
@@ -29,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to, in the same folder; it keeps the suffix of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
@@ -96,12 +98,24 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 if raw.strip():
-                    yield number, _parse_object(raw, f"{path}, line {number}")
+                    yield number, parse_json_object(raw, f"{path}, line {number}")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; give a readable file") from error
 
 
-def _parse_object(raw: bytes, place: str) -> dict[str, Any]:
+def parse_json_object(raw: bytes, place: str) -> dict[str, Any]:
+    """Parse one line of a JSON lines file.
+
+    Args:
+        raw: UTF-8, with or without a byte order mark.
+        place: Where the line stands, for messages.
+
+    Returns:
+        The object.
+
+    Raises:
+        DataError: not UTF-8, not JSON, or not an object.
+    """
     try:
         value = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

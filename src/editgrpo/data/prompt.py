@@ -1,0 +1,156 @@
+"""The question put to the model: images with their views, clinical context, and what to write.
+
+The report's own sections, findings and impression, and the prior report never reach a template.
+What turns messages into tokens is the model's chat template, which is not here.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from editgrpo.data.study import Study, StudyImage, Timepoint, View
+from editgrpo.errors import ConfigError, DataError
+
+DEFAULT_TEMPLATE = Path(__file__).parent / "templates" / "findings.jinja"
+IMAGE_MARKER = "<image>"
+_SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
+_FRONTAL, _LATERAL = 0, 2
+_RANK_OF_VIEW: dict[View, int] = {
+    View.FRONTAL: _FRONTAL,
+    View.PA: _FRONTAL,
+    View.AP: _FRONTAL,
+    View.UNKNOWN: 1,  # nine of ten unnamed ReXGradient views are frontal
+    View.LATERAL: _LATERAL,
+    View.OBLIQUE: 3,
+    View.DECUBITUS: 3,
+    View.OTHER: 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is shown for one study.
+
+    Attributes:
+        messages: Chat messages; the content of each is a list of `{"type": "image"}` and
+            `{"type": "text", "text": ...}` parts.
+        images: The image of each image part, in order.
+    """
+
+    messages: list[dict[str, Any]]
+    images: tuple[StudyImage, ...]
+
+
+def choose_images(study: Study, *, max_images: int) -> tuple[StudyImage, ...]:
+    """Return at most `max_images` images in the order in which they are shown.
+
+    Current images stand before prior ones, and within a time point frontal before unknown, lateral
+    and other views; equals keep the order of the study. What is over the limit falls off the end.
+
+    Args:
+        study: A study.
+        max_images: At least 1.
+
+    Returns:
+        The images; none if the study has none.
+
+    Raises:
+        ConfigError: `max_images` is below 1.
+    """
+    if max_images < 1:
+        raise ConfigError(f"max_images is {max_images}; it must be at least 1")
+
+    def rank(image: StudyImage) -> tuple[bool, int]:
+        return image.timepoint is Timepoint.PRIOR, _RANK_OF_VIEW[image.view]
+
+    return tuple(sorted(study.images, key=rank)[:max_images])
+
+
+def build_messages(study: Study, *, max_images: int, template: Path | str | None = None) -> Prompt:
+    """Build the prompt of a study.
+
+    Args:
+        study: A study; its findings and impression are not used.
+        max_images: Most images shown; see `choose_images`.
+        template: A Jinja file to use in place of the built-in one. It sees `images` (each with
+            `number` from 1, `timepoint` and `view`), `indication`, `technique` and `comparison`
+            (empty if not given), and writes `<image>` once for each image, in order.
+
+    Returns:
+        One user message and its images.
+
+    Raises:
+        ConfigError: The template cannot be read or parsed, or uses an unknown variable; the message
+            names the file.
+        DataError: The markers do not match the images, or a section holds a marker or a special
+            token of a chat template; the message names the study.
+    """
+    images = choose_images(study, max_images=max_images)
+    context = {
+        "indication": study.indication,
+        "technique": study.technique,
+        "comparison": study.comparison,
+    }
+    for name, section in context.items():
+        if IMAGE_MARKER in section or _SPECIAL_TOKEN.search(section):
+            raise DataError(
+                f"study {study.study_id!r}: field {name!r} holds {IMAGE_MARKER} or a special token "
+                "such as <|...|>; remove it"
+            )
+    path = Path(template) if template is not None else DEFAULT_TEMPLATE
+    text = _render(path, context, images)
+    pieces = text.split(IMAGE_MARKER)
+    if len(pieces) - 1 != len(images):
+        raise DataError(
+            f"study {study.study_id!r}: template {path} writes {IMAGE_MARKER} {len(pieces) - 1} "
+            f"times for {len(images)} images; write it once for each"
+        )
+    return Prompt([{"role": "user", "content": _content(pieces)}], images)
+
+
+def _content(pieces: list[str]) -> list[dict[str, str]]:
+    content: list[dict[str, str]] = []
+    for k, piece in enumerate(pieces):
+        if k > 0:
+            content.append({"type": "image"})
+        if piece:
+            content.append({"type": "text", "text": piece})
+    return content
+
+
+def _render(path: Path, context: dict[str, str], images: tuple[StudyImage, ...]) -> str:
+    try:
+        status = path.stat()
+        compiled = _compile(path, status.st_mtime_ns)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the prompt template cannot be read as UTF-8 text") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"{path}:{error.lineno}: {error.message}; correct the template"
+        ) from error
+    shown = [
+        {"number": number, "timepoint": image.timepoint.value, "view": image.view.value}
+        for number, image in enumerate(images, start=1)
+    ]
+    try:
+        return compiled.render(images=shown, **context).strip()
+    except (jinja2.TemplateError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: {error}; a template has images (number, timepoint, view), indication, "
+            "technique and comparison"
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _compile(path: Path, _changed_ns: int) -> jinja2.Template:
+    """Compile a template; the time of change is part of the memo's key."""
+    # A template may come with a data set from elsewhere: it formats, and can reach nothing else.
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    return environment.from_string(path.read_text(encoding="utf-8"))
