@@ -1,0 +1,54 @@
+"""A small byte-level BPE built as Qwen2's is: NFC, its splitting pattern, special and plain added
+tokens."""
+
+from functools import cache
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
+
+from editgrpo.edits.codec import ByteLevelCodec
+
+# The pattern that Qwen2's published tokenizer splits by.
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CORPUS = (
+    "The heart is normal in size.\n\nNo pleural effusion.\nThere is no pneumothorax. "
+    "The lungs are clear. A small left effusion is seen. The tube ends in the stomach.\n\n"
+    "Nodule of 5.2 mm. Fracture of the 3rd rib. Is there an oedema? Yes.  The spine is old."
+) * 20
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Train the tokenizer; about 400 tokens, so that many words are whole and many are not."""
+    inner = Tokenizer(BPE())
+    inner.normalizer = normalizers.NFC()
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    inner.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    inner.train_from_iterator([CORPUS], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
+    fast.add_special_tokens({"additional_special_tokens": ["<|image_pad|>"]})
+    fast.add_tokens([AddedToken("<tool_call>", special=False), AddedToken("a b", special=False)])
+    return fast
+
+
+@cache
+def codec() -> ByteLevelCodec:
+    """Wrap the tokenizer."""
+    return ByteLevelCodec(tokenizer())
+
+
+def eos_token_id() -> int:
+    """Return the id of its end-of-sequence token."""
+    return tokenizer().eos_token_id
