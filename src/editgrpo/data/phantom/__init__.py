@@ -1,0 +1,23 @@
+"""Phantom studies: synthetic radiographs and reports for the demo, tests and ablations."""
+
+from editgrpo.data.phantom.findings import CHEXPERT_CLASS, Finding, Kind, Progress, Side, Size, Zone
+from editgrpo.data.phantom.sites import PROFILES, Phrasing, Rendering, Site, SiteProfile
+from editgrpo.data.phantom.write import TRUTH_FILE, PhantomSummary, write_phantom
+
+__all__ = [
+    "CHEXPERT_CLASS",
+    "PROFILES",
+    "TRUTH_FILE",
+    "Finding",
+    "Kind",
+    "PhantomSummary",
+    "Phrasing",
+    "Progress",
+    "Rendering",
+    "Side",
+    "Site",
+    "SiteProfile",
+    "Size",
+    "Zone",
+    "write_phantom",
+]

@@ -1,0 +1,199 @@
+"""Write a phantom data set: images, `studies.jsonl`, and the truth behind them."""
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from editgrpo.data.phantom.findings import Finding, Kind, Progress
+from editgrpo.data.phantom.patient_files import (
+    IMAGES,
+    PhantomStudy,
+    PlannedPatient,
+    Recipe,
+    patient_course,
+    write_patients,
+)
+from editgrpo.data.phantom.sites import PROFILES, Site, SiteProfile
+from editgrpo.data.store import write_studies
+from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError, DataError
+from editgrpo.files import write_jsonl
+
+TRUTH_FILE = "phantom_findings.jsonl"
+DEFAULT_SHARES = (0.7, 0.1, 0.2)
+# Patients that one worker writes between two progress reports.
+_CHUNK = 24
+# Below this many patients, starting worker processes costs more time than it saves.
+_POOL_FROM = 150
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhantomSummary:
+    """What was written.
+
+    Attributes:
+        studies: Number of studies.
+        patients: Number of patients.
+        images: Number of image files.
+        with_prior: Studies that show a prior study.
+        normal: Studies without any finding or device; resolved findings do not count.
+        splits: Studies of each split.
+        findings: Studies in which each finding is present.
+    """
+
+    studies: int
+    patients: int
+    images: int
+    with_prior: int
+    normal: int
+    splits: Mapping[Split, int]
+    findings: Mapping[Kind, int]
+
+
+def write_phantom(
+    folder: Path | str,
+    *,
+    studies: int,
+    site: Site | SiteProfile,
+    seed: int,
+    size_px: int = 112,
+    split_shares: tuple[float, float, float] = DEFAULT_SHARES,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PhantomSummary:
+    """Write a folder of phantom studies, whole or not at all.
+
+    Args:
+        folder: Must be missing or empty.
+        studies: How many; prior studies count.
+        site: A built-in site, or a profile of your own.
+        seed: The same seed gives the same bytes, whatever `workers` is.
+        size_px: Height and width of the images, at least 32.
+        split_shares: Shares of train, validation and test; a patient is in one split only.
+        workers: Processes; None takes one a core, and none beside this one for a small set.
+        progress: Called with studies written so far and in all.
+
+    Returns:
+        Counts of what was written.
+
+    Raises:
+        ConfigError: A number is out of range.
+        DataError: The folder holds files already.
+    """
+    folder = Path(folder)
+    _check(studies, size_px, split_shares)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")
+    profile = site if isinstance(site, SiteProfile) else PROFILES[site]
+    with _whole_or_nothing(folder) as unfinished:
+        (unfinished / IMAGES).mkdir()
+        recipe = Recipe(profile=profile, seed=seed, size_px=size_px, folder=unfinished)
+        plan = _plan(recipe, studies, split_shares)
+        written: list[PhantomStudy] = []
+        for batch in _write_all(recipe, plan, workers):
+            written.extend(batch)
+            if progress is not None:
+                progress(len(written), studies)
+        write_studies(unfinished, (item.study for item in written))
+        write_jsonl(unfinished / TRUTH_FILE, (_truth_record(item) for item in written))
+    return _summarise(written)
+
+
+def _check(studies: int, size_px: int, split_shares: tuple[float, float, float]) -> None:
+    if studies < 1:
+        raise ConfigError(f"studies is {studies}; it must be at least 1")
+    if size_px < 32:
+        raise ConfigError(f"size_px is {size_px}; it must be at least 32 for findings to be seen")
+    if min(split_shares) < 0 or abs(sum(split_shares) - 1) > 1e-6:
+        raise ConfigError(f"split_shares is {split_shares}; it must be 0 or more and sum to 1")
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside the wanted one; rename it at the end, delete it on any error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield unfinished
+        # mkdtemp keeps others out; a data set is as readable as any other folder.
+        unfinished.chmod(0o777 & ~_umask())
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _plan(
+    recipe: Recipe, studies: int, split_shares: tuple[float, float, float]
+) -> list[PlannedPatient]:
+    ends = (split_shares[0] * studies, (split_shares[0] + split_shares[1]) * studies)
+    plan: list[PlannedPatient] = []
+    planned = 0
+    while planned < studies:
+        wanted = len(patient_course(recipe, len(plan)).findings)
+        n_studies = min(wanted, studies - planned)
+        # A patient belongs to the split in which the middle of their studies falls.
+        middle = planned + n_studies / 2
+        split = tuple(Split)[sum(middle > end for end in ends)]
+        plan.append(PlannedPatient(len(plan), n_studies, split))
+        planned += n_studies
+    return plan
+
+
+def _write_all(
+    recipe: Recipe, plan: list[PlannedPatient], workers: int | None
+) -> Iterator[list[PhantomStudy]]:
+    chunks = [plan[start : start + _CHUNK] for start in range(0, len(plan), _CHUNK)]
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if len(plan) >= _POOL_FROM else 1
+    if workers <= 1:
+        yield from map(partial(write_patients, recipe), chunks)
+        return
+    # Not fork: the parent may have loaded libraries with threads of their own.
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        yield from pool.map(partial(write_patients, recipe), chunks)
+
+
+def _truth_record(item: PhantomStudy) -> dict[str, Any]:
+    return {
+        "study_id": item.study.study_id,
+        "findings": [_finding_record(finding) for finding in item.findings],
+        "labels": list(item.labels),
+    }
+
+
+def _finding_record(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "size": finding.size.name.lower(), "offset": list(finding.offset)}
+
+
+def _summarise(written: list[PhantomStudy]) -> PhantomSummary:
+    present = [
+        {f.kind for f in item.findings if f.progress is not Progress.RESOLVED} for item in written
+    ]
+    images = {image.path for item in written for image in item.study.images}
+    kinds = Counter(kind for found in present for kind in found)
+    splits = Counter(item.study.split for item in written)
+    firsts = len({item.study.patient_id for item in written})
+    return PhantomSummary(
+        studies=len(written),
+        patients=firsts,
+        images=len(images),
+        with_prior=len(written) - firsts,
+        normal=sum(not found for found in present),
+        splits={split: splits[split] for split in Split},
+        findings={kind: kinds[kind] for kind in Kind},
+    )
