@@ -126,7 +126,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ("steps: true", "steps is True; it must be a whole number"),
         ("optim: {beta2: .inf}", "optim.beta2 is inf; it must be a finite number"),
         ("optim: {beta2: false}", "optim.beta2 is False; it must be a finite number"),
-        ("log_remote_text: no", "log_remote_text is 'no'; it must be true or false"),
+        ("model: {freeze_vision_tower: no}", "model.freeze_vision_tower is 'no'; it must be true"),
         ("output: 7", "output is 7; it must be text"),
         ("edit: {level: sentense}", "edit.level is 'sentense'; it must be one of sentence, report"),
         ("edit: sentence", "edit is 'sentence'; it must be a section with keys level"),

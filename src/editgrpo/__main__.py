@@ -1,0 +1,6 @@
+"""`python -m editgrpo` is `editgrpo`; `accelerate launch -m editgrpo train ...` needs it."""
+
+from editgrpo.cli import main
+
+if __name__ == "__main__":
+    main()

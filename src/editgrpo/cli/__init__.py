@@ -1,0 +1,104 @@
+"""The command line: each command parses its options, calls the library and shows the result.
+
+One file a command. Whatever is slow to import is imported inside the command function, so that
+`--help` and a mistyped option answer at once.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from editgrpo import __version__
+from editgrpo.cli import edit, sft, train
+from editgrpo.errors import EditGRPOError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+DEBUG = "--debug"
+
+# What a path given by the user can be wrong about; any other OSError is a bug or a broken machine.
+PATH_ERRORS = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+app = typer.Typer(
+    name="editgrpo",
+    help="Train chest X-ray report generators that are clinically right.",
+    epilog=f"{DEBUG}, anywhere in a command, shows the traceback of an error.",
+    rich_markup_mode="rich",
+    add_completion=False,
+    # Typer's own tracebacks show local variables, and those hold report text.
+    pretty_exceptions_enable=False,
+)
+app.command(epilog=sft.EXAMPLES)(sft.sft)
+app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=edit.EXAMPLES)(edit.edit)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"editgrpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Keep the options that stand before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    Args:
+        arguments: The words after `editgrpo`; None takes those of this process.
+
+    Raises:
+        SystemExit: always: 0 done, 2 for what the user can put right (one line on the error
+            stream), 130 interrupted, 1 for a bug (after its traceback).
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    is_debug = DEBUG in words
+    _set_up_logging()
+    try:
+        shown = [word for word in words if word != DEBUG]
+        code = app(shown, prog_name="editgrpo", standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except (EditGRPOError, typer.TyperException, *PATH_ERRORS) as error:
+        if is_debug:
+            raise
+        _show_error(error)
+        code = USER_ERROR
+    sys.exit(code)
+
+
+def _show_error(error: Exception) -> None:
+    typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+    typer.echo(" ".join(_message(error).split()), err=True)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "editgrpo"
+        return f"{error.format_message().rstrip('.')}; see {command} --help"
+    return str(error)
+
+
+def _set_up_logging() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("editgrpo").setLevel(logging.INFO)

@@ -1,0 +1,85 @@
+"""`editgrpo edit`: one edit, shown."""
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Seed, examples
+from editgrpo.config import EditConfig
+from editgrpo.errors import DataError
+
+DEFAULTS = EditConfig()
+EXAMPLES = examples(
+    'editgrpo edit --rollout "No pneumothorax. The heart is enlarged." '
+    '--reference "Small left pneumothorax. Heart size is normal."',
+    "editgrpo edit --rollout @generated.txt --reference @reference.txt --json",
+)
+
+
+def edit(
+    rollout: Annotated[
+        str, typer.Option(metavar="TEXT|@FILE", help="Generated report; @FILE reads it, @- stdin.")
+    ],
+    reference: Annotated[
+        str, typer.Option(metavar="TEXT|@FILE", help="Reference report, from which the edit takes.")
+    ],
+    annotator: Annotated[str, typer.Option(help="What finds entities.")] = DEFAULTS.annotator,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine above which two entities are the same finding.")
+    ] = DEFAULTS.threshold,
+    max_edits: Annotated[int, typer.Option(help="Most edits.")] = DEFAULTS.max_edits,
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Edit a generated report towards its reference, and show what changed and why."""
+    config = EditConfig(annotator=annotator, threshold=threshold, max_edits=max_edits)
+    texts = [read_text_option(rollout, "--rollout"), read_text_option(reference, "--reference")]
+
+    from rich.console import Console
+
+    from editgrpo.display.diff import edit_as_json, plain_edit, render_edit
+    from editgrpo.edits import edit_report
+    from editgrpo.reports import load_annotator
+
+    before, target = load_annotator(config.annotator).annotate(texts)
+    result = edit_report(
+        before,
+        target,
+        rng=random.Random(seed),
+        threshold=config.threshold,
+        max_edits=config.max_edits,
+        anatomy_counts=config.anatomy_counts,
+    )
+    if as_json:
+        typer.echo(json.dumps(edit_as_json(result, before, target), ensure_ascii=False, indent=2))
+    elif sys.stdout.isatty():
+        Console().print(render_edit(result, before, target))
+    else:
+        typer.echo(plain_edit(result, before, target))
+
+
+def read_text_option(value: str, option: str) -> str:
+    """Take an option's text, or read it from the file that it names.
+
+    Args:
+        value: The text, `@FILE`, or `@-` for the standard input.
+        option: Name of the option, for error messages.
+
+    Returns:
+        The text.
+
+    Raises:
+        DataError: the file is not UTF-8.
+    """
+    if not value.startswith("@"):
+        return value
+    if value == "@-":
+        return sys.stdin.read()
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{option} {value}: not UTF-8; save the file as UTF-8") from error

@@ -1,0 +1,62 @@
+"""Options that several commands share, and how their examples are laid out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="YAML file; those of the paper are in recipes/.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the recipe, such as optim.learning_rate=2e-6. Repeatable.",
+    ),
+]
+RunFolder = Annotated[
+    str | None, typer.Option("--output", help="Run folder; the same as --set output=FOLDER.")
+]
+RunSeed = Annotated[
+    int | None,
+    typer.Option(help="Every draw of the run follows from it; the same as --set seed=NUMBER."),
+]
+Seed = Annotated[int, typer.Option(help="Every draw follows from it.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue what an interrupted run left in the output.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run left in the output.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
+]
+
+
+def examples(*commands: str) -> str:
+    """Lay commands out below a command's help.
+
+    Args:
+        *commands: Complete command lines.
+
+    Returns:
+        Text in which Typer keeps one command a line.
+    """
+    return "\n\n".join(
+        ("[bold]Examples[/bold]" if commands[1:] else "[bold]Example[/bold]", *commands)
+    )
+
+
+def recipe_overrides(
+    changes: list[str] | None, *, seed: int | None, output: str | None
+) -> list[str]:
+    """Put `--seed` and `--output` behind the `--set` overrides, over which they win."""
+    overrides = list(changes or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    if output is not None:
+        # In quotes, so that a folder named 2026 stays text.
+        overrides.append("output='" + output.replace("'", "''") + "'")
+    return overrides

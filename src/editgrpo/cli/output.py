@@ -1,0 +1,86 @@
+"""Outputs that already exist: refuse them, continue them or clear them away."""
+
+import os
+import shutil
+from pathlib import Path
+
+from editgrpo.errors import ConfigError
+from editgrpo.provenance import CONFIG_FILE, PROVENANCE_FILE
+
+# What a run writes. `--overwrite` removes these and nothing else, and only beside a provenance
+# file: a mistyped folder keeps its content.
+RUN_ENTRIES = (
+    "metrics.jsonl",
+    "timings.jsonl",
+    "rollouts.jsonl",
+    "checkpoints",
+    "model",
+    "adapter",
+    "rl-start",
+    "evaluation",
+    CONFIG_FILE,
+    PROVENANCE_FILE,
+)
+
+
+def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that a run may write into a folder.
+
+    Only the first of several processes looks: the others would see what it has written.
+
+    Args:
+        folder: The run folder; it need not exist.
+        resume: Whether the run continues what is there.
+        overwrite: Whether an earlier run there is removed.
+
+    Raises:
+        ConfigError: both were asked for, or the folder is in use and neither was, or it is to be
+            overwritten and holds no run.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other; give one of them")
+    if resume or not is_first_process() or is_free(folder):
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"{folder}: not empty; add --resume to continue the run there, --overwrite to replace "
+            "it, or name another output"
+        )
+    if not (folder / PROVENANCE_FILE).is_file():
+        raise ConfigError(
+            f"{folder}: holds no run (there is no {PROVENANCE_FILE}), so --overwrite leaves it "
+            "alone; name another output"
+        )
+    for name in RUN_ENTRIES:
+        entry = folder / name
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def claim_output(path: Path, *, overwrite: bool) -> None:
+    """Make sure that a file, or the files of a folder, may be written.
+
+    Args:
+        path: File or folder.
+        overwrite: Whether existing files may be replaced; nothing is removed here.
+
+    Raises:
+        ConfigError: the path is in use and `overwrite` is off.
+    """
+    if not overwrite and not is_free(path):
+        what = "not empty" if path.is_dir() else "already there"
+        raise ConfigError(f"{path}: {what}; add --overwrite to replace it, or name another output")
+
+
+def is_free(path: Path) -> bool:
+    """Say whether nothing is there, or only an empty folder."""
+    if path.is_dir():
+        return next(path.iterdir(), None) is None
+    return not path.exists()
+
+
+def is_first_process() -> bool:
+    """Say whether this is the only process or the first of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,47 @@
+"""`editgrpo sft`: supervised fine-tuning."""
+
+from pathlib import Path
+
+import typer
+
+from editgrpo.cli.options import (
+    DryRun,
+    Overwrite,
+    Recipe,
+    Resume,
+    RunFolder,
+    RunSeed,
+    Set,
+    examples,
+    recipe_overrides,
+)
+from editgrpo.cli.output import claim_run_folder
+from editgrpo.config import SFTConfig
+from editgrpo.provenance import command_line
+from editgrpo.recipes import dump_config, load_recipe
+
+EXAMPLES = examples(
+    "editgrpo sft recipes/sft-mimic-cxr.yaml --set data.folder=studies/mine --output runs/sft",
+)
+
+
+def sft(
+    recipe: Recipe,
+    changes: Set = None,
+    output: RunFolder = None,
+    seed: RunSeed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune a vision-language model on the findings of reference reports."""
+    overrides = recipe_overrides(changes, seed=seed, output=output)
+    config = load_recipe(recipe, SFTConfig, overrides)
+    if dry_run:
+        typer.echo(dump_config(config), nl=False)
+        return
+    claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
+
+    from editgrpo.training.sft import run_sft
+
+    run_sft(config, resume=resume, command=command_line())

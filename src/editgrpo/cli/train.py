@@ -1,0 +1,53 @@
+"""`editgrpo train`: EditGRPO and every variant of it."""
+
+from pathlib import Path
+
+import typer
+
+from editgrpo.cli.options import (
+    DryRun,
+    Overwrite,
+    Recipe,
+    Resume,
+    RunFolder,
+    RunSeed,
+    Set,
+    examples,
+    recipe_overrides,
+)
+from editgrpo.cli.output import claim_run_folder, is_first_process
+from editgrpo.config import TrainConfig
+from editgrpo.provenance import command_line
+from editgrpo.recipes import dump_config, load_recipe
+
+EXAMPLES = examples(
+    "editgrpo train recipes/editgrpo-mimic-cxr.yaml --set data.folder=studies/mine",
+    "editgrpo train recipes/dr-grpo.yaml --seed 1 --output runs/dr-grpo-1",
+    "accelerate launch --num_processes 4 -m editgrpo train recipes/editgrpo-mimic-cxr.yaml",
+)
+
+
+def train(
+    recipe: Recipe,
+    changes: Set = None,
+    output: RunFolder = None,
+    seed: RunSeed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Optimise clinical rewards, with half of every group edited towards its reference."""
+    overrides = recipe_overrides(changes, seed=seed, output=output)
+    config = load_recipe(recipe, TrainConfig, overrides)
+    if dry_run:
+        typer.echo(dump_config(config), nl=False)
+        return
+    claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
+
+    from editgrpo.display.terminal import StepLine
+    from editgrpo.training.train import run_training
+
+    steps = StepLine(config.steps)
+    model = run_training(config, resume=resume, command=command_line(), on_step=steps.show)
+    if is_first_process():
+        typer.echo(f"The trained model is in {model}")

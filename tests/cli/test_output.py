@@ -1,0 +1,69 @@
+"""Outputs that exist are refused, continued or cleared away; nothing else is touched."""
+
+from pathlib import Path
+
+import pytest
+
+from editgrpo.cli.output import claim_output, claim_run_folder
+from editgrpo.errors import ConfigError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """An earlier run with a file of the user's beside its own."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    for name in ("provenance.json", "metrics.jsonl", "notes.txt"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_new_or_empty_run_folder_is_free(tmp_path: Path) -> None:
+    claim_run_folder(tmp_path / "new", resume=False, overwrite=False)
+    claim_run_folder(tmp_path, resume=False, overwrite=False)
+
+
+def test_a_run_is_not_overwritten_unasked(run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run: not empty; add --resume to .*--overwrite to"):
+        claim_run_folder(run, resume=False, overwrite=False)
+    assert len(list(run.iterdir())) == 4
+
+
+def test_resuming_leaves_everything(run: Path) -> None:
+    claim_run_folder(run, resume=True, overwrite=False)
+    assert len(list(run.iterdir())) == 4
+
+
+def test_overwriting_removes_the_run_and_nothing_else(run: Path) -> None:
+    claim_run_folder(run, resume=False, overwrite=True)
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+def test_overwriting_spares_a_folder_that_is_no_run(run: Path) -> None:
+    (run / "provenance.json").unlink()
+    with pytest.raises(ConfigError, match="holds no run"):
+        claim_run_folder(run, resume=False, overwrite=True)
+    assert (run / "metrics.jsonl").exists()
+
+
+def test_resume_and_overwrite_exclude_each_other(run: Path) -> None:
+    with pytest.raises(ConfigError, match="contradict"):
+        claim_run_folder(run, resume=True, overwrite=True)
+
+
+def test_only_the_first_process_looks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    claim_run_folder(run, resume=False, overwrite=True)
+    assert len(list(run.iterdir())) == 4
+
+
+def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    claim_output(path, overwrite=False)
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match=r"scores\.json: already there; add --overwrite"):
+        claim_output(path, overwrite=False)
+    with pytest.raises(ConfigError, match="not empty; add --overwrite"):
+        claim_output(tmp_path, overwrite=False)
+    claim_output(path, overwrite=True)
+    assert path.exists()
