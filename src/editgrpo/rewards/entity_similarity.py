@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.reports.types import AnnotatedReport, Annotator, Entity, Presence
+from editgrpo.edits.similarity import presence_codes
+from editgrpo.reports.types import AnnotatedReport, Annotator, Entity
 from editgrpo.rewards.entity_f1 import normalised_tokens
 
 CONTRADICTION_FACTOR = 0.3612
@@ -31,12 +32,10 @@ SAME_FINDING = 0.8
 The annotators place synonyms above it.
 """
 
-_SIGN = {Presence.PRESENT: 1, Presence.ABSENT: -1, None: 0}
-
 
 @dataclass(frozen=True, slots=True)
 class EntityVectors:
-    """The distinct entities of a report, ready to compare.
+    """The distinct entities of a report, normalised once however often they are compared.
 
     Attributes:
         unit_ED: (E, D) float64, embeddings of norm 1 (a zero embedding stays zero).
@@ -68,7 +67,7 @@ def entity_vectors(report: AnnotatedReport) -> EntityVectors:
     embedding_ED = np.stack([entity.embedding for entity in entities]).astype(np.float64)
     norm_E = np.linalg.norm(embedding_ED, axis=1, keepdims=True)
     unit_ED = embedding_ED / np.where(norm_E == 0, 1.0, norm_E)
-    sign_E = np.array([_SIGN[entity.type.presence] for entity in entities], dtype=np.int8)
+    sign_E = presence_codes(entities)
     same_EE = (unit_ED @ unit_ED.T > SAME_FINDING) & (sign_E[:, None] == sign_E[None, :])
     np.fill_diagonal(same_EE, True)
     weight_E = np.where(sign_E == 0, ANATOMY_WEIGHT, 1.0) / same_EE.sum(axis=1)

@@ -1,0 +1,142 @@
+"""What goes into an evaluation and what comes out of it, as values."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from editgrpo.errors import ConfigError
+from editgrpo.reports.chexpert import FINDINGS
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with the work done so far and the whole."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One generated report beside its reference.
+
+    Attributes:
+        study_id: Unique within a set of predictions.
+        prediction: The generated report; may be empty.
+        reference: The reference report.
+    """
+
+    study_id: str
+    prediction: str
+    reference: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationOptions:
+    """How predictions are scored and how sure of the scores one can be."""
+
+    reward: str = "rules"
+    """Name for `load_reward` and `load_labeler`: whose labels and entities are compared."""
+
+    samples: int = 1000
+    """Bootstrap resamples, and random permutations of a paired test."""
+
+    confidence: float = 0.95
+    """Coverage of every interval."""
+
+    seed: int = 0
+    """Seed of the resamples and permutations."""
+
+    rare_share: float = 0.05
+    """A finding is rare if at least one reference, but less than this share of them, has it."""
+
+    rare_findings: tuple[str, ...] | None = None
+    """The rare findings by name; None chooses them by `rare_share`."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"samples is {self.samples}; it must be at least 1")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"confidence is {self.confidence}; it must be between 0 and 1")
+        if not (math.isfinite(self.rare_share) and 0 <= self.rare_share <= 1):
+            raise ConfigError(f"rare_share is {self.rare_share}; it must be between 0 and 1")
+        for name in self.rare_findings or ():
+            if name not in FINDINGS:
+                raise ConfigError(
+                    f"rare_findings: {name!r} is unknown; choose from {', '.join(FINDINGS)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A metric over a test set.
+
+    Attributes:
+        value: The metric; with several seeds, the mean of the seeds' values.
+        low: Lower end of the bootstrap interval over studies.
+        high: Upper end.
+        seed_values: The metric of each seed's predictions; one value if there is one seed.
+    """
+
+    value: float
+    low: float
+    high: float
+    seed_values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FindingScore:
+    """One CheXpert finding over a test set; with several seeds, means over the seeds.
+
+    Attributes:
+        f1: 2 TP / (2 TP + FP + FN), 0 if the finding is neither in a reference nor predicted.
+        precision: TP / (TP + FP), 0 if it is never predicted.
+        recall: TP / (TP + FN), 0 if it is in no reference.
+        support: References that have it.
+        predicted: Predictions that have it; a fraction is possible with several seeds.
+    """
+
+    f1: float
+    precision: float
+    recall: float
+    support: int
+    predicted: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A metric of system a minus the same metric of system b.
+
+    Attributes:
+        a: Value of the first system.
+        b: Value of the second system.
+        difference: a - b.
+        low: Lower end of the paired bootstrap interval over studies.
+        high: Upper end.
+        p: Two-sided p-value of the paired permutation test, above 0 and at most 1.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Two systems on the same studies.
+
+    Attributes:
+        a: Name of the first system.
+        b: Name of the second system.
+        n_studies: Studies that both were scored on.
+        seeds_a: Runs pooled in the first system.
+        seeds_b: Runs pooled in the second system.
+        metrics: Metric name to difference.
+        options: Seed, samples, confidence and reward.
+    """
+
+    a: str
+    b: str
+    n_studies: int
+    seeds_a: int
+    seeds_b: int
+    metrics: Mapping[str, Difference]
+    options: EvaluationOptions
