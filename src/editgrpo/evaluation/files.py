@@ -26,6 +26,7 @@ from editgrpo.evaluation.types import (
     ProgressCallback,
 )
 from editgrpo.files import write_json, write_jsonl, write_text
+from editgrpo.reports import load_labeler
 from editgrpo.rewards import load_reward
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -60,8 +61,6 @@ def evaluate_file(
         DataError: a file does not have the documented form, or the files differ in their studies.
         ConfigError: the reward is unknown.
     """
-    from editgrpo.reports import load_labeler
-
     paths = [path] if isinstance(path, Path) else list(path)
     chosen = options or EvaluationOptions()
     name = system or paths[0].resolve().parent.name

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from editgrpo.errors import ConfigError
-from editgrpo.reports.types import AnnotatedReport, Annotator, Span
+from editgrpo.reports import AnnotatedReport, Annotator, Span, load_annotator, load_labeler
 from editgrpo.rewards.composite import Component, CompositeReward
 from editgrpo.rewards.entity_f1 import EntityF1
 from editgrpo.rewards.entity_similarity import EntitySimilarity
@@ -33,8 +33,6 @@ class _SharedAnnotator:
 
 def _rules_components() -> tuple[Component[Any], ...]:
     """Load the offline components: no network, no model weights."""
-    from editgrpo.reports import load_annotator, load_labeler
-
     annotator = _SharedAnnotator(load_annotator("rules"))
     return (
         LabelF1(load_labeler("rules")),
