@@ -1,5 +1,6 @@
 """Reports as data, and the annotators and labelers that fill them."""
 
+from editgrpo.reports.registry import load_annotator, load_labeler
 from editgrpo.reports.types import (
     AnnotatedReport,
     AnnotatedSentence,
@@ -20,4 +21,6 @@ __all__ = [
     "Labeler",
     "Presence",
     "Span",
+    "load_annotator",
+    "load_labeler",
 ]
