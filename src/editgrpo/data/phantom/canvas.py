@@ -47,6 +47,11 @@ class Canvas:
         u, v = u - np.float32(pose.shift_x), v - np.float32(pose.shift_y)
         return cls(cos * u + sin * v, cos * v - sin * u)
 
+    @property
+    def pixel(self) -> float:
+        """Width of a pixel in the patient's coordinates."""
+        return 2 / self.x.shape[0]
+
     def blob(self, centre: tuple[float, float], radii: tuple[float, float]) -> Array:
         """Return a bell of height 1 that falls to 0.37 at the radii."""
         dx = (self.x - np.float32(centre[0])) * np.float32(1 / radii[0])

@@ -36,7 +36,8 @@ def frontal_density(
         for side in (Side.RIGHT, Side.LEFT)
     }
     density = _body(canvas, anatomy) * np.float32(anatomy.soft_tissue)
-    density += 0.10 * heart + 0.07 * middle
+    chest = edge(anatomy.base + 0.12 - canvas.y, 0.3)
+    density += (0.07 * heart + 0.07 * middle) * (0.25 + 0.75 * chest)
     for side, lung in lungs.items():
         density -= AIR * lung.mask
         density += _vessels(lung, canvas, findings, rng)
@@ -70,7 +71,10 @@ def _heart(canvas: Canvas, anatomy: Anatomy, ratio: float) -> Array:
     # The skewed ellipse is exactly `width` wide.
     half_width = math.sqrt((width / 2) ** 2 - (skew * half_height) ** 2)
     radius: Array = np.sqrt(((x - skew * y) / half_width) ** 2 + (y / half_height) ** 2)
-    return edge((1 - radius) * np.float32(half_height), 0.05)
+    ventricles = edge((1 - radius) * np.float32(half_height), 0.07)
+    # The pulmonary trunk fills the waist between the aortic knob and the left ventricle.
+    trunk = canvas.disc((0.10, anatomy.base - 0.42), (0.11, 0.16), 0.07)
+    return np.maximum(ventricles, trunk)
 
 
 def _mediastinum(canvas: Canvas, anatomy: Anatomy, findings: tuple[Finding, ...]) -> Array:
@@ -96,11 +100,18 @@ def _lung(
     raised = 0.0 if collapse is None else 0.03 + 0.025 * collapse.size
     top = anatomy.dome(side) - raised
     t = np.clip((canvas.y - anatomy.apex) / (anatomy.base + 0.25 - anatomy.apex), 0, 1)
-    lateral = anatomy.half_width * (1 - (1 - t) ** 2.2) ** 0.55
+    lateral = _wall(anatomy, t)
     dome = top + 0.75 * (u - 0.36) ** 2
     cage = edge(lateral + 0.05 - u, 0.04) * edge(u, 0.04)
-    mask = edge(lateral - u, 0.04) * edge(u - 0.03, 0.04) * edge(dome - canvas.y, 0.04) * uncovered
+    top_of_lung = anatomy.apex + 1.3 * (u - 0.29) ** 2
+    mask = edge(lateral - u, 0.04) * edge(canvas.y - top_of_lung, 0.05) * edge(u - 0.03, 0.04)
+    mask = mask * edge(dome - canvas.y, 0.04) * uncovered
     return Lung(sign, u, lateral, dome, mask, cage)
+
+
+def _wall(anatomy: Anatomy, t: Array | np.float32) -> Array:
+    """Return the distance from the midline to the chest wall; t runs from 0 (apex) to 1."""
+    return np.asarray(anatomy.half_width * (1 - (1 - t) ** 2.4) ** 0.48, dtype=np.float32)
 
 
 def _vessels(lung: Lung, canvas: Canvas, findings: tuple[Finding, ...], rng: Generator) -> Array:
@@ -110,9 +121,10 @@ def _vessels(lung: Lung, canvas: Canvas, findings: tuple[Finding, ...], rng: Gen
     angle = np.arctan2(dy, dx + 0.03)
     wobble = clouds(canvas.x.shape[0], 6, rng)
     branches = np.cos(angle * 9 + 1.3 * wobble + 2 * radius) + np.cos(angle * 17 - 1.5 * wobble)
-    strength = 0.045 if edema is None else 0.07 + 0.015 * edema.size
+    strength = 0.055 if edema is None else 0.075 + 0.01 * edema.size
     hilum = 0.16 * canvas.blob((0.19 * lung.sign, -0.06), (0.085, 0.13))
-    tree = strength * np.clip(branches, 0, 2) * np.exp(-radius * 2.2) + hilum
+    spread = np.exp(-radius * 2.2) * (1 - np.exp(-((radius / 0.13) ** 2)))
+    tree = strength * np.clip(branches, 0, 2) * spread + hilum
     return np.asarray(tree * lung.mask, dtype=np.float32)
 
 
@@ -129,7 +141,7 @@ def _ribs(lung: Lung, canvas: Canvas, anatomy: Anatomy, fracture: Finding | None
     back = pulse(phase, 0.42, 0.16) * height
     slope = (canvas.y + 0.45 * across) / np.float32(anatomy.rib_spacing * 1.15)
     front = pulse(slope, 0.35, 0.2) * 0.022 * edge(across - 0.35, 0.3)
-    ribs = (back + front) * lung.cage * edge(0.75 - canvas.y, 0.3)
+    ribs = (back + front) * lung.cage * edge(0.62 - canvas.y, 0.4)
     if callus is not None:
         ribs = ribs + callus
     return np.asarray(ribs, dtype=np.float32)
@@ -141,11 +153,11 @@ def _break(
     """Return where a rib is broken, what lies beyond the break, and the density of its swelling."""
     y = -0.05 + 0.28 * fracture.offset[1]
     t = (y - anatomy.apex) / (anatomy.base + 0.25 - anatomy.apex)
-    wall = anatomy.half_width * (1 - (1 - t) ** 2.2) ** 0.55
-    u = wall - 0.14
+    chest_wall = float(_wall(anatomy, np.float32(t)))
+    u = chest_wall - 0.14
     at = canvas.blob((u * lung.sign, y), (0.17, 0.17))
     beyond = edge(lung.u - u, 0.03)
-    swelling = canvas.disc(((wall - 0.01) * lung.sign, y), (0.075, 0.12), 0.06)
+    swelling = canvas.disc(((chest_wall - 0.01) * lung.sign, y), (0.075, 0.12), 0.06)
     return at, beyond, (0.16 * swelling).astype(np.float32)
 
 
@@ -157,6 +169,6 @@ def _skeleton(canvas: Canvas, anatomy: Anatomy) -> Array:
     right = canvas.line(((-0.07, -0.66), (-0.3, -0.74), (-0.74, -0.80)), 0.034)
     stomach = canvas.disc((0.33, anatomy.left_base + 0.17), (0.14, 0.07), 0.06)
     density = (
-        0.05 * spine * (0.5 + 0.5 * discs) - 0.12 * trachea + 0.10 * (left + right) - 0.10 * stomach
+        0.05 * spine * (0.5 + 0.5 * discs) - 0.12 * trachea + 0.15 * (left + right) - 0.10 * stomach
     )
     return np.asarray(density, dtype=np.float32)

@@ -85,7 +85,7 @@ def _airspace(lung: Lung, canvas: Canvas, finding: Finding, rng: Generator) -> A
 def _edema(lung: Lung, canvas: Canvas, finding: Finding) -> Array:
     haze = canvas.blob((0.24 * lung.sign, 0.0), (0.30, 0.42))
     septa = pulse(canvas.y / 0.075, 0.4, 0.3) * canvas.blob((0.58 * lung.sign, 0.2), (0.14, 0.25))
-    amount = 0.09 + 0.045 * finding.size
+    amount = 0.11 + 0.05 * finding.size
     return np.asarray((amount * haze + 0.05 * septa + 0.03) * lung.mask, dtype=np.float32)
 
 

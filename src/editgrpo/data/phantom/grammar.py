@@ -210,12 +210,14 @@ class _Writer:
 def _slots(finding: Finding) -> dict[str, str]:
     side = str(finding.side)
     both = finding.side is Side.BILATERAL
+    # What is gone has no size any more.
+    gone = finding.progress is Progress.RESOLVED
     return {
         "side": side,
         "Side": side.capitalize(),
-        "severity": phrases.SEVERITY[finding.size],
+        "severity": "" if gone else phrases.SEVERITY[finding.size],
         "degree": phrases.DEGREE[finding.size],
-        "extent": phrases.EXTENT[finding.size],
+        "extent": "" if gone else phrases.EXTENT[finding.size],
         "lesion": "mass" if finding.size is Size.LARGE else "nodule",
         "place": _place(finding),
         "base": "bibasilar" if both else f"{side} basilar",
@@ -230,7 +232,7 @@ def _place(finding: Finding) -> str:
 
 
 def _fill(template: str, words: dict[str, str]) -> str:
-    return template.format_map(words)
+    return " ".join(template.format_map(words).split())
 
 
 def _frame(template: str, noun: str, *, plural: bool) -> str:

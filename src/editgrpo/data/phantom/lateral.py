@@ -29,10 +29,11 @@ def lateral_density(
         (H, W) float32 density, about 0 (air) to 1 (bone, metal).
     """
     dome = anatomy.base + 0.02 + 0.42 * np.clip(canvas.x + 0.22, -0.4, 1) ** 2
-    front = -anatomy.depth - 0.02 + 0.22 * edge(-canvas.y - 0.2, 0.9)
-    back = anatomy.depth - 0.02 - 0.12 * edge(-canvas.y - 0.45, 0.7)
+    front = -anatomy.depth - 0.02 + 0.34 * edge(-canvas.y - 0.35, 1.0)
+    back = anatomy.depth - 0.02 - 0.22 * edge(-canvas.y - 0.5, 0.8)
     lung = edge(canvas.x - front, 0.06) * edge(back - canvas.x, 0.06)
-    lung = lung * edge(dome - canvas.y, 0.05) * edge(canvas.y - anatomy.apex - 0.04, 0.15)
+    top = anatomy.apex + 0.05 + 1.4 * (canvas.x - 0.08) ** 2
+    lung = lung * edge(dome - canvas.y, 0.05) * edge(canvas.y - top, 0.08)
     outline = edge(canvas.x - front + 0.15, 0.05) * edge(back + 0.2 - canvas.x, 0.05)
     heart = _heart(canvas, anatomy, findings)
     density = anatomy.soft_tissue * outline * edge(canvas.y + 1.1, 0.2)
@@ -41,7 +42,7 @@ def lateral_density(
     density += 0.10 * canvas.blob((0.06, -0.12), (0.11, 0.13)) * lung
     density += 0.02 * clouds(canvas.x.shape[0], 14, rng) * lung
     for finding in findings:
-        density += _finding(canvas, finding, lung, dome, rng)
+        density += _finding(canvas, finding, lung * (1 - 0.6 * heart), rng)
         density += lateral_device(canvas, anatomy, finding)
     return density.astype(np.float32)
 
@@ -69,7 +70,7 @@ def _bones(canvas: Canvas, anatomy: Anatomy, back: Array, front: Array) -> Array
     return np.asarray(density, dtype=np.float32)
 
 
-def _finding(canvas: Canvas, finding: Finding, lung: Array, dome: Array, rng: Generator) -> Array:
+def _finding(canvas: Canvas, finding: Finding, lung: Array, rng: Generator) -> Array:
     kind, size = finding.kind, finding.size
     change: Array | float = 0.0
     if kind in (Kind.OPACITY, Kind.CONSOLIDATION):
@@ -77,7 +78,7 @@ def _finding(canvas: Canvas, finding: Finding, lung: Array, dome: Array, rng: Ge
         grow = 0.8 + 0.15 * size
         blob = canvas.blob(_PLACE[finding.zone], (0.2 * grow, 0.16 * grow))
         solid = kind is Kind.CONSOLIDATION
-        change = 0.24 * edge(blob - 0.42 + 0.07 * ragged, 0.3) if solid else 0.14 * blob
+        change = 0.24 * edge(blob - 0.42 + 0.10 * ragged, 0.5) if solid else 0.14 * blob
     elif kind is Kind.NODULE:
         radius = {Size.SMALL: 0.065, Size.MODERATE: 0.085, Size.LARGE: 0.15}[size]
         x, y = _PLACE[finding.zone]
@@ -90,9 +91,9 @@ def _finding(canvas: Canvas, finding: Finding, lung: Array, dome: Array, rng: Ge
         bands = canvas.line(((0.0, 0.26), (0.4, 0.33)), 0.026)
         change = 0.18 * bands
     elif kind is Kind.EFFUSION:
-        depth = {Size.SMALL: 0.26, Size.MODERATE: 0.5, Size.LARGE: 0.9}[size]
+        depth = {Size.SMALL: 0.15, Size.MODERATE: 0.38, Size.LARGE: 0.78}[size]
         share = 1.0 if finding.side is Side.BILATERAL else 0.8
-        surface = 0.66 - depth - 0.35 * np.clip(canvas.x, 0, 1) ** 2
+        surface = 0.68 - depth - 0.3 * np.clip(canvas.x, 0, 1) ** 2
         change = 0.32 * share * edge(canvas.y - surface, 0.07)
     elif kind is Kind.PNEUMOTHORAX:
         free = edge(-0.42 - 0.08 * size - canvas.y + 0.2, 0.05)

@@ -60,12 +60,12 @@ NOUNS: dict[Kind, tuple[str, ...]] = {
     Kind.EFFUSION: (
         "{extent} {side} pleural effusion",
         "{extent} {side} effusion",
-        "{side} pleural effusion of {extent} size",
+        "{extent} pleural effusion on the {side}",
     ),
     Kind.PLEURAL_THICKENING: (
         "{side} pleural thickening",
         "pleural thickening on the {side}",
-        "thickening of the {side} pleura",
+        "{side} sided pleural thickening",
     ),
     Kind.FRACTURE: (
         "{side} rib fracture",
@@ -97,7 +97,7 @@ NOUNS: dict[Kind, tuple[str, ...]] = {
 PLURAL_NOUNS: dict[Kind, tuple[str, ...]] = {
     Kind.EFFUSION: (
         "{extent} bilateral pleural effusions",
-        "bilateral pleural effusions of {extent} size",
+        "{extent} pleural effusions on both sides",
         "{extent} bilateral effusions",
     ),
 }

@@ -78,10 +78,10 @@ class Phrasing:
 
     normal_shares: Mapping[Topic, float] = field(
         default_factory=lambda: {
-            Topic.HEART: 0.85,
-            Topic.LUNGS: 0.9,
-            Topic.PLEURA: 0.9,
-            Topic.BONES: 0.4,
+            Topic.HEART: 0.95,
+            Topic.LUNGS: 0.97,
+            Topic.PLEURA: 0.97,
+            Topic.BONES: 0.45,
             Topic.OTHER: 0.3,
             Topic.DEVICES: 0.0,
         }
@@ -208,7 +208,7 @@ _SITE_B = SiteProfile(
         phrase_decay=1.12,
         terse_share=0.5,
         hedge_share=0.12,
-        second_normal=0.3,
+        second_normal=0.5,
         usual_order=(
             Topic.HEART,
             Topic.LUNGS,
