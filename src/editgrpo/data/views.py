@@ -1,0 +1,71 @@
+"""Names of projections, as data sets and hospitals write them, to `View`.
+
+A name that only tells the patient's position (erect, supine) is UNKNOWN: it does not say from where
+the film was taken.
+"""
+
+import re
+from collections import Counter
+
+from editgrpo.data.missing import is_given
+from editgrpo.data.study import View
+
+_POSITIONS = frozenset({"ERECT", "UPRIGHT", "SUPINE", "RECUMBENT", "SITTING", "STANDING"})
+_PHRASES: dict[str, View] = {
+    "POSTERO ANTERIOR": View.PA,
+    "POSTEROANTERIOR": View.PA,
+    "ANTERO POSTERIOR": View.AP,
+    "ANTEROPOSTERIOR": View.AP,
+    "CROSS TABLE": View.LATERAL,
+    "PICC LINE": View.OTHER,
+}
+_WORDS: tuple[tuple[View, frozenset[str]], ...] = (
+    # The first row that shares a word decides: "AP LLD" and "lateral decubitus" are DECUBITUS.
+    (View.DECUBITUS, frozenset({"DECUBITUS", "DECUB", "LLD", "RLD"})),
+    (View.OBLIQUE, frozenset({"OBLIQUE", "OBL", "LAO", "RAO", "LPO", "RPO"})),
+    (View.OTHER, frozenset({"OTHER", "KUB", "SWIMMERS", "COSTAL", "EXCLUDE", "ABDOMEN", "RIBS"})),
+)
+_PLAIN_WORDS: dict[str, View] = {
+    "PA": View.PA,
+    "AP": View.AP,
+    "FRONTAL": View.FRONTAL,
+    **dict.fromkeys(("LATERAL", "LAT", "LL", "RL", "L", "XTABLE"), View.LATERAL),
+}
+
+
+def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None) -> View:
+    """Return the projection that a name stands for.
+
+    Case, punctuation and word separators do not matter: `antero-posterior`, `AP Supine` and
+    `AP_horizontal` are all AP.
+
+    Args:
+        name: As written in a data set; None or empty if not given.
+        unrecognised: Counts, in upper case, each name that says something which is not understood;
+            a name that was not given or says "unknown" is not counted.
+
+    Returns:
+        UNKNOWN if the name is not given, not understood, tells only a position, or names a frontal
+        and a lateral projection at once.
+    """
+    words = re.sub(r"[\W_]+", " ", name or "").strip().upper()
+    if not is_given(words):
+        return View.UNKNOWN
+    view = _view_of(words)
+    if view is None:
+        if unrecognised is not None and words not in _POSITIONS:
+            unrecognised[words] += 1
+        return View.UNKNOWN
+    return view
+
+
+def _view_of(words: str) -> View | None:
+    single = set(words.split())
+    for view, names in _WORDS:
+        if single & names:
+            return view
+    found = {view for phrase, view in _PHRASES.items() if phrase in words}
+    found |= {view for word, view in _PLAIN_WORDS.items() if word in single}
+    if found in ({View.FRONTAL, View.PA}, {View.FRONTAL, View.AP}):
+        found.remove(View.FRONTAL)
+    return found.pop() if len(found) == 1 else None
