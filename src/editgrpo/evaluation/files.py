@@ -26,8 +26,7 @@ from editgrpo.evaluation.types import (
     ProgressCallback,
 )
 from editgrpo.files import write_json, write_jsonl, write_text
-from editgrpo.reports import load_labeler
-from editgrpo.rewards import load_reward
+from editgrpo.rewards import load_reward, load_reward_labeler
 
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORES_FILE = "scores.json"
@@ -65,7 +64,7 @@ def evaluate_file(
     chosen = options or EvaluationOptions()
     name = system or paths[0].resolve().parent.name
     files = [read_predictions(one) for one in paths]
-    reward, labeler = load_reward(chosen.reward), load_labeler(chosen.reward)
+    reward, labeler = load_reward(chosen.reward), load_reward_labeler(chosen.reward)
     runs = []
     for position, predictions in enumerate(files):
         run = evaluate_predictions(

@@ -9,12 +9,20 @@ from difflib import get_close_matches
 from typing import Any
 
 from editgrpo.errors import ConfigError
-from editgrpo.reports import AnnotatedReport, Annotator, Span, load_annotator, load_labeler
+from editgrpo.reports import (
+    AnnotatedReport,
+    Annotator,
+    Labeler,
+    Span,
+    load_annotator,
+    load_labeler,
+)
 from editgrpo.rewards.composite import Component, CompositeReward
 from editgrpo.rewards.entity_f1 import EntityF1
 from editgrpo.rewards.entity_similarity import EntitySimilarity
 from editgrpo.rewards.label_f1 import LabelF1
 from editgrpo.rewards.memo import TextMemo
+from editgrpo.rewards.stated import StatedLabeler
 from editgrpo.rewards.types import Reward
 
 
@@ -34,14 +42,17 @@ class _SharedAnnotator:
 def _rules_components() -> tuple[Component[Any], ...]:
     """Load the offline components: no network, no model weights."""
     annotator = _SharedAnnotator(load_annotator("rules"))
-    return (
-        LabelF1(load_labeler("rules")),
-        EntityF1(annotator),
-        EntitySimilarity(annotator),
-    )
+    labeler = StatedLabeler(load_labeler("rules"), annotator)
+    return LabelF1(labeler), EntityF1(annotator), EntitySimilarity(annotator)
+
+
+def _rules_labeler() -> Labeler:
+    """Load the labeler of the offline components."""
+    return StatedLabeler(load_labeler("rules"), _SharedAnnotator(load_annotator("rules")))
 
 
 _COMPONENTS: dict[str, Callable[[], tuple[Component[Any], ...]]] = {"rules": _rules_components}
+_LABELERS: dict[str, Callable[[], Labeler]] = {"rules": _rules_labeler}
 
 REWARD_NAMES: tuple[str, ...] = tuple(_COMPONENTS)
 """Names that `load_reward` knows."""
@@ -60,14 +71,29 @@ def load_reward(name: str, weights: Mapping[str, float] | None = None) -> Reward
     Raises:
         ConfigError: the name or a component of `weights` is unknown, or a weight is out of range.
     """
-    if name not in _COMPONENTS:
-        raise ConfigError(f"reward {name!r} is unknown{_nearest(name, REWARD_NAMES)}")
+    _require_known(name)
     components = _COMPONENTS[name]()
     return CompositeReward(
         name,
         components,
         weights=complete_weights(tuple(part.name for part in components), weights or {}),
     )
+
+
+def load_reward_labeler(name: str) -> Labeler:
+    """Load the labeler behind a reward's label component; corpus F1 uses the same one.
+
+    Args:
+        name: One of `REWARD_NAMES`.
+
+    Returns:
+        The labeler.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    _require_known(name)
+    return _LABELERS[name]()
 
 
 def complete_weights(
@@ -96,6 +122,12 @@ def complete_weights(
                 f"reward.weights: {component} is {weight}; it must be finite and 0 or more"
             )
     return {component: float(weights.get(component, 1.0)) for component in component_names}
+
+
+def _require_known(name: str) -> None:
+    """Raise ConfigError for a reward that is not in the registry."""
+    if name not in _COMPONENTS:
+        raise ConfigError(f"reward {name!r} is unknown{_nearest(name, REWARD_NAMES)}")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
