@@ -41,7 +41,7 @@ def test_overwriting_removes_the_run_and_nothing_else(run: Path) -> None:
 
 def test_overwriting_spares_a_folder_that_is_no_run(run: Path) -> None:
     (run / "provenance.json").unlink()
-    with pytest.raises(ConfigError, match="holds no run"):
+    with pytest.raises(ConfigError, match="nothing here to replace"):
         claim_run_folder(run, resume=False, overwrite=True)
     assert (run / "metrics.jsonl").exists()
 

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from editgrpo import __version__
-from editgrpo.cli import edit, sft, train
+from editgrpo.cli import edit, evaluate, folder, generate, phantom, score, sft, train
+from editgrpo.cli.options import examples
 from editgrpo.errors import EditGRPOError
 
 USER_ERROR = 2
@@ -37,8 +38,15 @@ app = typer.Typer(
     # Typer's own tracebacks show local variables, and those hold report text.
     pretty_exceptions_enable=False,
 )
+prepare_app = typer.Typer(help="Turn a data set into a folder of studies.", no_args_is_help=True)
+prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
+prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
+app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
 app.command(epilog=sft.EXAMPLES)(sft.sft)
 app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=generate.EXAMPLES)(generate.generate)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
 
 

@@ -1,7 +1,7 @@
 """Options that several commands share, and how their examples are laid out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,3 +60,8 @@ def recipe_overrides(
         # In quotes, so that a folder named 2026 stays text.
         overrides.append("output='" + output.replace("'", "''") + "'")
     return overrides
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Keep the options that were given, so that the library's own defaults hold for the others."""
+    return {name: value for name, value in options.items() if value is not None}

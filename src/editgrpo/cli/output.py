@@ -2,24 +2,27 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from editgrpo.errors import ConfigError
 from editgrpo.provenance import CONFIG_FILE, PROVENANCE_FILE
 
-# What a run writes. `--overwrite` removes these and nothing else, and only beside a provenance
-# file: a mistyped folder keeps its content.
+# What a run writes. `--overwrite` removes these beside the first, and nothing else: a mistyped
+# folder keeps its content.
 RUN_ENTRIES = (
+    PROVENANCE_FILE,
+    CONFIG_FILE,
     "metrics.jsonl",
     "timings.jsonl",
     "rollouts.jsonl",
+    "epochs.json",
+    "epochs",
     "checkpoints",
-    "model",
     "adapter",
-    "rl-start",
+    "model",
+    "model-for-rl",
     "evaluation",
-    CONFIG_FILE,
-    PROVENANCE_FILE,
 )
 
 
@@ -46,12 +49,28 @@ def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"{folder}: not empty; add --resume to continue the run there, --overwrite to replace "
             "it, or name another output"
         )
-    if not (folder / PROVENANCE_FILE).is_file():
+    clear_away(folder, RUN_ENTRIES)
+
+
+def clear_away(folder: Path, entries: Sequence[str]) -> None:
+    """Remove what a command wrote into a folder, and nothing else.
+
+    Args:
+        folder: The folder; it may be free.
+        entries: Names of what the command writes; the first one proves that it did.
+
+    Raises:
+        ConfigError: the folder holds something, but not the first entry.
+    """
+    if is_free(folder):
+        return
+    if not (folder / entries[0]).is_file():
         raise ConfigError(
-            f"{folder}: holds no run (there is no {PROVENANCE_FILE}), so --overwrite leaves it "
-            "alone; name another output"
+            f"{folder}: nothing here to replace (there is no {entries[0]}), so --overwrite leaves "
+            "it alone; name another output"
         )
-    for name in RUN_ENTRIES:
+    # The proof goes last, so that an interrupted removal can be taken up again.
+    for name in reversed(entries):
         entry = folder / name
         if entry.is_dir():
             shutil.rmtree(entry)

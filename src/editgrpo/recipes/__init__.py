@@ -36,19 +36,39 @@ def load_recipe(path: Path, kind: type[ConfigT], overrides: Sequence[str] = ()) 
         ConfigError: a file cannot be read or parsed, a key is unknown, a value has the wrong type
             or is out of range; the message names file or override, key, and the nearest known name.
     """
-    changes = _read_with_base(path, kind)
+    changes = _merge(_read_with_base(path, kind), _read_overrides(kind, overrides))
+    return _checked(kind, changes, str(path), overrides)
+
+
+def load_section(
+    path: Path | None, name: str, kind: type[ConfigT], overrides: Sequence[str] = ()
+) -> ConfigT:
+    """Read one section of a recipe, whatever kind of recipe it is.
+
+    Args:
+        path: A YAML file without `extends`, such as a run's `config.yaml`; None starts from the
+            defaults.
+        name: Name of the section.
+        kind: The dataclass to fill.
+        overrides: `name.key=value` texts; see `load_recipe`.
+
+    Returns:
+        The section.
+
+    Raises:
+        ConfigError: see `load_recipe`; or an override is for another section.
+    """
+    changes: dict[str, Any] = {}
+    if path is not None:
+        section = _read_mapping(path).get(name, {})
+        changes = read_section(kind, section, str(path), name)
+    inside = []
     for override in overrides:
-        key, value = parse_override(override)
-        nested: Any = value
-        for name in reversed(key.split(".")):
-            nested = {name: nested}
-        changes = _merge(changes, read_section(kind, nested, f"--set {override}"))
-    try:
-        config: ConfigT = _build(kind(), changes)
-    except ConfigError as error:
-        place = f"{path} with --set {' '.join(overrides)}" if overrides else str(path)
-        raise ConfigError(f"{place}: {error}") from error
-    return config
+        if not override.startswith(f"{name}."):
+            raise ConfigError(f"--set {override}: only {name}.key=value has an effect here")
+        inside.append(override.removeprefix(f"{name}."))
+    changes = _merge(changes, _read_overrides(kind, inside))
+    return _checked(kind, changes, str(path or "options"), overrides)
 
 
 def dump_config(config: Any) -> str:
@@ -79,6 +99,30 @@ def parse_override(override: str) -> tuple[str, Any]:
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {override}: write it as section.key=value")
     return key, parse_yaml(text, f"--set {override}")
+
+
+def _read_overrides(kind: type, overrides: Sequence[str]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        key, value = parse_override(override)
+        nested: Any = value
+        for name in reversed(key.split(".")):
+            nested = {name: nested}
+        changes = _merge(changes, read_section(kind, nested, f"--set {override}"))
+    return changes
+
+
+def _checked(
+    kind: type[ConfigT], changes: Mapping[str, Any], place: str, overrides: Sequence[str]
+) -> ConfigT:
+    """Build a configuration, whose own checks then run."""
+    try:
+        config: ConfigT = _build(kind(), changes)
+    except ConfigError as error:
+        if overrides:
+            place = f"{place} with --set {' '.join(overrides)}"
+        raise ConfigError(f"{place}: {error}") from error
+    return config
 
 
 def _read_with_base(path: Path, kind: type) -> dict[str, Any]:

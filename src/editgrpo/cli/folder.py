@@ -1,0 +1,102 @@
+"""`editgrpo prepare folder`: a table of your own into studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Overwrite, Seed, examples, given
+from editgrpo.cli.output import claim_output
+
+EXAMPLES = examples(
+    "editgrpo prepare folder reports.csv --images radiographs --output studies/mine "
+    "--column study_id=StudyID --column patient_id=PatientID --column image=file "
+    "--column view=projection --column findings=text",
+)
+
+Output = Annotated[Path, typer.Option(help="Folder of studies to write.")]
+KeepWithoutFindings = Annotated[
+    bool,
+    typer.Option("--keep-without-findings", help="Keep studies that have no findings section."),
+]
+RequireImpression = Annotated[
+    bool, typer.Option("--require-impression", help="Leave out studies that have no impression.")
+]
+
+
+def prepare_folder(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="CSV with a header, or JSON lines; a row an image or a study."
+        ),
+    ],
+    output: Output,
+    column: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FIELD=COLUMN",
+            help="Which column holds a field: study_id, image (both needed), patient_id, view, "
+            "split, time, indication, technique, comparison, findings, impression. Repeatable. "
+            "FIELD=one,two joins columns; FIELD==value is a constant.",
+        ),
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Where image paths start; without it, the table's folder.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Stands between several image paths in one cell.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between CSV cells; without it, found in the header.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of the CSV file; utf-8 if not given.")
+    ] = None,
+    keep_without_findings: KeepWithoutFindings = False,
+    require_impression: RequireImpression = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn your own table and images into studies; a missing split is drawn by patient."""
+    claim_output(output, overwrite=overwrite)
+
+    from editgrpo.data.columns import parse_column_map
+    from editgrpo.data.folder import TableSource
+    from editgrpo.data.folder import prepare_folder as prepare
+    from editgrpo.data.prepare import Inclusion
+    from editgrpo.data.splits import SplitRule
+    from editgrpo.display.terminal import progress_bar
+
+    source = TableSource(
+        table=table,
+        columns=parse_column_map(column),
+        images=images,
+        **given(separator=separator, delimiter=delimiter, encoding=encoding),
+    )
+    inclusion = Inclusion(
+        require_findings=not keep_without_findings, require_impression=require_impression
+    )
+    with progress_bar("Checking images") as progress:
+        summary = prepare(
+            source,
+            output,
+            split_rule=SplitRule(seed=seed),
+            inclusion=inclusion,
+            progress=progress,
+        )
+    show_account(summary.rows(), output, summary.split_rule)
+
+
+def show_account(rows: list[tuple[str, int]], output: Path, split_rule: str) -> None:
+    """Print the account of a preparation.
+
+    Args:
+        rows: What was counted, and how many.
+        output: The folder of studies.
+        split_rule: How the splits came about, in words.
+    """
+    for name, count in rows:
+        typer.echo(f"{count:>9,}  {name}")
+    typer.echo(f"Split {split_rule}")
+    typer.echo(f"Studies are in {output}; rejected.jsonl there says what was left out, and why")

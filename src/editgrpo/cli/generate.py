@@ -1,0 +1,67 @@
+"""`editgrpo generate`: a model's reports for a split."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Overwrite, Seed, Set, examples, given
+from editgrpo.cli.output import claim_output
+from editgrpo.config import DataConfig
+from editgrpo.data.study import Split
+from editgrpo.provenance import CONFIG_FILE
+from editgrpo.recipes import load_section
+
+EXAMPLES = examples(
+    "editgrpo generate runs/editgrpo/model --output runs/editgrpo/evaluation/a/predictions.jsonl",
+    "editgrpo generate runs/sft/model --studies studies/site-b --output predictions.jsonl",
+)
+
+
+def generate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model folder, or a Hub id. Beside a model of a run lies the run's config.yaml, "
+            "from which the data settings are taken.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Predictions file to write (.jsonl).")],
+    studies: Annotated[
+        str | None, typer.Option(help="Folder of studies; without it, the one of the run.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which studies.")] = Split.TEST,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many studies.")] = None,
+    changes: Set = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 takes the likeliest token (default); above 0 samples.")
+    ] = None,
+    max_completion_tokens: Annotated[int | None, typer.Option(help="Longest report.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Studies in one pass.")] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a report for every study of a split; an interrupted command continues where it was."""
+    overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
+    overrides += [*(changes or []), *([f"data.folder='{studies}'"] if studies else [])]
+    recipe = Path(model).parent / CONFIG_FILE
+    data = load_section(recipe if recipe.is_file() else None, "data", DataConfig, overrides)
+    claim_output(output, overwrite=overwrite)
+
+    from editgrpo.display.terminal import progress_bar
+    from editgrpo.training.generate import GenerationConfig, generate_predictions
+
+    settings = given(
+        temperature=temperature, max_completion_tokens=max_completion_tokens, batch_size=batch_size
+    )
+    with progress_bar("Generating reports") as progress:
+        generate_predictions(
+            model=model,
+            data=data,
+            split=split,
+            output=output,
+            config=GenerationConfig(seed=seed, **settings),
+            progress=progress,
+        )
+    typer.echo(f"The predictions are in {output}")

@@ -1,0 +1,61 @@
+"""`editgrpo prepare phantom`: synthetic studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Overwrite, Seed, examples, given
+from editgrpo.cli.output import claim_output, clear_away
+from editgrpo.errors import ConfigError
+
+EXAMPLES = examples(
+    "editgrpo prepare phantom --output studies/site-a --studies 2000",
+    "editgrpo prepare phantom --output studies/site-b --studies 500 --site B --seed 1",
+)
+
+# What the command writes; `--overwrite` removes these beside the first, and nothing else.
+ENTRIES = ("phantom_findings.jsonl", "studies.jsonl", "images", "image-cache")
+
+
+def prepare_phantom(
+    output: Annotated[Path, typer.Option(help="Folder of studies to write.")],
+    studies: Annotated[int, typer.Option(help="How many.")] = 1000,
+    site: Annotated[
+        str, typer.Option(help="A or B: they differ in rendering, prevalence and phrasing.")
+    ] = "A",
+    size_px: Annotated[int | None, typer.Option(help="Height and width of the images.")] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write synthetic radiographs and reports, so that everything runs without protected data."""
+    claim_output(output, overwrite=overwrite)
+
+    from editgrpo.data.phantom import Site, write_phantom
+    from editgrpo.display.terminal import progress_bar
+
+    if site.upper() not in list(Site):
+        raise ConfigError(f"--site is {site!r}; it must be one of {', '.join(Site)}")
+    if overwrite:
+        clear_away(output, ENTRIES)
+    with progress_bar("Writing phantom studies") as progress:
+        summary = write_phantom(
+            output,
+            studies=studies,
+            site=Site(site.upper()),
+            seed=seed,
+            progress=progress,
+            **given(size_px=size_px),
+        )
+    counts = {
+        "studies": summary.studies,
+        "patients": summary.patients,
+        "images": summary.images,
+        "with prior images": summary.with_prior,
+        "normal": summary.normal,
+        **{f"in {split}": count for split, count in summary.splits.items()},
+        **{f"with {kind}": count for kind, count in summary.findings.items()},
+    }
+    for name, count in counts.items():
+        typer.echo(f"{count:>9,}  {name}")
+    typer.echo(f"Studies are in {output}")
