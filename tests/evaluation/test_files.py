@@ -1,0 +1,119 @@
+"""Files in, files out, with the real reward `rules` on reports of our own."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from editgrpo.errors import ConfigError, DataError
+from editgrpo.evaluation.files import compare_files, evaluate_file
+from editgrpo.evaluation.predictions import write_predictions
+from editgrpo.evaluation.types import EvaluationOptions
+from tests.evaluation.builders import predictions
+
+NORMAL = "The heart is normal in size. The lungs are clear. No effusion or pneumothorax."
+EFFUSION = "Small left pleural effusion. The heart is normal in size."
+FRACTURE = "Acute fracture of the left sixth rib. The lungs are clear."
+REFERENCES = [NORMAL, EFFUSION, NORMAL, FRACTURE, EFFUSION, NORMAL]
+OPTIONS = EvaluationOptions(samples=50)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    texts = [NORMAL, EFFUSION, NORMAL, NORMAL, EFFUSION, NORMAL]
+    path = tmp_path / "good" / "predictions.jsonl"
+    write_predictions(path, predictions(list(zip(texts, REFERENCES, strict=True))))
+    return path
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad" / "predictions.jsonl"
+    write_predictions(path, predictions([(NORMAL, reference) for reference in REFERENCES]))
+    return path
+
+
+def test_an_evaluation_is_written_in_four_files(good: Path, tmp_path: Path) -> None:
+    output = tmp_path / "evaluation" / "test"
+    evaluation = evaluate_file(good, output=output, options=OPTIONS)
+    names = {"predictions.jsonl", "scores.json", "scores.csv", "per_study.jsonl"}
+    assert {path.name for path in output.iterdir()} == names
+    assert (output / "predictions.jsonl").read_bytes() == good.read_bytes()
+
+    scores = json.loads((output / "scores.json").read_text())
+    assert (scores["system"], scores["predictions"]) == ("good", str(good))
+    assert (scores["n_studies"], scores["n_seeds"], scores["bootstrap_samples"]) == (6, 1, 50)
+    estimate = evaluation.metrics["corpus/micro-f1-14@rules"]
+    assert scores["metrics"]["corpus/micro-f1-14@rules"] == {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+    }
+    assert scores["per_finding"]["Pleural Effusion"]["support"] == 2
+    assert scores["per_finding"]["Fracture"]["recall"] == 0
+
+    with (output / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["metric"] for row in rows] == list(evaluation.metrics)
+    assert all(float(row["value"]) == evaluation.metrics[row["metric"]].value for row in rows)
+    assert {"n_studies", "n_seeds", "commit", "command", "confidence"} <= set(rows[0])
+
+    studies = [json.loads(line) for line in (output / "per_study.jsonl").read_text().splitlines()]
+    assert [row["study_id"] for row in studies] == [f"s{k:03}" for k in range(6)]
+    assert studies[0]["reward/total@rules"] == pytest.approx(3.0)
+
+
+def test_evaluating_twice_writes_the_same_bytes(good: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        evaluate_file(good, output=tmp_path / name, system="s", options=OPTIONS)
+    for name in ("scores.json", "scores.csv", "per_study.jsonl"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_predictions_may_lie_in_the_output_folder(good: Path) -> None:
+    before = good.read_bytes()
+    evaluate_file(good, output=good.parent, options=OPTIONS)
+    assert good.read_bytes() == before
+    assert (good.parent / "scores.json").exists()
+
+
+def test_seeds_are_pooled(good: Path, bad: Path, tmp_path: Path) -> None:
+    output = tmp_path / "pooled"
+    calls: list[tuple[int, int]] = []
+    pooled = evaluate_file(
+        [good, bad],
+        output=output,
+        system="both",
+        options=OPTIONS,
+        progress=lambda done, whole: calls.append((done, whole)),
+    )
+    assert calls == [(6, 12), (12, 12)]
+    scores = json.loads((output / "scores.json").read_text())
+    assert scores["predictions"] == [str(good), str(bad)]
+    assert scores["n_seeds"] == 2
+    metric = scores["metrics"]["reward/total@rules"]
+    assert metric["value"] == pytest.approx(sum(metric["seed_values"]) / 2)
+    assert pooled.system == "both"
+    assert not (output / "predictions.jsonl").exists()
+
+
+def test_two_files_are_compared(good: Path, bad: Path, tmp_path: Path) -> None:
+    comparison = compare_files(good, bad, output=tmp_path / "out", options=OPTIONS)
+    record = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert (record["a"], record["b"], record["n_studies"]) == ("good", "bad", 6)
+    row = record["metrics"]["corpus/micro-f1-14@rules"]
+    assert row["difference"] == comparison.metrics["corpus/micro-f1-14@rules"].difference
+    # good: TP 3 normal + 2 effusion, FP 1 (No Finding), FN 1 (fracture): 10/12;
+    # bad: TP 3, FP 3, FN 3: 1/2.
+    assert row["difference"] == pytest.approx(5 / 6 - 1 / 2)
+    assert set(row) == {"a", "b", "difference", "low", "high", "p"}
+
+
+def test_nothing_is_written_when_scoring_is_impossible(good: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(ConfigError, match="did you mean 'rules'"):
+        evaluate_file(good, output=output, options=EvaluationOptions(reward="rule"))
+    with pytest.raises(DataError, match="give a readable file"):
+        evaluate_file(tmp_path / "absent.jsonl", output=output)
+    assert not output.exists()
