@@ -1,0 +1,54 @@
+"""One colour for each system and for each edit rule, on light and on dark ground."""
+
+from collections.abc import Sequence
+
+# Okabe and Ito's hues (distinguishable with colour vision deficiency), set darker for thin lines on
+# white and lighter for dark ground. Well-known systems keep their colour in every report.
+_GREY = ("#64748b", "#a3b1c4")
+_OCHRE = ("#b7791f", "#e6b450")
+_BLUE = ("#2166ac", "#6cb2f0")
+_VERMILION = ("#d1440c", "#ff8c5a")
+_GREEN = ("#0b7f5f", "#3fcf9f")
+_PURPLE = ("#8b4a9e", "#d29be3")
+_SKY = ("#0e8fa8", "#56d3ea")
+_OLIVE = ("#6b7a12", "#c2d34a")
+
+_BY_NAME = {
+    "sft": _GREY,
+    "sft-continued": _OCHRE,
+    "dr-grpo": _BLUE,
+    "grpo": _PURPLE,
+    "editgrpo": _VERMILION,
+    "editgrpo-report": _GREEN,
+    "editgrpo-norm": _OLIVE,
+}
+_OTHERS = (_SKY, _GREEN, _PURPLE, _OLIVE, _BLUE, _OCHRE, _VERMILION, _GREY)
+
+RULE_COLOURS = {
+    "mislabelled": ("#c2255c", "#f783ac"),
+    "replacement": ("#6741d9", "#b197fc"),
+    "deletion": ("#b7791f", "#f0c05a"),
+    "augmentation": ("#0b7f5f", "#3fcf9f"),
+    "none": ("#94a3b8", "#64748b"),
+}
+
+
+def run_colours(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Assign a colour to every run.
+
+    Args:
+        names: Names of the runs.
+
+    Returns:
+        (on light ground, on dark ground) for each; two runs share a colour only beyond eight.
+    """
+    colours: dict[int, tuple[str, str]] = {}
+    for index, name in enumerate(names):
+        colour = _BY_NAME.get(name.rpartition("/")[2].lower())
+        if colour is not None and colour not in colours.values():
+            colours[index] = colour
+    free = [colour for colour in _OTHERS if colour not in colours.values()]
+    for index in range(len(names)):
+        if index not in colours:
+            colours[index] = free.pop(0) if free else _OTHERS[index % len(_OTHERS)]
+    return [colours[index] for index in range(len(names))]

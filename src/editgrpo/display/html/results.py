@@ -1,0 +1,133 @@
+"""Evaluation results in the form that the page shows: one block for each set of studies."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from editgrpo.display.html.runs import Row, Run
+from editgrpo.display.numbers import MISSING, format_interval, format_score
+from editgrpo.display.tables import provenance_line
+
+# No system is better for being longer or for repeating itself, so no value of these stands out.
+_UNRANKED = ("length", "repetition", "tokens", "words")
+
+
+def evaluation_blocks(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Gather the scores of all runs by evaluation name.
+
+    Args:
+        runs: The runs of the report.
+
+    Returns:
+        For each evaluation: `name`, `runs` (indices), `rows` (metric and its cells), `notes` (one
+        line of provenance a system), `comparisons`, and `chart` (numbers for the two plots).
+    """
+    names = dict.fromkeys(one.name for run in runs for one in run.evaluations)
+    return [_block(name, runs) for name in names]
+
+
+def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
+    scored = {
+        index: evaluation.scores
+        for index, run in enumerate(runs)
+        for evaluation in run.evaluations
+        if evaluation.name == name
+    }
+    metrics = list(dict.fromkeys(m for scores in scored.values() for m in scores["metrics"]))
+    return {
+        "name": name,
+        "runs": list(scored),
+        "studies": ", ".join({str(s.get("n_studies", MISSING)): None for s in scored.values()}),
+        "rows": [
+            {"metric": metric, "cells": _cells(metric, scored.values())} for metric in metrics
+        ],
+        "notes": [(runs[index].name, provenance_line([s])) for index, s in scored.items()],
+        "comparisons": [
+            _comparison(comparison)
+            for comparison in _distinct(
+                comparison for run in runs for one, comparison in run.comparisons if one == name
+            )
+        ],
+        "chart": {
+            "metrics": metrics,
+            "findings": _findings(scored.values()),
+            "values": {str(index): _chart_values(s) for index, s in scored.items()},
+        },
+    }
+
+
+def _cells(metric: str, scored: Iterable[Row]) -> list[dict[str, Any]]:
+    values = [scores["metrics"].get(metric) or {} for scores in scored]
+    known = [v["value"] for v in values if isinstance(v.get("value"), int | float)]
+    is_ranked = not any(word in metric.lower() for word in _UNRANKED) and len(set(known)) > 1
+    return [
+        {
+            "value": format_score(
+                value.get("value"), 1 if abs(value.get("value") or 0) > 10 else 3
+            ),
+            "interval": format_interval(value.get("low"), value.get("high"), _digits(value)),
+            "is_best": is_ranked and value.get("value") == max(known),
+        }
+        for value in values
+    ]
+
+
+def _digits(value: Row) -> int:
+    """Return three decimals for scores, one for larger numbers such as lengths."""
+    return 1 if abs(value.get("value") or 0) > 10 else 3
+
+
+def _findings(scored: Iterable[Row]) -> list[list[Any]]:
+    """Return [finding, support] of every finding that occurs or was predicted, rarest first."""
+    support: dict[str, int] = {}
+    for scores in scored:
+        for finding, row in (scores.get("per_finding") or {}).items():
+            if row.get("support") or row.get("predicted"):
+                support[finding] = max(support.get(finding, 0), int(row.get("support") or 0))
+    return [[name, support[name]] for name in sorted(support, key=lambda one: support[one])]
+
+
+def _chart_values(scores: Row) -> dict[str, Any]:
+    per_finding = scores.get("per_finding") or {}
+    return {
+        "metrics": {
+            name: [value.get("value"), value.get("low"), value.get("high")]
+            for name, value in scores["metrics"].items()
+        },
+        "findings": {
+            name: [row.get("f1"), row.get("precision"), row.get("recall")]
+            for name, row in per_finding.items()
+        },
+    }
+
+
+def _comparison(comparison: Row) -> dict[str, Any]:
+    rows = []
+    for metric, row in comparison["metrics"].items():
+        low, high, difference = row.get("low"), row.get("high"), row.get("difference")
+        verdict = "unclear"
+        if low is not None and high is not None and (low > 0 or high < 0):
+            verdict = "higher" if low > 0 else "lower"
+        rows.append(
+            {
+                "metric": metric,
+                "difference": MISSING if difference is None else f"{difference:+.3f}",
+                "interval": format_interval(low, high),
+                "p": format_score(row.get("p")),
+                "verdict": verdict,
+            }
+        )
+    return {
+        "a": comparison.get("a", MISSING),
+        "b": comparison.get("b", MISSING),
+        "studies": comparison.get("n_studies", MISSING),
+        "rows": rows,
+    }
+
+
+def _distinct(comparisons: Iterable[Row]) -> list[Row]:
+    """Drop repetitions: a comparison may lie in the folders of both of its systems."""
+    kept: list[Row] = []
+    for comparison in comparisons:
+        if comparison not in kept:
+            kept.append(comparison)
+    return kept

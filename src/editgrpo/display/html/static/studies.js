@@ -1,0 +1,158 @@
+// Pages of studies: choose, filter, turn over.
+"use strict";
+
+report.studies = (() => {
+  const { data, h, score, signed } = report;
+  const byId = (id) => document.getElementById(id);
+  const state = { mode: data.groups.length ? "groups" : "predictions", list: [], at: 0 };
+
+  function film(image) {
+    const caption = `${image.timepoint} · ${image.view}`;
+    const button = h("button", { type: "button", class: `film ${image.timepoint}`, "aria-label": `Enlarge: ${caption}` },
+      h("img", { src: image.src, alt: `Radiograph, ${caption}`, loading: "lazy" }), h("span", {}, caption));
+    button.addEventListener("click", () => {
+      const dialog = byId("zoom");
+      dialog.querySelector("img").src = image.src;
+      dialog.querySelector("img").alt = `Radiograph, ${caption}`;
+      dialog.querySelector("p").textContent = caption;
+      dialog.showModal();
+    });
+    return button;
+  }
+
+  function films(study) {
+    if (!study) return h("div", {}, h("p", { class: "muted" }, "No images: this study was not found in the folder of studies."));
+    const prior = study.images.filter((image) => image.timepoint === "prior");
+    const current = study.images.filter((image) => image.timepoint !== "prior");
+    const box = h("div", { class: "films" }, ...current.map(film),
+      prior.length ? h("h4", {}, "Prior study") : null, ...prior.map(film));
+    const context = h("dl", { class: "context" });
+    for (const section of ["indication", "comparison", "technique"]) {
+      if (study[section]) context.append(h("dt", {}, section), h("dd", {}, study[section]));
+    }
+    const lost = study.unreadable ? h("p", { class: "muted" }, `${study.unreadable} images could not be read.`) : null;
+    return h("div", {}, box, lost, context);
+  }
+
+  function sentences(segments) {
+    const tags = { kept: "span", removed: "del", inserted: "ins" };
+    const parts = segments.map(([change, text, isVerbatim]) => h(tags[change], isVerbatim ? { class: "verbatim" } : {}, text));
+    return h("p", { class: "report" }, ...parts.flatMap((part, at) => (at ? [" ", part] : [part])));
+  }
+
+  function reference(page) {
+    return h("div", { class: "card text reference" }, h("div", { class: "head" }, h("b", {}, "Reference report")),
+      sentences(page.reference.map((text) => ["kept", text, false])));
+  }
+
+  function rewards(values, before) {
+    const list = h("dl", { class: "rewards" });
+    for (const [name, value] of Object.entries(values)) {
+      const from = before && typeof before[name] === "number" ? before[name] : null;
+      const change = from === null ? null : value - from;
+      const direction = change > 1e-9 ? "up" : change < -1e-9 ? "down" : "";
+      list.append(h("div", {}, h("dt", {}, name), h("dd", {}, score(value),
+        change === null ? null : h("small", { class: direction }, ` ${direction ? signed(change) : "unchanged"}`))));
+    }
+    return list;
+  }
+
+  const rowTitle = { sampled: "Sampled", edited: "Edited", reference: "Reference report as response" };
+
+  function rolloutCard(row) {
+    const head = h("div", { class: "head" }, h("b", {}, rowTitle[row.kind] || row.kind, row.rank ? `, ${row.rank} of its group` : ""));
+    if (row.rule) head.append(h("span", { class: "badge", colours: data.rules[row.rule] || data.rules.none }, row.rule));
+    head.append(h("span", { class: "badge" }, `reward ${score(row.reward.total)}`),
+      h("span", { class: "badge" }, "advantage ", h("b", { class: row.advantage > 0 ? "up" : "down" }, signed(row.advantage))));
+    const why = h("p", { class: "why" });
+    if (row.entities.length) {
+      why.append(row.rule === "augmentation" ? "Missing from the rollout: " : "Not borne out by the reference: ");
+      row.entities.forEach(([text, type], at) => why.append(at ? ", " : "", h("span", { class: "entity" }, `${text} `, h("small", {}, type))));
+    } else if (row.kind === "edited" && row.rule === "none") {
+      why.append("Nothing to edit: the rollout stands twice in its group.");
+    }
+    return h("div", { class: "card text" }, head, sentences(row.segments), why.childNodes.length ? why : null, rewards(row.reward, row.sourceReward));
+  }
+
+  function predictionCard(prediction) {
+    const run = data.runs[prediction.run];
+    return h("div", { class: "card text" },
+      h("div", { class: "head" }, h("b", {}, h("span", { class: "dot", colours: run.colours }), run.name)),
+      sentences(prediction.segments), rewards(prediction.scores, null));
+  }
+
+  function show() {
+    const page = state.list[state.at];
+    const article = byId("study");
+    byId("previous").disabled = state.at <= 0;
+    byId("next").disabled = state.at >= state.list.length - 1;
+    byId("position").textContent = state.list.length ? `${state.at + 1} of ${state.list.length}` : "no study fits";
+    if (!page) {
+      article.replaceChildren(h("p", { class: "muted" }, "No study fits these filters. Choose “all” in one of them."));
+      return;
+    }
+    const where = page.evaluation ? `test set ${page.evaluation}` : `${data.runs[page.run].name} · step ${page.step}`;
+    article.replaceChildren(
+      h("header", {}, h("h3", {}, `Study ${page.study}`), h("span", { class: "muted" }, where)),
+      films(data.studies[page.key]),
+      h("div", { class: "texts" }, reference(page), ...(page.rows || []).map(rolloutCard), ...(page.predictions || []).map(predictionCard)));
+  }
+
+  function fits(page) {
+    const wanted = byId("by-study").value.trim().toLowerCase();
+    if (wanted && !page.study.toLowerCase().includes(wanted)) return false;
+    const is = (id, value) => byId(id).value === "" || byId(id).value === String(value);
+    if (state.mode === "predictions") return is("by-evaluation", page.evaluation);
+    const rule = byId("by-rule").value;
+    return is("by-run", page.run) && is("by-step", page.step) && (rule === "" || page.rules.includes(rule));
+  }
+
+  function filter() {
+    state.list = data[state.mode].filter(fits);
+    state.at = 0;
+    show();
+  }
+
+  function turn(by) {
+    const next = state.at + by;
+    if (next < 0 || next >= state.list.length) return;
+    state.at = next;
+    show();
+  }
+
+  function fill(id, values, name = String) {
+    byId(id).replaceChildren(h("option", { value: "" }, "all"), ...values.map((value) => h("option", { value }, name(value))));
+    byId(id).closest("label").dataset.choices = values.length;
+  }
+
+  function setMode(mode) {
+    state.mode = mode;
+    for (const button of document.querySelectorAll("[data-mode]")) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    for (const kind of ["groups", "predictions"]) {
+      for (const label of document.querySelectorAll(`.of-${kind}`)) label.hidden = kind !== mode || label.dataset.choices < 2;
+    }
+    filter();
+  }
+
+  function start() {
+    if (!byId("study")) return;
+    const distinct = (values) => [...new Set(values)];
+    fill("by-run", distinct(data.groups.map((page) => page.run)), (run) => data.runs[run].name);
+    fill("by-rule", Object.keys(data.rules).filter((rule) => data.groups.some((page) => page.rules.includes(rule))));
+    fill("by-step", distinct(data.groups.map((page) => page.step)).sort((a, b) => a - b));
+    fill("by-evaluation", distinct(data.predictions.map((page) => page.evaluation)));
+    for (const id of ["by-run", "by-rule", "by-step", "by-evaluation"]) byId(id).addEventListener("change", filter);
+    byId("by-study").addEventListener("input", filter);
+    byId("previous").addEventListener("click", () => turn(-1));
+    byId("next").addEventListener("click", () => turn(1));
+    byId("study").addEventListener("keydown", (event) => {
+      if (event.key === "ArrowLeft") turn(-1);
+      if (event.key === "ArrowRight") turn(1);
+    });
+    for (const button of document.querySelectorAll("[data-mode]")) button.addEventListener("click", () => setMode(button.dataset.mode));
+    byId("zoom").addEventListener("click", (event) => { if (event.target.tagName !== "IMG") byId("zoom").close(); });
+    setMode(state.mode);
+  }
+
+  return { start };
+})();

@@ -1,0 +1,145 @@
+"""The studies behind the report's pages: their images, small enough to travel inside one file."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from editgrpo.data.decode import decode_image
+from editgrpo.data.prompt import choose_images
+from editgrpo.data.store import STUDIES_FILE, StudySet
+from editgrpo.data.study import Study
+from editgrpo.display.html.runs import Run
+from editgrpo.errors import DataError
+
+# Large enough to see a small effusion, small enough that 80 studies stay below 10 MB.
+LONGEST_SIDE_PX = 448
+JPEG_QUALITY = 80
+
+# The most images of one study that the training default shows to the model.
+MAX_IMAGES = 6
+
+
+def find_studies(run: Run, studies: Path | None) -> list[Path]:
+    """Find the folders that may hold the studies of a run.
+
+    Args:
+        run: The run, whose configuration names its folder of studies.
+        studies: A folder of studies, or a folder of such folders, that is looked at first; or None.
+
+    Returns:
+        Folders that hold `studies.jsonl`, the likeliest first.
+
+    Raises:
+        DataError: `studies` is given and holds no studies.
+    """
+    found = []
+    if studies is not None:
+        found = [path.parent for path in (studies / STUDIES_FILE,) if path.is_file()]
+        found += [path.parent for path in sorted(studies.glob(f"*/{STUDIES_FILE}"))]
+        if not found:
+            raise DataError(f"{studies}: no {STUDIES_FILE} here or one folder below")
+    data = run.config.get("data")
+    named = data.get("folder") if isinstance(data, dict) else None
+    if isinstance(named, str):
+        # The path was relative to where the run was started, which may not be where we are now.
+        bases = (Path(), run.folder, *run.folder.resolve().parents[:3])
+        candidates = [base / named for base in bases]
+        found += [path for path in candidates if (path / STUDIES_FILE).is_file()][:1]
+    return list({path.resolve(): path for path in found}.values())
+
+
+class StudyCatalogue:
+    """Collects the studies that the pages refer to, each once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, Study]] = {}
+        self._sets: dict[Path, StudySet] = {}
+        self._wanted: dict[str, tuple[Path, Study]] = {}
+
+    def key(self, study_id: str, reference: str, folders: Iterable[Path]) -> str | None:
+        """Find a study and remember that it is wanted.
+
+        Two data sets may use one study id, so a study whose findings are the reference goes before
+        one that only has the id.
+
+        Args:
+            study_id: The study.
+            reference: The reference report that was used for it.
+            folders: Folders of studies, the likeliest first.
+
+        Returns:
+            A key that is unique in the report, or None if no folder has the study.
+        """
+        found = [(one, study) for one in folders if (study := self._studies(one).get(study_id))]
+        if not found:
+            return None
+        same = [item for item in found if item[1].findings.split() == reference.split()]
+        folder, study = (same or found)[0]
+        key = f"{list(self._folders).index(folder)}/{study_id}"
+        self._wanted[key] = (folder, study)
+        return key
+
+    def __len__(self) -> int:
+        """Return how many studies are wanted."""
+        return len(self._wanted)
+
+    def wanted(self) -> Sequence[str]:
+        """Return the keys of the studies wanted so far."""
+        return list(self._wanted)
+
+    def shown(self, key: str) -> dict[str, Any]:
+        """Return a study in the form that the page shows.
+
+        Args:
+            key: A key that `key` returned.
+
+        Returns:
+            `images` [{src, view, timepoint}], `unreadable` (count) and the sections of the prompt.
+        """
+        folder, study = self._wanted[key]
+        images, unreadable = [], 0
+        for image in choose_images(study, max_images=MAX_IMAGES):
+            try:
+                source = image_as_uri(self._sets[folder].image_path(image))
+            except DataError:
+                unreadable += 1
+                continue
+            view, timepoint = image.view.value, image.timepoint.value
+            images.append({"src": source, "view": view, "timepoint": timepoint})
+        return {
+            "images": images,
+            "unreadable": unreadable,
+            "indication": study.indication,
+            "comparison": study.comparison,
+            "technique": study.technique,
+        }
+
+    def _studies(self, folder: Path) -> dict[str, Study]:
+        if folder not in self._folders:
+            studies = StudySet.load(folder)
+            self._sets[folder] = studies
+            self._folders[folder] = {study.study_id: study for study in studies}
+        return self._folders[folder]
+
+
+def image_as_uri(path: Path) -> str:
+    """Return an image, scaled down, as a `data:` address.
+
+    Args:
+        path: Any image that training can read.
+
+    Returns:
+        A JPEG of at most 448 pixels a side; grey images stay grey.
+
+    Raises:
+        DataError: the image is missing or cannot be decoded.
+    """
+    image = decode_image(path)
+    image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    image.save(stream, format="JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
