@@ -44,7 +44,7 @@ def compile_pattern(source: str, macros: Mapping[str, str]) -> Pattern:
     Raises:
         ConfigError: a macro is unknown, brackets do not close, or the pattern can match nothing.
     """
-    parts = list(_expand(source, macros))
+    parts = _longest_branch_first(list(_expand(source, macros)))
     body = "".join(_BRACKETS.get(part) or re.escape(normal_form(part)) + " " for part in parts)
     try:
         regex = re.compile(r"(?<![^ ])" + body)
@@ -92,6 +92,26 @@ def _first_words(parts: list[str]) -> tuple[set[str], bool]:
     return words, any_branch_empty or open_branch
 
 
+def _longest_branch_first(parts: list[str]) -> list[str]:
+    """Sort the alternatives of every group by length: `re` takes the first that matches, and of
+    "be" and "be related to" the longer is meant."""
+    branches: list[list[str]] = [[]]
+    position = 0
+    while position < len(parts):
+        if parts[position] == "(":
+            end = _closing(parts, position)
+            inner = _longest_branch_first(parts[position + 1 : end])
+            branches[-1] += ["(", *inner, *parts[end : end + 1]]
+            position = end
+        elif parts[position] == "|":
+            branches.append([])
+        else:
+            branches[-1].append(parts[position])
+        position += 1
+    first, *others = sorted(branches, key=len, reverse=True)
+    return first + [part for branch in others for part in ("|", *branch)]
+
+
 def _closing(parts: list[str], start: int) -> int:
     depth = 0
     for position in range(start, len(parts)):
@@ -123,12 +143,14 @@ class PatternIndex(Generic[T]):
                 match = regex.match(text, starts[number])
                 if match:
                     found.append((number, token_at[match.end()], value))
-        return _longest_first(found)
+        return _longest_first(found, len(tokens))
 
 
-def _longest_first(found: list[tuple[int, int, T]]) -> list[tuple[int, int, T]]:
+def _longest_first(found: list[tuple[int, int, T]], n_tokens: int) -> list[tuple[int, int, T]]:
     kept: list[tuple[int, int, T]] = []
+    taken = bytearray(n_tokens)
     for start, end, value in sorted(found, key=lambda item: item[0] - item[1]):
-        if all(end <= other_start or start >= other_end for other_start, other_end, _ in kept):
+        if not any(taken[start:end]):
+            taken[start:end] = b"\x01" * (end - start)
             kept.append((start, end, value))
-    return sorted(kept, key=lambda item: (item[0], item[1]))
+    return sorted(kept, key=lambda item: item[0])

@@ -7,11 +7,10 @@ stands in the report.
 """
 
 import re
-from itertools import pairwise
-from typing import NamedTuple
 
 from editgrpo.reports.tokens import word_set
 from editgrpo.reports.types import Span
+from editgrpo.reports.unpunctuated import Word, cut_unpunctuated, goes_on
 
 _WORD = re.compile(r"\S+")
 # The same, but "effusion.The" counts as two words.
@@ -28,44 +27,6 @@ _NEVER_LAST = word_set("dr mr mrs ms prof vs i.e e.g ie eg approx ca cf fig figs
 # A full stop after these ends a sentence unless the next word goes on in lower case.
 _SELDOM_LAST = word_set("a.m p.m am pm cm mm ml etc hr hrs yr yrs lat sec min max st")
 
-# Text without punctuation is cut before these words ...
-_OPENERS = word_set(
-    """no there the heart lungs lung cardiac cardiomediastinal mediastinal mediastinum cardiomegaly
-    stable mild mildly moderate minimal low hyperinflated hyperexpanded visualized pulmonary trachea
-    degenerative osseous bony bones negative normal unremarkable interval postsurgical sternotomy
-    median pleural endotracheal nasogastric large small left right bilateral a an this these it
-    aorta thoracic calcified unchanged new persistent streaky patchy bibasilar soft surgical tip"""
-)
-# ... unless the word before is one that a phrase goes on after ...
-_GOES_ON = word_set(
-    """a an the of in on at to for with without within and or nor but is are was were be been has
-    have had no not by from over under above below near into than as that which this these may might
-    could can would should possible probable likely versus vs if there see show shows demonstrate
-    demonstrates demonstrated reveal reveals represent represents suggest suggests appears appear
-    remains remain mild mildly moderate moderately severe minimal minimally small large left right
-    bilateral both upper lower middle mid acute chronic focal old low high visualized persistent
-    patchy streaky hazy interval thoracic pulmonary cardiac pleural mediastinal calcified prominent
-    cardiomediastinal bony osseous surgical soft evidence its either including between along around
-    through throughout during since due secondary compatible consistent lateral medial anterior
-    posterior central slightly definite significant obvious convincing tortuous increased decreased
-    xxxx overlying involving new degenerative postsurgical median"""
-)
-# ... or one of these, which go on ("normal heart") unless they end a statement ("heart is normal").
-_PREDICATES = word_set("normal unremarkable stable clear unchanged enlarged intact")
-_STATEMENT_WORDS = word_set(
-    "is are was were appears appear remains remain size contour contours limits"
-)
-# Below this many words a stretch without punctuation is one sentence.
-_LONG_STRETCH = 10
-# No piece of such a stretch is made shorter than this.
-_SHORTEST_PIECE = 2
-
-
-class _Word(NamedTuple):
-    start: int
-    end: int
-    text: str
-
 
 def split_sentences(text: str) -> list[Span]:
     """Split a report into sentences.
@@ -79,19 +40,19 @@ def split_sentences(text: str) -> list[Span]:
         sentence before it, and a list number to the sentence after it.
     """
     pattern = _WORD_GLUED if _GLUED.search(text) else _WORD
-    words = [_Word(match.start(), match.end(), match.group()) for match in pattern.finditer(text)]
-    pieces: list[list[_Word]] = []
+    words = [Word(match.start(), match.end(), match.group()) for match in pattern.finditer(text)]
+    pieces: list[list[Word]] = []
     for chunk in _chunks(text, words):
-        pieces.extend(_cut_unpunctuated(chunk))
+        pieces.extend(cut_unpunctuated(chunk))
     return [Span(piece[0].start, piece[-1].end) for piece in _with_company(pieces)]
 
 
-def _chunks(text: str, words: list[_Word]) -> list[list[_Word]]:
+def _chunks(text: str, words: list[Word]) -> list[list[Word]]:
     """Group words into sentences by punctuation, list numbers and line breaks."""
     has_lines = "\n" in text or "\r" in text
     all_lower = text.islower()
-    chunks: list[list[_Word]] = []
-    current: list[_Word] = []
+    chunks: list[list[Word]] = []
+    current: list[Word] = []
     last_number = 0
     for position, word in enumerate(words):
         number = _list_number(word.text)
@@ -134,7 +95,7 @@ def _is_end(word: str, following: str, all_lower: bool) -> bool:
     return True
 
 
-def _line_break(text: str, before: _Word, after: _Word) -> bool:
+def _line_break(text: str, before: Word, after: Word) -> bool:
     """Tell whether the white space between two words separates sentences: a blank line does, and so
     does a new line that begins like a sentence, but not one that only wraps."""
     breaks = len((text[before.end : after.start] + "|").splitlines()) - 1
@@ -142,34 +103,14 @@ def _line_break(text: str, before: _Word, after: _Word) -> bool:
         return False
     if breaks > 1 or after.text[0] in "-*•" or _list_number(after.text) is not None:
         return True
-    if before.text.endswith((",", ";")) or before.text.lower() in _GOES_ON:
+    if before.text.endswith((",", ";")) or goes_on(before.text):
         return False
     return after.text[0].isupper() and after.text[1:2].islower()
 
 
-def _cut_unpunctuated(chunk: list[_Word]) -> list[list[_Word]]:
-    """Cut a long stretch without punctuation before the words that usually open a sentence."""
-    if len(chunk) < _LONG_STRETCH or any(word.text[-1] in ",;:.?!" for word in chunk):
-        return [chunk]
-    pieces = [[chunk[0]]]
-    for before, word in pairwise(chunk):
-        opens = word.text.lower() in _OPENERS and not _goes_on(before.text.lower(), pieces[-1])
-        if opens and len(pieces[-1]) >= _SHORTEST_PIECE:
-            pieces.append([])
-        pieces[-1].append(word)
-    return pieces
-
-
-def _goes_on(last_word: str, piece: list[_Word]) -> bool:
-    """Tell whether a phrase that has come to this word is still incomplete."""
-    if last_word in _PREDICATES:
-        return all(word.text.lower() not in _STATEMENT_WORDS for word in piece)
-    return last_word in _GOES_ON
-
-
-def _with_company(pieces: list[list[_Word]]) -> list[list[_Word]]:
+def _with_company(pieces: list[list[Word]]) -> list[list[Word]]:
     """Join pieces that hold no letter or digit to the piece before, or else the piece after."""
-    joined: list[list[_Word]] = []
+    joined: list[list[Word]] = []
     for piece in pieces:
         silent = all(_NOTHING_TO_READ.fullmatch(word.text) for word in piece)
         previous_silent = bool(joined) and all(
