@@ -1,6 +1,7 @@
 """Phantom studies: synthetic radiographs and reports for the demo, tests and ablations."""
 
 from editgrpo.data.phantom.findings import CHEXPERT_CLASS, Finding, Kind, Progress, Side, Size, Zone
+from editgrpo.data.phantom.sheet import contact_sheet
 from editgrpo.data.phantom.sites import PROFILES, Phrasing, Rendering, Site, SiteProfile
 from editgrpo.data.phantom.write import TRUTH_FILE, PhantomSummary, write_phantom
 
@@ -19,5 +20,6 @@ __all__ = [
     "SiteProfile",
     "Size",
     "Zone",
+    "contact_sheet",
     "write_phantom",
 ]

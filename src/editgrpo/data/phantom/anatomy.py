@@ -8,7 +8,7 @@ from editgrpo.data.phantom.findings import Finding, Kind, Side, Size
 
 # Share of the inner width of the thorax that the heart takes; above 0.5 is enlarged.
 NORMAL_HEART = (0.40, 0.46)
-ENLARGED_HEART = {Size.SMALL: (0.54, 0.57), Size.MODERATE: (0.60, 0.64), Size.LARGE: (0.68, 0.74)}
+ENLARGED_HEART = {Size.SMALL: (0.54, 0.57), Size.MODERATE: (0.60, 0.64), Size.LARGE: (0.67, 0.71)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

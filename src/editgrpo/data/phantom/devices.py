@@ -71,8 +71,8 @@ def lateral_device(canvas: Canvas, anatomy: Anatomy, finding: Finding) -> Array:
     if finding.kind is Kind.CENTRAL_LINE:
         return _line(canvas, ((-0.1, -1.1), (-0.12, -0.6), (-0.06 + d, -0.15)), TUBE, 0.012)
     if finding.kind is Kind.PACEMAKER:
-        box = _box(canvas, (-0.60, -0.46 + d), (0.05, 0.10))
-        leads = ((-0.58, -0.5), (-0.2, -0.55), (-0.05, -0.2), (-0.1, 0.05), (-0.3, 0.2))
+        box = _box(canvas, (-0.50, -0.42 + d), (0.05, 0.10))
+        leads = ((-0.49, -0.48), (-0.2, -0.55), (-0.05, -0.2), (-0.1, 0.05), (-0.3, 0.2))
         return METAL * box + _line(canvas, leads, TUBE, 0.012)
     return np.zeros_like(canvas.x)
 

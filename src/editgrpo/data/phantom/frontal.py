@@ -42,6 +42,8 @@ def frontal_density(
         density -= AIR * lung.mask
         density += _vessels(lung, canvas, findings, rng)
         density += _ribs(lung, canvas, anatomy, _of(findings, Kind.FRACTURE, side))
+    # After both lungs, so that a finding's texture leaves the other lung's vessels as they are.
+    for side, lung in lungs.items():
         for finding in findings:
             if side in finding.sides or finding.kind is Kind.EDEMA:
                 density += lung_finding(lung, canvas, anatomy, finding, rng)
@@ -66,7 +68,7 @@ def _heart(canvas: Canvas, anatomy: Anatomy, ratio: float) -> Array:
     width = ratio * 2 * anatomy.half_width
     half_height = 0.25 + 0.25 * (ratio - 0.43)
     skew = 0.45
-    x = canvas.x - np.float32(0.17 * width)
+    x = canvas.x - np.float32((0.17 - 0.1 * max(ratio - 0.5, 0)) * width)
     y = canvas.y - np.float32(anatomy.base - 0.17)
     # The skewed ellipse is exactly `width` wide.
     half_width = math.sqrt((width / 2) ** 2 - (skew * half_height) ** 2)

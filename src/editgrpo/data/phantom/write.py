@@ -91,6 +91,10 @@ def write_phantom(
     """
     folder = Path(folder)
     _check(studies, size_px, split_shares)
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}; it must be 0 or more")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}; it must be at least 1")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")
     profile = site if isinstance(site, SiteProfile) else PROFILES[site]

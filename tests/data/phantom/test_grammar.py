@@ -1,0 +1,127 @@
+"""Reports say all that is there and deny nothing of it; the rules labeler reads them so."""
+
+import numpy as np
+import pytest
+
+from editgrpo.data.phantom.findings import CHEXPERT_CLASS, Finding, Kind, Progress, Side, Size
+from editgrpo.data.phantom.grammar import Report, write_report
+from editgrpo.data.phantom.patients import draw_course
+from editgrpo.data.phantom.sites import PROFILES, Site
+from editgrpo.reports import load_labeler
+from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
+
+Drawn = list[tuple[tuple[Finding, ...], Report]]
+
+
+def draw_reports(site: Site, n_patients: int) -> Drawn:
+    drawn: Drawn = []
+    for number in range(n_patients):
+        rng = np.random.default_rng([11, number])
+        for index, findings in enumerate(draw_course(PROFILES[site], rng).findings):
+            report = write_report(
+                findings,
+                phrasing=PROFILES[site].phrasing,
+                has_prior=index > 0,
+                bedside=False,
+                rng=rng,
+            )
+            drawn.append((findings, report))
+    return drawn
+
+
+DRAWN = {site: draw_reports(site, 400) for site in Site}
+
+
+@pytest.mark.parametrize("site", list(Site))
+def test_the_rules_labeler_recovers_what_the_report_states(site: Site) -> None:
+    labels_S14 = load_labeler("rules").label([report.findings for _, report in DRAWN[site]])
+    stated_S14 = np.array(
+        [[name in report.labels for name in FINDINGS] for _, report in DRAWN[site]]
+    )
+    found, stated = labels_S14[:, :NO_FINDING_INDEX] == 1, stated_S14[:, :NO_FINDING_INDEX]
+    assert 2 * (found & stated).sum() / (found.sum() + stated.sum()) >= 0.97
+
+
+@pytest.mark.parametrize("site", list(Site))
+def test_a_report_states_every_finding_that_is_present(site: Site) -> None:
+    for findings, report in DRAWN[site]:
+        shown = {f.kind for f in findings if f.progress is not Progress.RESOLVED}
+        expected = {CHEXPERT_CLASS[kind] for kind in shown}
+        # A consolidation may be called pneumonia, with or without its own name.
+        lung = {"Consolidation", "Pneumonia"}
+        assert set(report.labels) - lung == expected - lung
+        assert bool(set(report.labels) & lung) == (Kind.CONSOLIDATION in shown)
+
+
+@pytest.mark.parametrize("site", list(Site))
+def test_no_normal_statement_stands_beside_what_it_denies(site: Site) -> None:
+    denials = {
+        Kind.EFFUSION: ("no pleural effusion", "no effusion", "pneumothorax or effusion"),
+        Kind.PNEUMOTHORAX: ("no pneumothorax", "effusion or pneumothorax"),
+        Kind.CARDIOMEGALY: ("normal heart size", "heart size is within", "normal in size"),
+        Kind.OPACITY: ("lungs are clear", "no focal airspace opacity"),
+        Kind.NODULE: ("lungs are clear", "no nodule"),
+        Kind.FRACTURE: ("bones are intact", "no acute fracture"),
+    }
+    for findings, report in DRAWN[site]:
+        text = report.findings.lower()
+        for finding in findings:
+            if finding.progress is not Progress.RESOLVED:
+                assert not any(denial in text for denial in denials.get(finding.kind, ()))
+
+
+@pytest.mark.parametrize("site", list(Site))
+def test_reports_are_short_and_varied(site: Site) -> None:
+    texts = [report.findings for _, report in DRAWN[site]]
+    normal = [len(report.findings.split()) for findings, report in DRAWN[site] if not findings]
+    words = {word.strip(".,").lower() for text in texts for word in text.split()}
+    assert len(set(texts)) > 0.9 * len(texts)
+    assert 20 <= np.mean(normal) <= 35
+    assert len(words) < 250
+    assert not any("{" in text or "  " in text or ".." in text for text in texts)
+
+
+def test_sites_prefer_different_words() -> None:
+    share = {
+        site: np.mean(["The lungs are clear." in report.findings for _, report in DRAWN[site]])
+        for site in Site
+    }
+    assert share[Site.A] > 1.5 * share[Site.B]
+
+
+def test_the_indication_hints_only_weakly() -> None:
+    def share(kind: Kind, indication: str) -> tuple[float, float]:
+        drawn = DRAWN[Site.A] + DRAWN[Site.B]
+        named = [r.indication == indication for f, r in drawn if kind in {x.kind for x in f}]
+        others = [r.indication == indication for f, r in drawn if kind not in {x.kind for x in f}]
+        return float(np.mean(named)), float(np.mean(others))
+
+    with_it, without_it = share(Kind.CARDIOMEGALY, "Heart failure.")
+    assert without_it < with_it < 0.4
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        (Progress.NEW, {"new"}),
+        (Progress.UNCHANGED, {"unchanged", "stable", "again"}),
+        (Progress.LARGER, {"increased", "larger"}),
+        (Progress.SMALLER, {"decreased", "smaller"}),
+        (Progress.RESOLVED, {"residual", "longer"}),
+    ],
+)
+def test_change_since_the_prior_study_is_worded(progress: Progress, words: set[str]) -> None:
+    finding = Finding(kind=Kind.EFFUSION, side=Side.LEFT, size=Size.MODERATE, progress=progress)
+    phrasing = PROFILES[Site.A].phrasing
+    hedges = {"possible", "probable", "may", "suspected"}
+    for number in range(40):
+        report = write_report(
+            (finding,),
+            phrasing=phrasing,
+            has_prior=True,
+            bedside=False,
+            rng=np.random.default_rng(number),
+        )
+        said = {word.strip(".,").lower() for word in report.findings.split()}
+        assert said & (words | (hedges if progress is Progress.NEW else set()))
+        assert ("Pleural Effusion" in report.labels) == (progress is not Progress.RESOLVED)
