@@ -8,11 +8,10 @@ may be a constant for all rows, written with a second equals sign: `view==PA`, o
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from editgrpo.data.record import nearest, shown
+from editgrpo.data.record import SECTIONS, nearest, shown
 from editgrpo.data.table import Row, Table
 from editgrpo.errors import ConfigError, DataError
 
-SECTIONS = ("indication", "technique", "comparison", "findings", "impression")
 FIELDS = ("study_id", "patient_id", "image", "view", "split", "time", *SECTIONS)
 _REQUIRED = ("study_id", "image")
 _SINGLE = ("split", "time")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from editgrpo.data.columns import SECTIONS, Columns
+from editgrpo.data.columns import Columns
 from editgrpo.data.missing import has_text, is_given
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareSummary, finish
 from editgrpo.data.priors import attach_priors
-from editgrpo.data.record import shown
+from editgrpo.data.record import SECTIONS, shown
 from editgrpo.data.splits import SplitRule, parse_split
 from editgrpo.data.store import Rejection
 from editgrpo.data.study import Study, StudyImage

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
 
-_SECTIONS = ("indication", "technique", "comparison", "findings", "impression")
-_STUDY_FIELDS = ("study_id", "patient_id", "split", "images", *_SECTIONS)
+SECTIONS = ("indication", "technique", "comparison", "findings", "impression")
+_STUDY_FIELDS = ("study_id", "patient_id", "split", "images", *SECTIONS)
 _IMAGE_FIELDS = ("path", "view", "timepoint")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _LONGEST_SHOWN = 24  # characters: a misplaced value may be report text, which no message may hold
@@ -28,7 +28,7 @@ def study_to_record(study: Study) -> dict[str, Any]:
             {"path": image.path, "view": image.view.value, "timepoint": image.timepoint.value}
             for image in study.images
         ],
-        **{name: getattr(study, name) for name in _SECTIONS},
+        **{name: getattr(study, name) for name in SECTIONS},
     }
 
 
@@ -58,7 +58,7 @@ def study_from_record(record: object, *, where: str) -> Study:
         patient_id=_identifier(fields, "patient_id", where),
         split=_choice(fields, "split", Split, where),
         images=tuple(_image(image, f"{where}: images[{k}]") for k, image in enumerate(images)),
-        **{name: _section(fields, name, where) for name in _SECTIONS},
+        **{name: _section(fields, name, where) for name in SECTIONS},
     )
 
 

@@ -48,7 +48,7 @@ def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None
         UNKNOWN if the name is not given, not understood, tells only a position, or names a frontal
         and a lateral projection at once.
     """
-    words = re.sub(r"[\W_]+", " ", name or "").strip().upper()
+    words = re.sub(r"[\W_]+", " ", (name or "").replace(".", "")).strip().upper()
     if not is_given(words):
         return View.UNKNOWN
     view = _view_of(words)
