@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from editgrpo import __version__
-from editgrpo.cli import edit, evaluate, folder, generate, phantom, score, sft, train
+from editgrpo.cli import edit, evaluate, folder, generate, phantom, report, score, sft, train
 from editgrpo.cli.options import examples
 from editgrpo.errors import EditGRPOError
 
@@ -48,6 +48,7 @@ app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
+app.command(epilog=report.EXAMPLES)(report.report)
 
 
 def _show_version(is_asked: bool) -> None:

@@ -80,13 +80,15 @@ def evaluate(
             )
     records = [scores_record(result) for result in results]
     shown = [ResultsTable(records), findings_table(records)]
+    comparisons = []
     if other:
         comparison = compare(*results)
         write_comparison(folder, comparison)
-        records.append(comparison_record(comparison))
-        shown.append(comparison_table(records[-1]))
+        comparisons = [comparison_record(comparison)]
+        shown.append(comparison_table(comparisons[0]))
     if as_json:
-        typer.echo(json.dumps(records if other else records[0], ensure_ascii=False, indent=2))
+        values = [*records, *comparisons]
+        typer.echo(json.dumps(values if other else values[0], ensure_ascii=False, indent=2))
         return
     Console().print(*shown)
     typer.echo(f"Written to {folder}")

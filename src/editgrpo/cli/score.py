@@ -8,7 +8,7 @@ import typer
 from editgrpo.cli.options import Overwrite, examples
 from editgrpo.cli.output import claim_output
 from editgrpo.config import RewardConfig
-from editgrpo.recipes import load_section
+from editgrpo.errors import ConfigError
 
 EXAMPLES = examples(
     "editgrpo score runs/editgrpo/evaluation/test/predictions.jsonl --output scores.jsonl"
@@ -33,8 +33,7 @@ def score(
     overwrite: Overwrite = False,
 ) -> None:
     """Score every report with a reward; an interrupted command continues where it was."""
-    overrides = [f"reward.weights.{item}" for item in weight or []]
-    weights = load_section(None, "reward", RewardConfig, overrides).weights
+    weights = dict(_read_weight(item) for item in weight or [])
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.display.terminal import progress_bar
@@ -48,3 +47,11 @@ def score(
         mean = sum(row[name] for row in rows) / len(rows)
         typer.echo(f"{mean:7.4f}  {name}")
     typer.echo(f"Means of {len(rows)} studies; the scores of each are in {output}")
+
+
+def _read_weight(item: str) -> tuple[str, float]:
+    name, _, number = item.rpartition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise ConfigError(f"--weight {item}: write it as component=number") from None

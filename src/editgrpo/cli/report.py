@@ -1,0 +1,55 @@
+"""`editgrpo report`: runs as one HTML page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Overwrite, examples, given
+from editgrpo.cli.output import claim_output
+
+EXAMPLES = examples(
+    "editgrpo report runs/sft runs/dr-grpo runs/editgrpo --output report.html",
+    'editgrpo report demo/sft demo/editgrpo --title "Phantom, site A" --output report.html',
+)
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, in the order of the page.")
+    ],
+    output: Annotated[Path, typer.Option(help="HTML file to write; it needs no network.")],
+    title: Annotated[str | None, typer.Option(help="Heading; without it, the runs' names.")] = None,
+    studies: Annotated[
+        Path | None,
+        typer.Option(help="Folder of studies, or of such folders; without it, those of the runs."),
+    ] = None,
+    max_studies: Annotated[
+        int | None, typer.Option(help="Most study pages of each kind; images make the file large.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write one HTML file on runs: curves, results with intervals, and studies with their edits."""
+    claim_output(output, overwrite=overwrite)
+
+    from editgrpo.display.html import write_report
+    from editgrpo.display.terminal import progress_bar
+
+    with progress_bar("Reading studies") as progress:
+        summary = write_report(
+            runs,
+            output,
+            title=title or ", ".join(run.resolve().name for run in runs),
+            studies=studies,
+            progress=progress,
+            **given(max_studies=max_studies),
+        )
+    typer.echo(
+        f"{summary.runs} runs, {summary.evaluations} evaluations, "
+        f"{summary.groups + summary.predictions} study pages, {summary.images} images"
+    )
+    if summary.broken_lines:
+        typer.echo(f"Passed over {summary.broken_lines} lines that are not whole JSON objects")
+    for note in summary.notes:
+        typer.echo(note)
+    typer.echo(f"The report is in {output} ({summary.size_bytes / 1e6:.1f} MB)")
