@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from editgrpo import __version__
-from editgrpo.cli import edit, evaluate, folder, generate, phantom, report, score, sft, train
+from editgrpo.cli import (
+    edit,
+    evaluate,
+    folder,
+    generate,
+    iu_xray,
+    phantom,
+    report,
+    score,
+    sft,
+    train,
+)
 from editgrpo.cli.options import examples
 from editgrpo.errors import EditGRPOError
 
@@ -40,6 +51,7 @@ app = typer.Typer(
 )
 prepare_app = typer.Typer(help="Turn a data set into a folder of studies.", no_args_is_help=True)
 prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
+prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
 app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
 app.command(epilog=sft.EXAMPLES)(sft.sft)

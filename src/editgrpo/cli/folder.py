@@ -7,21 +7,19 @@ import typer
 
 from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output
+from editgrpo.cli.studies import (
+    KeepWithoutFindings,
+    RequireImpression,
+    StudiesOutput,
+    WithoutImages,
+    show_account,
+)
 
 EXAMPLES = examples(
     "editgrpo prepare folder reports.csv --images radiographs --output studies/mine "
     "--column study_id=StudyID --column patient_id=PatientID --column image=file "
     "--column view=projection --column findings=text",
 )
-
-Output = Annotated[Path, typer.Option(help="Folder of studies to write.")]
-KeepWithoutFindings = Annotated[
-    bool,
-    typer.Option("--keep-without-findings", help="Keep studies that have no findings section."),
-]
-RequireImpression = Annotated[
-    bool, typer.Option("--require-impression", help="Leave out studies that have no impression.")
-]
 
 
 def prepare_folder(
@@ -31,7 +29,7 @@ def prepare_folder(
             metavar="TABLE", help="CSV with a header, or JSON lines; a row an image or a study."
         ),
     ],
-    output: Output,
+    output: StudiesOutput,
     column: Annotated[
         list[str],
         typer.Option(
@@ -53,6 +51,7 @@ def prepare_folder(
     encoding: Annotated[
         str | None, typer.Option(help="Of the CSV file; utf-8 if not given.")
     ] = None,
+    without_images: WithoutImages = False,
     keep_without_findings: KeepWithoutFindings = False,
     require_impression: RequireImpression = False,
     seed: Seed = 0,
@@ -75,7 +74,9 @@ def prepare_folder(
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
     inclusion = Inclusion(
-        require_findings=not keep_without_findings, require_impression=require_impression
+        require_findings=not keep_without_findings,
+        require_impression=require_impression,
+        require_images=not without_images,
     )
     with progress_bar("Checking images") as progress:
         summary = prepare(
@@ -86,17 +87,3 @@ def prepare_folder(
             progress=progress,
         )
     show_account(summary.rows(), output, summary.split_rule)
-
-
-def show_account(rows: list[tuple[str, int]], output: Path, split_rule: str) -> None:
-    """Print the account of a preparation.
-
-    Args:
-        rows: What was counted, and how many.
-        output: The folder of studies.
-        split_rule: How the splits came about, in words.
-    """
-    for name, count in rows:
-        typer.echo(f"{count:>9,}  {name}")
-    typer.echo(f"Split {split_rule}")
-    typer.echo(f"Studies are in {output}; rejected.jsonl there says what was left out, and why")

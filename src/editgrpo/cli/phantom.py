@@ -1,12 +1,12 @@
 """`editgrpo prepare phantom`: synthetic studies."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output, clear_away
+from editgrpo.cli.studies import StudiesOutput, show_counts
 from editgrpo.errors import ConfigError
 
 EXAMPLES = examples(
@@ -19,7 +19,7 @@ ENTRIES = ("phantom_findings.jsonl", "studies.jsonl", "images", "image-cache")
 
 
 def prepare_phantom(
-    output: Annotated[Path, typer.Option(help="Folder of studies to write.")],
+    output: StudiesOutput,
     studies: Annotated[int, typer.Option(help="How many.")] = 1000,
     site: Annotated[
         str, typer.Option(help="A or B: they differ in rendering, prevalence and phrasing.")
@@ -56,6 +56,5 @@ def prepare_phantom(
         **{f"in {split}": count for split, count in summary.splits.items()},
         **{f"with {kind}": count for kind, count in summary.findings.items()},
     }
-    for name, count in counts.items():
-        typer.echo(f"{count:>9,}  {name}")
+    show_counts(counts.items())
     typer.echo(f"Studies are in {output}")
