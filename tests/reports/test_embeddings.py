@@ -52,6 +52,9 @@ def test_synonyms_are_equal_whatever_their_presence(first: str, second: str) -> 
         ("Upper lobe consolidation.", "Lower lobe consolidation.", 0.7644),
         # sqrt(0.38) = 0.61644, sided or not
         ("Lungs are clear.", "Left lower lobe consolidation.", 0.61644),
+        # sqrt(0.38) * 0.775 = 0.47774: one clear lung does not contradict findings elsewhere
+        ("The left lung is clear.", "Right lower lobe consolidation.", 0.47774),
+        ("Both lungs are clear.", "Lungs are clear.", 1.0),
         ("Lungs are clear.", "Left effusion.", 0.0),
         ("Pneumothorax.", "Effusion.", 0.38),
     ],

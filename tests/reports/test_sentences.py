@@ -41,6 +41,8 @@ def sentences(text: str) -> list[str]:
         ("- Big heart\n- No edema", ["- Big heart", "- No edema"]),
         ("Big\u00a0heart.\u2003No edema.", ["Big\u00a0heart.", "No edema."]),
         ("Is there edema? No!", ["Is there edema?", "No!"]),
+        ("1 . mild edema . 2 . no effusion .", ["1 . mild edema .", "2 . no effusion ."]),
+        ("1.\nMild edema.", ["1.\nMild edema."]),
         ("(No edema.) Big heart.", ["(No edema.)", "Big heart."]),
     ],
 )

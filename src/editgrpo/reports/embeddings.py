@@ -9,6 +9,7 @@ same finding, one side against both                    0.81
 same finding, upper against lower                      0.76
 same finding, left against right                       0.50
 an organ system as a whole against one of its findings 0.62
+one side of an organ system against its findings       0.48
 other finding of the same organ system                 0.38
 other finding of another organ system                  0.00
 ====================================================  ======
@@ -37,19 +38,18 @@ _SIDED = 0.775
 _BOTH_SIDES = 0.9
 _ZONED = 0.9
 
-_AXES_OF_CONCEPT = 4  # the finding, left-right, both sides, upper-lower
+_AXES = 4  # of each owner: itself, left-right, both sides, upper-lower
 
 
 @cache
 def _layout() -> tuple[dict[str, int], dict[Concept, int], int]:
-    """Return the axis of each system, the first axis of each concept, and the number of axes."""
+    """Return the first axis of each system and of each concept, and the number of axes."""
     ontology = load_ontology()
     systems = dict.fromkeys((*ontology.systems, *(c.system for c in ontology.concepts)))
-    axis_of_system = {name: number for number, name in enumerate(systems)}
-    first = len(axis_of_system)
-    owners = [concept for concept in ontology.concepts if concept.kind is not Kind.SYSTEM]
-    axis_of_concept = {c: first + _AXES_OF_CONCEPT * number for number, c in enumerate(owners)}
-    return axis_of_system, axis_of_concept, first + _AXES_OF_CONCEPT * len(owners)
+    own = [concept for concept in ontology.concepts if concept.kind is not Kind.SYSTEM]
+    axis_of_system = {name: _AXES * number for number, name in enumerate(systems)}
+    axis_of_concept = {c: _AXES * (len(systems) + number) for number, c in enumerate(own)}
+    return axis_of_system, axis_of_concept, _AXES * (len(systems) + len(own))
 
 
 @cache
@@ -66,14 +66,15 @@ def embed(concept: Concept, location: Location) -> NDArray[np.float32]:
     """
     axis_of_system, axis_of_concept, n_axes = _layout()
     vector = np.zeros(n_axes, dtype=np.float64)
+    system = axis_of_system[concept.system]
+    direction = _direction(location if concept.sided else Location())
     if concept.kind is Kind.SYSTEM:
-        vector[axis_of_system[concept.system]] = 1.0
+        vector[system : system + _AXES] = direction
     else:
         share = 0.0 if concept.kind is Kind.ANATOMY else _SYSTEM_SHARE
-        vector[axis_of_system[concept.system]] = sqrt(share)
+        vector[system] = sqrt(share)
         own = axis_of_concept[concept]
-        direction = _direction(location if concept.sided else Location())
-        vector[own : own + _AXES_OF_CONCEPT] = sqrt(1.0 - share) * direction
+        vector[own : own + _AXES] = sqrt(1.0 - share) * direction
     embedding = vector.astype(np.float32)
     embedding.setflags(write=False)
     return embedding

@@ -46,7 +46,7 @@ _PHRASE_ENDS = word_set(
 # Words between a finding and the place it is in.
 _LINKS = word_set(
     """in at on of to over within along near overlying involving throughout the a seen noted
-    identified present again be posterior lateral medial anterior , which"""
+    identified present again be project posterior lateral medial anterior , which"""
 )
 _SIDE_WORDS = _LEFT | _RIGHT | _BOTH | _UPPER | _LOWER
 # Words of such a place, besides side and height.
@@ -84,16 +84,29 @@ def locate(tokens: tuple[Token, ...], start: int, end: int, *, before: int, afte
         after: Token at which the next mention begins, or the sentence ends.
 
     Returns:
-        The location; of adjectives and the following place, the first that names a side counts.
+        The location; UNSAID where no word of the clause names it.
     """
     first = start
-    while first > before and tokens[first - 1].form not in _PHRASE_ENDS:
+    while first > before and not _phrase_ends(tokens, first - 1):
         first -= 1
-    own = read_location(tokens[first:end])
-    following = read_location(tokens[end : _place_end(tokens, end, after)])
-    side = own.side if own.side is not Side.UNSAID else following.side
-    zone = own.zone if own.zone is not Zone.UNSAID else following.zone
+    # The nearest words that name a place decide; one elsewhere in the clause is the last resort.
+    places = [
+        read_location(tokens[first:end]),
+        read_location(tokens[end : _place_end(tokens, end, after)]),
+        read_location(tokens[before:start]),
+    ]
+    if after == len(tokens):
+        places.append(read_location(tokens[end:]))
+    side = next((place.side for place in places if place.side is not Side.UNSAID), Side.UNSAID)
+    zone = next((place.zone for place in places if place.zone is not Zone.UNSAID), Zone.UNSAID)
     return Location(side, zone)
+
+
+def _phrase_ends(tokens: tuple[Token, ...], position: int) -> bool:
+    """Tell whether a word cannot be an adjective; "left and right" can, with its "and"."""
+    word = tokens[position].form
+    joins_sides = word == "and" and position > 0 and tokens[position - 1].form in _SIDE_WORDS
+    return word in _PHRASE_ENDS and not joins_sides
 
 
 def _place_end(tokens: tuple[Token, ...], end: int, after: int) -> int:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX, LabelClass
 from editgrpo.reports.context import Match, Status, assess
 from editgrpo.reports.embeddings import embed
-from editgrpo.reports.location import Location, locate, read_location
-from editgrpo.reports.ontology import Concept, Kind, Sense, load_ontology
+from editgrpo.reports.location import Location, Side, locate, read_location
+from editgrpo.reports.ontology import Concept, Kind, load_ontology
 from editgrpo.reports.sentences import split_sentences
 from editgrpo.reports.tokens import Token, tokenize
 from editgrpo.reports.types import (
@@ -206,7 +206,11 @@ def _location(tokens: tuple[Token, ...], matches: list[Match], number: int) -> L
     before = matches[number - 1].end if number else 0
     after = matches[number + 1].start if number + 1 < len(matches) else len(tokens)
     match = matches[number]
-    return locate(tokens, match.start, match.end, before=before, after=after)
+    location = locate(tokens, match.start, match.end, before=before, after=after)
+    if match.sense.concept.kind is Kind.SYSTEM and location.side is Side.BOTH:
+        # "Both lungs are clear" is "the lungs are clear".
+        return Location(zone=location.zone)
+    return location
 
 
 def _mention(
@@ -214,6 +218,3 @@ def _mention(
 ) -> Mention:
     text = sentence[tokens[match.start].start : tokens[match.end - 1].end]
     return Mention(text, match.sense.concept, location, status)
-
-
-__all__ = ["Mention", "RulesAnnotator", "RulesLabeler", "Sense", "read_mentions"]

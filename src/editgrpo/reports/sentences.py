@@ -20,7 +20,6 @@ _CLOSING = "\"'’”)]}"
 _TERMINAL = ".?!"
 _TERMINALS = frozenset(_TERMINAL)
 _LIST_MARKER = re.compile(r"\(?(\d{1,2})[.)]")
-_NOTHING_TO_READ = re.compile(r"[\W_]*")
 
 # A full stop after these never ends a sentence.
 _NEVER_LAST = word_set("dr mr mrs ms prof vs i.e e.g ie eg approx ca cf fig figs incl resp")
@@ -44,7 +43,8 @@ def split_sentences(text: str) -> list[Span]:
     pieces: list[list[Word]] = []
     for chunk in _chunks(text, words):
         pieces.extend(cut_unpunctuated(chunk))
-    return [Span(piece[0].start, piece[-1].end) for piece in _with_company(pieces)]
+    spans = [Span(piece[0].start, piece[-1].end) for piece in pieces]
+    return _with_company(text, spans)
 
 
 def _chunks(text: str, words: list[Word]) -> list[list[Word]]:
@@ -55,24 +55,21 @@ def _chunks(text: str, words: list[Word]) -> list[list[Word]]:
     current: list[Word] = []
     last_number = 0
     for position, word in enumerate(words):
-        number = _list_number(word.text)
-        if current and (
-            (number == last_number + 1 and last_number > 0)
-            or (has_lines and _line_break(text, current[-1], word))
-        ):
+        # Most words end in a letter: they can neither end a sentence nor be a list number.
+        ends_in_letter = word.text[-1].isalnum()
+        number = None if ends_in_letter else _list_number(word.text)
+        next_number = number is not None and number == last_number + 1 > 1
+        if current and (next_number or (has_lines and _line_break(text, current, word))):
             chunks.append(current)
             current = []
-        if number is not None and not current:
-            last_number = number
-            current.append(word)
-            continue
         current.append(word)
-        following = words[position + 1].text if position + 1 < len(words) else ""
-        if word.text.rstrip(_CLOSING)[-1:] in _TERMINALS and _is_end(
-            word.text, following, all_lower
-        ):
-            chunks.append(current)
-            current = []
+        if number is not None and len(current) == 1:
+            last_number = number
+        elif not ends_in_letter and word.text.rstrip(_CLOSING)[-1:] in _TERMINALS:
+            following = words[position + 1].text if position + 1 < len(words) else ""
+            if _is_end(word.text, following, all_lower):
+                chunks.append(current)
+                current = []
     return [*chunks, current] if current else chunks
 
 
@@ -95,11 +92,12 @@ def _is_end(word: str, following: str, all_lower: bool) -> bool:
     return True
 
 
-def _line_break(text: str, before: Word, after: Word) -> bool:
-    """Tell whether the white space between two words separates sentences: a blank line does, and so
+def _line_break(text: str, current: list[Word], after: Word) -> bool:
+    """Tell whether the white space before a word separates sentences: a blank line does, and so
     does a new line that begins like a sentence, but not one that only wraps."""
+    before = current[-1]
     breaks = len((text[before.end : after.start] + "|").splitlines()) - 1
-    if breaks == 0:
+    if breaks == 0 or (len(current) == 1 and _list_number(before.text) is not None):
         return False
     if breaks > 1 or after.text[0] in "-*•" or _list_number(after.text) is not None:
         return True
@@ -108,16 +106,16 @@ def _line_break(text: str, before: Word, after: Word) -> bool:
     return after.text[0].isupper() and after.text[1:2].islower()
 
 
-def _with_company(pieces: list[list[Word]]) -> list[list[Word]]:
-    """Join pieces that hold no letter or digit to the piece before, or else the piece after."""
-    joined: list[list[Word]] = []
-    for piece in pieces:
-        silent = all(_NOTHING_TO_READ.fullmatch(word.text) for word in piece)
-        previous_silent = bool(joined) and all(
-            _NOTHING_TO_READ.fullmatch(word.text) for word in joined[-1]
-        )
-        if joined and (silent or previous_silent):
-            joined[-1] = [*joined[-1], *piece]
+def _with_company(text: str, spans: list[Span]) -> list[Span]:
+    """Join a span without a letter or digit to the span before, and one without a letter (a list
+    number, or the first of the text) to the span after."""
+    joined: list[Span] = []
+    for span in spans:
+        silent = not any(map(str.isalnum, text[span.start : span.end]))
+        if joined and (
+            silent or not any(map(str.isalpha, text[joined[-1].start : joined[-1].end]))
+        ):
+            joined[-1] = Span(joined[-1].start, span.end)
         else:
-            joined.append(piece)
+            joined.append(span)
     return joined

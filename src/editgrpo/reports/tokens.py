@@ -15,7 +15,7 @@ _IRREGULAR = {
     **dict.fromkeys(("appeared", "remains", "remain", "remained", "seems", "seem"), "be"),
     **dict.fromkeys(("has", "had", "having"), "have"),
     **dict.fromkeys(("does", "did"), "do"),
-    **dict.fromkeys(("lies", "lying"), "lie"),
+    **dict.fromkeys(("projects", "projecting"), "project"),
     "bases": "base",
     "apices": "apex",
     "hila": "hilum",

@@ -13,9 +13,9 @@ from editgrpo.reports.tokens import word_set
 _OPENERS = word_set(
     """no there the heart lungs cardiac cardiomediastinal mediastinal mediastinum cardiomegaly
     stable mild mildly moderate minimal low hyperinflated hyperexpanded visualized trachea
-    degenerative osseous bony bones negative normal unremarkable interval postsurgical sternotomy median
-    endotracheal nasogastric a an this these it aorta thoracic unchanged persistent streaky patchy
-    surgical otherwise"""
+    degenerative osseous bony bones negative normal unremarkable interval postsurgical sternotomy
+    median endotracheal nasogastric a an this these it aorta thoracic unchanged persistent streaky
+    patchy surgical otherwise"""
 )
 # ... and before these, if what came before is complete: it has a verb and no negation, so that the
 # word cannot be the next item of a list ("no consolidation pleural effusion or pneumothorax") ...
