@@ -94,6 +94,13 @@ def test_rare_findings_are_chosen_by_the_references() -> None:
     assert "corpus/macro-f1-rare@fake" not in none.metrics
 
 
+def test_no_finding_is_never_rare() -> None:
+    given = predictions([("effusion.", "effusion.")] * 19 + [("clear", "clear lungs today.")])
+    found = evaluate(given, options=EvaluationOptions(rare_share=0.5))
+    assert found.per_finding["No Finding"].support == 1
+    assert found.rare_findings == ()
+
+
 def test_rare_findings_by_name() -> None:
     options = EvaluationOptions(rare_findings=("Fracture", "Pleural Effusion"))
     found = evaluate(predictions(PAIRS), options=options).metrics

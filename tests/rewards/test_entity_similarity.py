@@ -104,6 +104,23 @@ def test_saying_the_same_in_other_words_gains_nothing() -> None:
     assert padded == pytest.approx(2 * 0.49 / 1.49, abs=1e-6)
 
 
+def test_repetition_gains_nothing_where_likeness_is_not_transitive() -> None:
+    # Directions at 0, 30 and 60 degrees: neighbours have cosine .87, the outer two .5.
+    angles = np.deg2rad([0, 30, 60])
+    words = ["left", "middle", "right"]
+    entities = [
+        Entity(word, DISEASE, np.array([np.cos(angle), np.sin(angle)], dtype=np.float32))
+        for word, angle in zip(words, angles, strict=True)
+    ]
+    sentence = type(report([]).sentences[0])
+    once = AnnotatedReport((sentence("words.", tuple(entities)),))
+    often = AnnotatedReport((sentence("words.", (*entities, *entities[:1] * 5)),))
+    reference = AnnotatedReport((sentence("words.", tuple(entities[:1])),))
+    # Weights 1/2, 1/3, 1/2: S(c->r) = (1/2 + .8660/3 + .5/2) / (4/3) = .7790, S(r->c) = 1.
+    assert similarity(once, reference) == pytest.approx(2 * 0.779006 / 1.779006, abs=1e-5)
+    assert similarity(often, reference) == similarity(once, reference)
+
+
 def test_zero_embeddings_match_nothing() -> None:
     blank = Entity("x", DISEASE, np.zeros(5, dtype=np.float32))
     empty = report([("rib", ANATOMY)])
