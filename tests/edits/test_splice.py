@@ -144,6 +144,21 @@ def test_of_a_token_across_two_sentences_the_piece_of_the_kept_one_is_encoded_an
     ]
 
 
+def test_the_piece_of_a_kept_sentence_is_not_fused_with_what_is_inserted() -> None:
+    # ".\n\nQ" is one token. Of it the full stop stays, encoded alone, although ".\n\n" is a token
+    # too; the white space goes with the inserted sentence.
+    text = "Yes.\n\nQuiet."
+    sampled = encode(text)
+    assert ".\n\nQ" in tokenizer().convert_ids_to_tokens(sampled)
+    edit = edit_of(EditRule.REPLACEMENT, "x0", "y0")
+    spliced = splice([*sampled, EOS], spans_of(text, "Yes.", "Quiet."), edit)
+    old, breaks, new = encode("Yes") + encode("."), encode("\n\n"), encode("The tube ends.")
+    assert spliced.token_ids == (*old, *breaks, *new, EOS)
+    # Tokens of white space alone are not part of the inserted sentence.
+    before = len(old) + len(breaks)
+    assert spliced.is_inserted_T == (False,) * before + (True,) * len(new) + (False,)
+
+
 def test_a_removed_first_sentence_takes_its_space_along() -> None:
     spliced = splice(
         [*encode("Yes. The spine is old."), EOS],
@@ -246,6 +261,11 @@ def test_without_an_edit_a_finished_rollout_comes_back_as_sampled() -> None:
     spliced = splice(sampled, [Span(1, 11)], edit_of(EditRule.NONE, "x0"))
     assert spliced.token_ids == tuple(sampled)
     assert spliced.is_inserted_T == (False,) * len(sampled)
+
+
+def test_without_text_and_edit_a_rollout_comes_back_as_sampled() -> None:
+    sampled = (tokenizer().convert_tokens_to_ids("<|image_pad|>"), EOS)
+    assert splice(list(sampled), [], edit_of(EditRule.NONE)).token_ids == sampled
 
 
 def test_what_follows_the_end_is_ignored() -> None:

@@ -39,7 +39,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner.train_from_iterator([CORPUS], trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
     fast.add_special_tokens({"additional_special_tokens": ["<|image_pad|>"]})
-    fast.add_tokens([AddedToken("<tool_call>", special=False), AddedToken("a b", special=False)])
+    plain = ["<tool_call>", "a b", ".\n\nQ"]  # the last two reach from one sentence into the next
+    fast.add_tokens([AddedToken(text, special=False) for text in plain])
     return fast
 
 
