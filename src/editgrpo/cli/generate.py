@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, Set, examples, given
+from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_override
 from editgrpo.cli.output import claim_output
 from editgrpo.config import DataConfig
 from editgrpo.data.study import Split
@@ -32,7 +32,7 @@ def generate(
         str | None, typer.Option(help="Folder of studies; without it, the one of the run.")
     ] = None,
     split: Annotated[Split, typer.Option(help="Which studies.")] = Split.TEST,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many studies.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     changes: Set = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 takes the likeliest token (default); above 0 samples.")
@@ -44,7 +44,9 @@ def generate(
 ) -> None:
     """Write a report for every study of a split; an interrupted command continues where it was."""
     overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
-    overrides += [*(changes or []), *([f"data.folder='{studies}'"] if studies else [])]
+    overrides += changes or []
+    if studies is not None:
+        overrides.append(text_override("data.folder", studies))
     recipe = Path(model).parent / CONFIG_FILE
     data = load_section(recipe if recipe.is_file() else None, "data", DataConfig, overrides)
     claim_output(output, overwrite=overwrite)

@@ -57,9 +57,13 @@ def recipe_overrides(
     if seed is not None:
         overrides.append(f"seed={seed}")
     if output is not None:
-        # In quotes, so that a folder named 2026 stays text.
-        overrides.append("output='" + output.replace("'", "''") + "'")
+        overrides.append(text_override("output", output))
     return overrides
+
+
+def text_override(key: str, text: str) -> str:
+    """Write an override whose value stays text, were it `2026` or `null`."""
+    return f"{key}='" + text.replace("'", "''") + "'"
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def report(
             **given(max_studies=max_studies),
         )
     typer.echo(
-        f"{summary.runs} runs, {summary.evaluations} evaluations, "
-        f"{summary.groups + summary.predictions} study pages, {summary.images} images"
+        f"Runs: {summary.runs}; evaluations: {summary.evaluations}; study pages: "
+        f"{summary.groups + summary.predictions}; images: {summary.images}"
     )
     if summary.broken_lines:
         typer.echo(f"Passed over {summary.broken_lines} lines that are not whole JSON objects")

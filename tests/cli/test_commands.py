@@ -1,0 +1,173 @@
+"""Commands from end to end on small phantom data: what they write, what they refuse."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from editgrpo.cli import main
+from editgrpo.files import read_jsonl, write_jsonl
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command and return what it printed; `code` is the exit code to expect."""
+
+    def call(*words: str | Path, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert stop.value.code == code, captured.err
+        return captured.err if code else captured.out
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty phantom studies of site A, written by the command."""
+    folder = tmp_path_factory.mktemp("data") / "studies"
+    words = ["prepare", "phantom", "--output", str(folder), "--studies", "30", "--size-px", "32"]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 0
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    return [row for _, row in read_jsonl(path)]
+
+
+@pytest.fixture
+def predictions(studies: Path, tmp_path: Path) -> Path:
+    """Predictions that are right for every second study and the first study's report otherwise."""
+    written = rows(studies / "studies.jsonl")
+    path = tmp_path / "system" / "predictions.jsonl"
+    write_jsonl(
+        path,
+        (
+            {
+                "study_id": study["study_id"],
+                "prediction": written[0 if number % 2 else number]["findings"],
+                "reference": study["findings"],
+            }
+            for number, study in enumerate(written)
+        ),
+    )
+    return path
+
+
+def test_phantom_studies_are_not_written_over_unasked(studies: Path, run: Run) -> None:
+    again = ["prepare", "phantom", "--output", studies, "--studies", "30", "--size-px", "32"]
+    before = (studies / "studies.jsonl").read_bytes()
+    assert "not empty; add --overwrite" in run(*again, code=2)
+    assert "       30  studies\n" in run(*again, "--overwrite")
+    assert (studies / "studies.jsonl").read_bytes() == before, "same seed, other bytes"
+
+
+def test_an_unknown_site_is_named(tmp_path: Path, run: Run) -> None:
+    words = ["prepare", "phantom", "--output", tmp_path / "new", "--site", "C"]
+    assert run(*words, code=2) == "error: --site is 'C'; it must be one of A, B\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_table_becomes_studies(studies: Path, tmp_path: Path, run: Run) -> None:
+    table = tmp_path / "table.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["Study", "Patient", "File", "Text"])
+        for study in rows(studies / "studies.jsonl"):
+            images = study["images"]
+            assert isinstance(images, list)
+            image = studies / images[0]["path"]
+            writer.writerow([study["study_id"], study["patient_id"], image, study["findings"]])
+    columns = ["study_id=Study", "patient_id=Patient", "image=File", "findings=Text", "view==PA"]
+    words = [word for column in columns for word in ("--column", column)]
+    shown = run("prepare", "folder", table, "--output", tmp_path / "mine", *words)
+    assert "       30  studies kept\n" in shown
+    assert "       30  PA images\n" in shown
+    assert len(rows(tmp_path / "mine" / "studies.jsonl")) == 30
+    assert rows(tmp_path / "mine" / "rejected.jsonl") == []
+    words[-1] = "vew==PA"
+    message = run("prepare", "folder", table, "--output", tmp_path / "new", *words, code=2)
+    assert "unknown field; did you mean 'view'?" in message
+
+
+def test_iu_xray_needs_its_files(tmp_path: Path, run: Run) -> None:
+    words = ["prepare", "iu-xray", tmp_path / "absent.tgz", "--output", tmp_path / "iu"]
+    assert "absent.tgz" in run(*words, "--without-images", code=2)
+
+
+def test_scores_are_written_study_by_study(predictions: Path, tmp_path: Path, run: Run) -> None:
+    output = tmp_path / "scores.jsonl"
+    shown = run("score", predictions, "--output", output, "--weight", "entity_f1/partial@rules=0")
+    scores = rows(output)
+    assert len(scores) == 30
+    names = list(scores[0])[1:]
+    assert [line.split()[1] for line in shown.splitlines()[:4]] == names
+    for score in scores:
+        total, labels, _, similarity = (score[name] for name in names)
+        assert total == pytest.approx(labels + similarity)  # type: ignore[operator]
+    assert "already there" in run("score", predictions, "--output", output, code=2)
+    wrong = run("score", predictions, "--output", tmp_path / "new", "--weight", "a", code=2)
+    assert wrong == "error: --weight a: write it as component=number\n"
+
+
+def test_two_systems_are_compared(predictions: Path, tmp_path: Path, run: Run) -> None:
+    other = tmp_path / "other.jsonl"
+    perfect = [{**row, "prediction": row["reference"]} for row in rows(predictions)]
+    write_jsonl(other, perfect)
+    words = ["evaluate", other, "--system", "perfect", "--compare", predictions, "--samples", "50"]
+    folder = tmp_path / "comparison"
+    shown = run(*words, "--output", folder)
+    assert "perfect − system" in shown
+    assert shown.endswith(f"Written to {folder}\n")
+    comparison = json.loads((folder / "comparison.json").read_text())
+    assert comparison["metrics"]["reward/total@rules"]["difference"] > 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "comparison.json",
+        "per_study.jsonl",
+        "predictions.jsonl",
+        "scores.csv",
+        "scores.json",
+    ]
+    assert "already there" in run(*words, "--output", folder, code=2)
+    printed = json.loads(run(*words, "--output", folder, "--overwrite", "--json"))
+    assert [one.get("system") for one in printed] == ["perfect", "system", None]
+
+
+def test_an_evaluation_lies_beside_its_predictions(predictions: Path, run: Run) -> None:
+    printed = json.loads(run("evaluate", predictions, "--samples", "20", "--json"))
+    assert printed == json.loads((predictions.parent / "scores.json").read_text())
+    assert (printed["system"], printed["bootstrap_samples"]) == ("system", 20)
+
+
+def test_a_report_is_one_html_file(
+    predictions: Path, studies: Path, tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / "runs" / "first" / "evaluation" / "test"
+    run("evaluate", predictions, "--output", folder, "--samples", "20")
+    words = ["report", tmp_path / "runs" / "first", "--output", tmp_path / "page.html"]
+    shown = run(*words, "--studies", studies, "--title", "A <title>")
+    assert "Runs: 1; evaluations: 1" in shown
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "A &lt;title&gt;" in page
+    assert "already there" in run(*words, code=2)
+    words[1] = tmp_path / "absent"
+    assert "absent" in run(*words, "--overwrite", code=2)
+
+
+def test_generate_takes_its_data_settings_from_the_run(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1\ndata: {max_imges: 1}\n")
+    words = ["generate", tmp_path / "model", "--output", tmp_path / "predictions.jsonl"]
+    message = run(*words, code=2)
+    assert "config.yaml: unknown key data.max_imges; did you mean max_images?" in message
+    (tmp_path / "config.yaml").unlink()
+    message = run(*words, "--set", "optim.beta2=1", code=2)
+    assert "--set optim.beta2=1: only data.key=value has an effect here" in message
+    message = run(*words, "--studies", tmp_path / "no'where", code=2)
+    assert message.startswith(f"error: {tmp_path}/no'where")
