@@ -126,7 +126,7 @@ def test_a_damaged_cache_file_is_made_again(tmp_path: Path) -> None:
     studies = study_set(tmp_path, {"a.png": noise(90, 60)})
     cache = ImageCache(studies, **BUDGET)
     first = cache.load(studies[0].images[0])
-    (cached,) = (tmp_path / "image_cache").rglob("*.png")
+    (cached,) = (tmp_path / "image-cache").rglob("*.png")
     cached.write_bytes(cached.read_bytes()[:50])
     assert np.array_equal(cache.load(studies[0].images[0]), first)
     assert len(cached.read_bytes()) > 50
@@ -154,6 +154,25 @@ def test_every_image_is_prepared_once_and_only_once(tmp_path: Path) -> None:
     assert seen == [(k, 5) for k in range(1, 6)]
     assert prepare_images(studies, cache) == 0
     assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_only_images_that_are_shown_are_prepared(tmp_path: Path) -> None:
+    study_set(tmp_path, {"a.png": noise(90, 60), "b.png": noise(90, 60, seed=1)})
+    both = Study(
+        study_id="s",
+        patient_id="p",
+        split=Split.TRAIN,
+        images=(
+            StudyImage(path="images/b.png", view=View.LATERAL),
+            StudyImage(path="images/a.png", view=View.PA),
+        ),
+    )
+    write_studies(tmp_path, [both])
+    studies = StudySet.load(tmp_path)
+    cache = ImageCache(studies, **BUDGET)
+    assert prepare_images(studies, cache, max_images=1) == 1
+    assert not cache.warm(both.images[1])  # the frontal image is there
+    assert cache.warm(both.images[0])
 
 
 def test_unusable_images_are_counted_and_the_first_is_named_with_its_study(tmp_path: Path) -> None:

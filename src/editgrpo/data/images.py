@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from editgrpo.data.decode import decode_image
+from editgrpo.data.prompt import choose_images
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Study, StudyImage
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import replacing
 
-CACHE_FOLDER = "image_cache"
+CACHE_FOLDER = "image-cache"
 _CACHE_FORM = 1
 """Part of every key; raised when decoding or resizing changes, so that no old file is used."""
 _MAX_ASPECT_RATIO = 200  # Qwen2-VL's own limit
@@ -90,7 +91,7 @@ class ImageCache:
 
         Args:
             studies: Where relative image paths start.
-            folder: Of the cache; None takes `image_cache` beside the studies.
+            folder: Of the cache; None takes `image-cache` beside the studies.
             min_pixels: See `budget_size`.
             max_pixels: See `budget_size`.
             factor: Patch size times merge size of the model; 28 for Qwen2-VL and Qwen2.5-VL.
@@ -189,6 +190,7 @@ def prepare_images(
     studies: StudySet,
     cache: ImageCache,
     *,
+    max_images: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
 ) -> int:
@@ -197,6 +199,7 @@ def prepare_images(
     Args:
         studies: The studies whose images will be needed.
         cache: The cache to fill; images it already holds cost one look-up.
+        max_images: Most images shown of a study, see `prompt.choose_images`; None takes all.
         progress: Called with (images done, images in all).
         workers: Threads; decoding and resizing run outside the interpreter lock.
 
@@ -206,7 +209,10 @@ def prepare_images(
     Raises:
         DataError: Images cannot be decoded; says how many, and names the first with its study.
     """
-    images = {image.path: (study, image) for study in studies for image in study.images}
+    images: dict[str, tuple[Study, StudyImage]] = {}
+    for study in studies:
+        shown = study.images if max_images is None else choose_images(study, max_images=max_images)
+        images.update((image.path, (study, image)) for image in shown)
     failures: list[DataError] = []
     made = 0
 
