@@ -1,19 +1,26 @@
-# Every target does all of its own set-up; the only needs are python3 >= 3.11, make and a package index.
+# Every target does its own set-up; the only needs are python3 >= 3.11, make and a package index.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN    := $(VENV)/bin
+# Where torch comes from besides the package index. On Linux, PyPI's torch brings gigabytes of CUDA
+# libraries; without a GPU: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# Passed on to the demo, such as ARGS=--quick.
+ARGS   ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: setup demo test lint types unit clean
 
 setup: $(VENV)/.installed
 
-# torch is installed first and by version: left to a range, pip fetches gigabytes of CUDA libraries.
+# The stamp is written last: a set-up that was interrupted has none, and starts again from nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("editgrpo needs Python 3.11 or newer; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("editgrpo needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+	test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	$(PIP) --editable ".[dev]"
+	@touch $@
 
 demo: setup
 	$(BIN)/editgrpo demo --output demo $(ARGS)
