@@ -256,7 +256,9 @@ def test_editing_goes_on_until_the_limit_and_sources_follow() -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("settings", [{"threshold": 0.0}, {"threshold": 1.0}, {"max_edits": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"threshold": 1.1}, {"threshold": float("nan")}, {"max_edits": 0}]
+)
 def test_settings_out_of_range_are_named(settings: dict[str, float]) -> None:
     with pytest.raises(EditError, match=next(iter(settings))):
         edit_report(report(), report(), rng=random.Random(0), **settings)

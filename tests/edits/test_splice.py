@@ -225,6 +225,12 @@ def test_a_sentence_is_appended_in_the_place_of_the_unfinished_one() -> None:
     )
 
 
+def test_padding_after_a_truncated_rollout_is_dropped() -> None:
+    padding = tokenizer().convert_tokens_to_ids("<|image_pad|>")
+    spliced = splice([*encode("Yes."), padding], [Span(0, 4)], edit_of(EditRule.NONE, "x0"))
+    assert spliced.token_ids == (*encode("Yes."), EOS)
+
+
 @pytest.mark.parametrize(
     ("last", "is_complete"),
     [

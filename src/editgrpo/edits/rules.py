@@ -167,13 +167,13 @@ def edit_report(
         The edit. With nothing to edit its report is `rollout` itself and its steps are empty.
 
     Raises:
-        EditError: the threshold is not between 0 and 1, `max_edits` is below 1, or the embeddings
-            do not fit together.
+        EditError: the threshold is no cosine, `max_edits` is below 1, or the embeddings do not fit
+            together.
 
     Source: EditGRPO arXiv:2509.22812, Algorithm 1; decisions in docs/edit-rules.md.
     """
-    if not 0 < threshold < 1:
-        raise EditError(f"threshold is {threshold}; it must be between 0 and 1")
+    if not -1 <= threshold <= 1:
+        raise EditError(f"threshold is {threshold}; it is a cosine, so give a value from -1 to 1")
     if max_edits < 1:
         raise EditError(f"max_edits is {max_edits}; it must be at least 1")
     report = rollout

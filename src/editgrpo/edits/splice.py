@@ -79,7 +79,8 @@ def splice_completion(
 
     Args:
         token_ids: The sampled ids. What follows the first end-of-sequence token is ignored; without
-            one the rollout counts as truncated, and what follows its last span is dropped.
+            one the rollout counts as truncated, and what follows its last span is dropped, padding
+            and other special tokens included.
         spans: The sentences of `decode_completion(token_ids)`, in order, the k-th for sentence k of
             the report that was edited; for a truncated rollout those of `complete_spans`.
         edit: The edit of that report.
@@ -97,6 +98,8 @@ def splice_completion(
     """
     sampled = until_end(token_ids, eos_token_id)
     truncated = len(sampled) == len(token_ids)
+    if truncated:
+        sampled = _without_padding(sampled, codec)
     data = join_bytes(sampled, codec)
     text = data.decode("utf-8", errors="replace")
     check_spans(spans, text, edit.sources)
@@ -121,6 +124,13 @@ def splice_completion(
         text=join_bytes(ids, codec).decode("utf-8", errors="replace"),
         is_inserted_T=(*(token.is_inserted for token in tokens), False),
     )
+
+
+def _without_padding(sampled: tuple[int, ...], codec: TokenCodec) -> tuple[int, ...]:
+    """Return the tokens up to the last one that stands for text."""
+    while sampled and not codec.token_bytes(sampled[-1]):
+        sampled = sampled[:-1]
+    return sampled
 
 
 def _in_bytes(part: Part, offsets: Sequence[int]) -> Part:
