@@ -129,7 +129,8 @@ def write_rl_run(
     rollouts = [
         row
         for step in range(1, steps + 1, 10)
-        for number in rng.sample(range(24), groups)
+        # Study 7, with the hostile text, is always among those of the first step.
+        for number in ([7] if step == 1 else []) + rng.sample(range(8, 24), groups)
         for row in _group(rng, step, number, edits=edits)
     ]
     write_lines(folder / "rollouts.jsonl", rollouts)

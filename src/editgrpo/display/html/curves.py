@@ -52,7 +52,7 @@ def summary_cards(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _card(run: Run) -> dict[str, Any]:
     steps = [row["step"] for row in run.metrics if isinstance(row.get("step"), int | float)]
-    key, label = ("reward/sampled/mean", "reward of sampled rollouts")
+    key, label = ("reward/sampled/mean", "sampled reward")
     if run.kind is RunKind.SFT:
         key, label = "loss", "training loss"
     values = [row[key] for row in run.metrics if isinstance(row.get(key), int | float)]

@@ -1,5 +1,6 @@
 """One colour for each system and for each edit rule, on light and on dark ground."""
 
+import re
 from collections.abc import Sequence
 
 # Okabe and Ito's hues (distinguishable with colour vision deficiency), set darker for thin lines on
@@ -22,6 +23,7 @@ _BY_NAME = {
     "editgrpo-report": _GREEN,
     "editgrpo-norm": _OLIVE,
 }
+_SEED = re.compile(r"[-_](seed|s)?[-_]?\d+$")
 _OTHERS = (_SKY, _GREEN, _PURPLE, _OLIVE, _BLUE, _OCHRE, _VERMILION, _GREY)
 
 RULE_COLOURS = {
@@ -40,15 +42,13 @@ def run_colours(names: Sequence[str]) -> list[tuple[str, str]]:
         names: Names of the runs.
 
     Returns:
-        (on light ground, on dark ground) for each; two runs share a colour only beyond eight.
+        (on light ground, on dark ground) for each. Runs of one well-known system, such as its
+        seeds, share that system's colour; other runs share one only where eight are not enough.
     """
-    colours: dict[int, tuple[str, str]] = {}
-    for index, name in enumerate(names):
-        colour = _BY_NAME.get(name.rpartition("/")[2].lower())
-        if colour is not None and colour not in colours.values():
-            colours[index] = colour
-    free = [colour for colour in _OTHERS if colour not in colours.values()]
-    for index in range(len(names)):
-        if index not in colours:
-            colours[index] = free.pop(0) if free else _OTHERS[index % len(_OTHERS)]
-    return [colours[index] for index in range(len(names))]
+    known = [_BY_NAME.get(_SEED.sub("", name.rpartition("/")[2].lower())) for name in names]
+    free = [colour for colour in _OTHERS if colour not in known]
+    colours = []
+    for index, colour in enumerate(known):
+        fallback = _OTHERS[index % len(_OTHERS)]
+        colours.append(colour or (free.pop(0) if free else fallback))
+    return colours

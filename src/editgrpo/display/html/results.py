@@ -48,7 +48,7 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
             )
         ],
         "chart": {
-            "metrics": metrics,
+            "metrics": [metric for metric in metrics if _is_ranked(metric)],
             "findings": _findings(scored.values()),
             "values": {str(index): _chart_values(s) for index, s in scored.items()},
         },
@@ -58,7 +58,7 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
 def _cells(metric: str, scored: Iterable[Row]) -> list[dict[str, Any]]:
     values = [scores["metrics"].get(metric) or {} for scores in scored]
     known = [v["value"] for v in values if isinstance(v.get("value"), int | float)]
-    is_ranked = not any(word in metric.lower() for word in _UNRANKED) and len(set(known)) > 1
+    is_ranked = _is_ranked(metric) and len(set(known)) > 1
     return [
         {
             "value": format_score(
@@ -69,6 +69,14 @@ def _cells(metric: str, scored: Iterable[Row]) -> list[dict[str, Any]]:
         }
         for value in values
     ]
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.3f}".replace("-", "−")
+
+
+def _is_ranked(metric: str) -> bool:
+    return not any(word in metric.lower() for word in _UNRANKED)
 
 
 def _digits(value: Row) -> int:
@@ -110,7 +118,7 @@ def _comparison(comparison: Row) -> dict[str, Any]:
         rows.append(
             {
                 "metric": metric,
-                "difference": MISSING if difference is None else f"{difference:+.3f}",
+                "difference": MISSING if difference is None else _signed(difference),
                 "interval": format_interval(low, high),
                 "p": format_score(row.get("p")),
                 "verdict": verdict,

@@ -47,9 +47,11 @@
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const link = links.get(entry.target.id);
-      if (!link || !entry.isIntersecting) continue;
+      if (!entry.isIntersecting) continue;
       for (const other of links.values()) other.removeAttribute("aria-current");
+      if (!link) continue;
       link.setAttribute("aria-current", "true");
+      link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 60; // on a phone
     }
   }, { rootMargin: "-30% 0px -65% 0px" });
   for (const section of document.querySelectorAll("main > section")) watcher.observe(section);

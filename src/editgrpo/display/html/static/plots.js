@@ -18,7 +18,7 @@ report.plots = (() => {
     const surface = report.themeColour("--surface");
     const ink = report.themeColour("--ink");
     return {
-      height: element.clientHeight, margin: { l: 46, r: 14, t: 8, b: 36 },
+      height: element.clientHeight, margin: { l: 46, r: 14, t: 8, b: 30 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: report.themeColour("--muted") },
       hovermode: "x unified", dragmode: isTouch.matches ? false : "zoom",
@@ -46,7 +46,7 @@ report.plots = (() => {
 
   // Names at the ends of lines, moved apart where they would overlap.
   function endLabels(element, lines) {
-    if (element.clientWidth < 560) return { annotations: [], margin: 14 };
+    if (element.clientWidth < 480) return { annotations: [], margin: 14 };
     const values = lines.flatMap((line) => line.range.filter((value) => value !== null));
     const low = Math.min(...values);
     const span = (Math.max(...values) - low) || 1;
@@ -66,7 +66,14 @@ report.plots = (() => {
       text: report.plain(end.name), showarrow: false, font: { color: end.colour, size: 12 },
     }));
     const longest = Math.max(0, ...lines.map((line) => line.name.length));
-    return { annotations, margin: 20 + Math.min(200, 6.6 * longest) };
+    return { annotations, margin: 16 + Math.min(200, 6.4 * longest) };
+  }
+
+  // From the first to the last value: labels beyond the end must not stretch the axis.
+  function extent(lines) {
+    const values = lines.flatMap((line) => line.x).filter((value) => typeof value === "number");
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return low < high ? [low, high] : undefined;
   }
 
   const watcher = new IntersectionObserver((entries) => {
@@ -89,5 +96,5 @@ report.plots = (() => {
     });
   }
 
-  return { builders, axis, endLabels, redraw, start };
+  return { builders, axis, endLabels, extent, redraw, start };
 })();

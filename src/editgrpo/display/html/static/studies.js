@@ -107,10 +107,28 @@ report.studies = (() => {
     return is("by-run", page.run) && is("by-step", page.step) && (rule === "" || page.rules.includes(rule));
   }
 
+  // Without a rule chosen, begin with a page on which an edit changed something.
   function filter() {
     state.list = data[state.mode].filter(fits);
-    state.at = 0;
+    const isEdited = (page) => (page.rows || []).some((row) => row.rule && row.rule !== "none");
+    state.at = Math.max(0, state.list.findIndex(isEdited));
     show();
+  }
+
+  // The address names the page, so that a reader can send it to another.
+  function remember() {
+    const page = state.list[state.at];
+    if (page) location.replace(`#study-${state.mode}-${data[state.mode].indexOf(page)}`);
+  }
+
+  function recall() {
+    const [, mode, index] = location.hash.match(/^#study-(groups|predictions)-(\d+)$/) || [];
+    const page = mode && data[mode][Number(index)];
+    if (!page) return;
+    setMode(mode);
+    state.at = state.list.indexOf(page);
+    show();
+    byId("studies").scrollIntoView();
   }
 
   function turn(by) {
@@ -118,6 +136,7 @@ report.studies = (() => {
     if (next < 0 || next >= state.list.length) return;
     state.at = next;
     show();
+    remember();
   }
 
   function fill(id, values, name = String) {
@@ -152,6 +171,7 @@ report.studies = (() => {
     for (const button of document.querySelectorAll("[data-mode]")) button.addEventListener("click", () => setMode(button.dataset.mode));
     byId("zoom").addEventListener("click", (event) => { if (event.target.tagName !== "IMG") byId("zoom").close(); });
     setMode(state.mode);
+    recall();
   }
 
   return { start };

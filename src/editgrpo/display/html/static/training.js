@@ -3,7 +3,7 @@
 
 (() => {
   const { data, view, hidden } = report;
-  const { builders, endLabels } = report.plots;
+  const { builders, endLabels, extent } = report.plots;
 
   const shownRuns = () => data.runs.map((run, index) => ({ ...run, index })).filter((run) => !hidden.has(run.index));
   const line = (x, y, name, colour, extra = {}) => ({
@@ -20,6 +20,13 @@
       { ...edge, x, y: lower },
       { ...edge, x, y: upper, fill: "tonexty", fillcolor: report.transparent(colour, 0.15) },
     ];
+  }
+
+  function withLabels(element, traces, labelled, axisTitle) {
+    const { annotations, margin } = endLabels(element, labelled);
+    const whole = axisTitle === "epoch" ? { dtick: 1 } : { range: extent(labelled) };
+    const xaxis = { title: { text: axisTitle, standoff: 4, font: { size: 11 } }, ...whole };
+    return { traces, layout: { annotations, xaxis, margin: { r: margin, b: 40 } } };
   }
 
   builders.reward = (element) => {
@@ -41,14 +48,13 @@
       }
     }
     if (!labelled.length) return null;
-    const labels = endLabels(element, labelled);
-    return { traces, layout: { annotations: labels.annotations, margin: { r: labels.margin }, xaxis: { title: { text: "step", standoff: 6 } } } };
+    return withLabels(element, traces, labelled, "step");
   };
 
   builders.curve = (element) => {
     const traces = [];
     const isShare = element.dataset.share === "1";
-    for (const run of shownRuns()) {
+    for (const run of shownRuns().filter((one) => one.kind === "RL")) {
       element.dataset.keys.split("|").forEach((key, order) => {
         if (!(key in run.train) || (order && !("edits/none" in run.train))) return;
         const y = report.smooth(run.train[key], view.smoothing);
@@ -58,7 +64,9 @@
       });
     }
     if (!traces.length) return null;
-    const yaxis = isShare ? { tickformat: ".0%", rangemode: "tozero" } : {};
+    const yaxis = isShare ? { tickformat: ".1~%", rangemode: "tozero" } : {};
+    // A quantity that never left 0 is drawn on a scale on which 0 looks like 0.
+    if (traces.every((trace) => trace.y.every((value) => !value))) yaxis.range = [0, isShare ? 0.1 : 1];
     return { traces, layout: { yaxis } };
   };
 
@@ -131,8 +139,7 @@
       traces.push({ ...dots, mode: "lines+markers", marker: { color: colour, size: 8, symbol: "circle-open", line: { width: 2 } } });
     }
     if (!traces.length) return null;
-    const labels = endLabels(element, labelled);
-    return { traces, layout: { annotations: labels.annotations, margin: { r: labels.margin }, xaxis: { title: { text: "step", standoff: 6 } } } };
+    return withLabels(element, traces, labelled, "step");
   };
 
   builders["sft-validation"] = (element) => {
@@ -146,7 +153,6 @@
       labelled.push({ x: run.validation.epoch, y, range: y, name: run.name, colour });
     }
     if (!traces.length) return null;
-    const labels = endLabels(element, labelled);
-    return { traces, layout: { annotations: labels.annotations, margin: { r: labels.margin }, xaxis: { title: { text: "epoch", standoff: 6 } } } };
+    return withLabels(element, traces, labelled, "epoch");
   };
 })();
