@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from editgrpo.errors import DataError
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import (
     Evaluation,
@@ -57,10 +58,13 @@ def evaluate_file(
         The evaluation.
 
     Raises:
-        DataError: a file does not have the documented form, or the files differ in their studies.
+        DataError: there is no file, one does not have the documented form, or the files differ in
+            their studies.
         ConfigError: the reward is unknown.
     """
     paths = [path] if isinstance(path, Path) else list(path)
+    if not paths:
+        raise DataError("no predictions to evaluate; give one file at least")
     chosen = options or EvaluationOptions()
     name = system or paths[0].resolve().parent.name
     files = [read_predictions(one) for one in paths]

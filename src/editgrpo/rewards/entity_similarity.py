@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.edits.similarity import presence_codes
+from editgrpo.edits.similarity import DECIMALS, presence_codes
 from editgrpo.reports.types import AnnotatedReport, Annotator, Entity
 from editgrpo.rewards.entity_f1 import normalised_tokens
 
@@ -85,7 +85,8 @@ def entity_similarity(candidate: EntityVectors, reference: EntityVectors) -> flo
         reference: Entities of the reference report.
 
     Returns:
-        A value in [0, 1]; 0 if either report has no entity. NaN if an embedding is NaN.
+        A value in [0, 1], rounded to `DECIMALS`; 0 if either report has no entity. NaN if an
+        embedding is NaN.
 
     Source: RaTEScore (EMNLP 2024); differences in the module docstring and docs/evaluation.md.
     """
@@ -98,7 +99,8 @@ def entity_similarity(candidate: EntityVectors, reference: EntityVectors) -> flo
     recall = np.average(similarity_CR.max(axis=0), weights=reference.weight_E)
     if precision + recall == 0:
         return 0.0
-    return float(2 * precision * recall / (precision + recall))
+    # Rounded, so that two reports that say the same never differ by the order of a summation.
+    return round(float(2 * precision * recall / (precision + recall)), DECIMALS)
 
 
 class EntitySimilarity:
