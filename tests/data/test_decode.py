@@ -116,7 +116,7 @@ def test_files_that_are_no_image_are_refused(tmp_path: Path, content: bytes) -> 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "absent.png", "image file is missing")
-    refused(tmp_path, "cannot be decoded")
+    refused(tmp_path, "is truncated or damaged")
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -140,4 +140,4 @@ def test_decompression_bombs_are_refused_unread(tmp_path: Path, side: int) -> No
         + chunk(b"IDAT", b"\x00")
         + chunk(b"IEND", b"")
     )
-    refused(path, "more than 80,000,000|DecompressionBombError")
+    refused(path, "more than 80,000,000")

@@ -107,7 +107,7 @@ def test_an_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list((tmp_path / "cache").rglob("*.png"))) == 1
 
 
-def test_a_changed_source_or_budget_gives_another_entry(tmp_path: Path) -> None:
+def test_a_changed_source_gives_another_entry(tmp_path: Path) -> None:
     studies = study_set(tmp_path, {"a.png": noise(90, 60)})
     image = studies[0].images[0]
     cache = ImageCache(studies, **BUDGET)
@@ -118,8 +118,24 @@ def test_a_changed_source_or_budget_gives_another_entry(tmp_path: Path) -> None:
     os.utime(source, ns=(stamp + 1, stamp + 1))
     after = cache.load(image)
     assert not np.array_equal(before, after)
-    larger = ImageCache(studies, min_pixels=200 * 200, max_pixels=300 * 300, factor=28)
-    assert larger.load(image).shape != after.shape
+
+
+@pytest.mark.parametrize(
+    # 90 x 60 pixels at a factor of 28 become 84 x 56 = 4,704.
+    ("other", "shape"),
+    [
+        ({"min_pixels": 5_000}, (112, 84, 3)),  # 90 * sqrt(5000 / 5400) / 28 = 3.09, 2.06: up
+        ({"max_pixels": 4_000}, (56, 28, 3)),  # 90 / sqrt(5400 / 4000) / 28 = 2.77, 1.84: down
+        ({"factor": 30}, (90, 60, 3)),
+    ],
+)
+def test_each_part_of_the_budget_has_its_own_entry(
+    tmp_path: Path, other: dict[str, int], shape: tuple[int, ...]
+) -> None:
+    studies = study_set(tmp_path, {"a.png": noise(90, 60)})
+    budget = BUDGET | {"min_pixels": 1_000}
+    for limits, expected in ((budget, (84, 56, 3)), (budget | other, shape)):
+        assert ImageCache(studies, **limits).load(studies[0].images[0]).shape == expected
 
 
 def test_a_damaged_cache_file_is_made_again(tmp_path: Path) -> None:
