@@ -6,6 +6,7 @@ One file a command. Whatever is slow to import is imported inside the command fu
 
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -123,3 +124,5 @@ def _message(error: Exception) -> str:
 def _set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("editgrpo").setLevel(logging.INFO)
+    # Announcements of other libraries to their callers, about which a user can do nothing.
+    warnings.simplefilter("ignore", FutureWarning)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_override
-from editgrpo.cli.output import claim_output
+from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.config import DataConfig
 from editgrpo.data.study import Split
 from editgrpo.provenance import CONFIG_FILE
@@ -54,6 +54,7 @@ def generate(
     from editgrpo.display.terminal import progress_bar
     from editgrpo.training.generate import GenerationConfig, generate_predictions
 
+    hide_loading_bars()
     settings = given(
         temperature=temperature, max_completion_tokens=max_completion_tokens, batch_size=batch_size
     )

@@ -1,4 +1,5 @@
-"""Outputs that already exist: refuse them, continue them or clear them away."""
+"""Outputs of commands: folders in use are refused, continued or cleared away; what other libraries
+would show is hidden."""
 
 import os
 import shutil
@@ -103,3 +104,10 @@ def is_free(path: Path) -> bool:
 def is_first_process() -> bool:
     """Say whether this is the only process or the first of those that a launcher started."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def hide_loading_bars() -> None:
+    """Hide the bars that transformers shows for each file of weights that it reads or writes."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

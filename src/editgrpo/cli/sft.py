@@ -1,5 +1,6 @@
 """`editgrpo sft`: supervised fine-tuning."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -15,7 +16,7 @@ from editgrpo.cli.options import (
     examples,
     recipe_overrides,
 )
-from editgrpo.cli.output import claim_run_folder
+from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
 from editgrpo.config import SFTConfig
 from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
@@ -44,4 +45,15 @@ def sft(
 
     from editgrpo.training.sft import run_sft
 
-    run_sft(config, resume=resume, command=command_line())
+    hide_loading_bars()
+    model = run_sft(config, resume=resume, command=command_line(), on_metrics=_show_metrics)
+    if is_first_process():
+        typer.echo(f"The model of the best epoch is in {model}")
+
+
+def _show_metrics(metrics: Mapping[str, float]) -> None:
+    """Print one step, or the validation at the end of an epoch, as one line on the error stream."""
+    from editgrpo.display.numbers import format_number
+
+    shown = (f"{name} {format_number(value)}" for name, value in metrics.items())
+    typer.echo("  ".join(shown), err=True)

@@ -15,7 +15,7 @@ from editgrpo.cli.options import (
     examples,
     recipe_overrides,
 )
-from editgrpo.cli.output import claim_run_folder, is_first_process
+from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
 from editgrpo.config import TrainConfig
 from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
@@ -47,6 +47,7 @@ def train(
     from editgrpo.display.terminal import StepLine
     from editgrpo.training.train import run_training
 
+    hide_loading_bars()
     steps = StepLine(config.steps)
     model = run_training(config, resume=resume, command=command_line(), on_step=steps.show)
     if is_first_process():
