@@ -10,7 +10,7 @@ from editgrpo.data.prepare import Inclusion, PrepareSummary
 from editgrpo.data.splits import SplitRule
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, Timepoint, View
-from editgrpo.errors import DataError
+from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
 
 ONE_ROW_AN_IMAGE = {"study_id": "study", "image": "file", "findings": "text", "view": "view"}
@@ -236,3 +236,12 @@ def test_studies_without_findings_can_be_kept_for_generation(tmp_path: Path) -> 
     table = write_table(tmp_path, "study,file,view,text", "s,a.png,PA,")
     summary, _ = prepare(table, ONE_ROW_AN_IMAGE, inclusion=Inclusion(require_findings=False))
     assert summary.kept == 1
+
+
+def test_a_table_without_images_can_be_prepared_for_work_on_reports(tmp_path: Path) -> None:
+    table = write_table(tmp_path, "study,text", "s,Clear lungs.")
+    columns = {"study_id": "study", "findings": "text"}
+    summary, _ = prepare(table, columns, inclusion=Inclusion(require_images=False))
+    assert (summary.kept, summary.images) == (1, 0)
+    with pytest.raises(ConfigError, match="no column is mapped to 'image'"):
+        prepare(table, columns)

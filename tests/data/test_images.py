@@ -94,6 +94,15 @@ def test_a_loaded_image_has_three_channels_and_cannot_be_changed(tmp_path: Path)
         pixels[0, 0, 0] = 1
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_colour_in_any_one_channel_is_kept(tmp_path: Path, channel: int) -> None:
+    pixels = np.full((84, 56, 3), 90, np.uint8)
+    pixels[..., channel] = 200
+    studies = study_set(tmp_path, {"a.png": Image.fromarray(pixels)})
+    for _ in ("made", "read from disk"):
+        assert np.array_equal(ImageCache(studies, **BUDGET).load(studies[0].images[0]), pixels)
+
+
 def test_an_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     studies = study_set(tmp_path, {"a.png": noise(90, 60)})
     cache = ImageCache(studies, tmp_path / "cache", **BUDGET)

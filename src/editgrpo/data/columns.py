@@ -13,7 +13,6 @@ from editgrpo.data.table import Row, Table
 from editgrpo.errors import ConfigError, DataError
 
 FIELDS = ("study_id", "patient_id", "image", "view", "split", "time", *SECTIONS)
-_REQUIRED = ("study_id", "image")
 _SINGLE = ("split", "time")
 
 
@@ -55,31 +54,34 @@ def parse_column_map(items: Iterable[str]) -> dict[str, str]:
 class Columns:
     """A column map that fits a table."""
 
-    def __init__(self, columns: Mapping[str, str], table: Table) -> None:
+    def __init__(
+        self, columns: Mapping[str, str], table: Table, *, require_image: bool = True
+    ) -> None:
         """Look up every mapped column.
 
         Args:
             columns: Field to column, columns or constants.
             table: The table whose header must hold them.
+            require_image: Whether an image column must be mapped; a study_id column always must.
 
         Raises:
-            ConfigError: A required field is not mapped, a column does not exist, or a field is
+            ConfigError: A needed field is not mapped, a column does not exist, or a field is
                 given more columns than it can take.
         """
         for name in columns:
             if name not in FIELDS:
                 raise ConfigError(f"unknown field {shown(name)}; {nearest(name, FIELDS)}")
         self._sources = {name: _sources(name, text, table) for name, text in columns.items()}
-        for name in _REQUIRED:
+        for name in ("study_id", "image") if require_image else ("study_id",):
             if name not in columns:
                 raise ConfigError(
                     f"no column is mapped to {name!r}; {table.path} has {', '.join(table.columns)}"
                 )
-        views = len(self._sources.get("view", ()))
-        if views > 1 and views != len(self._sources["image"]):
+        views, images = (len(self._sources.get(name, ())) for name in ("view", "image"))
+        if views > 1 and views != images:
             raise ConfigError(
-                f"field 'view' has {views} columns for {len(self._sources['image'])} of 'image'; "
-                "give one, or one for each"
+                f"field 'view' has {views} columns for {images} of 'image'; give one, or one for "
+                "each"
             )
 
     def __contains__(self, name: str) -> bool:
@@ -104,7 +106,7 @@ class Columns:
         Raises:
             DataError: A cell holds several views, but not one for each path.
         """
-        sources = self._sources["image"]
+        sources = self._sources.get("image", ())
         view_sources = self._sources.get("view", (Source(None),))
         if len(view_sources) == 1:
             view_sources *= len(sources)

@@ -89,7 +89,8 @@ def prepare_folder(
         DataError: The table or a cell cannot be understood, or no study is kept.
     """
     table = read_table(source.table, delimiter=source.delimiter, encoding=source.encoding)
-    columns = Columns(source.columns, table)
+    inclusion = inclusion or Inclusion()
+    columns = Columns(source.columns, table, require_image=inclusion.require_images)
     rule = split_rule or SplitRule()
     unrecognised: Counter[str] = Counter()
     drafts: dict[str, _Draft] = {}
@@ -121,7 +122,7 @@ def prepare_folder(
             unrecognised_views=unrecognised,
         ),
         Path(output),
-        inclusion=inclusion or Inclusion(),
+        inclusion=inclusion,
         progress=progress,
     )
 
