@@ -139,7 +139,7 @@ def _ribs(lung: Lung, canvas: Canvas, anatomy: Anatomy, fracture: Finding | None
     if fracture is not None:
         at, beyond, callus = _break(lung, canvas, anatomy, fracture)
         phase = phase + 0.42 * at * beyond
-        height = height + 0.10 * at
+        height = height + 0.13 * at
     back = pulse(phase, 0.42, 0.16) * height
     slope = (canvas.y + 0.45 * across) / np.float32(anatomy.rib_spacing * 1.15)
     front = pulse(slope, 0.35, 0.2) * 0.022 * edge(across - 0.35, 0.3)
@@ -156,11 +156,11 @@ def _break(
     y = -0.05 + 0.28 * fracture.offset[1]
     t = (y - anatomy.apex) / (anatomy.base + 0.25 - anatomy.apex)
     chest_wall = float(_wall(anatomy, np.float32(t)))
-    u = chest_wall - 0.14
-    at = canvas.blob((u * lung.sign, y), (0.17, 0.17))
+    u = chest_wall - 0.16
+    at = canvas.blob((u * lung.sign, y), (0.20, 0.20))
     beyond = edge(lung.u - u, 0.03)
-    swelling = canvas.disc(((chest_wall - 0.01) * lung.sign, y), (0.075, 0.12), 0.06)
-    return at, beyond, (0.16 * swelling).astype(np.float32)
+    swelling = canvas.disc(((chest_wall - 0.01) * lung.sign, y), (0.09, 0.13), 0.06)
+    return at, beyond, (0.20 * swelling).astype(np.float32)
 
 
 def _skeleton(canvas: Canvas, anatomy: Anatomy) -> Array:

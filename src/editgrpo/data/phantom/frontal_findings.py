@@ -55,8 +55,8 @@ def lung_finding(
     if finding.kind is Kind.ATELECTASIS:
         return _atelectasis(lung, canvas, anatomy, finding)
     if finding.kind is Kind.NODULE:
-        radius = {Size.SMALL: 0.065, Size.MODERATE: 0.085, Size.LARGE: 0.15}[finding.size]
-        return 0.30 * canvas.disc(_place(lung, finding), (radius, radius), 0.04) * lung.mask
+        radius = {Size.SMALL: 0.08, Size.MODERATE: 0.10, Size.LARGE: 0.16}[finding.size]
+        return 0.36 * canvas.disc(_place(lung, finding), (radius, radius), 0.04) * lung.mask
     if finding.kind is Kind.PNEUMOTHORAX:
         return _pneumothorax(lung, canvas, anatomy, finding)
     if finding.kind is Kind.EFFUSION:
@@ -79,7 +79,7 @@ def _airspace(lung: Lung, canvas: Canvas, finding: Finding, rng: Generator) -> A
         solid = edge(blob - 0.42 + 0.07 * ragged, 0.3)
         return np.asarray(0.33 * solid * lung.mask, dtype=np.float32)
     patchy = blob * np.clip(0.75 + 0.55 * ragged, 0, 1.5)
-    return np.asarray(0.20 * patchy * lung.mask, dtype=np.float32)
+    return np.asarray(0.23 * patchy * lung.mask, dtype=np.float32)
 
 
 def _edema(lung: Lung, canvas: Canvas, finding: Finding) -> Array:
@@ -122,7 +122,7 @@ def _effusion(lung: Lung, canvas: Canvas, anatomy: Anatomy, finding: Finding) ->
 
 
 def _thickening(lung: Lung, canvas: Canvas, finding: Finding) -> Array:
-    width = 0.055 + 0.015 * finding.size
+    width = 0.06 + 0.02 * finding.size
     middle = -0.25 + 0.15 * finding.offset[1]
     extent = edge(0.42 - np.abs(canvas.y - np.float32(middle)), 0.15)
     lumpy = width * (1 + 0.25 * np.cos(canvas.y * 14))

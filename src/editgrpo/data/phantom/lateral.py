@@ -80,10 +80,10 @@ def _finding(canvas: Canvas, finding: Finding, lung: Array, rng: Generator) -> A
         solid = kind is Kind.CONSOLIDATION
         change = 0.24 * edge(blob - 0.42 + 0.10 * ragged, 0.5) if solid else 0.14 * blob
     elif kind is Kind.NODULE:
-        radius = {Size.SMALL: 0.065, Size.MODERATE: 0.085, Size.LARGE: 0.15}[size]
+        radius = {Size.SMALL: 0.08, Size.MODERATE: 0.10, Size.LARGE: 0.16}[size]
         x, y = _PLACE[finding.zone]
         centre = (x + 0.06 * finding.offset[0], y + 0.06 * finding.offset[1])
-        change = 0.24 * canvas.disc(centre, (radius, radius), 0.04)
+        change = 0.28 * canvas.disc(centre, (radius, radius), 0.04)
     elif kind is Kind.EDEMA:
         haze = canvas.blob((0.05, -0.05), (0.35, 0.42))
         change = (0.08 + 0.04 * size) * haze + 0.03

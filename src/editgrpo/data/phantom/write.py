@@ -34,6 +34,8 @@ DEFAULT_SHARES = (0.7, 0.1, 0.2)
 _CHUNK = 24
 # Below this many patients, starting worker processes costs more time than it saves.
 _POOL_FROM = 150
+# More processes than this wait for the disk.
+_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +81,7 @@ def write_phantom(
         seed: The same seed gives the same bytes, whatever `workers` is.
         size_px: Height and width of the images, at least 32.
         split_shares: Shares of train, validation and test; a patient is in one split only.
-        workers: Processes; None takes one a core, and none beside this one for a small set.
+        workers: Processes; None takes one a core (8 at most), and only this one for a small set.
         progress: Called with studies written so far and in all.
 
     Returns:
@@ -163,12 +165,12 @@ def _write_all(
 ) -> Iterator[list[PhantomStudy]]:
     chunks = [plan[start : start + _CHUNK] for start in range(0, len(plan), _CHUNK)]
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if len(plan) >= _POOL_FROM else 1
+        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if len(plan) >= _POOL_FROM else 1
     if workers <= 1:
         yield from map(partial(write_patients, recipe), chunks)
         return
     # Not fork: the parent may have loaded libraries with threads of their own.
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(partial(write_patients, recipe), chunks)
 
 
