@@ -146,6 +146,24 @@ def test_editing_until_none_ends_with_nothing_spurious_and_nothing_missing(
     assert again.report is edit.report
 
 
+@settings(max_examples=150, deadline=None)
+@given(pairs(), st.integers(0, 2**32))
+def test_only_anatomy_makes_a_replacement_possible(
+    pair: tuple[AnnotatedReport, AnnotatedReport], seed: int
+) -> None:
+    # A likeness of the same presence is a counterpart, one of the opposite presence is rule (a)'s,
+    # unless its sentence may not be inserted, and then rule (b) may not insert it either. No
+    # cosine of the test directions equals 0.61.
+    x, y = (
+        report(
+            *(sentence(s.text, *(e for e in s.entities if e.type.presence)) for s in each.sentences)
+        )
+        for each in pair
+    )
+    edit = edit_report(x, y, rng=random.Random(seed), threshold=0.61)
+    assert edit.rule is not EditRule.REPLACEMENT
+
+
 # Does an edit ever lower the entity score? See docs/edit-rules.md, "What an edit can cost".
 
 

@@ -100,20 +100,15 @@ def splice_completion(
     truncated = len(sampled) == len(token_ids)
     if truncated:
         sampled = _without_padding(sampled, codec)
-    data = join_bytes(sampled, codec)
-    text = data.decode("utf-8", errors="replace")
-    check_spans(spans, text, edit.sources)
     if edit.steps or truncated:
-        parts = lay_out(
-            text, spans=spans, sources=edit.sources, reference=reference, truncated=truncated
+        tokens = _edited_tokens(
+            sampled,
+            spans=spans,
+            edit=edit,
+            reference=reference,
+            codec=codec,
+            truncated=truncated,
         )
-        offsets = character_offsets(data)
-        # Spans in bytes from here on: a character may be spread over tokens.
-        parts_B = [_in_bytes(part, offsets) for part in parts]
-        sentences_B = [Kept(offsets[span.start], offsets[span.end]) for span in spans]
-        pieces = _pieces(sampled, data, parts_B, sentences_B, codec)
-        tokens = list(_encode_pieces(pieces, codec))
-        _check_bytes(tokens, data, parts_B, codec)
     else:
         tokens = [_Token(token_id) for token_id in sampled]
     if len(tokens) + 1 > max_tokens:
@@ -124,6 +119,32 @@ def splice_completion(
         text=join_bytes(ids, codec).decode("utf-8", errors="replace"),
         is_inserted_T=(*(token.is_inserted for token in tokens), False),
     )
+
+
+def _edited_tokens(
+    sampled: Sequence[int],
+    *,
+    spans: Sequence[Span],
+    edit: Edit,
+    reference: AnnotatedReport,
+    codec: TokenCodec,
+    truncated: bool,
+) -> list[_Token]:
+    """Return the tokens of the edited text, without an end-of-sequence token."""
+    data = join_bytes(sampled, codec)
+    text = data.decode("utf-8", errors="replace")
+    check_spans(spans, text, edit.sources)
+    parts = lay_out(
+        text, spans=spans, sources=edit.sources, reference=reference, truncated=truncated
+    )
+    # Ranges count bytes from here on: a character may be spread over several tokens.
+    offsets = character_offsets(data)
+    parts_B = [_in_bytes(part, offsets) for part in parts]
+    sentences_B = [Kept(offsets[span.start], offsets[span.end]) for span in spans]
+    pieces = _pieces(sampled, data, parts_B, sentences_B, codec)
+    tokens = list(_encode_pieces(pieces, codec))
+    _check_bytes(tokens, data, parts_B, codec)
+    return tokens
 
 
 def _without_padding(sampled: tuple[int, ...], codec: TokenCodec) -> tuple[int, ...]:
