@@ -305,6 +305,9 @@ class SFTConfig:
     max_completion_tokens: int = 256
     """Longest response when the validation studies are generated."""
 
+    save_every: int = 200
+    """Steps between checkpoints to resume from."""
+
     seed: int = 0
     output: str = "runs/sft"
     """Run folder."""
@@ -329,6 +332,7 @@ class SFTConfig:
             self.batch_size,
             f"a multiple of micro_batch_size ({self.micro_batch_size})",
         )
+        _require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -365,16 +369,15 @@ class TrainConfig:
     """The run stops when more than this share of the groups so far was dropped because scoring
     failed."""
 
-    log_remote_text: bool = False
-    """Whether report text may go to the trackers of `report_to`; data use agreements usually forbid
-    it."""
-
     seed: int = 0
     output: str = "runs/editgrpo"
     """Run folder."""
 
     report_to: tuple[str, ...] = ()
-    """Trackers of transformers (`tensorboard`, `wandb`, ...)."""
+    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+
+    They get numbers, never report text.
+    """
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "steps", self.steps, "at least 1")

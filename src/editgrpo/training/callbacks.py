@@ -1,0 +1,58 @@
+"""What happens around the steps of a run: stop when asked to, and mark checkpoints whole."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback
+
+from editgrpo.training.run_folder import CHECKPOINTS, mark_complete
+
+
+class StopOnSignal(TrainerCallback):  # type: ignore[misc]
+    """On SIGTERM or SIGINT, finish the step, write a checkpoint and stop.
+
+    Clusters send SIGTERM before they take a machine back. The run continues with `--resume`.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Listen from the first step on."""
+        for kind in (signal.SIGTERM, signal.SIGINT):
+            self._previous[kind] = signal.signal(kind, self._handle)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Ask for a checkpoint and the end of training if a signal came."""
+        if self.received is not None:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Give the signals back to whoever had them."""
+        for kind, handler in self._previous.items():
+            signal.signal(kind, handler)
+        self._previous.clear()
+
+
+class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
+    """Mark each checkpoint as whole once all of it is written.
+
+    Args:
+        run: The run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark the checkpoint that was just written."""
+        if state.is_world_process_zero:
+            mark_complete(self._run / CHECKPOINTS / f"checkpoint-{state.global_step}")

@@ -1,0 +1,196 @@
+"""A group: the rollouts sampled for one study, and what is put beside them (their edited versions,
+by default).
+
+No model here: token ids come in, token ids and texts go out. The edit itself is in
+`editgrpo.edits`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from editgrpo.config import EditConfig, EditLevel
+from editgrpo.data.study import Study
+from editgrpo.edits import Edit, edit_report
+from editgrpo.edits.splice import (
+    TokenCodec,
+    complete_spans,
+    decode_completion,
+    splice_completion,
+)
+from editgrpo.reports.types import AnnotatedReport, Annotator
+from editgrpo.training.seeds import Purpose, random_generator
+
+
+class Kind(StrEnum):
+    """How a response came about."""
+
+    SAMPLED = "sampled"
+    EDITED = "edited"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """One response of a group.
+
+    Attributes:
+        kind: Sampled by the policy, an edited version of a sampled one, or the reference report.
+        token_ids: Its tokens; they end with the end-of-sequence token unless it is truncated.
+        text: What the tokens say; this is scored.
+        source: For an edited one, the index in the group of the rollout it was made from.
+        edit: For an edited one, the edit; its rule is NONE if there was nothing to edit.
+        before: For an edited one, the annotated rollout that the edit was made on.
+        is_truncated: Whether sampling stopped at the length limit.
+        is_unused_edit: Whether the edited text was over the length limit, so that the rollout
+            stands twice.
+    """
+
+    kind: Kind
+    token_ids: tuple[int, ...]
+    text: str
+    source: int | None = None
+    edit: Edit | None = None
+    before: AnnotatedReport | None = None
+    is_truncated: bool = False
+    is_unused_edit: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The G responses to one study, sampled ones first."""
+
+    study_id: str
+    reference: str
+    responses: tuple[Response, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupBuilder:
+    """Makes groups from rollouts."""
+
+    config: EditConfig
+    annotator: Annotator | None
+    """Finds sentences and entities; None when `config.level` is not SENTENCE."""
+    codec: TokenCodec
+    eos_token_id: int
+    """Ends an edited response and the reference."""
+    eos_token_ids: tuple[int, ...]
+    """Every token that may have ended a rollout."""
+    max_tokens: int
+    seed: int
+
+    def build(
+        self, step: int, studies: Sequence[Study], rollouts_PK: Sequence[Sequence[Sequence[int]]]
+    ) -> list[Group]:
+        """Put the second half (or none) beside the sampled rollouts of each study.
+
+        Args:
+            step: The training step, a coordinate of every random draw.
+            studies: P studies.
+            rollouts_PK: For each its K rollouts as token ids.
+
+        Returns:
+            P groups of equal size.
+        """
+        sampled = [[self._sampled(tokens) for tokens in rollouts] for rollouts in rollouts_PK]
+        if self.config.level is EditLevel.SENTENCE:
+            extra = self._edited_versions(step, studies, sampled)
+        elif self.config.level is EditLevel.REPORT:
+            extra = [
+                [self._reference_response(study, group[0])]
+                for study, group in zip(studies, sampled, strict=True)
+            ]
+        else:
+            extra = [[] for _ in studies]
+        return [
+            Group(
+                study_id=study.study_id,
+                reference=study.findings,
+                responses=tuple(rollouts + more),
+            )
+            for study, rollouts, more in zip(studies, sampled, extra, strict=True)
+        ]
+
+    def _sampled(self, tokens: Sequence[int]) -> Response:
+        return Response(
+            kind=Kind.SAMPLED,
+            token_ids=tuple(tokens),
+            text=decode_completion(tokens, codec=self.codec, eos_token_id=self._end_of(tokens)),
+            is_truncated=tokens[-1] not in self.eos_token_ids,
+        )
+
+    def _end_of(self, tokens: Sequence[int]) -> int:
+        # A model may declare several end tokens; an edited rollout keeps the one it ended with.
+        return tokens[-1] if tokens[-1] in self.eos_token_ids else self.eos_token_id
+
+    def _edited_versions(
+        self, step: int, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
+    ) -> list[list[Response]]:
+        assert self.annotator is not None  # guaranteed by the trainer's construction
+        references = self.annotator.annotate([study.findings for study in studies])
+        texts = [response.text for group in sampled for response in group]
+        reports = iter(self.annotator.annotate(texts))
+        return [
+            [
+                self._edited(step, study, index, response, next(reports), reference)
+                for index, response in enumerate(group)
+            ]
+            for study, group, reference in zip(studies, sampled, references, strict=True)
+        ]
+
+    def _edited(
+        self,
+        step: int,
+        study: Study,
+        index: int,
+        rollout: Response,
+        report: AnnotatedReport,
+        reference: AnnotatedReport,
+    ) -> Response:
+        assert self.annotator is not None
+        spans = complete_spans(
+            self.annotator.split(rollout.text), rollout.text, truncated=rollout.is_truncated
+        )
+        before = AnnotatedReport(report.sentences[: len(spans)])
+        edit = edit_report(
+            before,
+            reference,
+            rng=random_generator(self.seed, Purpose.EDIT, step, study.study_id, index),
+            threshold=self.config.threshold,
+            max_edits=self.config.max_edits,
+            anatomy_counts=self.config.anatomy_counts,
+        )
+        spliced = splice_completion(
+            rollout.token_ids,
+            spans=spans,
+            edit=edit,
+            reference=reference,
+            codec=self.codec,
+            eos_token_id=self._end_of(rollout.token_ids),
+            max_tokens=self.max_tokens,
+        )
+        is_used = spliced is not None
+        return Response(
+            kind=Kind.EDITED,
+            token_ids=spliced.token_ids if spliced is not None else rollout.token_ids,
+            text=spliced.text if spliced is not None else rollout.text,
+            source=index,
+            edit=edit,
+            before=before,
+            is_truncated=rollout.is_truncated and not is_used,
+            is_unused_edit=not is_used,
+        )
+
+    def _reference_response(self, study: Study, fallback: Response) -> Response:
+        tokens = (*self.codec.encode(study.findings.encode()), self.eos_token_id)
+        if len(tokens) > self.max_tokens:
+            return Response(
+                kind=Kind.REFERENCE,
+                token_ids=fallback.token_ids,
+                text=fallback.text,
+                source=0,
+                is_truncated=fallback.is_truncated,
+                is_unused_edit=True,
+            )
+        return Response(kind=Kind.REFERENCE, token_ids=tokens, text=study.findings)

@@ -1,0 +1,179 @@
+"""Loading what a run starts from: policy, tokenizer and image processor.
+
+Weights come from a local folder or the Hub (safetensors only, never remote code). Nothing here
+trains.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editgrpo.config import DType, LoraConfig, ModelConfig
+from editgrpo.errors import ModelError
+from editgrpo.training.processor import StudyProcessor
+
+
+def resolve_model_folder(path: str, revision: str | None = None) -> Path:
+    """Return a local folder with the model, fetching it from the Hub if it is a Hub id.
+
+    A resolved folder pins the revision for everything loaded from it, the reference policy
+    included.
+
+    Args:
+        path: A folder or a Hub id.
+        revision: Commit of the Hub id.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: there is no such folder and no such id can be fetched.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{folder}: no config.json; give the folder of a saved model")
+        return folder.resolve()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                path,
+                revision=revision,
+                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"],
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"model {path!r} is neither a folder nor a model that could be fetched "
+            f"({type(error).__name__}); check the path, or fetch it where there is a network"
+        ) from error
+
+
+def load_processor(folder: Path) -> StudyProcessor:
+    """Load tokenizer and image processor of a model folder.
+
+    Args:
+        folder: From `resolve_model_folder`.
+
+    Returns:
+        The processor of prompts with images.
+
+    Raises:
+        ModelError: a file is missing or of another model family.
+    """
+    from transformers import AutoTokenizer, Qwen2VLImageProcessorPil
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder}: tokenizer or image processor cannot be loaded; give the folder of a "
+            "complete Qwen2-VL or Qwen2.5-VL checkpoint"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise ModelError(
+            f"{folder}: the tokenizer has no chat template; use an instruct checkpoint"
+        )
+    return StudyProcessor(tokenizer, image_processor)
+
+
+def load_policy(folder: Path, config: ModelConfig) -> Any:
+    """Load the policy for training.
+
+    Full training keeps the parameters in float32 and computes in `config.dtype`: an update of 1e-6
+    would vanish in bfloat16 parameters. With LoRA the frozen base is kept in `config.dtype`.
+
+    Args:
+        folder: From `resolve_model_folder`.
+        config: How to load it.
+
+    Returns:
+        A transformers image-text-to-text model, its vision tower frozen if so configured.
+
+    Raises:
+        ModelError: the folder does not hold a model of a supported family.
+    """
+    dtype = torch.float32
+    if config.lora is not None and config.dtype is DType.BFLOAT16:
+        dtype = torch.bfloat16
+    model = load_for_inference(folder, dtype=dtype, attention=config.attention)
+    if config.freeze_vision_tower:
+        model.model.visual.requires_grad_(False)
+    return model
+
+
+def load_for_inference(folder: Path, *, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """Load a model of the Qwen2-VL family.
+
+    Args:
+        folder: From `resolve_model_folder`.
+        dtype: Number format of the parameters.
+        attention: transformers' attention implementation.
+
+    Returns:
+        The model on the CPU, in evaluation mode.
+
+    Raises:
+        ModelError: the folder does not hold a model of a supported family.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, attn_implementation=attention, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: not a loadable image-text model ({error})") from error
+    if not hasattr(model.model, "get_rope_index") or not hasattr(model.model, "visual"):
+        raise ModelError(
+            f"{folder}: {type(model).__name__} is not supported; use the Qwen2-VL or Qwen2.5-VL "
+            "family"
+        )
+    return model
+
+
+def peft_config(config: LoraConfig | None) -> Any:
+    """Return PEFT's configuration for adapters in the language model, None without LoRA."""
+    if config is None:
+        return None
+    import peft
+
+    modules = "|".join(config.target_modules)
+    return peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=0.0,
+        target_modules=rf".*language_model.*\.({modules})",
+        task_type="CAUSAL_LM",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationTokens:
+    """Token ids that sampling has to know."""
+
+    eos_token_id: int
+    eos_token_ids: tuple[int, ...]
+    pad_token_id: int
+    forbidden_token_ids: tuple[int, ...]
+
+
+def generation_tokens(model: Any, tokenizer: Any) -> GenerationTokens:
+    """Collect end, padding and never-sampled tokens of a model and its tokenizer."""
+    declared = model.generation_config.eos_token_id
+    declared = [declared] if isinstance(declared, int) else list(declared or [])
+    eos = tuple(dict.fromkeys([tokenizer.eos_token_id, *declared]))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    visual = (model.config.image_token_id, model.config.video_token_id)
+    return GenerationTokens(
+        eos_token_id=tokenizer.eos_token_id,
+        eos_token_ids=eos,
+        pad_token_id=pad,
+        forbidden_token_ids=tuple(token for token in visual if token is not None),
+    )

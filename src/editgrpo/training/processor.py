@@ -1,0 +1,152 @@
+"""From a prompt with images to what the model reads: token ids, patches, and the grid of every
+image.
+
+`Qwen2_5_VLProcessor` needs torchvision, because it insists on a video processor. This one needs the
+tokenizer and the PIL image processor only, and gives the same ids and the same pixels
+(tests/training/test_processor.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from editgrpo.data.prompt import Prompt
+from editgrpo.errors import DataError, ModelError
+
+IMAGE_TOKEN = "<|image_pad|>"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedPrompt:
+    """One prompt as the model reads it, without padding.
+
+    Attributes:
+        study_id: The study, for error messages.
+        input_ids_T: (T,) int64.
+        is_image_token_T: (T,) bool, True at image placeholders.
+        pixel_values: (N, D) float32 patches of all images in order, N = sum of the grids' products;
+            None without images.
+        image_grid_thw: (I, 3) int64, frames, rows and columns of patches of every image; None
+            without images.
+    """
+
+    study_id: str
+    input_ids_T: torch.Tensor
+    is_image_token_T: torch.Tensor
+    pixel_values: torch.Tensor | None
+    image_grid_thw: torch.Tensor | None
+
+
+class StudyProcessor:
+    """Encodes prompts for one model family of Qwen2-VL's kind.
+
+    Args:
+        tokenizer: A transformers tokenizer with a chat template that writes one image placeholder
+            for an image.
+        image_processor: A `Qwen2VLImageProcessor` of either back end.
+    """
+
+    def __init__(self, tokenizer: Any, image_processor: Any) -> None:
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.image_token_id: int = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        if self.image_token_id in (None, tokenizer.unk_token_id):
+            raise ModelError(
+                f"the tokenizer has no {IMAGE_TOKEN} token; use a model of the Qwen2-VL family"
+            )
+
+    @property
+    def factor(self) -> int:
+        """Pixels along one side of an image token: images are resized to multiples of it."""
+        return int(self.image_processor.patch_size * self.image_processor.merge_size)
+
+    def encode(
+        self, study_id: str, prompt: Prompt, images: Sequence[NDArray[np.uint8]]
+    ) -> EncodedPrompt:
+        """Encode one prompt.
+
+        Args:
+            study_id: The study, for error messages.
+            prompt: Chat messages with one image part for each image.
+            images: (H, W, 3) uint8 each, in the order shown, sides already multiples of `factor`.
+
+        Returns:
+            The encoded prompt, ending where the assistant's answer begins.
+
+        Raises:
+            DataError: the prompt's image parts and the images differ in number (the message names
+                the study).
+        """
+        text = self.tokenizer.apply_chat_template(
+            prompt.messages, tokenize=False, add_generation_prompt=True
+        )
+        if text.count(IMAGE_TOKEN) != len(images):
+            raise DataError(
+                f"study {study_id}: the prompt has {text.count(IMAGE_TOKEN)} image placeholders "
+                f"for {len(images)} images; the template must place each image once"
+            )
+        pixel_values, grid = self._patches(images)
+        for tokens in self._tokens_of_images(grid):
+            text = text.replace(IMAGE_TOKEN, "<|placeholder|>" * tokens, 1)
+        text = text.replace("<|placeholder|>", IMAGE_TOKEN)
+        input_ids_T = torch.tensor(
+            self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long
+        )
+        return EncodedPrompt(
+            study_id=study_id,
+            input_ids_T=input_ids_T,
+            is_image_token_T=input_ids_T == self.image_token_id,
+            pixel_values=pixel_values,
+            image_grid_thw=grid,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Save tokenizer and image processor beside a model's weights."""
+        self.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+
+    def _patches(
+        self, images: Sequence[NDArray[np.uint8]]
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if not images:
+            return None, None
+        features = self.image_processor(
+            images=list(images),
+            do_resize=False,
+            input_data_format="channels_last",
+            return_tensors="pt",
+        )
+        return features["pixel_values"], features["image_grid_thw"]
+
+    def _tokens_of_images(self, grid: torch.Tensor | None) -> list[int]:
+        if grid is None:
+            return []
+        merged = int(self.image_processor.merge_size) ** 2
+        return [int(count) // merged for count in grid.prod(dim=-1)]
+
+
+def check_image_tokens(prompt: EncodedPrompt, merge_size: int) -> None:
+    """Check that a prompt holds one image token for every feature that the vision tower will give.
+
+    Args:
+        prompt: The prompt.
+        merge_size: Patches along one side of an image token.
+
+    Raises:
+        DataError: they differ; the message names the study. The model's own check cannot: it sees a
+            whole batch.
+    """
+    features = 0
+    if prompt.image_grid_thw is not None:
+        features = int(prompt.image_grid_thw.prod(dim=-1).sum()) // merge_size**2
+    tokens = int(prompt.is_image_token_T.sum())
+    if tokens != features:
+        raise DataError(
+            f"study {prompt.study_id}: the prompt holds {tokens} image tokens for {features} image "
+            "features; was it cut or changed after it was encoded?"
+        )

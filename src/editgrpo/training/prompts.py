@@ -1,0 +1,56 @@
+"""From a study to an encoded prompt: message, cached images, token ids and patches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from editgrpo.config import DataConfig
+from editgrpo.data.images import ImageCache
+from editgrpo.data.prompt import build_messages
+from editgrpo.data.store import StudySet
+from editgrpo.data.study import Study
+from editgrpo.training.processor import EncodedPrompt, StudyProcessor
+
+
+class PromptEncoder:
+    """Encodes studies of one set for one model.
+
+    Args:
+        studies: The set that the studies belong to; it knows where images lie.
+        processor: Of the model.
+        config: Pixel budget, number of images, prompt template, cache folder.
+    """
+
+    def __init__(self, studies: StudySet, processor: StudyProcessor, config: DataConfig) -> None:
+        self.processor = processor
+        self._config = config
+        cache = Path(config.image_cache) if config.image_cache else studies.folder / "image-cache"
+        self.images = ImageCache(
+            studies,
+            cache,
+            min_pixels=config.min_pixels,
+            max_pixels=config.max_pixels,
+            factor=processor.factor,
+        )
+
+    def encode(self, study: Study) -> EncodedPrompt:
+        """Encode the prompt of one study.
+
+        Args:
+            study: A study of the set.
+
+        Returns:
+            Its encoded prompt.
+
+        Raises:
+            DataError: an image cannot be read, or the prompt's images do not match (names the
+                study).
+        """
+        prompt = build_messages(
+            study, max_images=self._config.max_images, template=self._config.prompt_template
+        )
+        pixels = [self.images.load(image) for image in prompt.images]
+        return self.processor.encode(study.study_id, prompt, pixels)
+
+    def encode_all(self, studies: Sequence[Study]) -> list[EncodedPrompt]:
+        """Encode several studies, in order."""
+        return [self.encode(study) for study in studies]

@@ -1,0 +1,208 @@
+"""What a training step leaves behind: its metrics, and its best and worst responses.
+
+The names of the metrics are explained in docs/training.md. All values are plain numbers; formatting
+is in `display`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from editgrpo.edits import EditRule
+from editgrpo.edits.types import Origin
+from editgrpo.training.groups import Kind, Response
+from editgrpo.training.scoring import ScoredGroup
+
+# Rewards closer than this are one reward; they are sums of fractions in float64.
+_SAME_REWARD = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResponseRow:
+    """The numbers of one response, small enough to be gathered over processes."""
+
+    kind: Kind
+    total: float
+    components: dict[str, float]
+    advantage: float
+    length: int
+    is_truncated: bool
+    rule: EditRule | None
+    """For an edited response."""
+    gain: float
+    """Reward of an edited response above that of its source; 0 for the others."""
+    is_unused_edit: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupRows:
+    """The numbers of one group."""
+
+    is_dropped: bool
+    rows: tuple[ResponseRow, ...]
+
+
+def group_rows(scored: ScoredGroup) -> GroupRows:
+    """Reduce a scored group to its numbers."""
+    if scored.is_dropped:
+        return GroupRows(is_dropped=True, rows=())
+    return GroupRows(
+        is_dropped=False,
+        rows=tuple(
+            _response_row(scored, index, response)
+            for index, response in enumerate(scored.group.responses)
+        ),
+    )
+
+
+def _response_row(scored: ScoredGroup, index: int, response: Response) -> ResponseRow:
+    gain = 0.0
+    if response.source is not None:
+        gain = scored.totals_G[index] - scored.totals_G[response.source]
+    return ResponseRow(
+        kind=response.kind,
+        total=scored.totals_G[index],
+        components={name: values[index] for name, values in scored.components.items()},
+        advantage=scored.advantages_G[index],
+        length=len(response.token_ids),
+        is_truncated=response.is_truncated,
+        rule=response.edit.rule if response.edit else None,
+        gain=gain,
+        is_unused_edit=response.is_unused_edit,
+    )
+
+
+def step_metrics(groups: Sequence[GroupRows]) -> dict[str, float]:
+    """Compute the metrics of one step from all groups of all processes.
+
+    Args:
+        groups: The groups of the step, in prompt order.
+
+    Returns:
+        Metric name to value; a metric without any response to measure is left out.
+    """
+    kept = [group for group in groups if not group.is_dropped]
+    rows = [row for group in kept for row in group.rows]
+    metrics: dict[str, float] = {"errors/dropped_groups": float(len(groups) - len(kept))}
+    _put_mean(metrics, "reward/all/mean", (row.total for row in rows))
+    for kind in Kind:
+        of_kind = [row for row in rows if row.kind is kind]
+        if of_kind:
+            metrics |= _kind_metrics(kind, of_kind)
+    if rows:
+        equal = sum(_is_flat(group) for group in kept)
+        metrics["zero_advantage_groups"] = equal / len(kept)
+        metrics["advantage/std"] = stdev(row.advantage for row in rows) if len(rows) > 1 else 0.0
+    metrics |= _edit_metrics([row for row in rows if row.kind is Kind.EDITED])
+    return metrics
+
+
+def _put_mean(metrics: dict[str, float], name: str, values: Iterable[float]) -> None:
+    numbers = list(values)
+    if numbers:
+        metrics[name] = fmean(numbers)
+
+
+def _kind_metrics(kind: Kind, rows: Sequence[ResponseRow]) -> dict[str, float]:
+    totals = [row.total for row in rows]
+    metrics = {f"reward/{kind}/mean": fmean(totals)}
+    if len(totals) > 1:
+        metrics[f"reward/{kind}/se"] = stdev(totals) / len(totals) ** 0.5
+    for name in rows[0].components:
+        metrics[f"reward/{kind}/{name}"] = fmean(row.components[name] for row in rows)
+    metrics[f"advantage/{kind}/mean"] = fmean(row.advantage for row in rows)
+    metrics[f"length/{kind}/mean"] = fmean(row.length for row in rows)
+    if kind is Kind.SAMPLED:
+        metrics["truncated_share"] = fmean(row.is_truncated for row in rows)
+    return metrics
+
+
+def _edit_metrics(rows: Sequence[ResponseRow]) -> dict[str, float]:
+    if not rows:
+        return {}
+    metrics: dict[str, float] = {}
+    for rule in EditRule:
+        of_rule = [row for row in rows if row.rule is rule]
+        metrics[f"edits/{rule}"] = len(of_rule) / len(rows)
+        if rule is not EditRule.NONE:
+            _put_mean(metrics, f"edit_gain/{rule}", (row.gain for row in of_rule))
+    changed = [row for row in rows if row.rule is not EditRule.NONE]
+    _put_mean(metrics, "edits/raised", (row.gain > _SAME_REWARD for row in changed))
+    metrics["edits/unused"] = fmean(row.is_unused_edit for row in rows)
+    return metrics
+
+
+def _is_flat(group: GroupRows) -> bool:
+    totals = [row.total for row in group.rows]
+    return max(totals) - min(totals) <= _SAME_REWARD
+
+
+def rollout_records(step: int, scored: ScoredGroup) -> list[dict[str, Any]]:
+    """Describe the best and the worst response of a group, with the edit that made it.
+
+    Args:
+        step: The training step.
+        scored: The group.
+
+    Returns:
+        Two rows for `rollouts.jsonl`, one if all rewards are equal, none if the group was dropped.
+    """
+    if scored.is_dropped:
+        return []
+    order = sorted(range(len(scored.totals_G)), key=lambda index: -scored.totals_G[index])
+    best, worst = order[0], order[-1]
+    chosen = [("best", best)]
+    if scored.totals_G[best] - scored.totals_G[worst] > _SAME_REWARD:
+        chosen.append(("worst", worst))
+    return [_rollout_record(step, scored, rank, index) for rank, index in chosen]
+
+
+def _rollout_record(step: int, scored: ScoredGroup, rank: str, index: int) -> dict[str, Any]:
+    response = scored.group.responses[index]
+    return {
+        "step": step,
+        "study_id": scored.group.study_id,
+        "reference": scored.group.reference,
+        "rank": rank,
+        "kind": response.kind.value,
+        "index": index,
+        "report": response.text,
+        "reward": _reward_record(scored, index),
+        "advantage": scored.advantages_G[index],
+        "edit": _edit_record(scored, response),
+    }
+
+
+def _reward_record(scored: ScoredGroup, index: int) -> dict[str, float]:
+    parts = {name: values[index] for name, values in scored.components.items()}
+    return {"total": scored.totals_G[index], **parts}
+
+
+def _edit_record(scored: ScoredGroup, response: Response) -> dict[str, Any] | None:
+    edit = response.edit
+    if edit is None or edit.rule is EditRule.NONE:
+        return None
+    assert response.source is not None and response.before is not None  # an edited one has both
+    source = scored.group.responses[response.source]
+    kept = {s.position for s in edit.sources if s.origin is Origin.ROLLOUT}
+    return {
+        "rule": edit.rule.value,
+        "source_report": source.text,
+        "source_reward": _reward_record(scored, response.source),
+        "removed": [
+            {"position": position, "text": sentence.text}
+            for position, sentence in enumerate(response.before.sentences)
+            if position not in kept
+        ],
+        "inserted": [
+            {"position": position, "text": edit.report.sentences[position].text}
+            for position, source in enumerate(edit.sources)
+            if source.origin is Origin.REFERENCE
+        ],
+        "entities": [
+            {"text": entity.text, "type": entity.type.value}
+            for step in edit.steps
+            for entity in step.causes
+        ],
+    }

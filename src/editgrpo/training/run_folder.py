@@ -1,0 +1,109 @@
+"""The folder of a training run: growing JSON-lines files, checkpoints that are whole, and how to
+continue from one.
+
+A checkpoint counts only once its marker is there, which is written last: one that a crash cut short
+is passed over and removed. The growing files are cut back to the checkpoint that a run continues
+from, so that they end up as if the run had never stopped.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from editgrpo.errors import TrainingError
+from editgrpo.files import json_line, write_text
+
+METRICS = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
+ROLLOUTS = "rollouts.jsonl"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+_MARKER = "complete"
+
+
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one JSON object to a growing file and hand it to the operating system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="\n") as stream:
+        stream.write(json_line(row))
+
+
+def cut_back(path: Path, last_step: int) -> None:
+    """Drop every line of a growing file that a step after `last_step` wrote, and any half-written
+    last line.
+
+    Args:
+        path: A file whose rows have a `step`; it may be absent.
+        last_step: The last step to keep.
+    """
+    if not path.is_file():
+        return
+    kept: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break
+        if json.loads(line)["step"] <= last_step:
+            kept.append(line)
+    write_text(path, "".join(kept))
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Declare a checkpoint whole, after everything in it is on disk."""
+    for file in checkpoint.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+    write_text(checkpoint / _MARKER, "")
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """Return the newest whole checkpoint of a run and remove those that are not whole.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The checkpoint folder, None if there is none.
+    """
+    whole: list[tuple[int, Path]] = []
+    for folder in (run / CHECKPOINTS).glob("checkpoint-*"):
+        if (folder / _MARKER).is_file():
+            whole.append((int(folder.name.rpartition("-")[2]), folder))
+        else:
+            shutil.rmtree(folder)
+    return max(whole)[1] if whole else None
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def open_run(run: Path, *, resume: bool) -> Path | None:
+    """Make or reopen a run folder.
+
+    Args:
+        run: The run folder.
+        resume: Continue from its newest whole checkpoint, or start anew if it has none.
+
+    Returns:
+        The checkpoint to continue from, None to start at step 0.
+
+    Raises:
+        TrainingError: the folder holds a run and `resume` is off, or holds a finished run.
+    """
+    if (run / MODEL / "config.json").is_file() and resume:
+        raise TrainingError(f"{run}: this run is finished; nothing to resume")
+    if (run / METRICS).exists() and not resume:
+        raise TrainingError(
+            f"{run}: holds a run already; pass --resume to continue it, or name another folder"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint = last_checkpoint(run)
+    step = checkpoint_step(checkpoint) if checkpoint else 0
+    for name in (METRICS, TIMINGS, ROLLOUTS):
+        cut_back(run / name, step)
+    return checkpoint

@@ -1,0 +1,97 @@
+"""From groups to rewards and advantages; a scorer that fails costs its group, never a made-up
+reward."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from editgrpo.config import AdvantageScale
+from editgrpo.errors import RewardError
+from editgrpo.rewards.types import Reward, RewardScores
+from editgrpo.training.advantages import group_advantages
+from editgrpo.training.groups import Group
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredGroup:
+    """A group with its rewards.
+
+    Attributes:
+        group: The responses.
+        totals_G: Total reward of each response; empty if the group was dropped.
+        components: Component name to its value for each response; empty if the group was dropped.
+        advantages_G: Advantage of each response; zeros if the group was dropped.
+        failure: Why scoring failed, None if it did not; a dropped group takes no part in the
+            update.
+    """
+
+    group: Group
+    totals_G: tuple[float, ...]
+    components: Mapping[str, tuple[float, ...]]
+    advantages_G: tuple[float, ...]
+    failure: str | None = None
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether scoring failed."""
+        return self.failure is not None
+
+
+def score_groups(
+    reward: Reward, groups: Sequence[Group], *, scale: AdvantageScale
+) -> list[ScoredGroup]:
+    """Score groups of equal size, all in one call; if that fails, each group on its own.
+
+    Args:
+        reward: Scores a candidate report against its reference.
+        groups: P groups of G responses.
+        scale: See `group_advantages`.
+
+    Returns:
+        The scored groups, in the same order; those whose own scoring failed are dropped.
+    """
+    try:
+        return _score_together(reward, groups, scale)
+    except RewardError:
+        return [_score_alone(reward, group, scale) for group in groups]
+
+
+def _score_together(
+    reward: Reward, groups: Sequence[Group], scale: AdvantageScale
+) -> list[ScoredGroup]:
+    candidates = [response.text for group in groups for response in group.responses]
+    references = [group.reference for group in groups for _ in group.responses]
+    scores = reward.score(candidates, references)
+    size = len(groups[0].responses)
+    rewards_B = torch.tensor(scores.total, dtype=torch.float32)
+    advantages_B = group_advantages(rewards_B, size, scale=scale)
+    return [
+        _scored(group, scores, advantages_B, slice(index * size, (index + 1) * size))
+        for index, group in enumerate(groups)
+    ]
+
+
+def _scored(group: Group, scores: RewardScores, advantages_B: Tensor, rows: slice) -> ScoredGroup:
+    return ScoredGroup(
+        group=group,
+        totals_G=tuple(scores.total[rows].tolist()),
+        components={
+            name: tuple(values[rows].tolist()) for name, values in scores.components.items()
+        },
+        advantages_G=tuple(advantages_B[rows].tolist()),
+    )
+
+
+def _score_alone(reward: Reward, group: Group, scale: AdvantageScale) -> ScoredGroup:
+    try:
+        return _score_together(reward, [group], scale)[0]
+    except RewardError as error:
+        return ScoredGroup(
+            group=group,
+            totals_G=(),
+            components={},
+            advantages_G=(0.0,) * len(group.responses),
+            failure=str(error),
+        )

@@ -1,0 +1,48 @@
+"""Where every random number of a run comes from: a hash of the run's seed and of what is drawn.
+
+No draw touches a global generator, so a draw depends neither on what was drawn before it nor on the
+number of processes, and a resumed run draws what the uninterrupted run would have drawn.
+"""
+
+import hashlib
+import random
+from enum import StrEnum
+
+import torch
+
+
+class Purpose(StrEnum):
+    """What a random stream is for; two purposes never share a stream."""
+
+    ORDER = "order"
+    SAMPLING = "sampling"
+    EDIT = "edit"
+    TRAINING = "training"
+
+
+def derive_seed(seed: int, purpose: Purpose, *parts: int | str) -> int:
+    """Hash a run's seed, a purpose and the coordinates of a draw to a 63-bit seed.
+
+    Args:
+        seed: The seed of the run.
+        purpose: What is drawn.
+        *parts: Coordinates such as step, study id and rollout index.
+
+    Returns:
+        An integer in [0, 2**63).
+    """
+    text = "\x1f".join([str(seed), purpose.value, *(str(part) for part in parts)])
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def random_generator(seed: int, purpose: Purpose, *parts: int | str) -> random.Random:
+    """Return the `random.Random` that belongs to one draw (see `derive_seed`)."""
+    return random.Random(derive_seed(seed, purpose, *parts))
+
+
+def uniform_draws(seed: int, *parts: int | str, count: int) -> torch.Tensor:
+    """Return (count,) float64 uniform draws in [0, 1) of the sampling stream at these
+    coordinates."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, Purpose.SAMPLING, *parts))
+    return torch.rand(count, generator=generator, dtype=torch.float64)

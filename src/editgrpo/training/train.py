@@ -1,0 +1,208 @@
+"""One reinforcement-learning run from its configuration: load, train, save; resumable at any
+step."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback
+from trl import GRPOConfig
+
+from editgrpo.config import DType, EditLevel, TrainConfig
+from editgrpo.data.store import StudySet
+from editgrpo.data.study import Split
+from editgrpo.edits.splice import ByteLevelCodec
+from editgrpo.errors import ConfigError, DataError, TrainingError
+from editgrpo.files import write_text
+from editgrpo.provenance import write_provenance
+from editgrpo.reports import load_annotator
+from editgrpo.rewards import load_reward
+from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.groups import GroupBuilder
+from editgrpo.training.models import (
+    generation_tokens,
+    load_policy,
+    load_processor,
+    resolve_model_folder,
+)
+from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.run_folder import CHECKPOINTS, MODEL, open_run
+from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
+
+logger = logging.getLogger(__name__)
+
+
+def run_training(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    command: str = "",
+    on_step: OnStep | None = None,
+) -> Path:
+    """Train a policy by EditGRPO or one of its variants.
+
+    Args:
+        config: The run.
+        resume: Continue from the newest whole checkpoint of the run folder; the result is the same,
+            to the byte, as without the interruption (same number of processes, CPU).
+        command: What started the run, for its provenance.
+        on_step: Called on the main process after each step with its metrics and its seconds by
+            phase.
+
+    Returns:
+        The folder of the trained model, a complete checkpoint.
+
+    Raises:
+        ConfigError: the settings do not fit the number of processes or of studies.
+        DataError: a study or image cannot be used.
+        ModelError: the model cannot be loaded.
+        TrainingError: the run folder is taken, scoring fails too often, or the run was told to
+            stop.
+    """
+    run = Path(config.output)
+    checkpoint = open_run(run, resume=resume)
+    if checkpoint is None:
+        write_provenance(run, config=config, seed=config.seed, command=command)
+    setup, policy = _set_up(config, run, on_step)
+    stop = StopOnSignal()
+    trainer = EditGRPOTrainer(
+        config,
+        policy,
+        setup,
+        training_arguments(config),
+        callbacks=[MarkCheckpoints(run), stop],
+    )
+    trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.received is not None and trainer.state.global_step < config.steps:
+        raise TrainingError(
+            f"{run}: stopped by {stop.received.name} after step {trainer.state.global_step}; "
+            "continue with --resume"
+        )
+    return _save_model(trainer, setup)
+
+
+def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[TrainingSetup, Any]:
+    studies = training_studies(config.data.folder, Split.TRAIN, config.data.train_limit)
+    folder = resolve_model_folder(config.model.path, config.model.revision)
+    processor = load_processor(folder)
+    policy = load_policy(folder, config.model)
+    tokens = generation_tokens(policy, processor.tokenizer)
+    needs_annotator = config.edit.level is EditLevel.SENTENCE
+    groups = GroupBuilder(
+        config=config.edit,
+        annotator=load_annotator(config.edit.annotator) if needs_annotator else None,
+        codec=ByteLevelCodec(processor.tokenizer),
+        eos_token_id=tokens.eos_token_id,
+        eos_token_ids=tokens.eos_token_ids,
+        max_tokens=config.rollout.max_completion_tokens,
+        seed=config.seed,
+    )
+    setup = TrainingSetup(
+        studies=studies,
+        encoder=PromptEncoder(studies, processor, config.data),
+        tokenizer=processor.tokenizer,
+        tokens=tokens,
+        groups=groups,
+        reward=load_reward(config.reward.name, config.reward.weights),
+        run=run,
+        on_step=on_step,
+    )
+    return setup, policy
+
+
+def training_studies(folder: str, split: Split, limit: int | None) -> StudySet:
+    """Load the studies of one split that a run uses.
+
+    Args:
+        folder: Holds `studies.jsonl`.
+        split: Which part.
+        limit: The first so many; None for all.
+
+    Returns:
+        The studies.
+
+    Raises:
+        DataError: there is none.
+    """
+    studies = StudySet.load(Path(folder), split=split)
+    if not len(studies):
+        raise DataError(f"{folder}: no {split.value} study; check the split field of studies.jsonl")
+    return studies if limit is None else studies[:limit]
+
+
+def training_arguments(config: TrainConfig) -> GRPOConfig:
+    """Translate a configuration into TRL's arguments.
+
+    Args:
+        config: The run.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        ConfigError: the prompts of a step cannot be shared evenly by the processes.
+    """
+    from accelerate import PartialState
+
+    processes = PartialState().num_processes
+    slots, rest = divmod(config.prompts_per_step, config.prompts_per_pass * processes)
+    if rest:
+        raise ConfigError(
+            f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of "
+            f"prompts_per_pass x processes ({config.prompts_per_pass} x {processes})"
+        )
+    return GRPOConfig(
+        output_dir=str(Path(config.output) / CHECKPOINTS),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.prompts_per_pass * config.rollout.group_size,
+        gradient_accumulation_steps=slots,
+        steps_per_generation=slots,
+        num_generations=config.rollout.group_size,
+        max_completion_length=config.rollout.max_completion_tokens,
+        temperature=config.rollout.temperature,
+        beta=config.objective.beta,
+        epsilon=config.objective.epsilon,
+        loss_type=config.objective.loss.value,
+        scale_rewards=config.objective.scale.value,
+        learning_rate=config.optim.learning_rate,
+        weight_decay=config.optim.weight_decay,
+        max_grad_norm=config.optim.max_grad_norm,
+        adam_beta2=config.optim.beta2,
+        warmup_steps=config.optim.warmup_steps,
+        lr_scheduler_type=config.optim.schedule,
+        disable_dropout=True,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+        bf16=config.model.dtype is DType.BFLOAT16,
+        use_cpu=not torch.cuda.is_available(),
+        seed=config.seed,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=config.keep_checkpoints,
+        report_to=list(config.report_to) or "none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+    )
+
+
+def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:
+    folder = setup.run / MODEL
+    partial = setup.run / f".{MODEL}.partial"
+    policy = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(policy, "merge_and_unload"):
+        trainer.save_model(str(setup.run / "adapter"))
+        if trainer.accelerator.is_main_process:
+            policy.merge_and_unload().save_pretrained(partial)
+    else:
+        trainer.save_model(str(partial))
+    if trainer.accelerator.is_main_process:
+        setup.encoder.processor.save(partial)
+        write_text(partial / "README.md", "Trained by editgrpo; see ../provenance.json.\n")
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    trainer.accelerator.wait_for_everyone()
+    return folder
