@@ -171,7 +171,7 @@ def _rl_metrics(
         "length/sampled/mean": 48 + 4 * done + rng.gauss(0, 1),
         "length/edited/mean": 50 + 3 * done + rng.gauss(0, 1),
         "truncated_share": max(0.0, 0.05 - 0.06 * done),
-        "zero_advantage_groups": 3 * (1 - done),
+        "zero_advantage_groups": 0.3 * (1 - done),
         "errors/dropped_groups": 0,
     }
 
@@ -231,14 +231,16 @@ def write_evaluation(folder: Path, name: str, *, system: str, quality: float) ->
     rng = random.Random(f"{system}{name}")
     target = folder / "evaluation" / name
     values = {
-        "label/micro-f1-14@rules": quality,
-        "label/macro-f1-14@rules": quality - 0.18,
-        "label/micro-f1-5@rules": quality + 0.03,
+        "average/clinical@rules": quality - 0.05,
+        "corpus/micro-f1-14@rules": quality,
+        "corpus/macro-f1-14@rules": quality - 0.18,
+        "corpus/micro-f1-5@rules": quality + 0.03,
+        "reward/total@rules": 3 * quality,
         "entity_f1/partial@rules": quality - 0.2,
         "entity_similarity@rules": quality + 0.06,
-        "rouge-l": quality - 0.22,
-        "repetition_rate": 0.02,
-        "length/tokens": 52.0 + 10 * quality,
+        "text/rouge-l": quality - 0.22,
+        "text/repeated-sentences": 0.02,
+        "text/words": 52.0 + 10 * quality,
     }
     metrics = {
         key: {"value": value, "low": value * 0.93, "high": value * 1.07}
@@ -259,13 +261,15 @@ def write_evaluation(folder: Path, name: str, *, system: str, quality: float) ->
         "system": system,
         "predictions": "predictions.jsonl",
         "n_studies": 400,
+        "n_seeds": 1,
+        "rare_findings": ["Pneumothorax", "Fracture", "Lung Lesion"],
         "seed": 0,
         "bootstrap_samples": 2000,
         "confidence": 0.95,
         "metrics": metrics,
         "per_finding": findings,
         "command": f"editgrpo evaluate {name}",
-        "commit": "0123456789abcdef0123",
+        "commit": "0123456789abcdef0123-dirty",
     }
     target.mkdir(parents=True)
     (target / "scores.json").write_text(json.dumps(scores))
@@ -285,7 +289,7 @@ def write_evaluation(folder: Path, name: str, *, system: str, quality: float) ->
 
 def write_comparison(folder: Path, name: str, a: str, b: str) -> None:
     metrics = {
-        "label/micro-f1-14@rules": {"difference": 0.041, "low": 0.012, "high": 0.07, "p": 0.006},
+        "corpus/micro-f1-14@rules": {"difference": 0.041, "low": 0.012, "high": 0.07, "p": 0.006},
         "entity_f1/partial@rules": {"difference": -0.012, "low": -0.03, "high": 0.004, "p": 0.12},
     }
     comparison = {"a": a, "b": b, "n_studies": 400, "metrics": metrics}

@@ -10,6 +10,7 @@ from editgrpo.display.tables import (
     ResultsTable,
     comparison_table,
     findings_table,
+    is_ranked,
     provenance_line,
 )
 
@@ -51,6 +52,24 @@ def test_four_systems_fit(width: int) -> None:
     assert all(name in text for name in names)
     assert max(len(line) for line in text.splitlines()) <= width
     assert "0.41–0.62" in text or "[0.410, 0.620]" in text
+
+
+def test_longer_reports_do_not_stand_out_as_better() -> None:
+    assert is_ranked("label/micro-f1-14@rules")
+    assert not is_ranked("text/words")
+    assert not is_ranked("text/repeated-4-grams")
+
+
+def test_findings_that_neither_occur_nor_are_predicted_show_a_dash() -> None:
+    scores = _scores("sft", 0.25)
+    scores["per_finding"] = {"Fracture": {"f1": 0.0, "support": 0, "predicted": 0}}
+    assert "–" in _shown(findings_table([scores]), 80)
+
+
+def test_seeds_and_uncommitted_changes_are_stated() -> None:
+    line = provenance_line([_scores("sft", 0.5) | {"n_seeds": 3, "commit": "0123456789ab-dirty"}])
+    assert "mean of 3 training seeds" in line
+    assert "commit 0123456789-dirty" in line
 
 
 def test_system_names_with_brackets_are_not_markup() -> None:

@@ -140,7 +140,7 @@ def render_edit(edit: Edit, rollout: AnnotatedReport, reference: AnnotatedReport
         heading = Text(f"Rule {step.rule.value}", style="bold")
         heading.append(f": {RULE_SENTENCES[step.rule]}", style="not bold dim")
         prefix = f"{number}. " if len(edit.steps) > 1 else ""
-        causes = Text(f"{_cause_kind(step.rule)}: ", style="dim")
+        causes = Text().append(f"{_cause_kind(step.rule)}: ", style="dim")
         causes.append_text(_entities(step))
         body = Text("\n").join(_line(segment) for segment in segments)
         parts += [Text(prefix) + heading, causes, Panel(body, border_style="dim")]

@@ -16,6 +16,9 @@ from editgrpo.display.numbers import MISSING, format_interval, format_score
 
 Scores = Mapping[str, Any]
 
+# No system is better for writing more, for repeating itself or for writing nothing.
+_UNRANKED = ("length", "tokens", "words", "repetition", "repeated", "empty")
+
 _ONE_LINE_CELL = len("0.000 [0.000, 0.000]") + 3
 
 
@@ -44,7 +47,7 @@ class ResultsTable:
             table.add_column(str(one.get("system", MISSING)), justify="right")
         for name in names:
             values = [one["metrics"].get(name, {}) for one in self._scores]
-            best = _best(values)
+            best = _best(values) if is_ranked(name) else None
             table.add_row(name, *(_cell(value, best, is_wide=is_wide) for value in values))
         yield table
 
@@ -70,7 +73,8 @@ def findings_table(scores: Sequence[Scores], *, title: str = "F1 by finding") ->
             support[finding] = max(support.get(finding, 0), int(row.get("support") or 0))
     for finding in sorted(support, key=lambda name: -support[name]):
         rows = [one.get("per_finding", {}).get(finding, {}) for one in scores]
-        cells = (format_score(row.get("f1")) for row in rows)
+        # F1 is 0 by definition where a finding neither occurs nor is predicted: nothing to show.
+        cells = (format_score(row.get("f1") if _occurs(row) else None) for row in rows)
         table.add_row(finding, str(support[finding]), *cells)
     return table
 
@@ -84,12 +88,13 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
     Returns:
         A table with one row for each metric; a difference whose interval excludes 0 stands out.
     """
+    percent = 100 * comparison.get("confidence", 0.95)
     table = _table(
         f"{comparison['a']} − {comparison['b']}",
-        caption=f"{comparison['n_studies']} studies, paired; 95 % intervals over studies",
+        caption=f"n = {comparison['n_studies']} studies, paired; {percent:.0f} % intervals",
     )
     table.add_column("metric", overflow="fold")
-    for heading in ("difference", "95 % interval", "p"):
+    for heading in ("difference", f"{percent:.0f} % interval", "p"):
         table.add_column(heading, justify="right")
     for name, row in comparison["metrics"].items():
         low, high = row.get("low"), row.get("high")
@@ -98,6 +103,15 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
         difference = Text(f"{row['difference']:+.3f}", style=style)
         table.add_row(name, difference, format_interval(low, high), format_score(row.get("p")))
     return table
+
+
+def _occurs(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("support") or row.get("predicted"))
+
+
+def is_ranked(metric: str) -> bool:
+    """Tell whether a higher value of a metric is better, so that the best may stand out."""
+    return not any(word in metric.lower() for word in _UNRANKED)
 
 
 def provenance_line(scores: Sequence[Scores]) -> str:
@@ -112,15 +126,35 @@ def provenance_line(scores: Sequence[Scores]) -> str:
     if not scores:
         return ""
     first = scores[0]
-    parts = [f"n = {_distinct(scores, 'n_studies')} studies", f"seed {_distinct(scores, 'seed')}"]
+    parts = [f"n = {_distinct(scores, 'n_studies')} studies"]
+    if any(one.get("n_seeds", 1) > 1 for one in scores):
+        parts.append(f"mean of {_distinct(scores, 'n_seeds')} training seeds")
+    parts.append(f"seed {_distinct(scores, 'seed')}")
     if (confidence := first.get("confidence")) is not None:
         samples = first.get("bootstrap_samples", MISSING)
         parts.append(f"{100 * confidence:.0f} % bootstrap intervals over studies ({samples})")
     if commit := first.get("commit"):
-        parts.append(f"commit {str(commit)[:10]}")
+        parts.append(f"commit {short_commit(str(commit))}")
     if command := first.get("command"):
         parts.append(str(command))
     return " · ".join(parts)
+
+
+def short_commit(commit: str) -> str:
+    """Shorten a commit, keeping the mark of a checkout that differs from it.
+
+    Args:
+        commit: A hash, with or without `-dirty` behind it.
+
+    Returns:
+        Its first ten letters and the mark.
+
+    Examples:
+        >>> short_commit("0123456789abcdef-dirty")
+        '0123456789-dirty'
+    """
+    digest, mark, _ = commit.partition("-dirty")
+    return digest[:10] + mark
 
 
 def _distinct(scores: Sequence[Scores], key: str) -> str:

@@ -5,10 +5,7 @@ from typing import Any
 
 from editgrpo.display.html.runs import Row, Run
 from editgrpo.display.numbers import MISSING, format_interval, format_score
-from editgrpo.display.tables import provenance_line
-
-# No system is better for being longer or for repeating itself, so no value of these stands out.
-_UNRANKED = ("length", "repetition", "tokens", "words")
+from editgrpo.display.tables import is_ranked, provenance_line
 
 
 def evaluation_blocks(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -48,7 +45,7 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
             )
         ],
         "chart": {
-            "metrics": [metric for metric in metrics if _is_ranked(metric)],
+            "metrics": [metric for metric in metrics if is_ranked(metric)],
             "findings": _findings(scored.values()),
             "values": {str(index): _chart_values(s) for index, s in scored.items()},
         },
@@ -58,14 +55,14 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
 def _cells(metric: str, scored: Iterable[Row]) -> list[dict[str, Any]]:
     values = [scores["metrics"].get(metric) or {} for scores in scored]
     known = [v["value"] for v in values if isinstance(v.get("value"), int | float)]
-    is_ranked = _is_ranked(metric) and len(set(known)) > 1
+    best = max(known) if is_ranked(metric) and len(set(known)) > 1 else None
     return [
         {
             "value": format_score(
                 value.get("value"), 1 if abs(value.get("value") or 0) > 10 else 3
             ),
             "interval": format_interval(value.get("low"), value.get("high"), _digits(value)),
-            "is_best": is_ranked and value.get("value") == max(known),
+            "is_best": best is not None and value.get("value") == best,
         }
         for value in values
     ]
@@ -75,30 +72,35 @@ def _signed(difference: float) -> str:
     return f"{difference:+.3f}".replace("-", "−")
 
 
-def _is_ranked(metric: str) -> bool:
-    return not any(word in metric.lower() for word in _UNRANKED)
-
-
 def _digits(value: Row) -> int:
     """Return three decimals for scores, one for larger numbers such as lengths."""
     return 1 if abs(value.get("value") or 0) > 10 else 3
 
 
 def _findings(scored: Iterable[Row]) -> list[list[Any]]:
-    """Return [finding, support] of every finding that occurs or was predicted, rarest first."""
+    """Return [finding, support, is it one of the rare ones] of every finding that occurs or was
+    predicted, rarest first."""
     support: dict[str, int] = {}
+    rare: set[str] = set()
     for scores in scored:
+        rare.update(scores.get("rare_findings") or ())
         for finding, row in (scores.get("per_finding") or {}).items():
             if row.get("support") or row.get("predicted"):
                 support[finding] = max(support.get(finding, 0), int(row.get("support") or 0))
-    return [[name, support[name]] for name in sorted(support, key=lambda one: support[one])]
+    return [
+        [name, support[name], name in rare]
+        for name in sorted(support, key=lambda one: support[one])
+    ]
 
 
 def _chart_values(scores: Row) -> dict[str, Any]:
     per_finding = scores.get("per_finding") or {}
     return {
         "metrics": {
-            name: [value.get("value"), value.get("low"), value.get("high")]
+            name: [
+                *(value.get(k) for k in ("value", "low", "high")),
+                value.get("seed_values") or [],
+            ]
             for name, value in scores["metrics"].items()
         },
         "findings": {

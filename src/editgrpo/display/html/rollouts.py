@@ -25,7 +25,7 @@ class Group:
         run: Index of the run in the report.
         step: Training step.
         study_id: The study.
-        rules: Edit rules among the rows.
+        rules: Edit rules among the rows; empty if no edited response was logged.
         offsets: Where the rows stand in `rollouts.jsonl`, in bytes.
     """
 
@@ -56,7 +56,8 @@ def index_groups(path: Path, run: int) -> tuple[list[Group], int]:
                 key = (int(row["step"]), str(row["study_id"]))
                 group = groups.setdefault(key, Group(run, *key))
                 group.offsets.append(offset)
-                group.rules.add(_rule(row))
+                if (rule := _rule(row)) is not None:
+                    group.rules.add(rule)
             elif raw.strip():
                 broken += 1
             offset += len(raw)
@@ -75,7 +76,7 @@ def choose_groups(groups: Sequence[Group], limit: int) -> list[Group]:
     """
     buckets: dict[tuple[int, str], list[Group]] = defaultdict(list)
     for group in sorted(groups, key=lambda one: (one.run, one.step, one.study_id)):
-        for rule in group.rules:
+        for rule in group.rules or {""}:
             buckets[group.run, rule].append(group)
     in_turn = [spread(bucket) for _, bucket in sorted(buckets.items())]
     chosen: dict[tuple[int, int, str], Group] = {}
@@ -141,7 +142,10 @@ def read_group(run: Run, group: Group) -> dict[str, Any]:
     }
 
 
-def _rule(row: Row) -> str:
+def _rule(row: Row) -> str | None:
+    """Return the rule of an edited response; an edited response without an edit stands twice."""
+    if row.get("kind") != "edited":
+        return None
     edit = row.get("edit")
     return str(edit.get("rule", "none")) if isinstance(edit, dict) else "none"
 
@@ -158,7 +162,7 @@ def _shown_row(row: Row, reference: set[str]) -> dict[str, Any]:
     return {
         "rank": row.get("rank"),
         "kind": row.get("kind"),
-        "rule": _rule(row) if row.get("kind") == "edited" else None,
+        "rule": _rule(row),
         "reward": row.get("reward") or {},
         "advantage": row.get("advantage"),
         "sourceReward": edit.get("source_reward"),

@@ -40,10 +40,16 @@
     });
     const names = evaluation.metrics.filter(isShare);
     if (!runs.length || !names.length) return null;
+    const seeds = [];
     const traces = runs.map((run, order) => {
       const values = names.map((name) => evaluation.values[run].metrics[name] || [null, null, null]);
       const offset = (order - (runs.length - 1) / 2) * Math.min(0.2, 0.7 / runs.length);
       const colour = report.runColour(run);
+      seeds.push({
+        type: "scatter", mode: "markers", hovertemplate: "one seed: %{x:.3f}<extra></extra>",
+        x: values.flatMap((value) => value[3] || []), y: values.flatMap((value, at) => (value[3] || []).map(() => at + offset)),
+        marker: { color: colour, size: 9, symbol: "line-ns-open", opacity: 0.6 },
+      });
       return {
         type: "scatter", mode: "markers", name: report.plain(data.runs[run].name),
         x: values.map((value) => value[0]), y: names.map((_, at) => at + offset),
@@ -56,7 +62,7 @@
         hovertemplate: "%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]<extra>%{fullData.name}</extra>",
       };
     });
-    return { traces, layout: rowsLayout(element, names, 22 + 11 * runs.length, undefined) };
+    return { traces: [...seeds, ...traces], layout: rowsLayout(element, names, 22 + 11 * runs.length, undefined) };
   };
 
   builders.findings = (element) => {
@@ -79,7 +85,7 @@
       marker: { color: report.runColour(run), size: 11, opacity: 0.9, line: { color: report.themeColour("--surface"), width: 1.5 } },
       hovertemplate: "F1 %{x:.3f}, precision %{customdata[1]:.3f}, recall %{customdata[2]:.3f}<extra>%{fullData.name}</extra>",
     }));
-    const titles = evaluation.findings.map(([name, support]) => `${name} (${support})`);
+    const titles = evaluation.findings.map(([name, support, isRare]) => `${name} (${support})${isRare ? " ◆" : ""}`);
     return { traces: [rails, ...dots], layout: rowsLayout(element, titles, 32, [-0.04, 1.04]) };
   };
 })();

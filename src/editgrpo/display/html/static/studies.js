@@ -59,8 +59,10 @@ report.studies = (() => {
 
   const rowTitle = { sampled: "Sampled", edited: "Edited", reference: "Reference report as response" };
 
-  function rolloutCard(row) {
-    const head = h("div", { class: "head" }, h("b", {}, rowTitle[row.kind] || row.kind, row.rank ? `, ${row.rank} of its group` : ""));
+  function rolloutCard(row, at, rows) {
+    // The run logs one row where all rewards of a group are equal.
+    const rankTitle = rows.length === 1 ? ", all rewards of the group are equal" : `, ${row.rank} of its group`;
+    const head = h("div", { class: "head" }, h("b", {}, rowTitle[row.kind] || row.kind, rankTitle));
     if (row.rule) head.append(h("span", { class: "badge", colours: data.rules[row.rule] || data.rules.none }, row.rule));
     head.append(h("span", { class: "badge" }, `reward ${score(row.reward.total)}`),
       h("span", { class: "badge" }, "advantage ", h("b", { class: row.advantage > 0 ? "up" : "down" }, signed(row.advantage))));
