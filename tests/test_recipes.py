@@ -1,6 +1,6 @@
 """Recipes: typed, merged, with errors that name file, key and the nearest known name."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -21,6 +21,7 @@ from editgrpo.config import (
 )
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config, load_recipe, parse_override
+from editgrpo.recipes.settings import list_settings
 from tests.builders import REPOSITORY
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
@@ -250,6 +251,30 @@ def test_a_dump_names_every_field_in_plain_yaml() -> None:
     assert "lora: null\n" in text
     assert "learning_rate: 1.0e-06\n" in text
     assert text.index("model:") < text.index("data:") < text.index("seed: 0\n")
+
+
+# Settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, SFTConfig])
+def test_every_listed_setting_is_accepted_as_an_override(kind: type, tmp_path: Path) -> None:
+    settings = list(list_settings(kind()))
+    keys = [setting.key for setting in settings]
+    assert "model.lora" in keys
+    assert "model.lora.rank" in keys
+    assert "optim.learning_rate" in keys
+    overrides = [f"{setting.key}={setting.default}" for setting in settings]
+    config = load_recipe(write(tmp_path, ""), kind, overrides)
+    # Naming a key of a section that is null by default turns the section on.
+    assert config == replace(kind(), model=replace(kind().model, lora=LoraConfig()))
+
+
+def test_a_setting_has_the_default_of_its_place_and_its_meaning() -> None:
+    found = {setting.key: setting for setting in list_settings(SFTConfig())}
+    assert found["optim.learning_rate"].default == "1.0e-05"
+    assert found["epochs"].default == "3"
+    assert found["model.revision"].meaning == "Commit of the Hub id; null takes its main branch."
+    assert found["model.dtype"].choices == ("float32", "bfloat16")
 
 
 # The recipes of this repository ---------------------------------------------------------------

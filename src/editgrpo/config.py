@@ -80,11 +80,18 @@ class ModelConfig:
     """Commit of the Hub id; None takes its main branch."""
 
     dtype: DType = DType.BFLOAT16
-    """Paper: bf16."""
+    """Number format of weights and activations.
+
+    Paper: bf16.
+    """
+
     attention: str = "sdpa"
     """Transformers' attention implementation."""
     freeze_vision_tower: bool = True
-    """Paper: frozen."""
+    """Whether the image encoder keeps its weights.
+
+    Paper: frozen.
+    """
 
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass; paper: on."""
@@ -151,7 +158,10 @@ class OptimConfig:
     """
 
     weight_decay: float = 0.01
-    """Paper: 0.01."""
+    """Share of each weight that a step of learning rate 1 would take away.
+
+    Paper: 0.01.
+    """
 
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm.
@@ -180,9 +190,9 @@ class EditConfig:
     """The edited half of a group."""
 
     level: EditLevel = EditLevel.SENTENCE
-    """SENTENCE: EditGRPO.
+    """`sentence`: half of the group is edited rollouts, which is EditGRPO.
 
-    REPORT: one rollout becomes the reference report. NONE: GRPO or Dr. GRPO.
+    `report`: the reference report is one of the group. `none`: GRPO or Dr. GRPO.
     """
     annotator: str = "rules"
     """Name for `load_annotator`; it finds sentences and entities."""
@@ -228,7 +238,10 @@ class RolloutConfig:
     """
 
     temperature: float = 1.0
-    """Paper: 1.0."""
+    """Divides the logits when responses are sampled.
+
+    Paper: 1.0.
+    """
 
     max_completion_tokens: int = 256
     """Longest response, its end-of-sequence token included."""
@@ -249,15 +262,15 @@ class ObjectiveConfig:
     """The policy-gradient objective."""
 
     loss: LossType = LossType.DR_GRPO
-    """DR_GRPO divides a response's token sum by a constant; GRPO by the response's length.
+    """`dr_grpo` divides a response's token sum by a constant; `grpo` by the response's length.
 
     Paper: Dr. GRPO.
     """
 
     scale: AdvantageScale = AdvantageScale.NONE
-    """GROUP divides advantages by the group's standard deviation (the paper's "norm").
+    """`group` divides advantages by the group's standard deviation (the paper's "norm").
 
-    Paper: NONE.
+    Paper: `none`.
     """
 
     beta: float = 0.01
@@ -309,6 +322,8 @@ class SFTConfig:
     """Steps between checkpoints to resume from."""
 
     seed: int = 0
+    """Every draw of the run follows from it."""
+
     output: str = "runs/sft"
     """Run folder."""
 
@@ -370,6 +385,8 @@ class TrainConfig:
     failed."""
 
     seed: int = 0
+    """Every draw of the run follows from it."""
+
     output: str = "runs/editgrpo"
     """Run folder."""
 

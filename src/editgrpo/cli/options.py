@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from editgrpo.recipes.settings import list_settings
+
 Recipe = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="YAML file; those of the paper are in recipes/.")
 ]
@@ -33,6 +35,34 @@ Overwrite = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
 ]
+
+
+def settings_option(default: Any) -> Any:
+    """Make the option that lists the keys which a recipe and `--set` take.
+
+    Args:
+        default: The configuration whose keys and values are listed.
+
+    Returns:
+        A Typer option for a flag; it ends the command.
+    """
+
+    def show(is_asked: bool) -> None:
+        if not is_asked:
+            return
+        for setting in list_settings(default):
+            choices = f"  (of {', '.join(setting.choices)})" if setting.choices else ""
+            typer.echo(f"{setting.key}={setting.default}{choices}")
+            if setting.meaning:
+                typer.echo(f"    {setting.meaning}")
+        raise typer.Exit
+
+    return typer.Option(
+        "--settings",
+        callback=show,
+        is_eager=True,
+        help="List the keys of a recipe with defaults and meanings, and stop.",
+    )
 
 
 def examples(*commands: str) -> str:

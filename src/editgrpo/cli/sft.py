@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -15,6 +16,7 @@ from editgrpo.cli.options import (
     Set,
     examples,
     recipe_overrides,
+    settings_option,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
 from editgrpo.config import SFTConfig
@@ -34,6 +36,7 @@ def sft(
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    _: Annotated[bool, settings_option(SFTConfig())] = False,
 ) -> None:
     """Fine-tune a vision-language model on the findings of reference reports."""
     overrides = recipe_overrides(changes, seed=seed, output=output)

@@ -1,6 +1,7 @@
 """`editgrpo train`: EditGRPO and every variant of it."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from editgrpo.cli.options import (
     Set,
     examples,
     recipe_overrides,
+    settings_option,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
 from editgrpo.config import TrainConfig
@@ -35,6 +37,7 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    _: Annotated[bool, settings_option(TrainConfig())] = False,
 ) -> None:
     """Optimise clinical rewards, with half of every group edited towards its reference."""
     overrides = recipe_overrides(changes, seed=seed, output=output)

@@ -101,3 +101,11 @@ def dump_yaml(value: Any) -> str:
         width=100,
         default_flow_style=False,
     )
+
+
+def dump_inline(value: Any) -> str:
+    """Write one value as flow-style YAML on one line, as `--set` takes it."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, width=2**31, allow_unicode=True
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
