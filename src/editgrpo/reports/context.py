@@ -45,6 +45,8 @@ _STRENGTH = {Status.PRESENT: 0, Status.UNCERTAIN: 1, Status.ABSENT: 2, Status.UN
 _FORWARD = frozenset({Cue.UNASSERTED_BEFORE, Cue.NEGATED_BEFORE, Cue.UNCERTAIN_BEFORE})
 _BACKWARD = frozenset({Cue.NEGATED_AFTER, Cue.UNCERTAIN_AFTER})
 
+# Words that a scope reaches at most; keeps degenerate text ("no no no ...") linear in its length.
+_LONGEST_SCOPE = 60
 _STOPS = frozenset(";:.?!()")
 _VERBS = frozenset({"be", "have"})
 _LIST_LINKS = frozenset({",", "and"})
@@ -131,7 +133,8 @@ class _Sentence:
         """Return the mentions from a position to the end of the clause, nearest first."""
         covered: list[int] = []
         verb_seen = False
-        while position < len(self._tokens) and position not in self._boundaries:
+        last = min(len(self._tokens), position + _LONGEST_SCOPE)
+        while position < last and position not in self._boundaries:
             number = self._match_from.get(position)
             if number is not None:
                 if self._is_statement(number) and covered:
@@ -161,7 +164,8 @@ class _Sentence:
         """Return the mentions from the beginning of the clause to a position, nearest first."""
         covered: list[int] = []
         linked = False
-        while position > 0 and position - 1 not in self._boundaries:
+        first = max(0, position - _LONGEST_SCOPE)
+        while position > first and position - 1 not in self._boundaries:
             number = self._match_to.get(position)
             if number is not None:
                 if self._is_statement(number):

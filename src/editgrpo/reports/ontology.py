@@ -52,6 +52,9 @@ class Concept:
     veto: bool = True
 
 
+_FINDING_TYPES = (Kind.ABNORMALITY.value, Kind.DISEASE.value)
+
+
 class Cue(Enum):
     """What a context cue does to the mentions in its scope: effect and direction."""
 
@@ -146,6 +149,10 @@ def _finding_senses(
         if entry["system"] not in systems:
             raise ConfigError(
                 f"ontology finding {name!r}: system {entry['system']!r} is not one of {systems}"
+            )
+        if entry["type"] not in _FINDING_TYPES:
+            raise ConfigError(
+                f"ontology finding {name!r}: type {entry['type']!r} is not one of {_FINDING_TYPES}"
             )
         labels = entry.get("chexpert", [])
         classes = tuple(_class_index(name, label) for label in labels)
