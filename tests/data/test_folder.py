@@ -104,11 +104,12 @@ def test_prior_images_come_from_the_most_recent_earlier_study(tmp_path: Path) ->
         "early,a.png,PA,Clear.,p,2023-12-31",
         "middle,b.png,AP,,p,2024-02-29T08:15:00",
         "undated,d.png,PA,Clear.,p,?",
+        "unknown,e.png,PA,Clear.,p,N/A",
     )
     columns = ONE_ROW_AN_IMAGE | {"patient_id": "patient", "time": "date"}
     summary, studies = prepare(table, columns)
     # The middle study has no findings and is left out, but its image is what the reader compared.
-    assert set(studies) == {"late", "early", "undated"}
+    assert set(studies) == {"late", "early", "undated", "unknown"}
     assert [(Path(i.path).name, i.timepoint) for i in studies["late"].images] == [
         ("c.png", Timepoint.CURRENT),
         ("b.png", Timepoint.PRIOR),

@@ -88,11 +88,16 @@ def test_a_study_keeps_its_good_images_and_loses_its_bad_ones(tmp_path: Path) ->
 
 
 def test_a_good_prior_image_alone_does_not_make_a_study(tmp_path: Path) -> None:
+    prior = an_image(tmp_path / "prior.png", Timepoint.PRIOR)
     studies = [
-        a_study("s", an_image(tmp_path / "prior.png", Timepoint.PRIOR)),
-        a_study("t", an_image(tmp_path / "a.png")),
+        a_study("s", prior),
+        a_study("t", an_image(tmp_path / "bad.png", good=False), prior),
+        a_study("u", an_image(tmp_path / "a.png")),
     ]
-    assert run(studies, tmp_path / "out")[0].dropped == {"no current image listed": 1}
+    assert run(studies, tmp_path / "out")[0].dropped == {
+        "no current image listed": 1,
+        "no readable current image": 1,
+    }
 
 
 def test_studies_without_images_are_kept_on_request(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def _xml_files(reports: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]]) -> IUReport:
-    # No report declares entities; a file that does is not one, and could expand without end.
-    if len(content) > _LONGEST_XML or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise DataError(f"{where}: is no report of the archive (too long, or declares entities)")
+    # Entities are declared in a DOCTYPE and could expand without end; no report has one.
+    if len(content) > _LONGEST_XML or b"<!DOCTYPE" in content:
+        raise DataError(f"{where}: is no report of the archive (too long, or has a DOCTYPE)")
     try:
         root = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:

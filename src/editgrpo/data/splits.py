@@ -59,9 +59,8 @@ class SplitRule:
         position = int.from_bytes(digest[:8]) / 2**64  # uniform in [0, 1)
         if position < self.train:
             return Split.TRAIN
-        # Without a test share the last position belongs to validation, whatever rounding did.
-        if position < self.train + self.validation or self.test == 0:
-            return Split.VALIDATION if self.validation > 0 else Split.TRAIN
+        if position < self.train + self.validation:
+            return Split.VALIDATION
         return Split.TEST
 
     def describe(self) -> str:
