@@ -73,7 +73,7 @@ report.plots = (() => {
   function extent(lines) {
     const values = lines.flatMap((line) => line.x).filter((value) => typeof value === "number");
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    return low < high ? [low, high] : undefined;
+    return low < high ? [low, high] : [low - 0.5, high + 0.5];
   }
 
   const watcher = new IntersectionObserver((entries) => {

@@ -56,7 +56,8 @@ const report = (() => {
     return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
   }
 
-  // Centred running mean; it shortens at the ends and passes over missing values.
+  // Centred running mean over the steps that there are: at the ends the window is cut on one side only, for a window that
+  // shrank to one step would end every curve in noise. Missing values are passed over.
   function smooth(values, window) {
     if (window <= 1) return values;
     const half = Math.floor(window / 2);
@@ -64,8 +65,8 @@ const report = (() => {
       if (own === null) return null;
       let sum = 0;
       let count = 0;
-      const reach = Math.min(half, index, values.length - 1 - index);
-      for (let at = index - reach; at <= index + reach; at += 1) {
+      const last = Math.min(index + half, values.length - 1);
+      for (let at = Math.max(index - half, 0); at <= last; at += 1) {
         if (values[at] !== null) { sum += values[at]; count += 1; }
       }
       return sum / count;

@@ -24,7 +24,8 @@
 
   function withLabels(element, traces, labelled, axisTitle) {
     const { annotations, margin } = endLabels(element, labelled);
-    const whole = axisTitle === "epoch" ? { dtick: 1 } : { range: extent(labelled) };
+    const [low, high] = extent(labelled);
+    const whole = axisTitle === "epoch" ? { dtick: 1, range: [low - 0.15, high + 0.05] } : { range: [low, high] };
     const xaxis = { title: { text: axisTitle, standoff: 4, font: { size: 11 } }, ...whole };
     return { traces, layout: { annotations, xaxis, margin: { r: margin, b: 40 } } };
   }
@@ -136,7 +137,7 @@
       if (!losses) continue;
       const x = run.validation.epoch.map((epoch) => stepOfEpoch(run, epoch));
       const dots = line(x, losses, `${run.name}, validation`, colour, { line: { dash: "dot", width: 1.2 } });
-      traces.push({ ...dots, mode: "lines+markers", marker: { color: colour, size: 8, symbol: "circle-open", line: { width: 2 } } });
+      traces.push({ ...dots, mode: "lines+markers", cliponaxis: false, marker: { color: colour, size: 8, symbol: "circle-open", line: { width: 2 } } });
     }
     if (!traces.length) return null;
     return withLabels(element, traces, labelled, "step");
@@ -149,7 +150,7 @@
       const y = run.validation["validation/reward/total"];
       if (!y) continue;
       const colour = report.runColour(run.index);
-      traces.push({ ...line(run.validation.epoch, y, run.name, colour), mode: "lines+markers" });
+      traces.push({ ...line(run.validation.epoch, y, run.name, colour), mode: "lines+markers", cliponaxis: false });
       labelled.push({ x: run.validation.epoch, y, range: y, name: run.name, colour });
     }
     if (!traces.length) return null;
