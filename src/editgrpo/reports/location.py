@@ -43,6 +43,8 @@ _PHRASE_ENDS = word_set(
     """and or but with without no not be have there , ; : . ( ) / in at on of to from than versus vs
     as for over within along near overlying involving seen noted identified present"""
 )
+# Words that no place on their left is meant across.
+_CLAUSE_ENDS = word_set("with without no not but while ; : .")
 # Words between a finding and the place it is in.
 _LINKS = word_set(
     """in at on of to over within along near overlying involving throughout the a seen noted
@@ -93,13 +95,20 @@ def locate(tokens: tuple[Token, ...], start: int, end: int, *, before: int, afte
     places = [
         read_location(tokens[first:end]),
         read_location(tokens[end : _place_end(tokens, end, after)]),
-        read_location(tokens[before:start]),
+        read_location(tokens[_clause_start(tokens, before, start) : start]),
     ]
     if after == len(tokens):
         places.append(read_location(tokens[end:]))
     side = next((place.side for place in places if place.side is not Side.UNSAID), Side.UNSAID)
     zone = next((place.zone for place in places if place.zone is not Zone.UNSAID), Zone.UNSAID)
     return Location(side, zone)
+
+
+def _clause_start(tokens: tuple[Token, ...], before: int, start: int) -> int:
+    position = start
+    while position > before and tokens[position - 1].form not in _CLAUSE_ENDS:
+        position -= 1
+    return position
 
 
 def _phrase_ends(tokens: tuple[Token, ...], position: int) -> bool:

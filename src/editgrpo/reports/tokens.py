@@ -21,6 +21,7 @@ _IRREGULAR = {
     "hila": "hilum",
     "hilus": "hilum",
     "vertebrae": "vertebra",
+    "sulci": "sulcus",
     "bullae": "bulla",
     "masses": "mass",
     "atria": "atrium",
