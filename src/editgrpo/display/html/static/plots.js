@@ -86,6 +86,10 @@ report.plots = (() => {
 
   function start() {
     for (const element of document.querySelectorAll(".plot")) watcher.observe(element);
+    // Paper has no scrolling: what was not seen yet is drawn before it is printed.
+    addEventListener("beforeprint", () => {
+      for (const element of document.querySelectorAll(".plot")) if (!drawn.has(element)) draw(element);
+    });
     let width = innerWidth;
     let timer = 0;
     addEventListener("resize", () => {
