@@ -97,15 +97,8 @@ class RulesLabeler:
         negative. No Finding is 1 unless an abnormality is positive or uncertain, support devices
         aside; the report of no words has it too, as with CheXpert's labeler.
         """
-        classes = np.zeros((len(texts), len(FINDINGS)), dtype=np.uint8)
-        for row, text in zip(classes, texts, strict=True):
-            labels = [_label_sentence(text[s.start : s.end]) for s in split_sentences(text)]
-            for label in labels:
-                for finding, found in label.classes:
-                    row[finding] = _stronger(row[finding], found)
-            if not any(label.vetoes_no_finding for label in labels):
-                row[NO_FINDING_INDEX] = LabelClass.POSITIVE
-        return classes
+        rows = [_label_report(text) for text in texts]
+        return np.array(rows, dtype=np.uint8).reshape(len(texts), len(FINDINGS))
 
     def label(self, texts: Sequence[str]) -> NDArray[np.uint8]:
         """Return (N, 14) uint8, 1 where `classify` is positive or uncertain, else 0 (CheXbert's own
@@ -122,7 +115,8 @@ class _SentenceLabel:
     vetoes_no_finding: bool
 
 
-_PRIORITY = {
+# Strength of each class when mentions of one finding differ.
+_STRENGTH = {
     LabelClass.BLANK: 0,
     LabelClass.NEGATIVE: 1,
     LabelClass.UNCERTAIN: 2,
@@ -130,8 +124,22 @@ _PRIORITY = {
 }
 
 
-def _stronger(first: int, second: int) -> int:
-    return max(first, second, key=lambda value: _PRIORITY[LabelClass(value)])
+def _stronger(first: LabelClass, second: LabelClass) -> LabelClass:
+    return first if _STRENGTH[first] >= _STRENGTH[second] else second
+
+
+def _label_report(text: str) -> list[LabelClass]:
+    """Return the classes of the 14 findings, the strongest of their sentences."""
+    row = [LabelClass.BLANK] * len(FINDINGS)
+    normal = True
+    for span in split_sentences(text):
+        label = _label_sentence(text[span.start : span.end])
+        normal &= not label.vetoes_no_finding
+        for finding, found in label.classes:
+            row[finding] = _stronger(row[finding], found)
+    if normal:
+        row[NO_FINDING_INDEX] = LabelClass.POSITIVE
+    return row
 
 
 @lru_cache(maxsize=_MEMO)
@@ -149,13 +157,13 @@ def _label_sentence(text: str) -> _SentenceLabel:
     mentions = [
         mention for mention in read_mentions(text) if mention.concept.kind is not Kind.ANATOMY
     ]
-    found: dict[int, int] = {}
+    found: dict[int, LabelClass] = {}
     for mention in mentions:
         label = _label_class(mention)
         for finding in mention.concept.classes:
             found[finding] = _stronger(found.get(finding, LabelClass.BLANK), label)
     return _SentenceLabel(
-        classes=tuple((finding, LabelClass(label)) for finding, label in found.items()),
+        classes=tuple(found.items()),
         vetoes_no_finding=any(
             mention.concept.veto and mention.status is not Status.ABSENT for mention in mentions
         ),
