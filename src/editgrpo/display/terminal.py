@@ -34,6 +34,9 @@ ProgressCallback = Callable[[int, int], None]
 # Between the plain lines that stand in for a bar when nobody watches a terminal (a log file, CI).
 PLAIN_INTERVAL_S = 15.0
 
+# What is over sooner needs no line but the last.
+PLAIN_DELAY_S = 2.0
+
 # The steps whose mean duration the estimate of the remaining time rests on.
 ETA_WINDOW = 20
 
@@ -53,8 +56,8 @@ def message_console() -> Console:
 def progress_bar(description: str, *, console: Console | None = None) -> Iterator[ProgressCallback]:
     """Show how far a long computation is.
 
-    On a terminal this is a live bar; elsewhere a plain line at the start, every 15 seconds and at
-    the end.
+    On a terminal this is a live bar; elsewhere a plain line after 2 seconds, every 15 seconds and
+    at the end.
 
     Args:
         description: What is being done, in a few words.
@@ -94,8 +97,9 @@ class _PlainProgress:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        is_due = self._shown_at is None or now - self._shown_at >= PLAIN_INTERVAL_S
-        if not is_due and done < total:
+        waited = now - (self._shown_at or self._started)
+        interval = PLAIN_DELAY_S if self._shown_at is None else PLAIN_INTERVAL_S
+        if waited < interval and done < total:
             return
         self._shown_at = now
         elapsed = now - self._started
