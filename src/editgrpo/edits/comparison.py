@@ -104,7 +104,7 @@ def _unmatched(
     entities: Sequence[Entity], match_EO: NDArray[np.bool_], *, anatomy_counts: bool
 ) -> NDArray[np.bool_]:
     """Return (E,) bool, True for entities that count and match none of the others."""
-    is_unmatched_E: NDArray[np.bool_] = ~match_EO.any(axis=1)
+    is_unmatched_E = ~np.asarray(match_EO.any(axis=1), dtype=np.bool_)
     return is_unmatched_E & can_be_unmatched(entities, anatomy_counts=anatomy_counts)
 
 

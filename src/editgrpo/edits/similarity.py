@@ -155,4 +155,4 @@ def _without_counterpart(
     """Return the entities that match none of the others."""
     is_matched_E = match_matrix(entities, others, threshold=threshold).any(axis=1)
     is_unmatched_E = ~is_matched_E & can_be_unmatched(entities, anatomy_counts=anatomy_counts)
-    return tuple(entities[index] for index in np.flatnonzero(is_unmatched_E))
+    return tuple(entities[index] for index in np.flatnonzero(is_unmatched_E).tolist())

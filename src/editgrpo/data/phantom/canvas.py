@@ -7,6 +7,7 @@ coordinates, so shapes are drawn once and never resampled. All arrays are (H, W)
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -50,7 +51,7 @@ class Canvas:
     @property
     def pixel(self) -> float:
         """Width of a pixel in the patient's coordinates."""
-        return 2 / self.x.shape[0]
+        return 2.0 / float(self.x.shape[0])
 
     def blob(self, centre: tuple[float, float], radii: tuple[float, float]) -> Array:
         """Return a bell of height 1 that falls to 0.37 at the radii."""
@@ -94,13 +95,13 @@ def _grid(size_px: int) -> tuple[Array, Array]:
     return x, y
 
 
-def edge(distance: Array, softness: float) -> Array:
+def edge(distance: NDArray[np.floating[Any]], softness: float) -> Array:
     """Return a smooth step from 0 to 1 that is centred on distance 0 and `softness` wide."""
     t = np.clip(distance * np.float32(1 / softness) + np.float32(0.5), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
 
 
-def pulse(phase: Array, share: float, softness: float) -> Array:
+def pulse(phase: NDArray[np.floating[Any]], share: float, softness: float) -> Array:
     """Return a wave of period 1 that is 1 over about `share` of the period, else 0."""
     away = np.abs(phase - np.round(phase))
     return edge(np.float32(share / 2) - away, softness)

@@ -43,7 +43,7 @@ def expose(density: Array, rendering: Rendering, rng: Generator) -> NDArray[np.u
     if border > 0:
         inside = 1 - np.maximum(np.abs(detector.x), np.abs(detector.y)) - np.float32(border)
         grey = grey * edge(inside, 0.02)
-    return np.clip(grey * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(grey * 255 + 0.5, 0, 255), dtype=np.uint8)
 
 
 def _within(bounds: Range, rng: Generator) -> float:

@@ -180,7 +180,7 @@ class _Writer:
             return ""
         kinds = {f.kind for f in findings}
         leaning = [text for text, of in phrases.LEANING_INDICATIONS.items() if of & kinds]
-        if leaning and self.chance(0.35):
+        if leaning and self.chance(0.12):
             return self.pick(leaning)
         return self.pick((*phrases.INDICATIONS, *phrases.LEANING_INDICATIONS))
 
