@@ -97,7 +97,7 @@ def test_the_indication_hints_only_weakly() -> None:
         return float(np.mean(named)), float(np.mean(others))
 
     with_it, without_it = share(Kind.CARDIOMEGALY, "Heart failure.")
-    assert without_it < with_it < 0.4
+    assert without_it < with_it < 4 * without_it
 
 
 @pytest.mark.parametrize(
