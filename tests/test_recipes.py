@@ -26,6 +26,8 @@ from tests.builders import REPOSITORY
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
+DEMO_RECIPES = sorted((REPOSITORY / "src" / "editgrpo" / "demo" / "recipes").glob("*.yaml"))
+
 
 def write(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
     path = folder / name
@@ -280,7 +282,7 @@ def test_a_setting_has_the_default_of_its_place_and_its_meaning() -> None:
 # The recipes of this repository ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*RECIPES, *DEMO_RECIPES], ids=lambda path: path.name)
 def test_every_recipe_parses(path: Path) -> None:
     kind = SFTConfig if "sft" in path.stem else TrainConfig
     assert isinstance(load_recipe(path, kind), kind)

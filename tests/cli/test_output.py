@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from editgrpo.cli.demo import claim_demo_folder
 from editgrpo.cli.output import claim_output, claim_run_folder
 from editgrpo.errors import ConfigError
 
@@ -67,3 +68,23 @@ def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
         claim_output(tmp_path, overwrite=False)
     claim_output(path, overwrite=True)
     assert path.exists()
+
+
+def test_a_demo_is_continued_only_with_the_same_options(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    claim_demo_folder(folder, {"quick": True, "seed": 0}, overwrite=False)
+    (folder / "sft").mkdir()
+    claim_demo_folder(folder, {"quick": True, "seed": 0}, overwrite=False)
+    assert (folder / "sft").is_dir()
+    with pytest.raises(ConfigError, match="holds a demo with other options"):
+        claim_demo_folder(folder, {"quick": False, "seed": 0}, overwrite=False)
+    claim_demo_folder(folder, {"quick": False, "seed": 0}, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["demo.json"]
+
+
+def test_a_demo_spares_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError):
+            claim_demo_folder(tmp_path, {"quick": True, "seed": 0}, overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -14,6 +14,7 @@ import typer
 
 from editgrpo import __version__
 from editgrpo.cli import (
+    demo,
     edit,
     evaluate,
     folder,
@@ -61,6 +62,7 @@ app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
+app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
 
 

@@ -1,0 +1,93 @@
+"""`editgrpo demo`: the whole method on synthetic studies."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Overwrite, Seed, examples
+from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
+from editgrpo.errors import ConfigError
+from editgrpo.files import write_json
+from editgrpo.provenance import command_line
+
+EXAMPLES = examples(
+    "editgrpo demo --output demo",
+    "editgrpo demo --output demo-quick --quick",
+)
+
+# What a demo is of; a folder is continued only with the same answers.
+SETTINGS_FILE = "demo.json"
+
+# What the command writes; `--overwrite` removes these beside the first, and nothing else.
+ENTRIES = (
+    SETTINGS_FILE,
+    "studies",
+    "base-model",
+    "sft",
+    "sft-continued",
+    "dr-grpo",
+    "editgrpo",
+    "report.html",
+)
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller: minutes, not a result.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train SFT, Dr. GRPO and EditGRPO on synthetic studies, and compare them at two sites.
+
+    An interrupted demo continues where it was when the command is given again.
+    """
+    claim_demo_folder(output, {"quick": quick, "seed": seed}, overwrite=overwrite)
+
+    from rich.console import Console
+
+    from editgrpo.demo.plan import FULL, QUICK, DemoPlan
+    from editgrpo.demo.run import run_demo
+    from editgrpo.display.numbers import format_duration
+    from editgrpo.display.tables import ResultsTable, comparison_table
+    from editgrpo.display.terminal import progress_bar
+    from editgrpo.evaluation.tables import comparison_record, scores_record
+
+    hide_loading_bars()
+    plan = DemoPlan(folder=output, size=QUICK if quick else FULL, seed=seed)
+    outcome = run_demo(plan, command=command_line(), progress_bar=progress_bar)
+    console = Console()
+    for test_set, evaluations in outcome.evaluations.items():
+        records = [scores_record(evaluation) for evaluation in evaluations]
+        console.print(ResultsTable(records, title=f"Results, {test_set.value}"))
+        for comparison in outcome.comparisons[test_set]:
+            console.print(comparison_table(comparison_record(comparison)))
+    for stage, seconds in outcome.seconds.items():
+        typer.echo(f"{format_duration(seconds):>8}  {stage}")
+    typer.echo(f"The report is in {outcome.report}")
+
+
+def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool) -> None:
+    """Make sure that a demo may write into a folder, and note there which demo it is.
+
+    Args:
+        folder: The folder; it need not exist.
+        settings: What the demo is of.
+        overwrite: Whether an earlier demo there is removed.
+
+    Raises:
+        ConfigError: the folder holds something else, or a demo of other settings.
+    """
+    if overwrite:
+        clear_away(folder, ENTRIES)
+    path = folder / SETTINGS_FILE
+    if not is_free(folder):
+        if not path.is_file():
+            raise ConfigError(f"{folder}: not empty and holds no demo; name another output")
+        if json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise ConfigError(
+                f"{folder}: holds a demo with other options (see {SETTINGS_FILE} there); name "
+                "another output, or add --overwrite"
+            )
+    write_json(path, settings)
