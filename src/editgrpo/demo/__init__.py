@@ -1,0 +1,1 @@
+"""The demo: the whole method on phantom studies, on a laptop CPU, in minutes."""

@@ -1,0 +1,257 @@
+"""Runs the demo stage by stage; a stage that is done is not done again."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from editgrpo.config import DataConfig
+from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.data.prompt import build_messages
+from editgrpo.data.store import StudySet
+from editgrpo.data.study import Split
+from editgrpo.demo.plan import (
+    RARE_FINDINGS,
+    SITE_OF_TEST_SET,
+    DemoPlan,
+    System,
+    TestSet,
+)
+from editgrpo.display.html import write_report
+from editgrpo.display.terminal import ProgressCallback
+from editgrpo.evaluation.compare import compare
+from editgrpo.evaluation.evaluate import Evaluation
+from editgrpo.evaluation.files import evaluate_file, write_comparison
+from editgrpo.evaluation.types import Comparison, EvaluationOptions
+from editgrpo.files import read_jsonl, write_json
+from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.run_folder import TIMINGS
+from editgrpo.training.sft import run_sft
+from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
+from editgrpo.training.train import run_training
+
+ProgressBar = Callable[[str], AbstractContextManager[ProgressCallback]]
+TINY = TinyModelConfig(
+    hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=28
+)
+# SFT continued needs at least one step, however short the other runs were.
+_LEAST_STEPS = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoOutcome:
+    """What a demo found.
+
+    Attributes:
+        evaluations: For each test set the evaluation of each system.
+        comparisons: For each test set EditGRPO against the others.
+        seconds: For each stage that this call ran, how long it took.
+        report: The HTML report.
+    """
+
+    evaluations: Mapping[TestSet, Sequence[Evaluation]]
+    comparisons: Mapping[TestSet, Sequence[Comparison]]
+    seconds: Mapping[str, float]
+    report: Path
+
+
+def run_demo(plan: DemoPlan, *, command: str, progress_bar: ProgressBar) -> DemoOutcome:
+    """Prepare phantom studies, train four systems, evaluate them at two sites and write the report.
+
+    Args:
+        plan: Folder, sizes and seed. Stages that are complete in the folder are not repeated, one
+            that was interrupted goes on.
+        command: What started it, for the provenance of the runs.
+        progress_bar: Gives a progress callback for a stage's description.
+
+    Returns:
+        The results.
+
+    Raises:
+        EditGRPOError: as raised by a stage.
+    """
+    demo = _Demo(plan, command, progress_bar)
+    demo.prepare()
+    demo.train()
+    evaluations = {test_set: demo.evaluate(test_set) for test_set in TestSet}
+    comparisons = {
+        test_set: compare_with_editgrpo(plan, test_set, found)
+        for test_set, found in evaluations.items()
+    }
+    demo.report()
+    return DemoOutcome(
+        evaluations=evaluations,
+        comparisons=comparisons,
+        seconds=demo.seconds,
+        report=plan.report,
+    )
+
+
+class _Demo:
+    """The stages, in their order."""
+
+    def __init__(self, plan: DemoPlan, command: str, progress_bar: ProgressBar) -> None:
+        self._plan = plan
+        self._command = command
+        self._progress_bar = progress_bar
+        self.seconds: dict[str, float] = {}
+
+    def prepare(self) -> None:
+        """Write the studies of both sites and the untrained model."""
+        size, seed = self._plan.size, self._plan.seed
+        for site, studies in ((Site.A, size.site_a_studies), (Site.B, size.site_b_studies)):
+            folder = self._plan.studies(site)
+            if not (folder / "studies.jsonl").is_file():
+                with self._stage(f"Phantom studies, site {site.value}") as progress:
+                    write_phantom(folder, studies=studies, site=site, seed=seed, progress=progress)
+        if not (self._plan.base_model / "config.json").is_file():
+            write_base_model(self._plan)
+
+    def train(self) -> None:
+        """Train the four systems; SFT continued last, since it gets the time that RL took."""
+        self._train_sft(System.SFT, self._plan.size.sft_steps)
+        self._train_rl(System.DR_GRPO)
+        self._train_rl(System.EDITGRPO)
+        self._train_sft(System.SFT_CONTINUED, equal_time_steps(self._plan))
+
+    def _train_rl(self, system: System) -> None:
+        if _is_trained(self._plan, system):
+            return
+        steps = self._plan.size.rl_steps
+        with self._stage(f"Training {system.value}") as progress:
+            run_training(
+                self._plan.rl_config(system),
+                resume=True,
+                command=self._command,
+                on_step=lambda metrics, _: progress(int(metrics["step"]), steps),
+            )
+
+    def _train_sft(self, system: System, steps: int) -> None:
+        if _is_trained(self._plan, system):
+            return
+        with self._stage(f"Training {system.value}") as progress:
+            start = time.perf_counter()
+            run_sft(
+                self._plan.sft_config(system, steps),
+                resume=True,
+                command=self._command,
+                on_metrics=lambda metrics: progress(int(metrics["step"]), steps),
+            )
+            seconds = (time.perf_counter() - start) / steps
+        # Read by `equal_time_steps`; it stays when a demo is continued in another process.
+        write_json(self._plan.run(system) / "seconds_per_step.json", seconds)
+
+    def evaluate(self, test_set: TestSet) -> list[Evaluation]:
+        """Generate and score the reports of every system on one test set."""
+        return [self._evaluate(system, test_set) for system in System]
+
+    def _evaluate(self, system: System, test_set: TestSet) -> Evaluation:
+        folder = self._plan.evaluation(system, test_set)
+        predictions = folder / "predictions.jsonl"
+        config = self._plan.rl_config(System.EDITGRPO)
+        if not predictions.is_file():
+            with self._stage(f"Reports by {system.value}, {test_set.value}") as progress:
+                generate_predictions(
+                    model=str(self._plan.model(system)),
+                    data=self._test_data(test_set),
+                    split=Split.TEST,
+                    output=predictions,
+                    config=GenerationConfig(
+                        max_completion_tokens=config.rollout.max_completion_tokens, batch_size=64
+                    ),
+                    progress=progress,
+                )
+        return evaluate_file(
+            predictions,
+            output=folder,
+            system=system.value,
+            options=EvaluationOptions(rare_findings=RARE_FINDINGS),
+        )
+
+    def _test_data(self, test_set: TestSet) -> DataConfig:
+        config = self._plan.rl_config(System.EDITGRPO)
+        data = self._plan.data(SITE_OF_TEST_SET[test_set], config.data)
+        return replace(data, validation_limit=self._plan.size.test_studies)
+
+    def report(self) -> None:
+        """Write the HTML report of all runs."""
+        with self._stage("Report") as progress:
+            write_report(
+                [self._plan.run(system) for system in System],
+                self._plan.report,
+                title="editgrpo demo: phantom studies",
+                progress=progress,
+            )
+
+    @contextmanager
+    def _stage(self, description: str) -> Iterator[ProgressCallback]:
+        start = time.perf_counter()
+        with self._progress_bar(description) as progress:
+            yield progress
+        self.seconds[description] = time.perf_counter() - start
+
+
+def _is_trained(plan: DemoPlan, system: System) -> bool:
+    return (plan.model(system) / "config.json").is_file()
+
+
+def write_base_model(plan: DemoPlan) -> None:
+    """Write the untrained model; its tokenizer learns from the training studies' texts alone."""
+    config = plan.rl_config(System.EDITGRPO).data
+    studies = StudySet.load(plan.studies(Site.A), split=Split.TRAIN)
+    texts = [study.findings for study in studies]
+    for study in studies:
+        prompt = build_messages(
+            study, max_images=config.max_images, template=config.prompt_template
+        )
+        texts += [
+            part["text"]
+            for message in prompt.messages
+            for part in message["content"]
+            if part["type"] == "text"
+        ]
+    write_tiny_checkpoint(plan.base_model, texts, TINY, seed=plan.seed)
+
+
+def equal_time_steps(plan: DemoPlan) -> int:
+    """Return how many SFT steps take as long as the longer of the two RL runs did on this machine.
+
+    Args:
+        plan: Of a demo whose SFT, Dr. GRPO and EditGRPO runs are complete.
+
+    Returns:
+        Steps, at least one.
+    """
+    seconds: float = max(
+        sum(row["seconds/step"] for _, row in read_jsonl(plan.run(system) / TIMINGS))
+        for system in (System.DR_GRPO, System.EDITGRPO)
+    )
+    path = plan.run(System.SFT) / "seconds_per_step.json"
+    seconds_per_step = float(json.loads(path.read_text(encoding="utf-8")))
+    return max(_LEAST_STEPS, round(seconds / seconds_per_step))
+
+
+def compare_with_editgrpo(
+    plan: DemoPlan, test_set: TestSet, evaluations: Sequence[Evaluation]
+) -> list[Comparison]:
+    """Compare EditGRPO with every other system on one test set and write the comparisons.
+
+    Args:
+        plan: The demo.
+        test_set: Where they were tested.
+        evaluations: One for each system.
+
+    Returns:
+        A comparison for each other system, EditGRPO first in each.
+    """
+    by_system = {evaluation.system: evaluation for evaluation in evaluations}
+    comparisons = []
+    for system in System:
+        if system is not System.EDITGRPO:
+            comparison = compare(by_system[System.EDITGRPO.value], by_system[system.value])
+            # It lies with the other system, so that each folder holds one.
+            write_comparison(plan.evaluation(system, test_set), comparison)
+            comparisons.append(comparison)
+    return comparisons
