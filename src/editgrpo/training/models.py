@@ -138,6 +138,36 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype, attention: str = "sd
     return model
 
 
+def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
+    """Put the weights of a training checkpoint into a model, strictly.
+
+    transformers' Trainer saves the weights of this family under the names of the published
+    checkpoints and, on resuming, looks for the names of the classes: it finds none, warns, and
+    trains on from the first weights. Loading through the model's class knows both.
+
+    Args:
+        model: A full model, without adapters; its device and number format stay.
+        checkpoint: Holds weights that `save_pretrained` wrote, in one file or several.
+
+    Raises:
+        ModelError: the checkpoint cannot be read, or its weights are not those of the model.
+    """
+    try:
+        saved, report = type(model).from_pretrained(
+            checkpoint, dtype=model.dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{checkpoint}: not a readable checkpoint; delete it to go back to an earlier one"
+        ) from error
+    if report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"]:
+        raise ModelError(
+            f"{checkpoint}: holds the weights of another model; resume with the configuration "
+            "that the run was started with"
+        )
+    model.load_state_dict(saved.state_dict())
+
+
 def peft_config(config: LoraConfig | None) -> Any:
     """Return PEFT's configuration for adapters in the language model, None without LoRA."""
     if config is None:

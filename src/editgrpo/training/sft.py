@@ -17,7 +17,7 @@ import datasets
 import torch
 from accelerate import PartialState
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
@@ -31,7 +31,13 @@ from editgrpo.rewards import load_reward
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.generate import GenerationConfig, generate_reports
-from editgrpo.training.models import load_policy, load_processor, peft_config, resolve_model_folder
+from editgrpo.training.models import (
+    load_checkpoint_weights,
+    load_policy,
+    load_processor,
+    peft_config,
+    resolve_model_folder,
+)
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import CHECKPOINTS, METRICS, MODEL, append_line, open_run
 from editgrpo.training.shared_prefix import IGNORED_LABEL
@@ -174,6 +180,13 @@ class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
                 self._on_metrics(metrics)
         Trainer.log(self, {name: value for name, value in metrics.items() if name != "step"})
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        policy = self.model if model is None else model
+        if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
+            load_checkpoint_weights(policy, Path(resume_from_checkpoint))
+        else:  # adapters and shards keep their names
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: the run folder says what a checkpoint is."""
 
@@ -290,6 +303,7 @@ def run_sft(
     resume: bool = False,
     command: str = "",
     on_metrics: OnMetrics | None = None,
+    on_images: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Fine-tune a model on the findings of the training studies.
 
@@ -298,6 +312,7 @@ def run_sft(
         resume: Continue from the newest whole checkpoint of the run folder.
         command: What started the run, for its provenance.
         on_metrics: Called on the main process with the metrics of each step and of each epoch.
+        on_images: Called with (images done, images in all) while images are resized.
 
     Returns:
         The folder of the best epoch's model; the epoch before it lies beside it in `model-for-rl/`.
@@ -320,13 +335,10 @@ def run_sft(
     folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
     encoder = PromptEncoder(train, processor, config.data)
-    evaluate = EvaluateEpochs(
-        config,
-        boundaries,
-        validation,
-        PromptEncoder(validation, processor, config.data),
-        on_metrics,
-    )
+    validation_encoder = PromptEncoder(validation, processor, config.data)
+    evaluate = EvaluateEpochs(config, boundaries, validation, validation_encoder, on_metrics)
+    for part in (encoder, validation_encoder):
+        part.prepare_images(on_images)
     stop = StopOnSignal()
     trainer = FindingsTrainer(
         config,

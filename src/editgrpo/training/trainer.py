@@ -21,7 +21,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import use_adapter
@@ -32,7 +32,11 @@ from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, loss_inputs, pack_rows
 from editgrpo.training.groups import GroupBuilder
-from editgrpo.training.models import GenerationTokens, peft_config
+from editgrpo.training.models import (
+    GenerationTokens,
+    load_checkpoint_weights,
+    peft_config,
+)
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
@@ -321,6 +325,13 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             for theirs, ours in names.items()
             if collected.get(theirs)
         }
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        policy = self.model if model is None else model
+        if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
+            load_checkpoint_weights(policy, Path(resume_from_checkpoint))
+        else:  # adapters and shards keep their names
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: the run folder says what a checkpoint is, TRL's card would not."""

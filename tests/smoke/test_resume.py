@@ -1,0 +1,236 @@
+"""The same command twice gives the same bytes, and so does a run that was stopped and resumed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editgrpo.config import SFTConfig, TrainConfig
+from editgrpo.data.study import Split
+from editgrpo.errors import TrainingError
+from editgrpo.recipes import dump_config
+from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.run_folder import last_checkpoint
+from editgrpo.training.sft import run_sft
+from editgrpo.training.train import run_training
+from tests.training.compare_runs import assert_same_run
+from tests.training.tiny_run import Tiny
+
+# Runs a command of the CLI and dies by SIGKILL when one function is called for the n-th time.
+DIE = """
+import importlib, os, signal, sys
+module, name, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
+owner = importlib.import_module(module)
+*path, name = name.split(".")
+for part in path:
+    owner = getattr(owner, part)
+original, count = getattr(owner, name), 0
+def counted(*args, **keywords):
+    global count
+    count += 1
+    if count == calls:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **keywords)
+setattr(owner, name, counted)
+from editgrpo.cli import main
+main(sys.argv[4:])
+"""
+
+
+def rl_config(tiny: Tiny, output: Path) -> TrainConfig:
+    return tiny.train_config(output, steps=5)
+
+
+def sft_config(tiny: Tiny, output: Path) -> SFTConfig:
+    return SFTConfig(
+        model=tiny.model(),
+        data=tiny.data(validation_limit=4),
+        epochs=2,
+        batch_size=6,
+        micro_batch_size=3,
+        save_every=2,
+        max_completion_tokens=8,
+        output=str(output),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_rl_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "rl"
+    run_training(rl_config(tiny, run))
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole_sft_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "sft"
+    run_sft(sft_config(tiny, run))
+    return run
+
+
+def die(command: str, config: Any, *, at: tuple[str, str, int]) -> None:
+    """Run a command in a process of its own that is killed at the n-th call of a function."""
+    recipe = Path(config.output).with_suffix(".yaml")
+    recipe.write_text(dump_config(config), encoding="utf-8")
+    words = [sys.executable, "-c", DIE, at[0], at[1], str(at[2]), command, str(recipe)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+
+
+def tear(run: Path, *names: str) -> None:
+    """Leave half a line at the end of growing files, as a crash may."""
+    for name in names:
+        with (run / name).open("a") as stream:
+            stream.write('{"step": 5, "loss"')
+
+
+def test_the_same_run_twice_gives_the_same_bytes(
+    tiny: Tiny, tmp_path: Path, whole_rl_run: Path
+) -> None:
+    run_training(rl_config(tiny, tmp_path / "again"))
+    assert_same_run(whole_rl_run, tmp_path / "again")
+    other = replace(rl_config(tiny, tmp_path / "other-seed"), seed=1, steps=1)
+    run_training(other)
+    one = (tmp_path / "other-seed/metrics.jsonl").read_bytes().splitlines()[0]
+    assert one != (whole_rl_run / "metrics.jsonl").read_bytes().splitlines()[0]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
+    tiny: Tiny, tmp_path: Path, whole_rl_run: Path, step: int
+) -> None:
+    run = tmp_path / "stopped"
+
+    def stop(metrics: Mapping[str, float], _: Mapping[str, float]) -> None:
+        if metrics["step"] == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    # The signal comes between two steps; the one that begins is finished and saved.
+    with pytest.raises(TrainingError, match=f"SIGTERM after step {step + 1}; continue with"):
+        run_training(rl_config(tiny, run), on_step=stop)
+    assert signal.getsignal(signal.SIGTERM) is before
+    checkpoint = last_checkpoint(run)
+    assert checkpoint is not None and checkpoint.name == f"checkpoint-{step + 1}"
+    run_training(rl_config(tiny, run), resume=True)
+    assert_same_run(whole_rl_run, run)
+
+
+@pytest.fixture(scope="module")
+def killed_rl_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was killed in step 4: rollouts written, loss not; its checkpoint is of step 2."""
+    run = tmp_path_factory.mktemp("runs") / "killed"
+    # Two passes a step: the seventh batch belongs to step 4.
+    die("train", rl_config(tiny, run), at=("editgrpo.training.trainer", "loss_inputs", 7))
+    assert b'"step": 4' in (run / "rollouts.jsonl").read_bytes().replace(b'":4', b'": 4')
+    tear(run, "metrics.jsonl", "timings.jsonl")
+    return run
+
+
+def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
+    tiny: Tiny, tmp_path: Path, whole_rl_run: Path, killed_rl_run: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(killed_rl_run, run)
+    with pytest.raises(TrainingError, match="pass --resume"):
+        run_training(rl_config(tiny, run))
+    run_training(rl_config(tiny, run), resume=True)
+    assert_same_run(whole_rl_run, run)
+    with pytest.raises(TrainingError, match="this run is finished"):
+        run_training(rl_config(tiny, run), resume=True)
+
+
+def test_a_checkpoint_without_its_marker_is_passed_over(
+    tiny: Tiny, tmp_path: Path, whole_rl_run: Path, killed_rl_run: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(killed_rl_run, run)
+    half = run / "checkpoints/checkpoint-3"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    (run / "checkpoints/checkpoint-2/complete").unlink()
+    run_training(rl_config(tiny, run), resume=True)
+    assert not half.exists()
+    assert_same_run(whole_rl_run, run)
+
+
+def test_fine_tuning_twice_gives_the_same_bytes(
+    tiny: Tiny, tmp_path: Path, whole_sft_run: Path
+) -> None:
+    run_sft(sft_config(tiny, tmp_path / "again"))
+    assert_same_run(whole_sft_run, tmp_path / "again")
+
+
+# 18 studies in batches of 6: an epoch is three steps, checkpoints stand after 2, 4 and 6.
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_fine_tuning_stopped_by_sigterm_continues_as_if_it_had_not(
+    tiny: Tiny, tmp_path: Path, whole_sft_run: Path, step: int
+) -> None:
+    run = tmp_path / "stopped"
+
+    def stop(metrics: Mapping[str, float]) -> None:
+        if metrics["step"] == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(TrainingError, match="SIGTERM after step"):
+        run_sft(sft_config(tiny, run), on_metrics=stop)
+    run_sft(sft_config(tiny, run), resume=True)
+    assert_same_run(whole_sft_run, run)
+
+
+# Two passes a step, two for four validation studies: the 9th call is in step 4, while the newest
+# checkpoint is older than the evaluation of epoch 1; the 16th is in the evaluation of epoch 2.
+@pytest.mark.parametrize("call", [9, 16])
+def test_fine_tuning_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
+    tiny: Tiny, tmp_path: Path, whole_sft_run: Path, call: int
+) -> None:
+    run = tmp_path / "killed"
+    place = ("editgrpo.training.sft", "FindingsCollator.__call__", call)
+    die("sft", sft_config(tiny, run), at=place)
+    tear(run, "metrics.jsonl")
+    run_sft(sft_config(tiny, run), resume=True)
+    assert_same_run(whole_sft_run, run)
+
+
+class Interrupted(Exception):
+    """Stands for a crash."""
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_generation_continues_where_it_was_stopped(
+    tiny: Tiny, tmp_path: Path, temperature: float
+) -> None:
+    settings = GenerationConfig(max_completion_tokens=8, batch_size=4, temperature=temperature)
+
+    def generate(name: str, stop_after: int | None = None) -> Path:
+        def progress(done: int, _: int) -> None:
+            if done == stop_after:
+                raise Interrupted
+
+        return generate_predictions(
+            model=str(tiny.checkpoint),
+            data=tiny.data(),
+            split=Split.TRAIN,
+            output=tmp_path / name,
+            config=settings,
+            progress=progress,
+        )
+
+    whole = generate("whole.jsonl").read_bytes()
+    assert whole.count(b"\n") == 18
+    with pytest.raises(Interrupted):
+        generate("parts.jsonl", stop_after=10)
+    partial = tmp_path / "parts.jsonl.partial"
+    assert partial.is_file() and not (tmp_path / "parts.jsonl").exists()
+    with partial.open("a") as stream:
+        stream.write('{"study_id": "half')
+    assert generate("parts.jsonl").read_bytes() == whole
+    assert not partial.exists()
