@@ -1,0 +1,40 @@
+"""What a run can be told: frozen dataclasses, one default each, checked on construction.
+
+No torch here. `editgrpo.recipes` fills these from YAML files and `--set a.b=c` overrides. A path is
+kept as text: it is resolved by the module that opens it.
+"""
+
+from editgrpo.config.components import (
+    DataConfig,
+    DType,
+    LoraConfig,
+    ModelConfig,
+    OptimConfig,
+    RewardConfig,
+)
+from editgrpo.config.policy import (
+    AdvantageScale,
+    EditConfig,
+    EditLevel,
+    LossType,
+    ObjectiveConfig,
+    RolloutConfig,
+)
+from editgrpo.config.runs import SFTConfig, TrainConfig
+
+__all__ = [
+    "AdvantageScale",
+    "DType",
+    "DataConfig",
+    "EditConfig",
+    "EditLevel",
+    "LoraConfig",
+    "LossType",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimConfig",
+    "RewardConfig",
+    "RolloutConfig",
+    "SFTConfig",
+    "TrainConfig",
+]

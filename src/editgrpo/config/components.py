@@ -1,0 +1,165 @@
+"""What supervised fine-tuning and reinforcement learning have in common: model, data, optimiser,
+reward."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from editgrpo.config.check import require
+
+
+class DType(StrEnum):
+    """Number format of the parameters and activations."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraConfig:
+    """Low-rank adapters (PEFT).
+
+    The reference policy is then the same model with the adapters off.
+    """
+
+    rank: int = 16
+    """Rank of the adapters."""
+
+    alpha: int = 32
+    """Scale: the adapters' output is multiplied by alpha / rank."""
+
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Names of the linear layers that get an adapter, in the language model only."""
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, "lora.rank", self.rank, "at least 1")
+        require(bool(self.target_modules), "lora.target_modules", (), "one module name or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The vision-language model."""
+
+    path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
+    """A local folder or a Hub id.
+
+    Paper: Qwen2.5-VL-3B.
+    """
+
+    revision: str | None = None
+    """Commit of the Hub id; None takes its main branch."""
+
+    dtype: DType = DType.BFLOAT16
+    """Number format of weights and activations.
+
+    Paper: bf16.
+    """
+
+    attention: str = "sdpa"
+    """Transformers' attention implementation."""
+    freeze_vision_tower: bool = True
+    """Whether the image encoder keeps its weights.
+
+    Paper: frozen.
+    """
+
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass; paper: on."""
+    lora: LoraConfig | None = None
+    """None trains all parameters that are not frozen, as the paper does."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.path), "model.path", self.path, "a folder or a Hub id")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Prepared studies and how they are shown to the model."""
+
+    folder: str = "studies"
+    """Folder that holds `studies.jsonl` (see docs/data.md)."""
+
+    min_pixels: int = 262_144
+    """Least pixels of an image after resizing.
+
+    Paper: 262,144.
+    """
+
+    max_pixels: int = 401_408
+    """Most pixels of an image after resizing.
+
+    Paper: 401,408.
+    """
+
+    max_images: int = 6
+    """Most images shown for a study; current before prior, frontal before lateral."""
+
+    prompt_template: str | None = None
+    """A Jinja file that replaces the built-in prompt; None uses the built-in one."""
+
+    image_cache: str | None = None
+    """Folder of resized images; None keeps it beside the studies."""
+
+    train_limit: int | None = None
+    """Use only the first so many training studies; None uses all."""
+
+    validation_limit: int | None = 500
+    """Use only the first so many validation studies; None uses all."""
+
+    def __post_init__(self) -> None:
+        require(self.min_pixels >= 1, "data.min_pixels", self.min_pixels, "at least 1")
+        require(
+            self.max_pixels >= self.min_pixels,
+            "data.max_pixels",
+            self.max_pixels,
+            f"at least data.min_pixels ({self.min_pixels})",
+        )
+        require(self.max_images >= 1, "data.max_images", self.max_images, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """AdamW."""
+
+    learning_rate: float = 1e-6
+    """Peak learning rate.
+
+    Paper, RL: 1e-6.
+    """
+
+    weight_decay: float = 0.01
+    """Share of each weight that a step of learning rate 1 would take away.
+
+    Paper: 0.01.
+    """
+
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm.
+
+    Paper: 1.0.
+    """
+
+    warmup_steps: int = 0
+    """Steps of linear increase from 0."""
+
+    schedule: str = "constant_with_warmup"
+    """A scheduler name of transformers."""
+
+    beta2: float = 0.999
+    """Decay of the second moment; AdamW's usual value."""
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
+        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
+        require(self.max_grad_norm > 0, "optim.max_grad_norm", self.max_grad_norm, "above 0")
+        require(self.warmup_steps >= 0, "optim.warmup_steps", self.warmup_steps, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardConfig:
+    """The reward that training optimises."""
+
+    name: str = "rules"
+    """Name for `load_reward`."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """Component name to weight; a component left out keeps weight 1."""

@@ -1,0 +1,144 @@
+"""The two kinds of run."""
+
+from dataclasses import dataclass, field
+
+from editgrpo.config.check import require
+from editgrpo.config.components import DataConfig, ModelConfig, OptimConfig, RewardConfig
+from editgrpo.config.policy import EditConfig, EditLevel, ObjectiveConfig, RolloutConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SFTConfig:
+    """A supervised fine-tuning run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(learning_rate=1e-5, warmup_steps=100)
+    )
+    epochs: int = 3
+    """Passes over the training studies.
+
+    Paper: loss and metrics settle at epoch 3 on MIMIC-CXR.
+    """
+
+    max_steps: int | None = None
+    """Stop after so many steps, whatever `epochs` says; None runs all epochs."""
+
+    batch_size: int = 32
+    """Studies in a step, over all processes."""
+
+    micro_batch_size: int = 4
+    """Studies in one forward pass of one process."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """The clinical score by which, with the loss, the best epoch is chosen."""
+    max_completion_tokens: int = 256
+    """Longest response when the validation studies are generated."""
+
+    save_every: int = 200
+    """Steps between checkpoints to resume from."""
+
+    seed: int = 0
+    """Every draw of the run follows from it."""
+
+    output: str = "runs/sft"
+    """Run folder."""
+
+    report_to: tuple[str, ...] = ()
+    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+
+    They get numbers, never report text.
+    """
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(
+            self.max_steps is None or self.max_steps >= 1, "max_steps", self.max_steps, "at least 1"
+        )
+        require(self.micro_batch_size >= 1, "micro_batch_size", self.micro_batch_size, "at least 1")
+        require(
+            self.batch_size >= 1 and self.batch_size % self.micro_batch_size == 0,
+            "batch_size",
+            self.batch_size,
+            f"a multiple of micro_batch_size ({self.micro_batch_size})",
+        )
+        require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A reinforcement-learning run: EditGRPO and every variant of it."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    edit: EditConfig = field(default_factory=EditConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    steps: int = 1000
+    """Optimiser steps.
+
+    Paper: 1,000 on MIMIC-CXR.
+    """
+    prompts_per_step: int = 32
+    """Studies in a step, over all processes.
+
+    Paper: 32.
+    """
+    prompts_per_pass: int = 1
+    """Groups in one forward and backward pass of one process; changes memory and speed, not the
+    result."""
+
+    save_every: int = 50
+    """Steps between checkpoints."""
+
+    keep_checkpoints: int = 2
+    """Checkpoints kept besides the final model."""
+    max_dropped_share: float = 0.05
+    """The run stops when more than this share of the groups so far was dropped because scoring
+    failed."""
+
+    seed: int = 0
+    """Every draw of the run follows from it."""
+
+    output: str = "runs/editgrpo"
+    """Run folder."""
+
+    report_to: tuple[str, ...] = ()
+    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+
+    They get numbers, never report text.
+    """
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.prompts_per_pass >= 1, "prompts_per_pass", self.prompts_per_pass, "at least 1")
+        require(
+            self.prompts_per_step >= 1 and self.prompts_per_step % self.prompts_per_pass == 0,
+            "prompts_per_step",
+            self.prompts_per_step,
+            f"a multiple of prompts_per_pass ({self.prompts_per_pass})",
+        )
+        require(
+            self.edit.level is not EditLevel.SENTENCE or self.rollout.group_size % 2 == 0,
+            "rollout.group_size",
+            self.rollout.group_size,
+            "even when edit.level is sentence: half of a group is sampled, half edited",
+        )
+        require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
+        require(
+            0 <= self.max_dropped_share < 1,
+            "max_dropped_share",
+            self.max_dropped_share,
+            "in [0, 1)",
+        )
+
+    @property
+    def sampled_per_group(self) -> int:
+        """K, the rollouts that are sampled for one group."""
+        if self.edit.level is EditLevel.SENTENCE:
+            return self.rollout.group_size // 2
+        if self.edit.level is EditLevel.REPORT:
+            return self.rollout.group_size - 1
+        return self.rollout.group_size
