@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from editgrpo.training.run_folder import CHECKPOINTS, mark_complete
+from editgrpo.training.run_folder import CHECKPOINTS, drop_old_checkpoints, mark_complete
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]
@@ -43,16 +43,22 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
 
 class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
-    """Mark each checkpoint as whole once all of it is written.
+    """Mark each checkpoint as whole once all of it is written, and only then remove older ones.
+
+    transformers' own limit removes the older ones first: with a limit of 1, a crash in between
+    would leave none.
 
     Args:
         run: The run folder.
+        keep: How many checkpoints stay.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, keep: int) -> None:
         self._run = run
+        self._keep = keep
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint that was just written."""
+        """Mark the checkpoint that was just written and remove those over the limit."""
         if state.is_world_process_zero:
             mark_complete(self._run / CHECKPOINTS / f"checkpoint-{state.global_step}")
+            drop_old_checkpoints(self._run, self._keep)

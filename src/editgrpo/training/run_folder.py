@@ -59,6 +59,24 @@ def mark_complete(checkpoint: Path) -> None:
     write_text(checkpoint / _MARKER, "")
 
 
+def drop_old_checkpoints(run: Path, keep: int) -> None:
+    """Remove all but the newest whole checkpoints of a run.
+
+    A marker goes before its checkpoint's files, so that what a crash leaves of one does not count.
+
+    Args:
+        run: The run folder.
+        keep: How many to keep, at least 1.
+    """
+    markers = sorted(
+        (run / CHECKPOINTS).glob(f"checkpoint-*/{_MARKER}"),
+        key=lambda marker: checkpoint_step(marker.parent),
+    )
+    for marker in markers[:-keep]:
+        marker.unlink()
+        shutil.rmtree(marker.parent)
+
+
 def last_checkpoint(run: Path) -> Path | None:
     """Return the newest whole checkpoint of a run and remove those that are not whole.
 

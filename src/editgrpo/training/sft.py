@@ -350,7 +350,7 @@ def run_sft(
         processing_class=processor.tokenizer,
         data_collator=FindingsCollator(train, encoder),
         peft_config=peft_config(config.model.lora),
-        callbacks=[evaluate, MarkCheckpoints(run), stop],
+        callbacks=[evaluate, MarkCheckpoints(run, keep=1), stop],
     )
     evaluate.trainer = trainer
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
@@ -397,7 +397,6 @@ def _trl_arguments(config: SFTConfig, steps: int) -> TRLConfig:
         logging_steps=1,
         save_strategy="steps",
         save_steps=config.save_every,
-        save_total_limit=1,
         report_to=list(config.report_to) or "none",
         remove_unused_columns=False,
         disable_tqdm=True,

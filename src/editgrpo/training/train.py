@@ -72,7 +72,7 @@ def run_training(
         policy,
         setup,
         training_arguments(config),
-        callbacks=[MarkCheckpoints(run), stop],
+        callbacks=[MarkCheckpoints(run, config.keep_checkpoints), stop],
     )
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -181,7 +181,6 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
         logging_steps=1,
         save_strategy="steps",
         save_steps=config.save_every,
-        save_total_limit=config.keep_checkpoints,
         report_to=list(config.report_to) or "none",
         remove_unused_columns=False,
         disable_tqdm=True,
