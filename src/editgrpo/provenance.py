@@ -110,7 +110,7 @@ def write_provenance(folder: Path, *, config: Any, seed: int | None, command: st
 
     Args:
         folder: The run folder; made if missing.
-        config: The resolved configuration, a dataclass of `config.py`.
+        config: The resolved configuration, a dataclass of `editgrpo.config`.
         seed: The seed that all draws derive from; None if nothing is drawn.
         command: The command line, see `command_line`.
     """

@@ -1,4 +1,4 @@
-"""Recipes: YAML files and `--set a.b=c` overrides become the frozen dataclasses of `config.py`.
+"""Recipes: YAML files and `--set a.b=c` overrides become the frozen dataclasses of `editgrpo.config`.
 
 A recipe states what differs from the defaults; `extends: other.yaml` (relative to the recipe, one
 level) puts another recipe below it. Mappings merge key by key; every other value replaces what it
@@ -75,7 +75,7 @@ def dump_config(config: Any) -> str:
     """Write a configuration as YAML that `load_recipe` reads back to an equal one.
 
     Args:
-        config: A dataclass instance of `config.py`.
+        config: A dataclass instance of `editgrpo.config`.
 
     Returns:
         Every field, defaults included, in the order of declaration.
