@@ -1,14 +1,18 @@
 """From a study to an encoded prompt: message, cached images, token ids and patches."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from editgrpo.config import DataConfig
-from editgrpo.data.images import ImageCache
+from editgrpo.data.images import ImageCache, prepare_images
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Study
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
+
+# Resized images kept in memory: all of a small set's, and a bounded part of a large one's.
+_MEMORY_BYTES = 256 * 2**20
 
 
 class PromptEncoder:
@@ -21,6 +25,7 @@ class PromptEncoder:
     """
 
     def __init__(self, studies: StudySet, processor: StudyProcessor, config: DataConfig) -> None:
+        self._studies = studies
         self.processor = processor
         self._config = config
         cache = Path(config.image_cache) if config.image_cache else studies.folder / "image-cache"
@@ -30,6 +35,27 @@ class PromptEncoder:
             min_pixels=config.min_pixels,
             max_pixels=config.max_pixels,
             factor=processor.factor,
+            memory_items=_MEMORY_BYTES // (3 * config.max_pixels),
+        )
+
+    def prepare_images(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Decode and resize every image that will be shown, so that no step waits or fails.
+
+        Args:
+            progress: Called with (images done, images in all).
+
+        Returns:
+            How many images were not in the cache yet.
+
+        Raises:
+            DataError: images cannot be decoded; says how many, and names the first with its study.
+        """
+        return prepare_images(
+            self._studies,
+            self.images,
+            max_images=self._config.max_images,
+            progress=progress,
+            workers=os.cpu_count() or 1,
         )
 
     def encode(self, study: Study) -> EncodedPrompt:

@@ -87,9 +87,9 @@ def step_metrics(groups: Sequence[GroupRows]) -> dict[str, float]:
     metrics: dict[str, float] = {"errors/dropped_groups": float(len(groups) - len(kept))}
     _put_mean(metrics, "reward/all/mean", (row.total for row in rows))
     for kind in Kind:
-        of_kind = [row for row in rows if row.kind is kind]
-        if of_kind:
-            metrics |= _kind_metrics(kind, of_kind)
+        of_kind_PG = [[row for row in group.rows if row.kind is kind] for group in kept]
+        if any(of_kind_PG):
+            metrics |= _kind_metrics(kind, of_kind_PG)
     if rows:
         equal = sum(_is_flat(group) for group in kept)
         metrics["zero_advantage_groups"] = equal / len(kept)
@@ -104,11 +104,13 @@ def _put_mean(metrics: dict[str, float], name: str, values: Iterable[float]) -> 
         metrics[name] = fmean(numbers)
 
 
-def _kind_metrics(kind: Kind, rows: Sequence[ResponseRow]) -> dict[str, float]:
-    totals = [row.total for row in rows]
-    metrics = {f"reward/{kind}/mean": fmean(totals)}
-    if len(totals) > 1:
-        metrics[f"reward/{kind}/se"] = stdev(totals) / len(totals) ** 0.5
+def _kind_metrics(kind: Kind, rows_PG: Sequence[Sequence[ResponseRow]]) -> dict[str, float]:
+    rows = [row for group in rows_PG for row in group]
+    metrics = {f"reward/{kind}/mean": fmean(row.total for row in rows)}
+    if len(rows_PG) > 1:
+        # Responses of one prompt are not independent: the error is that of the prompts' means.
+        means = [fmean(row.total for row in group) for group in rows_PG]
+        metrics[f"reward/{kind}/se"] = stdev(means) / len(means) ** 0.5
     for name in rows[0].components:
         metrics[f"reward/{kind}/{name}"] = fmean(row.components[name] for row in rows)
     metrics[f"advantage/{kind}/mean"] = fmean(row.advantage for row in rows)

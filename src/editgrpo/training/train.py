@@ -3,6 +3,7 @@ step."""
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def run_training(
     resume: bool = False,
     command: str = "",
     on_step: OnStep | None = None,
+    on_images: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train a policy by EditGRPO or one of its variants.
 
@@ -50,6 +52,7 @@ def run_training(
         command: What started the run, for its provenance.
         on_step: Called on the main process after each step with its metrics and its seconds by
             phase.
+        on_images: Called with (images done, images in all) while images are resized.
 
     Returns:
         The folder of the trained model, a complete checkpoint.
@@ -66,6 +69,7 @@ def run_training(
     if checkpoint is None:
         write_provenance(run, config=config, seed=config.seed, command=command)
     setup, policy = _set_up(config, run, on_step)
+    setup.encoder.prepare_images(on_images)
     stop = StopOnSignal()
     trainer = EditGRPOTrainer(
         config,
