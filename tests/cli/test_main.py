@@ -94,6 +94,7 @@ def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "message"),
     [
         (["trian"], "error: No such command 'trian'. Did you mean 'train'?; see editgrpo --help"),
+        (["prepare"], "error: Missing command; see editgrpo prepare --help"),
         (["train"], "error: Missing argument 'RECIPE'; see editgrpo train --help"),
         (["train", "no.yaml"], "error: no.yaml: No such file or directory; give a recipe file"),
         (["train", "-x"], "error: No such option: -x; see editgrpo train --help"),

@@ -51,7 +51,7 @@ app = typer.Typer(
     # Typer's own tracebacks show local variables, and those hold report text.
     pretty_exceptions_enable=False,
 )
-prepare_app = typer.Typer(help="Turn a data set into a folder of studies.", no_args_is_help=True)
+prepare_app = typer.Typer(help="Turn a data set into a folder of studies.")
 prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
