@@ -36,8 +36,15 @@ def qwen2_vl(like: Any) -> Any:
 
     text = {
         name: getattr(like.text_config, name)
-        for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
-        + ("num_attention_heads", "num_key_value_heads", "rope_parameters")
+        for name in (
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "vocab_size",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "rope_parameters",
+        )
     }
     vision = {
         "depth": SHAPE.vision_layers,
@@ -48,8 +55,12 @@ def qwen2_vl(like: Any) -> Any:
     }
     special = {
         name: getattr(like, name)
-        for name in ("image_token_id", "video_token_id", "vision_start_token_id")
-        + ("vision_end_token_id",)
+        for name in (
+            "image_token_id",
+            "video_token_id",
+            "vision_start_token_id",
+            "vision_end_token_id",
+        )
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)

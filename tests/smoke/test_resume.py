@@ -200,7 +200,7 @@ def test_fine_tuning_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
     assert_same_run(whole_sft_run, run)
 
 
-class Interrupted(Exception):
+class CrashError(Exception):
     """Stands for a crash."""
 
 
@@ -213,7 +213,7 @@ def test_generation_continues_where_it_was_stopped(
     def generate(name: str, stop_after: int | None = None) -> Path:
         def progress(done: int, _: int) -> None:
             if done == stop_after:
-                raise Interrupted
+                raise CrashError
 
         return generate_predictions(
             model=str(tiny.checkpoint),
@@ -226,7 +226,7 @@ def test_generation_continues_where_it_was_stopped(
 
     whole = generate("whole.jsonl").read_bytes()
     assert whole.count(b"\n") == 18
-    with pytest.raises(Interrupted):
+    with pytest.raises(CrashError):
         generate("parts.jsonl", stop_after=10)
     partial = tmp_path / "parts.jsonl.partial"
     assert partial.is_file() and not (tmp_path / "parts.jsonl").exists()

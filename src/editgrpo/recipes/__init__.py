@@ -1,4 +1,4 @@
-"""Recipes: YAML files and `--set a.b=c` overrides become the frozen dataclasses of `editgrpo.config`.
+"""Recipes: YAML files and `--set a.b=c` overrides become the dataclasses of `editgrpo.config`.
 
 A recipe states what differs from the defaults; `extends: other.yaml` (relative to the recipe, one
 level) puts another recipe below it. Mappings merge key by key; every other value replaces what it
