@@ -5,6 +5,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from editgrpo.training.run_folder import CHECKPOINTS, drop_old_checkpoints, mark_complete
@@ -29,7 +30,9 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             self._previous[kind] = signal.signal(kind, self._handle)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Ask for a checkpoint and the end of training if a signal came."""
+        """Ask for a checkpoint and the end of training if a signal came to any process."""
+        # Signals reach processes at different times; all of them must stop after the same step.
+        self.received = next(filter(None, gather_object([self.received])), None)
         if self.received is not None:
             control.should_save = True
             control.should_training_stop = True

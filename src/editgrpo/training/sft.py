@@ -360,7 +360,10 @@ def run_sft(
             f"{run}: stopped by {stop.received.name} after step {trainer.state.global_step}; "
             "continue with --resume"
         )
-    return _keep_best(run)
+    if trainer.accelerator.is_main_process:
+        _keep_best(run)
+    trainer.accelerator.wait_for_everyone()
+    return run / MODEL
 
 
 def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:
@@ -372,7 +375,8 @@ def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:
 
 
 def _trl_arguments(config: SFTConfig, steps: int) -> TRLConfig:
-    processes = PartialState().num_processes
+    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
+    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
     slots, rest = divmod(config.batch_size, config.micro_batch_size * processes)
     if rest:
         raise ConfigError(
@@ -405,7 +409,7 @@ def _trl_arguments(config: SFTConfig, steps: int) -> TRLConfig:
     )
 
 
-def _keep_best(run: Path) -> Path:
+def _keep_best(run: Path) -> None:
     scores = read_epochs(run)
     best = best_epoch(scores)
     before = max((score.epoch for score in scores if score.epoch < best), default=best)
@@ -416,4 +420,3 @@ def _keep_best(run: Path) -> Path:
         shutil.rmtree(run / name, ignore_errors=True)
         partial.rename(run / name)
     shutil.rmtree(run / EPOCHS)
-    return run / MODEL

@@ -151,7 +151,8 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
     """
     from accelerate import PartialState
 
-    processes = PartialState().num_processes
+    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
+    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
     slots, rest = divmod(config.prompts_per_step, config.prompts_per_pass * processes)
     if rest:
         raise ConfigError(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import datasets
@@ -90,6 +91,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._setup = setup
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._step_metrics: dict[str, float] = {}
+        self._slot_tokens: list[float] = []
         self._dropped_groups = 0
         self._seen_groups = 0
         super().__init__(
@@ -159,7 +161,14 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 if self.beta != 0.0:
                     inputs["ref_per_token_logps"] = self._reference_log_probs(inputs)
                 batches.append(inputs)
+        self._slot_tokens = self._tokens_of_all_processes(batches)
         return batches
+
+    def _tokens_of_all_processes(self, batches: list[dict[str, Any]]) -> list[float]:
+        counts = [float(batch["tool_mask"].sum()) for batch in batches]
+        total = self.accelerator.reduce(torch.tensor(counts, device=self.accelerator.device))
+        tokens: list[float] = total.tolist()
+        return tokens
 
     def _sample(
         self, step: int, studies: list[Study], prompts: list[EncodedPrompt]
@@ -320,10 +329,11 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _loss_metrics(self) -> dict[str, float]:
         names = {"kl": "kl", "entropy": "entropy", "clip_ratio/region_mean": "clip_share"}
         collected = self._metrics["train"]
+        # TRL gives a mean over the tokens of each accumulation slot; slots differ in length.
         return {
-            ours: sum(collected[theirs]) / len(collected[theirs])
+            ours: fmean(collected[theirs], weights=self._slot_tokens)
             for theirs, ours in names.items()
-            if collected.get(theirs)
+            if collected.get(theirs) and any(self._slot_tokens)
         }
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
