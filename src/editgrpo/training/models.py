@@ -4,6 +4,7 @@ Weights come from a local folder or the Hub (safetensors only, never remote code
 trains.
 """
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,22 @@ def peft_config(config: LoraConfig | None) -> Any:
         target_modules=rf".*language_model.*\.({modules})",
         task_type="CAUSAL_LM",
     )
+
+
+def without_adapter_wrapper(model: Any) -> Any:
+    """Return the transformers model inside PEFT's wrapper, its adapters still at work; any other
+    model itself."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def save_merged(model: Any, folder: Path) -> None:
+    """Save a model with its adapters added to the weights, as a checkpoint like any other.
+
+    Args:
+        model: A PEFT model, which stays as it is: a copy is merged.
+        folder: Where to write.
+    """
+    copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ from trl import SFTTrainer
 from editgrpo.config import DType, SFTConfig
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
-from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.errors import ConfigError, RunStoppedError
 from editgrpo.files import write_json
 from editgrpo.provenance import write_provenance
 from editgrpo.rewards import load_reward
@@ -37,6 +37,8 @@ from editgrpo.training.models import (
     load_processor,
     peft_config,
     resolve_model_folder,
+    save_merged,
+    without_adapter_wrapper,
 )
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import CHECKPOINTS, METRICS, MODEL, append_line, open_run
@@ -226,9 +228,12 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             return
         trainer = self.trainer
         model = trainer.accelerator.unwrap_model(trainer.model)
-        score = self._score(epoch, model, state.global_step)
+        score = self._score(epoch, without_adapter_wrapper(model), state.global_step)
         folder = self._run / EPOCHS / f"epoch-{epoch}"
-        trainer.save_model(str(folder))
+        if not hasattr(model, "peft_config"):
+            trainer.save_model(str(folder))
+        elif state.is_world_process_zero:
+            save_merged(model, folder)
         if state.is_world_process_zero:
             self._encoder.processor.save(folder)
             scores = [kept for kept in read_epochs(self._run) if kept.epoch < epoch]
@@ -321,7 +326,8 @@ def run_sft(
         ConfigError: the batch cannot be shared evenly by the processes.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, or the run was told to stop.
+        TrainingError: the run folder is taken.
+        RunStoppedError: the run was told to stop by a signal.
     """
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
@@ -356,9 +362,10 @@ def run_sft(
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received is not None and trainer.state.global_step < boundaries[-1]:
-        raise TrainingError(
+        raise RunStoppedError(
             f"{run}: stopped by {stop.received.name} after step {trainer.state.global_step}; "
-            "continue with --resume"
+            "continue with --resume",
+            stop.received,
         )
     if trainer.accelerator.is_main_process:
         _keep_best(run)

@@ -15,7 +15,7 @@ from editgrpo.config import DType, EditLevel, TrainConfig
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
-from editgrpo.errors import ConfigError, DataError, TrainingError
+from editgrpo.errors import ConfigError, DataError, RunStoppedError
 from editgrpo.files import write_text
 from editgrpo.provenance import write_provenance
 from editgrpo.reports import load_annotator
@@ -27,6 +27,7 @@ from editgrpo.training.models import (
     load_policy,
     load_processor,
     resolve_model_folder,
+    save_merged,
 )
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import CHECKPOINTS, MODEL, open_run
@@ -81,9 +82,10 @@ def run_training(
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received is not None and trainer.state.global_step < config.steps:
-        raise TrainingError(
+        raise RunStoppedError(
             f"{run}: stopped by {stop.received.name} after step {trainer.state.global_step}; "
-            "continue with --resume"
+            "continue with --resume",
+            stop.received,
         )
     return _save_model(trainer, setup)
 
@@ -199,7 +201,7 @@ def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:
     if hasattr(policy, "merge_and_unload"):
         trainer.save_model(str(setup.run / "adapter"))
         if trainer.accelerator.is_main_process:
-            policy.merge_and_unload().save_pretrained(partial)
+            save_merged(policy, partial)
     else:
         trainer.save_model(str(partial))
     if trainer.accelerator.is_main_process:

@@ -37,6 +37,7 @@ from editgrpo.training.models import (
     GenerationTokens,
     load_checkpoint_weights,
     peft_config,
+    without_adapter_wrapper,
 )
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
@@ -202,7 +203,9 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             was_training = policy.training
             policy.eval()
             with self.accelerator.autocast():
-                responses = sample_responses(policy, prompts, uniforms, settings)
+                responses = sample_responses(
+                    without_adapter_wrapper(policy), prompts, uniforms, settings
+                )
             policy.train(was_training)
         return responses
 
@@ -249,7 +252,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if pixel_values is not None and image_grid_thw is not None and num_images is not None:
             images = (pixel_values, image_grid_thw, num_images)
         packed = pack_rows(
-            self._base_model(model),
+            without_adapter_wrapper(self.accelerator.unwrap_model(model)),
             input_ids,
             attention_mask,
             completion_length=logits_to_keep,
@@ -259,10 +262,6 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         with self.accelerator.autocast():
             log_probs, entropies = packed_log_probs(model, packed)
         return log_probs, entropies if compute_entropy else None, None
-
-    def _base_model(self, model: Any) -> Any:
-        unwrapped = self.accelerator.unwrap_model(model)
-        return unwrapped.get_base_model() if hasattr(unwrapped, "peft_config") else unwrapped
 
     # --- what is measured ------------------------------------------------------------------------
 
