@@ -1,0 +1,111 @@
+"""Rewards of groups; a scorer that fails costs its group and nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import editgrpo.training.train as train_module
+from editgrpo.config import AdvantageScale
+from editgrpo.errors import ConfigError, RewardError, TrainingError
+from editgrpo.files import read_jsonl
+from editgrpo.rewards.types import RewardScores
+from editgrpo.training.advantages import group_advantages
+from editgrpo.training.groups import Group, Kind, Response
+from editgrpo.training.scoring import score_groups
+from tests.training.tiny_run import PLAIN, Tiny
+
+
+class LengthReward:
+    """Pays a tenth for each character, and fails at chosen references."""
+
+    name = "length"
+    component_names = ("length",)
+
+    def __init__(self, fail_at: frozenset[str] = frozenset()) -> None:
+        self._fail_at = fail_at
+
+    def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
+        if self._fail_at & set(references):
+            raise RewardError("the scorer is out of order; start it again")
+        values = np.array([len(text) / 10 for text in candidates])
+        return RewardScores(total=values, components={"length": values})
+
+
+def group(study: str, texts: Sequence[str]) -> Group:
+    responses = tuple(Response(kind=Kind.SAMPLED, token_ids=(5,), text=text) for text in texts)
+    return Group(study_id=study, reference=f"reference {study}", responses=responses)
+
+
+GROUPS = [group("a", ["12345", "1"]), group("b", ["", "12"]), group("c", ["1234", "12"])]
+
+
+def test_every_response_is_measured_against_its_group() -> None:
+    scored = score_groups(LengthReward(), GROUPS, scale=AdvantageScale.NONE)
+    # Group a: 0.5 and 0.1, mean 0.3. Group b: 0.0 and 0.2. Group c: 0.4 and 0.2.
+    assert [s.totals_G for s in scored] == [(0.5, 0.1), (0.0, 0.2), (0.4, 0.2)]
+    assert scored[0].advantages_G == pytest.approx((0.2, -0.2))
+    assert scored[1].advantages_G == pytest.approx((-0.1, 0.1))
+    assert scored[2].components == {"length": (0.4, 0.2)}
+
+
+def test_a_failure_drops_its_group_only() -> None:
+    reward = LengthReward(frozenset({"reference b"}))
+    scored = score_groups(reward, GROUPS, scale=AdvantageScale.NONE)
+    assert [s.is_dropped for s in scored] == [False, True, False]
+    assert scored[1].failure == "the scorer is out of order; start it again"
+    assert scored[1].totals_G == () and scored[1].advantages_G == (0.0, 0.0)
+    assert scored[0].advantages_G == pytest.approx((0.2, -0.2))
+
+
+def test_advantages_sum_to_zero_and_scale_by_the_standard_deviation() -> None:
+    rewards = torch.tensor([1.0, 2.0, 3.0, 0.5, 0.5, 0.5])
+    plain = group_advantages(rewards, 3, scale=AdvantageScale.NONE)
+    assert plain.tolist() == [-1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    # The unbiased standard deviation of 1, 2, 3 is 1.
+    scaled = group_advantages(rewards, 3, scale=AdvantageScale.GROUP)
+    assert scaled.tolist() == pytest.approx([-1 / 1.0001, 0, 1 / 1.0001, 0, 0, 0])
+
+
+def test_rewards_that_are_no_numbers_or_no_groups_are_refused() -> None:
+    with pytest.raises(RewardError, match="response 1 of prompt 1 is not finite"):
+        group_advantages(torch.tensor([1.0, 2.0, 1.0, float("nan")]), 2, scale=AdvantageScale.NONE)
+    with pytest.raises(ConfigError, match="3 rewards do not form groups of 2"):
+        group_advantages(torch.ones(3), 2, scale=AdvantageScale.NONE)
+
+
+def use_failing_reward(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    studies, _ = tiny.encoder()
+    failing = frozenset(study.findings for study in studies[:count])
+    monkeypatch.setattr(train_module, "load_reward", lambda *_: LengthReward(failing))
+
+
+def test_dropped_groups_are_counted_and_the_run_goes_on(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_failing_reward(tiny, monkeypatch, 6)
+    config = tiny.train_config(tmp_path / "run", edit=PLAIN, steps=3, prompts_per_step=6)
+    train_module.run_training(config)
+    rows = [row for _, row in read_jsonl(tmp_path / "run/metrics.jsonl")]
+    studies, _ = tiny.encoder()
+    bad = {s.study_id for s in studies if s.findings in {t.findings for t in studies[:6]}}
+    # Three steps of six prompts walk through the eighteen studies once.
+    assert sum(row["errors/dropped_groups"] for row in rows) == len(bad)
+    kept = {row["study_id"] for _, row in read_jsonl(tmp_path / "run/rollouts.jsonl")}
+    assert not kept & bad
+    assert all(np.isfinite([row["loss"], row["grad_norm"], row["kl"]]).all() for row in rows)
+
+
+def test_too_many_dropped_groups_stop_the_run(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_failing_reward(tiny, monkeypatch, 18)
+    config = tiny.train_config(tmp_path / "run", edit=PLAIN, max_dropped_share=0.5)
+    with pytest.raises(TrainingError) as error:
+        train_module.run_training(config)
+    assert str(error.value) == (
+        "step 1: scoring failed for 100% of the groups so far, more than max_dropped_share (50%); "
+        "last reason: the scorer is out of order; start it again"
+    )
