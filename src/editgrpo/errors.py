@@ -39,3 +39,15 @@ class ModelError(EditGRPOError, RuntimeError):
 
 class TrainingError(EditGRPOError, RuntimeError):
     """A training run cannot start, continue or be resumed as asked."""
+
+
+class RunStoppedError(TrainingError):
+    """A run was told to stop by a signal; it can be resumed.
+
+    Attributes:
+        signal_number: The signal; the command line exits with 128 plus it, as shells expect.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number

@@ -5,6 +5,7 @@ One file a command. Whatever is slow to import is imported inside the command fu
 """
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -27,10 +28,11 @@ from editgrpo.cli import (
     train,
 )
 from editgrpo.cli.options import examples
-from editgrpo.errors import EditGRPOError
+from editgrpo.errors import EditGRPOError, RunStoppedError
 
 USER_ERROR = 2
-INTERRUPTED = 130
+SIGNALLED = 128  # plus the number of the signal, as shells report it
+INTERRUPTED = SIGNALLED + signal.SIGINT
 DEBUG = "--debug"
 
 # What a path given by the user can be wrong about; any other OSError is a bug or a broken machine.
@@ -90,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises:
         SystemExit: always: 0 done, 2 for what the user can put right (one line on the error
-            stream), 130 interrupted, 1 for a bug (after its traceback).
+            stream), 130 interrupted, 143 told to terminate, 1 for a bug (after its traceback).
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     is_debug = DEBUG in words
@@ -100,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(shown, prog_name="editgrpo", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except RunStoppedError as error:
+        _show_error(error)
+        code = SIGNALLED + error.signal_number
     except (EditGRPOError, typer.TyperException, *PATH_ERRORS) as error:
         if is_debug:
             raise

@@ -62,8 +62,8 @@ def run_training(
         ConfigError: the settings do not fit the number of processes or of studies.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, scoring fails too often, or the run was told to
-            stop.
+        TrainingError: the run folder is taken, or scoring fails too often.
+        RunStoppedError: the run was told to stop by a signal.
     """
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -170,8 +171,14 @@ def _write_all(
         yield from map(partial(write_patients, recipe), chunks)
         return
     # Not fork: the parent may have loaded libraries with threads of their own.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_leave_interrupts) as pool:
         yield from pool.map(partial(write_patients, recipe), chunks)
+
+
+def _leave_interrupts() -> None:
+    # Ctrl-C reaches every process; this one stops when the parent does, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _truth_record(item: PhantomStudy) -> dict[str, Any]:
