@@ -40,7 +40,7 @@ def test_draws_do_not_touch_the_global_generators() -> None:
     assert random.getstate() == state
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert draws.dtype == torch.float64
-    assert 0 <= float(draws.min()) and float(draws.max()) < 1
+    assert float(draws.min()) >= 0 and float(draws.max()) < 1
     # Mean of 10,000 uniform draws: 0.5, standard error 0.0029.
     assert abs(float(draws.mean()) - 0.5) < 0.015
 
