@@ -30,7 +30,7 @@ def draws(prompts: int, samples: int, tokens: int) -> torch.Tensor:
 
 
 def test_first_tokens_follow_the_models_distribution(tiny: Tiny, model: Any) -> None:
-    """4,000 draws in equal steps through [0, 1): each token's share is its probability to 1/4000."""
+    """4,000 equally spaced draws: the share of a token is its probability, to 1 in 4,000."""
     (prompt,) = tiny.prompts(1)
     count, temperature = 4000, 1.7
     uniforms = ((torch.arange(count, dtype=torch.float64) + 0.5) / count).reshape(1, count, 1)

@@ -1,0 +1,177 @@
+"""Groups of sampled and edited responses, with real rollouts of a small model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from editgrpo.config import EditConfig, EditLevel
+from editgrpo.data.study import Study
+from editgrpo.edits import EditRule
+from editgrpo.edits.codec import ByteLevelCodec
+from editgrpo.files import read_jsonl
+from editgrpo.reports import load_annotator
+from editgrpo.training.groups import Group, GroupBuilder, Kind
+from editgrpo.training.models import generation_tokens, load_processor
+from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.seeds import uniform_draws
+from editgrpo.training.train import run_training
+from tests.training.tiny_run import PLAIN, Tiny
+
+EOS = 2
+SAMPLES = 6
+
+
+@pytest.fixture(scope="module")
+def studies(tiny: Tiny) -> Sequence[Study]:
+    return tiny.encoder()[0][:6]
+
+
+@pytest.fixture(scope="module")
+def rollouts(tiny: Tiny, studies: Sequence[Study]) -> list[list[list[int]]]:
+    model = tiny.load().eval()
+    draws = torch.stack(
+        [
+            torch.stack([uniform_draws(0, s.study_id, k, count=24) for k in range(SAMPLES)])
+            for s in studies
+        ]
+    )
+    settings = SamplingSettings(max_tokens=24, eos_token_ids=(EOS,), pad_token_id=0)
+    return sample_responses(model, tiny.prompts(6), draws, settings)
+
+
+def builder(tiny: Tiny, *, seed: int = 0, max_tokens: int = 24, level: str = "") -> GroupBuilder:
+    tokenizer = load_processor(tiny.checkpoint).tokenizer
+    config = EditConfig(level=EditLevel(level)) if level else EditConfig()
+    return GroupBuilder(
+        config=config,
+        annotator=load_annotator("rules") if config.level is EditLevel.SENTENCE else None,
+        codec=ByteLevelCodec(tokenizer),
+        eos_token_id=EOS,
+        eos_token_ids=(EOS,),
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+
+
+@pytest.fixture(scope="module")
+def groups(tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]]) -> list[Group]:
+    return builder(tiny).build(0, studies, rollouts)
+
+
+def test_a_group_holds_the_rollouts_and_then_an_edited_version_of_each(
+    groups: list[Group], rollouts: list[list[list[int]]]
+) -> None:
+    for group, sampled in zip(groups, rollouts, strict=True):
+        kinds = [response.kind for response in group.responses]
+        assert kinds == [Kind.SAMPLED] * SAMPLES + [Kind.EDITED] * SAMPLES
+        assert [list(r.token_ids) for r in group.responses[:SAMPLES]] == sampled
+        assert [r.source for r in group.responses[SAMPLES:]] == list(range(SAMPLES))
+
+
+def test_edited_tokens_say_the_edited_text_and_end_once(tiny: Tiny, groups: list[Group]) -> None:
+    tokenizer = load_processor(tiny.checkpoint).tokenizer
+    edited = [r for g in groups for r in g.responses[SAMPLES:] if not r.is_unused_edit]
+    for response in edited:
+        assert tokenizer.decode(response.token_ids, skip_special_tokens=True) == response.text
+        assert response.token_ids[-1] == EOS and EOS not in response.token_ids[:-1]
+        assert len(response.token_ids) <= 24
+        assert not response.is_truncated
+    rules = {r.edit.rule for r in edited if r.edit}
+    assert len(rules) >= 3, f"the rollouts call for {rules} only: they test little"
+
+
+def test_an_edited_text_holds_the_sentences_of_the_edit(groups: list[Group]) -> None:
+    for group in groups:
+        for response in group.responses[SAMPLES:]:
+            assert response.edit is not None
+            if response.edit.rule is EditRule.NONE or response.is_unused_edit:
+                continue
+            sentences = [sentence.text for sentence in response.edit.report.sentences]
+            position = 0
+            for sentence in sentences:
+                position = response.text.index(sentence, position) + len(sentence)
+            assert response.text != group.responses[response.source or 0].text
+
+
+def test_what_a_truncated_rollout_left_unfinished_is_gone(groups: list[Group]) -> None:
+    truncated = [
+        (g.responses[r.source or 0], r)
+        for g in groups
+        for r in g.responses[SAMPLES:]
+        if g.responses[r.source or 0].is_truncated and not r.is_unused_edit
+    ]
+    assert truncated, "no rollout ran into the limit: nothing is tested"
+    for source, response in truncated:
+        assert source.token_ids[-1] != EOS and response.token_ids[-1] == EOS
+
+
+def test_an_edit_over_the_limit_leaves_the_rollout_standing_twice(
+    tiny: Tiny, studies: Sequence[Study]
+) -> None:
+    """A rollout of two tokens calls for a reference sentence, for which there is no room."""
+    (group,) = builder(tiny, max_tokens=2).build(0, studies[:1], [[[300, EOS]]])
+    sampled, edited = group.responses
+    assert edited.edit is not None and edited.edit.rule is not EditRule.NONE
+    assert edited.is_unused_edit
+    assert (edited.token_ids, edited.text) == (sampled.token_ids, sampled.text)
+    (group,) = builder(tiny, max_tokens=24).build(0, studies[:1], [[[300, EOS]]])
+    assert not group.responses[1].is_unused_edit
+
+
+def test_choices_belong_to_seed_step_and_study_not_to_the_batch(
+    tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]], groups: list[Group]
+) -> None:
+    turned = builder(tiny).build(0, studies[::-1], rollouts[::-1])
+    assert [g.responses for g in turned[::-1]] == [g.responses for g in groups]
+    others = [builder(tiny, seed=s).build(t, studies, rollouts) for s, t in ((1, 0), (0, 1))]
+    texts = [[r.text for g in built for r in g.responses] for built in (groups, *others)]
+    assert texts[0] != texts[1] and texts[0] != texts[2]
+
+
+def test_level_report_adds_the_reference(
+    tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]]
+) -> None:
+    tokenizer = load_processor(tiny.checkpoint).tokenizer
+    for study, group in zip(
+        studies, builder(tiny, level="report").build(0, studies, rollouts), strict=True
+    ):
+        assert len(group.responses) == SAMPLES + 1
+        reference = group.responses[-1]
+        assert reference.kind is Kind.REFERENCE and reference.text == study.findings
+        ids = tokenizer(study.findings, add_special_tokens=False)["input_ids"]
+        assert list(reference.token_ids) == [*ids, EOS]
+    (group,) = builder(tiny, level="report", max_tokens=2).build(0, studies[:1], [[[300, EOS]]])
+    assert group.responses[1].is_unused_edit and group.responses[1].token_ids == (300, EOS)
+
+
+def test_level_none_adds_nothing(
+    tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]]
+) -> None:
+    built = builder(tiny, level="none").build(0, studies, rollouts)
+    assert [[list(r.token_ids) for r in g.responses] for g in built] == rollouts
+
+
+def test_with_editing_off_no_edit_setting_changes_a_byte(tiny: Tiny, tmp_path: Path) -> None:
+    """What is left is plain GRPO: no annotator is loaded and no draw is made for edits."""
+    other = EditConfig(level=EditLevel.NONE, annotator="none such", threshold=0.9, max_edits=3)
+    for name, edit in (("plain", PLAIN), ("other", other)):
+        run_training(tiny.train_config(tmp_path / name, edit=edit, steps=2))
+    for file in ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors"):
+        assert (tmp_path / "plain" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+    rows = [row for _, row in read_jsonl(tmp_path / "plain/metrics.jsonl")]
+    assert not any(name.startswith(("edit", "reward/edited")) for row in rows for name in row)
+
+
+def test_systems_share_their_first_rollouts(tiny: Tiny, tmp_path: Path) -> None:
+    """EditGRPO's K rollouts of step 1 are the first K of Dr. GRPO's: same seed, same policy."""
+    from tests.training.tiny_run import make_trainer
+
+    groups = {}
+    for name, edit in (("plain", PLAIN), ("edit", EditConfig())):
+        trainer = make_trainer(tiny.train_config(tmp_path / name, edit=edit))
+        studies = list(trainer._setup.studies[:3])
+        prompts = trainer._setup.encoder.encode_all(studies)
+        groups[name] = trainer._sample(0, studies, prompts)
+    assert [group[:2] for group in groups["plain"]] == groups["edit"]

@@ -1,0 +1,95 @@
+"""Growing files that are cut back, checkpoints that are whole, and which epoch is the best."""
+
+from pathlib import Path
+
+import pytest
+
+from editgrpo.errors import TrainingError
+from editgrpo.training.run_folder import (
+    append_line,
+    cut_back,
+    drop_old_checkpoints,
+    last_checkpoint,
+    mark_complete,
+    open_run,
+)
+from editgrpo.training.sft import EpochScore, best_epoch
+
+
+def checkpoint(run: Path, step: int, *, whole: bool = True) -> Path:
+    folder = run / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    if whole:
+        mark_complete(folder)
+    return folder
+
+
+def test_rows_after_the_checkpoint_and_half_a_row_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for step in (1, 1, 2, 3):
+        append_line(path, {"step": step})
+    with path.open("a") as stream:
+        stream.write('{"step": 1')
+    cut_back(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 1}\n{"step": 2}\n'
+    cut_back(path, 0)
+    assert path.read_text() == ""
+    cut_back(tmp_path / "absent.jsonl", 2)
+    assert not (tmp_path / "absent.jsonl").exists()
+
+
+def test_the_newest_whole_checkpoint_counts_by_number(tmp_path: Path) -> None:
+    for step in (9, 10):
+        checkpoint(tmp_path, step)
+    half = checkpoint(tmp_path, 11, whole=False)
+    found = last_checkpoint(tmp_path)
+    assert found is not None and found.name == "checkpoint-10"
+    assert not half.exists()
+    assert last_checkpoint(tmp_path / "elsewhere") is None
+
+
+def test_old_checkpoints_go_and_unfinished_ones_do_not_count(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        checkpoint(tmp_path, step)
+    checkpoint(tmp_path, 12, whole=False)
+    drop_old_checkpoints(tmp_path, 2)
+    left = {folder.name for folder in (tmp_path / "checkpoints").iterdir()}
+    assert left == {"checkpoint-4", "checkpoint-10", "checkpoint-12"}
+    drop_old_checkpoints(tmp_path, 5)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+
+
+def test_a_taken_folder_needs_resume_and_a_finished_run_refuses_it(tmp_path: Path) -> None:
+    append_line(tmp_path / "metrics.jsonl", {"step": 1})
+    with pytest.raises(TrainingError, match="holds a run already; pass --resume"):
+        open_run(tmp_path, resume=False)
+    assert open_run(tmp_path, resume=True) is None
+    assert (tmp_path / "metrics.jsonl").read_text() == "", "without a checkpoint it starts anew"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    with pytest.raises(TrainingError, match="finished; nothing to resume"):
+        open_run(tmp_path, resume=True)
+
+
+def score(epoch: int, loss: float, reward: float, error: float = 0.02) -> EpochScore:
+    return EpochScore(epoch=epoch, loss=loss, reward=reward, reward_se=error)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([score(1, 0.5, 1.0)], 1),
+        # Clearly the highest score wins against a lower loss.
+        ([score(1, 0.4, 1.0), score(2, 0.6, 1.5)], 2),
+        # 1.49 is within one standard error of 1.50: the loss decides.
+        ([score(1, 0.4, 1.0), score(2, 0.5, 1.49), score(3, 0.7, 1.50)], 2),
+        # 1.47 is not.
+        ([score(1, 0.4, 1.0), score(2, 0.5, 1.47), score(3, 0.7, 1.50)], 3),
+    ],
+)
+def test_the_best_epoch_is_chosen_by_score_and_then_by_loss(
+    scores: list[EpochScore], best: int
+) -> None:
+    assert best_epoch(scores) == best
+    assert best_epoch(scores[::-1]) == best
