@@ -13,7 +13,7 @@ from editgrpo.edits.codec import ByteLevelCodec
 from editgrpo.files import read_jsonl
 from editgrpo.reports import load_annotator
 from editgrpo.training.groups import Group, GroupBuilder, Kind
-from editgrpo.training.models import generation_tokens, load_processor
+from editgrpo.training.models import load_processor
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.train import run_training

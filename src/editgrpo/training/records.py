@@ -183,8 +183,8 @@ def _reward_record(scored: ScoredGroup, index: int) -> dict[str, float]:
 
 def _edit_record(scored: ScoredGroup, response: Response) -> dict[str, Any] | None:
     edit = response.edit
-    if edit is None or edit.rule is EditRule.NONE:
-        return None
+    if edit is None or edit.rule is EditRule.NONE or response.is_unused_edit:
+        return None  # the response is the rollout itself
     assert response.source is not None and response.before is not None  # an edited one has both
     source = scored.group.responses[response.source]
     kept = {s.position for s in edit.sources if s.origin is Origin.ROLLOUT}
