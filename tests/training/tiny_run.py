@@ -5,7 +5,6 @@ and the model has seen them for a few seconds, so that its rollouts end, differ,
 """
 
 import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -186,9 +185,6 @@ def largest_difference(
     """Return the largest absolute difference of two sets of tensors, and where it is."""
     assert left.keys() == right.keys()
     return max((float((left[name] - right[name]).abs().max()), name) for name in left)
-
-
-Score = Callable[[Sequence[str], Sequence[str]], list[float]]
 
 
 def make_trainer(config: TrainConfig) -> Any:

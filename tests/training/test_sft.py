@@ -1,0 +1,92 @@
+"""Fine-tuning: only the findings are learnt, and which epochs are kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from editgrpo.config import OptimConfig, SFTConfig
+from editgrpo.data.study import Split
+from editgrpo.files import read_jsonl
+from editgrpo.training.sft import (
+    EpochScore,
+    FindingsCollator,
+    _epoch_ends,
+    _keep_best,
+    run_sft,
+    write_epochs,
+)
+from tests.training.tiny_run import Tiny
+
+
+def test_only_the_findings_and_the_end_are_scored(tiny: Tiny) -> None:
+    studies, encoder = tiny.encoder()
+    tokenizer = encoder.processor.tokenizer
+    batch = FindingsCollator(studies, encoder)([{"index": 3}, {"index": 0}])
+    for row, study in enumerate((studies[3], studies[0])):
+        is_scored = batch["labels"][row] != -100
+        assert tokenizer.decode(batch["labels"][row][is_scored]) == study.findings + "<|im_end|>"
+        is_token = batch["attention_mask"][row].bool()
+        prompt = encoder.encode(study)
+        both = torch.cat([prompt.input_ids_T, batch["labels"][row][is_scored]])
+        assert torch.equal(batch["input_ids"][row][is_token], both)
+        assert not bool((is_scored & ~is_token).any())
+        images = int(prompt.is_image_token_T.sum())
+        assert int(batch["mm_token_type_ids"][row].sum()) == images
+
+
+def test_epochs_end_where_their_studies_do() -> None:
+    """10 studies in batches of 4: 2.5 steps an epoch, so after steps 2, 5 and 8 (7.5 rounded)."""
+    config = SFTConfig(epochs=3, batch_size=4, micro_batch_size=4)
+    assert _epoch_ends(config, 10) == [2, 5, 8]
+    short = SFTConfig(epochs=3, batch_size=4, micro_batch_size=4, max_steps=4)
+    assert _epoch_ends(short, 10) == [2, 4]
+
+
+@pytest.mark.parametrize(("best", "before"), [(1, 1), (2, 1), (3, 2)])
+def test_the_best_epoch_and_the_one_before_it_are_kept(
+    tmp_path: Path, best: int, before: int
+) -> None:
+    for epoch in (1, 2, 3):
+        folder = tmp_path / "epochs" / f"epoch-{epoch}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(str(epoch))
+    write_epochs(
+        tmp_path,
+        [EpochScore(epoch=e, loss=1.0, reward=float(e == best), reward_se=0.1) for e in (1, 2, 3)],
+    )
+    assert json.loads((tmp_path / "epochs.json").read_text())["best"] == best
+    _keep_best(tmp_path)
+    assert (tmp_path / "model/config.json").read_text() == str(best)
+    assert (tmp_path / "model-for-rl/config.json").read_text() == str(before)
+    assert not (tmp_path / "epochs").exists()
+
+
+def test_the_validation_loss_is_the_mean_over_findings_tokens(tiny: Tiny, tmp_path: Path) -> None:
+    """With a learning rate of almost zero it is the loss of the model that was started from."""
+    run_sft(
+        SFTConfig(
+            model=tiny.model(),
+            data=tiny.data(validation_limit=3),
+            optim=OptimConfig(learning_rate=1e-12),
+            epochs=1,
+            max_steps=1,
+            batch_size=4,
+            micro_batch_size=2,
+            max_completion_tokens=4,
+            output=str(tmp_path / "run"),
+        )
+    )
+    rows = [row for _, row in read_jsonl(tmp_path / "run/metrics.jsonl")]
+    (found,) = [row["validation/loss"] for row in rows if "validation/loss" in row]
+    studies, encoder = tiny.encoder(Split.VALIDATION)
+    collate, model = FindingsCollator(studies, encoder), tiny.load().eval()
+    total, tokens = 0.0, 0
+    for index in range(3):  # one at a time, with the stock loss
+        batch = collate([{"index": index}])
+        count = int((batch["labels"] != -100).sum())
+        with torch.no_grad():
+            total += float(model(**batch).loss) * count
+        tokens += count
+    assert found == pytest.approx(total / tokens, rel=1e-5)

@@ -1,0 +1,83 @@
+"""A run as a whole: what it writes, what it refuses, what its memory settings leave alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from editgrpo.config import EditConfig, EditLevel
+from editgrpo.errors import DataError, ModelError
+from editgrpo.files import read_jsonl
+from editgrpo.training.models import resolve_model_folder
+from editgrpo.training.train import run_training
+from tests.training.tiny_run import Tiny, largest_difference
+
+# In this order: tables and charts read them by name, people by line.
+COLUMNS = ("step", "loss", "grad_norm", "learning_rate", "errors/dropped_groups")
+
+
+def test_a_run_folder_holds_what_is_promised(tiny: Tiny, tmp_path: Path) -> None:
+    seen = []
+    config = tiny.train_config(tmp_path / "run", steps=2)
+    model = run_training(
+        config, command="editgrpo train", on_step=lambda metrics, _: seen.append(dict(metrics))
+    )
+    run = tmp_path / "run"
+    assert model == run / "model"
+    metrics = [row for _, row in read_jsonl(run / "metrics.jsonl")]
+    assert metrics == seen and [row["step"] for row in metrics] == [1, 2]
+    assert all(tuple(row)[:5] == COLUMNS for row in metrics)
+    shares = ("mislabelled", "replacement", "deletion", "augmentation", "none")
+    for row in metrics:
+        assert sum(row[f"edits/{rule}"] for rule in shares) == pytest.approx(1)
+        assert {"kl", "entropy", "clip_share", "reward/edited/mean", "truncated_share"} <= set(row)
+        # One update for each rollout batch: the ratio is 1, and nothing can be clipped.
+        assert row["clip_share"] == 0
+    timings = [row for _, row in read_jsonl(run / "timings.jsonl")]
+    phases = ("rollout", "edit", "score", "reference", "update")
+    for row in timings:
+        parts = [row[f"seconds/{phase}"] for phase in phases]
+        assert min(parts) > 0 and row["seconds/step"] == pytest.approx(sum(parts))
+    rows = [row for _, row in read_jsonl(run / "rollouts.jsonl")]
+    assert {row["rank"] for row in rows} == {"best", "worst"}
+    assert {row["step"] for row in rows} == {1, 2}
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert provenance["command"] == "editgrpo train" and provenance["seed"] == 0
+    assert not list(run.glob(".*")), "something half-written was left"
+
+
+def test_gradient_checkpointing_changes_the_cost_only(tiny: Tiny, tmp_path: Path) -> None:
+    for name, on in (("off", False), ("on", True)):
+        model = tiny.model(gradient_checkpointing=on)
+        run_training(tiny.train_config(tmp_path / name, model=model, steps=1))
+    weights = [load_file(tmp_path / name / "model/model.safetensors") for name in ("off", "on")]
+    difference, name = largest_difference(*weights)
+    assert difference < 1e-6, name
+
+
+def test_a_frozen_vision_tower_stays_as_it_was(tiny: Tiny, tmp_path: Path) -> None:
+    model = tiny.model(freeze_vision_tower=True)
+    run_training(tiny.train_config(tmp_path / "run", model=model, steps=1))
+    before = load_file(tiny.checkpoint / "model.safetensors")
+    after = load_file(tmp_path / "run/model/model.safetensors")
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not before[name].equal(after[name])}
+    assert moved and not any("visual" in name for name in moved)
+
+
+def test_level_report_trains(tiny: Tiny, tmp_path: Path) -> None:
+    edit = EditConfig(level=EditLevel.REPORT)
+    run_training(tiny.train_config(tmp_path / "run", edit=edit, steps=1))
+    ((_, row),) = read_jsonl(tmp_path / "run/metrics.jsonl")
+    # The reference earns the most that the rules pay: three components of 1 each.
+    assert row["reward/reference/mean"] == pytest.approx(3)
+    assert row["advantage/reference/mean"] > 0 > row["advantage/sampled/mean"]
+
+
+def test_missing_models_and_studies_are_named(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        resolve_model_folder(str(tmp_path))
+    data = tiny.data(folder=str(tmp_path))
+    with pytest.raises(DataError, match=r"studies\.jsonl"):
+        run_training(tiny.train_config(tmp_path / "run", data=data))
