@@ -49,8 +49,9 @@ def fixed_rewards(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 @pytest.mark.parametrize("scale", list(AdvantageScale))
 def test_advantages_equal_those_of_a_stock_step(
-    tiny: Tiny, tmp_path: Path, scale: AdvantageScale
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: AdvantageScale
 ) -> None:
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
     trainer = RecordingTrainer(
         model=tiny.load(),
         reward_funcs=fixed_rewards,

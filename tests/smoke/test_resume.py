@@ -135,6 +135,7 @@ def killed_rl_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
     tiny: Tiny, tmp_path: Path, whole_rl_run: Path, killed_rl_run: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
         run_training(rl_config(tiny, run), resume=True)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_its_marker_is_passed_over(
     tiny: Tiny, tmp_path: Path, whole_rl_run: Path, killed_rl_run: Path
 ) -> None:
@@ -186,6 +188,7 @@ def test_fine_tuning_stopped_by_sigterm_continues_as_if_it_had_not(
     assert_same_run(whole_sft_run, run)
 
 
+@pytest.mark.slow
 # Two passes a step, two for four validation studies: the 9th call is in step 4, while the newest
 # checkpoint is older than the evaluation of epoch 1; the 16th is in the evaluation of epoch 2.
 @pytest.mark.parametrize("call", [9, 16])

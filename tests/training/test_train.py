@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from editgrpo.config import EditConfig, EditLevel
 from editgrpo.errors import DataError, ModelError
 from editgrpo.files import read_jsonl
+from editgrpo.rewards import load_reward
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.train import run_training
-from tests.training.tiny_run import Tiny, largest_difference
+from tests.training.tiny_run import PLAIN, Tiny, largest_difference, make_trainer, step_batches
 
 # In this order: tables and charts read them by name, people by line.
 COLUMNS = ("step", "loss", "grad_norm", "learning_rate", "errors/dropped_groups")
@@ -45,6 +47,38 @@ def test_a_run_folder_holds_what_is_promised(tiny: Tiny, tmp_path: Path) -> None
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["command"] == "editgrpo train" and provenance["seed"] == 0
     assert not list(run.glob(".*")), "something half-written was left"
+
+
+def test_each_prompt_keeps_its_own_responses_and_advantages(tiny: Tiny, tmp_path: Path) -> None:
+    trainer = make_trainer(tiny.train_config(tmp_path, edit=PLAIN))
+    tokenizer = trainer._setup.tokenizer
+    studies = [trainer._setup.studies[k] for k in range(4)]
+    prompts = trainer._setup.encoder.encode_all(studies)
+    sampled = trainer._sample(0, studies, prompts)
+    batches = step_batches(trainer, 4)
+    assert len(batches) == 2
+    for number, (study, prompt, group) in enumerate(zip(studies, prompts, sampled, strict=True)):
+        batch = batches[number // 2]
+        rows = range(4 * (number % 2), 4 * (number % 2) + 4)
+        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in group]
+        totals = load_reward("rules").score(texts, [study.findings] * 4).total
+        for row, tokens, total in zip(rows, group, totals, strict=True):
+            ids, mask = batch["prompt_ids"][row], batch["prompt_mask"][row].bool()
+            assert torch.equal(ids[mask], prompt.input_ids_T)
+            ids, mask = batch["completion_ids"][row], batch["completion_mask"][row].bool()
+            assert ids[mask].tolist() == tokens
+            advantage = float(batch["advantages"][row])
+            assert advantage == pytest.approx(total - totals.mean(), abs=1e-6)
+
+
+def test_draws_belong_to_step_study_and_index(tiny: Tiny, tmp_path: Path) -> None:
+    trainer = make_trainer(tiny.train_config(tmp_path, edit=PLAIN))
+    studies = [trainer._setup.studies[k] for k in range(3)]
+    prompts = trainer._setup.encoder.encode_all(studies)
+    sampled = trainer._sample(0, studies, prompts)
+    assert trainer._sample(0, studies[::-1], prompts[::-1])[::-1] == sampled
+    assert trainer._sample(1, studies, prompts) != sampled
+    assert all(len({tuple(response) for response in group}) > 1 for group in sampled)
 
 
 def test_gradient_checkpointing_changes_the_cost_only(tiny: Tiny, tmp_path: Path) -> None:

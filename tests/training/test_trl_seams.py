@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trl
 from packaging.requirements import Requirement
+from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 
 from editgrpo.training.trainer import EditGRPOTrainer
@@ -43,6 +44,7 @@ def test_the_installed_version_is_the_pinned_one() -> None:
         "training_step",
         "log",
         "create_model_card",
+        "_load_from_checkpoint",
     ],
 )
 def test_what_the_trainer_overrides_exists_in_trl(name: str) -> None:
@@ -57,6 +59,7 @@ def test_nothing_else_of_trl_is_overridden() -> None:
         "_prepare_inputs",
         "_get_train_sampler",
         "_get_per_token_logps_and_entropies",
+        "_load_from_checkpoint",
     }, f"name each overridden seam in this file; or {HINT}"
 
 
@@ -130,6 +133,13 @@ def test_the_fused_head_takes_labels_that_are_shifted_already() -> None:
     text = source(add_fused_lm_head)
     assert "fused_lm_head=False, labels=None, shift_labels=None" in text, HINT
     assert "labels = shift_labels" in text, HINT
+
+
+def test_resuming_loads_weights_where_ours_replaces_it() -> None:
+    """Of transformers, not TRL: called before the model is wrapped, with the folder as text."""
+    names = ["self", "resume_from_checkpoint", "model"]
+    assert parameters(Trainer._load_from_checkpoint) == names
+    assert "self._load_from_checkpoint(resume_from_checkpoint)" in source(Trainer.train)
 
 
 def test_sft_evaluates_with_the_fused_head_too() -> None:
