@@ -1,6 +1,7 @@
 """Runs the demo stage by stage; a stage that is done is not done again."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from editgrpo.config import DataConfig
 from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.data.phantom.write import DEFAULT_SHARES
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
@@ -36,6 +38,8 @@ ProgressBar = Callable[[str], AbstractContextManager[ProgressCallback]]
 TINY = TinyModelConfig(
     hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=28
 )
+# Seconds of an SFT step, in the run folder.
+PACE_FILE = "seconds_per_step.json"
 # SFT continued needs at least one step, however short the other runs were.
 _LEAST_STEPS = 1
 
@@ -101,11 +105,22 @@ class _Demo:
     def prepare(self) -> None:
         """Write the studies of both sites and the untrained model."""
         size, seed = self._plan.size, self._plan.seed
-        for site, studies in ((Site.A, size.site_a_studies), (Site.B, size.site_b_studies)):
+        # The other site is there for testing alone.
+        for site, studies, shares in (
+            (Site.A, size.site_a_studies, DEFAULT_SHARES),
+            (Site.B, size.site_b_studies, (0.0, 0.0, 1.0)),
+        ):
             folder = self._plan.studies(site)
             if not (folder / "studies.jsonl").is_file():
                 with self._stage(f"Phantom studies, site {site.value}") as progress:
-                    write_phantom(folder, studies=studies, site=site, seed=seed, progress=progress)
+                    write_phantom(
+                        folder,
+                        studies=studies,
+                        site=site,
+                        seed=seed,
+                        split_shares=shares,
+                        progress=progress,
+                    )
         if not (self._plan.base_model / "config.json").is_file():
             write_base_model(self._plan)
 
@@ -131,17 +146,24 @@ class _Demo:
     def _train_sft(self, system: System, steps: int) -> None:
         if _is_trained(self._plan, system):
             return
+        # Written after every step: an interrupted run keeps what it measured.
+        pace = self._plan.run(system) / PACE_FILE
         with self._stage(f"Training {system.value}") as progress:
             start = time.perf_counter()
+            steps_of_this_call: set[int] = set()
+
+            def show(metrics: Mapping[str, float]) -> None:
+                step = int(metrics["step"])
+                progress(step, steps)
+                steps_of_this_call.add(step)
+                write_json(pace, (time.perf_counter() - start) / len(steps_of_this_call))
+
             run_sft(
                 self._plan.sft_config(system, steps),
                 resume=True,
                 command=self._command,
-                on_metrics=lambda metrics: progress(int(metrics["step"]), steps),
+                on_metrics=show,
             )
-            seconds = (time.perf_counter() - start) / steps
-        # Read by `equal_time_steps`; it stays when a demo is continued in another process.
-        write_json(self._plan.run(system) / "seconds_per_step.json", seconds)
 
     def evaluate(self, test_set: TestSet) -> list[Evaluation]:
         """Generate and score the reports of every system on one test set."""
@@ -212,7 +234,11 @@ def write_base_model(plan: DemoPlan) -> None:
             for part in message["content"]
             if part["type"] == "text"
         ]
-    write_tiny_checkpoint(plan.base_model, texts, TINY, seed=plan.seed)
+    # Its configuration is written before its weights; only a whole model gets the final name.
+    partial = plan.base_model.with_name(f".{plan.base_model.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_tiny_checkpoint(partial, texts, TINY, seed=plan.seed)
+    partial.rename(plan.base_model)
 
 
 def equal_time_steps(plan: DemoPlan) -> int:
@@ -228,8 +254,8 @@ def equal_time_steps(plan: DemoPlan) -> int:
         sum(row["seconds/step"] for _, row in read_jsonl(plan.run(system) / TIMINGS))
         for system in (System.DR_GRPO, System.EDITGRPO)
     )
-    path = plan.run(System.SFT) / "seconds_per_step.json"
-    seconds_per_step = float(json.loads(path.read_text(encoding="utf-8")))
+    pace = (plan.run(System.SFT) / PACE_FILE).read_text(encoding="utf-8")
+    seconds_per_step = float(json.loads(pace))
     return max(_LEAST_STEPS, round(seconds / seconds_per_step))
 
 

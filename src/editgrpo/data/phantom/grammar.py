@@ -124,6 +124,8 @@ class _Writer:
         fitting = [phrase for phrase in options if not phrase.denies & named]
         if not fitting or not self.chance(self.phrasing.normal_shares[topic]):
             return []
+        if self.phrasing.thorough:
+            fitting = _most_thorough(topic, fitting)
         first = self.pick(fitting)
         more = [phrase for phrase in fitting if phrase.denies.isdisjoint(first.denies)]
         more = [phrase for phrase in more if phrase is not first]
@@ -266,3 +268,15 @@ def _is_mass_noun(noun: str) -> bool:
         "atelectasis", "thickening", "pneumonia",
     )  # fmt: skip
     return any(word in noun.split() for word in last_words)
+
+
+def _most_thorough(
+    topic: Topic, options: Sequence[phrases.NormalPhrase]
+) -> list[phrases.NormalPhrase]:
+    # All of these say the same: they deny as much of the topic as can be, and nothing beside it.
+    def reach(phrase: phrases.NormalPhrase) -> tuple[int, int]:
+        own = sum(TOPIC[kind] is topic for kind in phrase.denies)
+        return own, own - len(phrase.denies)
+
+    best = max(map(reach, options))
+    return [phrase for phrase in options if reach(phrase) == best]

@@ -89,6 +89,12 @@ class Phrasing:
     """Chance that a topic without findings gets a normal statement; it also gets one beside
     findings that the statement does not deny."""
 
+    thorough: bool = False
+    """Whether normal statements deny all of their topic that they can.
+
+    What a report leaves out is then a fact; otherwise it is partly the writer's habit.
+    """
+
     second_normal: float = 0.4
     """Chance of another normal statement on a topic that has one, if it denies something more."""
 

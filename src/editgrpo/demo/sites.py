@@ -1,0 +1,72 @@
+"""The demo's two sites: the phantom's own, made easier to see for a model that starts from nothing.
+
+A pre-trained model brings its eyes along; the demo's has to learn to see within minutes. So
+patients stand straighter, normal statements are complete (what a report leaves out is then a fact,
+not a habit), and common findings are a little more common. Rare findings stay as rare as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from editgrpo.data.phantom import PROFILES, Phrasing, Site, SiteProfile
+from editgrpo.data.phantom.findings import Kind, Topic
+
+_NORMAL_SHARES = {
+    Topic.HEART: 1.0,
+    Topic.LUNGS: 1.0,
+    Topic.PLEURA: 1.0,
+    Topic.BONES: 0.0,
+    Topic.OTHER: 0.0,
+    Topic.DEVICES: 0.0,
+}
+
+_COMMON = {
+    Kind.CARDIOMEGALY: 0.15,
+    Kind.EFFUSION: 0.14,
+    Kind.OPACITY: 0.03,
+    Kind.CONSOLIDATION: 0.08,
+    Kind.EDEMA: 0.08,
+    Kind.ATELECTASIS: 0.08,
+    Kind.ENDOTRACHEAL_TUBE: 0.05,
+    Kind.GASTRIC_TUBE: 0.05,
+    Kind.CENTRAL_LINE: 0.07,
+    Kind.PACEMAKER: 0.07,
+}
+
+
+def _complete(phrasing: Phrasing) -> Phrasing:
+    return replace(
+        phrasing, normal_shares=_NORMAL_SHARES, thorough=True, second_normal=0.0, hedge_share=0.05
+    )
+
+
+_A = PROFILES[Site.A]
+_B = PROFILES[Site.B]
+
+DEMO_PROFILES: Mapping[Site, SiteProfile] = {
+    Site.A: replace(
+        _A,
+        prevalence={**_A.prevalence, **_COMMON},
+        rendering=replace(
+            _A.rendering,
+            rotation_deg=(-1.5, 1.5),
+            shift=(-0.02, 0.02),
+            scale=(0.98, 1.02),
+            noise=(0.008, 0.015),
+            clutter=0.01,
+        ),
+        phrasing=replace(_complete(_A.phrasing), order_freedom=0.0, phrase_decay=0.9),
+    ),
+    Site.B: replace(
+        _B,
+        rendering=replace(
+            _B.rendering,
+            rotation_deg=(-3.0, 3.0),
+            shift=(-0.03, 0.03),
+            scale=(0.95, 1.03),
+            noise=(0.012, 0.025),
+            clutter=0.015,
+        ),
+        phrasing=_complete(_B.phrasing),
+    ),
+}
