@@ -25,6 +25,7 @@ ENTRIES = (
     SETTINGS_FILE,
     "studies",
     "base-model",
+    ".base-model.partial",  # after a crash
     "sft",
     "sft-continued",
     "dr-grpo",

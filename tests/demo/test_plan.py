@@ -1,0 +1,107 @@
+"""What the demo plans: its recipes, the folders they lead to, and that the comparison is fair."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from editgrpo.config import EditLevel
+from editgrpo.data.phantom import CHEXPERT_CLASS, Site
+from editgrpo.data.prompt import build_messages
+from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
+from editgrpo.demo.plan import (
+    FULL,
+    QUICK,
+    RARE_FINDINGS,
+    RECIPES,
+    SITE_OF_TEST_SET,
+    DemoPlan,
+    System,
+)
+from editgrpo.demo.plan import TestSet as Place
+from editgrpo.reports.chexpert import FINDINGS
+
+PLAN = DemoPlan(folder=Path("somewhere"), size=QUICK, seed=7)
+SFT_SYSTEMS = (System.SFT, System.SFT_CONTINUED)
+RL_SYSTEMS = (System.DR_GRPO, System.EDITGRPO)
+
+
+def test_every_system_has_a_recipe_and_there_is_no_other() -> None:
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == {system.value for system in System}
+
+
+@pytest.mark.parametrize("system", System)
+def test_a_recipe_resolves_into_the_folders_of_the_plan(system: System) -> None:
+    config = PLAN.sft_config(system, 5) if system in SFT_SYSTEMS else PLAN.rl_config(system)
+    assert Path(config.output) == Path("somewhere") / system.value == PLAN.run(system)
+    assert Path(config.data.folder) == Path("somewhere/studies/site-a")
+    assert config.data.prompt_template is not None
+    assert Path(config.data.prompt_template).is_file()
+    assert config.seed == 7
+    start = "base-model" if system is System.SFT else "sft/model"
+    assert Path(config.model.path) == Path("somewhere") / start
+
+
+def test_both_reinforcement_runs_have_the_same_budget_and_differ_in_the_edit_alone() -> None:
+    dr_grpo, editgrpo = (PLAN.rl_config(system) for system in RL_SYSTEMS)
+    assert dr_grpo.edit.level is EditLevel.NONE
+    assert editgrpo.edit.level is EditLevel.SENTENCE
+    assert dr_grpo.steps == editgrpo.steps == QUICK.rl_steps
+    # Equal in everything else: start model, group size, prompts, learning rate, reward, seed, ...
+    assert replace(dr_grpo, edit=editgrpo.edit, output=editgrpo.output) == editgrpo
+
+
+def test_continued_fine_tuning_sees_the_same_studies_in_the_same_batches() -> None:
+    first = PLAN.sft_config(System.SFT, QUICK.sft_steps)
+    longer = PLAN.sft_config(System.SFT_CONTINUED, 11)
+    assert (first.max_steps, longer.max_steps) == (QUICK.sft_steps, 11)
+    assert longer.data == first.data
+    assert longer.batch_size == first.batch_size
+
+
+def test_fine_tuning_and_reinforcement_read_the_same_data() -> None:
+    fine_tuning = PLAN.sft_config(System.SFT, 5).data
+    # How many validation studies are looked at does not matter to training.
+    for system in RL_SYSTEMS:
+        data = PLAN.rl_config(system).data
+        assert replace(data, validation_limit=fine_tuning.validation_limit) == fine_tuning
+
+
+def test_no_two_things_of_a_demo_share_a_folder() -> None:
+    folders = [PLAN.studies(site) for site in Site] + [PLAN.base_model, PLAN.report]
+    folders += [PLAN.run(system) for system in System]
+    folders += [PLAN.evaluation(system, place) for system in System for place in Place]
+    assert len(set(folders)) == len(folders)
+    assert set(SITE_OF_TEST_SET) == set(Place)
+    assert set(SITE_OF_TEST_SET.values()) == set(Site)
+
+
+def test_rare_findings_are_named_as_the_scores_name_them() -> None:
+    assert set(RARE_FINDINGS) <= set(FINDINGS)
+    assert set(RARE_FINDINGS) <= set(CHEXPERT_CLASS.values())
+
+
+def test_the_quick_demo_is_smaller_in_everything() -> None:
+    for name in type(FULL).__slots__:
+        assert 0 < getattr(QUICK, name) < getattr(FULL, name), name
+
+
+def test_the_prompt_of_the_demo_holds_every_part() -> None:
+    study = Study(
+        study_id="s",
+        patient_id="p",
+        split=Split.TRAIN,
+        images=(
+            StudyImage(path="a.png", view=View.PA),
+            StudyImage(path="b.png", view=View.AP, timepoint=Timepoint.PRIOR),
+        ),
+        indication="Cough.",
+        findings="The lungs are clear.",
+    )
+    prompt = build_messages(study, max_images=4, template=str(RECIPES / "prompt.jinja"))
+    parts = prompt.messages[0]["content"]
+    text = "".join(part.get("text", "<image>") for part in parts)
+    assert [image.path for image in prompt.images] == ["a.png", "b.png"]
+    assert "current PA <image>" in text and "prior AP <image>" in text
+    assert "INDICATION: Cough." in text and "TECHNIQUE: none" in text and "COMPARISON: none" in text
+    assert "clear" not in text

@@ -1,0 +1,329 @@
+"""The demo from beginning to end, very small: what it writes, and that no work is done twice."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from editgrpo.config import SFTConfig, TrainConfig
+from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.data.store import StudySet
+from editgrpo.data.study import Split
+from editgrpo.demo import plan as plan_module
+from editgrpo.demo import run as run_module
+from editgrpo.demo.plan import DemoPlan, DemoSize, System
+from editgrpo.demo.plan import TestSet as Place
+from editgrpo.demo.run import DemoOutcome, equal_time_steps, run_demo, write_base_model
+from editgrpo.display.terminal import ProgressCallback
+from editgrpo.files import read_jsonl, write_json, write_jsonl
+from editgrpo.recipes import load_recipe
+from tests.training.tiny_run import SHAPE
+
+SIZE = DemoSize(site_a_studies=60, site_b_studies=24, sft_steps=3, rl_steps=2, test_studies=6)
+# A checkpoint after every step, so that an interrupted run has something to go on from.
+SMALL: Mapping[type, list[str]] = {
+    SFTConfig: [
+        "batch_size=4", "micro_batch_size=4", "max_completion_tokens=16", "save_every=1",
+        "data.validation_limit=4", "epochs=1",
+    ],
+    TrainConfig: [
+        "rollout.group_size=4", "rollout.max_completion_tokens=24", "prompts_per_step=4",
+        "prompts_per_pass=2", "save_every=1", "keep_checkpoints=1",
+    ],
+}  # fmt: skip
+CONTINUED_STEPS = 2
+
+
+class InterruptionError(Exception):
+    """Stands for Ctrl-C: no part of the demo expects it."""
+
+
+@dataclass
+class Bar:
+    """Notes every stage and how far it came; raises when a stage comes to a given step."""
+
+    stop_at: tuple[str, int] | None = None
+    after_step: Callable[[], None] = lambda: None
+    stages: dict[str, list[int]] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, description: str) -> Iterator[ProgressCallback]:
+        steps = self.stages.setdefault(description, [])
+
+        def show(done: int, total: int) -> None:
+            assert 0 <= done <= total
+            if done not in steps:
+                self.after_step()
+            steps.append(done)
+            if (description, done) == self.stop_at:
+                raise InterruptionError
+
+        yield show
+
+
+def small_recipe(path: Path, kind: type) -> Any:
+    return load_recipe(path, kind, SMALL[kind])
+
+
+@contextmanager
+def made_small() -> Iterator[pytest.MonkeyPatch]:
+    """Shrink model, batches and groups; the stages and their order stay as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(run_module, "TINY", replace(SHAPE, patch_size=28))
+        patch.setattr(plan_module, "load_recipe", small_recipe)
+        # How long steps took decides it, which is another number every time.
+        patch.setattr(run_module, "equal_time_steps", lambda _: CONTINUED_STEPS)
+        yield patch
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A demo that ran without interruption."""
+
+    plan: DemoPlan
+    outcome: DemoOutcome
+    bar: Bar
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    plan = DemoPlan(folder=tmp_path_factory.mktemp("demo"), size=SIZE, seed=0)
+    bar = Bar()
+    with made_small():
+        outcome = run_demo(plan, command="editgrpo demo", progress_bar=bar)
+    return Finished(plan, outcome, bar)
+
+
+@pytest.fixture
+def small() -> Iterator[pytest.MonkeyPatch]:
+    with made_small() as patch:
+        yield patch
+
+
+def copy_demo(finished: Finished, folder: Path, *, without: tuple[str, ...]) -> DemoPlan:
+    """Copy a finished demo, less some of its folders: as if these stages had not begun."""
+    shutil.copytree(finished.plan.folder, folder, ignore=shutil.ignore_patterns(*without))
+    return replace(finished.plan, folder=folder)
+
+
+# How long SFT is continued ---------------------------------------------------------------------
+
+
+def write_times(plan: DemoPlan, *, dr_grpo: list[float], editgrpo: list[float], sft: float) -> None:
+    for system, seconds in ((System.DR_GRPO, dr_grpo), (System.EDITGRPO, editgrpo)):
+        rows = [{"step": n, "seconds/step": s} for n, s in enumerate(seconds, start=1)]
+        write_jsonl(plan.run(system) / "timings.jsonl", rows)
+    write_json(plan.run(System.SFT) / "seconds_per_step.json", sft)
+
+
+@pytest.mark.parametrize(
+    ("dr_grpo", "editgrpo", "sft", "steps"),
+    [
+        ([1.0, 2.0], [2.5, 3.5], 0.75, 8),  # the longer took 6 s: 6 / 0.75
+        ([4.0, 5.0], [2.5, 3.5], 0.75, 12),  # the longer took 9 s: 9 / 0.75
+        ([1.0], [2.0], 0.3, 7),  # 2 / 0.3 = 6.67
+        ([0.01], [0.02], 1.0, 1),  # 0.02 steps, but one at least
+    ],
+)
+def test_fine_tuning_goes_on_for_as_long_as_the_longer_reinforcement_run(
+    tmp_path: Path, dr_grpo: list[float], editgrpo: list[float], sft: float, steps: int
+) -> None:
+    plan = DemoPlan(folder=tmp_path, size=SIZE, seed=0)
+    write_times(plan, dr_grpo=dr_grpo, editgrpo=editgrpo, sft=sft)
+    assert equal_time_steps(plan) == steps
+
+
+# From beginning to end -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_demo_trains_four_systems_for_the_planned_steps(finished: Finished) -> None:
+    steps = {
+        System.SFT: SIZE.sft_steps,
+        System.SFT_CONTINUED: CONTINUED_STEPS,
+        System.DR_GRPO: SIZE.rl_steps,
+        System.EDITGRPO: SIZE.rl_steps,
+    }
+    for system, count in steps.items():
+        run = finished.plan.run(system)
+        rows = [row for _, row in read_jsonl(run / "metrics.jsonl") if "loss" in row]
+        assert [row["step"] for row in rows] == list(range(1, count + 1)), system
+        assert json.loads((run / "provenance.json").read_text())["command"] == "editgrpo demo"
+        assert (run / "model" / "model.safetensors").is_file()
+        assert (run / "config.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_both_test_sets_are_as_large_as_planned(finished: Finished) -> None:
+    # A fifth of the first site's studies are for testing, about 12 of 60; all of the other's are.
+    other = StudySet.load(finished.plan.studies(Site.B))
+    assert {study.split for study in other} == {Split.TEST}
+    for site, place in ((Site.A, Place.IN_DOMAIN), (Site.B, Place.OUT_OF_DOMAIN)):
+        studies = StudySet.load(finished.plan.studies(site), split=Split.TEST)
+        expected = [(study.study_id, study.findings) for study in studies][: SIZE.test_studies]
+        assert len(expected) == SIZE.test_studies
+        for system in System:
+            path = finished.plan.evaluation(system, place) / "predictions.jsonl"
+            rows = [row for _, row in read_jsonl(path)]
+            assert [(row["study_id"], row["reference"]) for row in rows] == expected
+
+
+@pytest.mark.slow
+def test_every_system_is_scored_and_compared_at_both_sites(finished: Finished) -> None:
+    outcome = finished.outcome
+    for place in Place:
+        assert [e.system for e in outcome.evaluations[place]] == [s.value for s in System]
+        pairs = [(c.a, c.b) for c in outcome.comparisons[place]]
+        assert pairs == [("editgrpo", s.value) for s in System if s is not System.EDITGRPO]
+        for system in System:
+            folder = finished.plan.evaluation(system, place)
+            scores = json.loads((folder / "scores.json").read_text())
+            assert (scores["system"], scores["n_studies"]) == (system.value, SIZE.test_studies)
+            compared = folder / "comparison.json"
+            assert compared.is_file() == (system is not System.EDITGRPO)
+            if compared.is_file():
+                assert json.loads(compared.read_text())["b"] == system.value
+
+
+@pytest.mark.slow
+def test_the_page_shows_every_system(finished: Finished) -> None:
+    assert finished.outcome.report == finished.plan.report
+    page = finished.plan.report.read_text(encoding="utf-8")
+    assert page.rstrip().endswith("</html>")
+    assert all(system.value in page for system in System)
+    assert "data:image/" in page
+
+
+@pytest.mark.slow
+def test_every_stage_shows_its_progress_and_its_time(finished: Finished) -> None:
+    stages = finished.bar.stages
+    assert set(stages) == set(finished.outcome.seconds)
+    assert all(seconds >= 0 for seconds in finished.outcome.seconds.values())
+    assert all(stages.values()), "a stage without progress"
+    assert list(stages)[:6] == [
+        "Phantom studies, site A",
+        "Phantom studies, site B",
+        "Training sft",
+        "Training dr-grpo",
+        "Training editgrpo",
+        "Training sft-continued",
+    ]
+
+
+# Again, and after an interruption --------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_finished_demo_only_reads_when_it_is_run_again(
+    finished: Finished, small: pytest.MonkeyPatch
+) -> None:
+    written = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for pattern in ("*.safetensors", "metrics.jsonl", "studies.jsonl")
+        for path in finished.plan.folder.rglob(pattern)
+    }
+    predicted = {p: p.read_bytes() for p in finished.plan.folder.rglob("predictions.jsonl")}
+    bar = Bar()
+    again = run_demo(finished.plan, command="again", progress_bar=bar)
+    assert list(bar.stages) == list(again.seconds) == ["Report"]
+    for path, state in written.items():
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == state, path
+    assert {path: path.read_bytes() for path in predicted} == predicted
+    assert again.comparisons == finished.outcome.comparisons
+
+
+@pytest.mark.slow
+def test_an_interrupted_reinforcement_run_goes_on_from_its_checkpoint(
+    finished: Finished, small: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = copy_demo(finished, tmp_path / "demo", without=("editgrpo", "sft-continued"))
+    with pytest.raises(InterruptionError):
+        run_demo(plan, command="", progress_bar=Bar(stop_at=("Training editgrpo", 2)))
+    assert not plan.model(System.EDITGRPO).exists()
+    bar = Bar(stop_at=("Training sft-continued", 1))
+    with pytest.raises(InterruptionError):
+        run_demo(plan, command="", progress_bar=bar)
+    assert bar.stages == {"Training editgrpo": [2], "Training sft-continued": [1]}
+    for name in ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors"):
+        ended, whole = (p.run(System.EDITGRPO) / name for p in (plan, finished.plan))
+        assert ended.read_bytes() == whole.read_bytes(), name
+
+
+@pytest.mark.slow
+def test_an_interrupted_fine_tuning_goes_on_and_measures_its_own_steps_alone(
+    finished: Finished, small: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+
+    def pass_ten_seconds() -> None:
+        clock.now += 10
+
+    small.setattr(run_module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    others = tuple(system.value for system in System)
+    plan = copy_demo(finished, tmp_path / "demo", without=others)
+    with pytest.raises(InterruptionError):
+        run_demo(
+            plan,
+            command="",
+            progress_bar=Bar(stop_at=("Training sft", 2), after_step=pass_ten_seconds),
+        )
+    bar = Bar(stop_at=("Training dr-grpo", 1), after_step=pass_ten_seconds)
+    with pytest.raises(InterruptionError):
+        run_demo(plan, command="", progress_bar=bar)
+    assert set(bar.stages["Training sft"]) == {2, 3}
+    # Two steps of ten seconds in this call; the first step belongs to the call before.
+    pace = plan.run(System.SFT) / "seconds_per_step.json"
+    assert json.loads(pace.read_text()) == 10.0
+    for name in ("metrics.jsonl", "model/model.safetensors"):
+        ended, whole = (p.run(System.SFT) / name for p in (plan, finished.plan))
+        assert ended.read_bytes() == whole.read_bytes(), name
+
+
+@pytest.mark.slow
+def test_an_interrupted_generation_goes_on_where_it_was(
+    finished: Finished, small: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = copy_demo(finished, tmp_path / "demo", without=("in-domain",))
+    stage = "Reports by sft, in-domain"
+    with pytest.raises(InterruptionError):
+        run_demo(plan, command="", progress_bar=Bar(stop_at=(stage, 3)))
+    assert not (plan.evaluation(System.SFT, Place.IN_DOMAIN) / "predictions.jsonl").exists()
+    bar = Bar(stop_at=("Report", 1))
+    with pytest.raises(InterruptionError):
+        run_demo(plan, command="", progress_bar=bar)
+    assert list(bar.stages) == [*(f"Reports by {s}, in-domain" for s in System), "Report"]
+    for system in System:
+        ended, whole = (
+            p.evaluation(system, Place.IN_DOMAIN) / "predictions.jsonl"
+            for p in (plan, finished.plan)
+        )
+        assert ended.read_bytes() == whole.read_bytes(), system
+
+
+def test_a_base_model_that_was_not_written_to_its_end_does_not_count(
+    tmp_path: Path, small: pytest.MonkeyPatch
+) -> None:
+    plan = DemoPlan(folder=tmp_path, size=SIZE, seed=0)
+    write_phantom(plan.studies(Site.A), studies=12, site=Site.A, seed=0, size_px=32, workers=1)
+
+    def stop_half_way(folder: Path, *_: Any, **__: Any) -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise InterruptionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "write_tiny_checkpoint", stop_half_way)
+        with pytest.raises(InterruptionError):
+            write_base_model(plan)
+    assert not plan.base_model.exists()
+    write_base_model(plan)
+    names = {path.name for path in plan.base_model.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
