@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.errors import TrainingError
+from editgrpo.training.epochs import EpochScore, best_epoch
 from editgrpo.training.run_folder import (
     append_line,
     cut_back,
@@ -13,7 +14,6 @@ from editgrpo.training.run_folder import (
     mark_complete,
     open_run,
 )
-from editgrpo.training.sft import EpochScore, best_epoch
 
 
 def checkpoint(run: Path, step: int, *, whole: bool = True) -> Path:

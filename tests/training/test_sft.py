@@ -9,14 +9,9 @@ import torch
 from editgrpo.config import OptimConfig, SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.files import read_jsonl
-from editgrpo.training.sft import (
-    EpochScore,
-    FindingsCollator,
-    _epoch_ends,
-    _keep_best,
-    run_sft,
-    write_epochs,
-)
+from editgrpo.training.collator import FindingsCollator
+from editgrpo.training.epochs import EpochScore, keep_best, write_epochs
+from editgrpo.training.sft import _epoch_ends, run_sft
 from tests.training.tiny_run import Tiny
 
 
@@ -57,7 +52,7 @@ def test_the_best_epoch_and_the_one_before_it_are_kept(
         [EpochScore(epoch=e, loss=1.0, reward=float(e == best), reward_se=0.1) for e in (1, 2, 3)],
     )
     assert json.loads((tmp_path / "epochs.json").read_text())["best"] == best
-    _keep_best(tmp_path)
+    keep_best(tmp_path)
     assert (tmp_path / "model/config.json").read_text() == str(best)
     assert (tmp_path / "model-for-rl/config.json").read_text() == str(before)
     assert not (tmp_path / "epochs").exists()

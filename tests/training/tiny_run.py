@@ -144,7 +144,7 @@ def write_trained_checkpoint(folder: Path, studies: Path) -> None:
 
 
 def _teach(tiny: Tiny, *, steps: int) -> Any:
-    from editgrpo.training.sft import FindingsCollator
+    from editgrpo.training.collator import FindingsCollator
 
     studies, encoder = tiny.encoder()
     collate = FindingsCollator(studies, encoder)

@@ -1,0 +1,67 @@
+"""Batches for teacher forcing: what the model reads and which tokens it is scored on."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from editgrpo.data.study import Study
+from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.shared_prefix import IGNORED_LABEL
+
+
+class FindingsCollator:
+    """Batches studies for teacher forcing: prompt, findings and end token, scored on the last two
+    only.
+
+    Args:
+        studies: The studies that the rows' indices count.
+        encoder: Encodes prompts.
+    """
+
+    def __init__(self, studies: Sequence[Study], encoder: PromptEncoder) -> None:
+        self._studies = studies
+        self._encoder = encoder
+        self._tokenizer = encoder.processor.tokenizer
+
+    def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
+        """Collate rows that name studies by `index`.
+
+        Args:
+            rows: One for each study of the batch.
+
+        Returns:
+            input_ids, labels, attention_mask and mm_token_type_ids (B, L), padded on the right;
+            pixel_values and image_grid_thw of all images.
+        """
+        studies = [self._studies[row["index"]] for row in rows]
+        prompts = self._encoder.encode_all(studies)
+        targets = [self.target_tokens(study) for study in studies]
+        length = max(p.input_ids_T.shape[0] + len(t) for p, t in zip(prompts, targets, strict=True))
+        shape = (len(rows), length)
+        pad = self._tokenizer.pad_token_id
+        batch = {
+            "input_ids": torch.full(shape, pad),
+            "labels": torch.full(shape, IGNORED_LABEL),
+            "attention_mask": torch.zeros(shape, dtype=torch.long),
+            "mm_token_type_ids": torch.zeros(shape, dtype=torch.int),
+        }
+        for row, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
+            start = prompt.input_ids_T.shape[0]
+            end = start + len(target)
+            batch["input_ids"][row, :start] = prompt.input_ids_T
+            batch["input_ids"][row, start:end] = torch.tensor(target)
+            batch["labels"][row, start:end] = torch.tensor(target)
+            batch["attention_mask"][row, :end] = 1
+            batch["mm_token_type_ids"][row, :start] = prompt.is_image_token_T.int()
+        patches = [p.pixel_values for p in prompts if p.pixel_values is not None]
+        grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
+        if patches:
+            batch["pixel_values"] = torch.cat(patches)
+            batch["image_grid_thw"] = torch.cat(grids)
+        return batch
+
+    def target_tokens(self, study: Study) -> list[int]:
+        """Return the findings' token ids with the end-of-sequence token."""
+        ids: list[int] = self._tokenizer(study.findings, add_special_tokens=False)["input_ids"]
+        return [*ids, self._tokenizer.eos_token_id]

@@ -1,0 +1,186 @@
+"""The epochs of supervised fine-tuning: how each is scored, and which two models are kept."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import TrainerCallback
+
+from editgrpo.config import SFTConfig
+from editgrpo.data.store import StudySet
+from editgrpo.files import write_json
+from editgrpo.rewards import load_reward
+from editgrpo.training.collator import FindingsCollator
+from editgrpo.training.generate import GenerationConfig, generate_reports
+from editgrpo.training.models import save_merged, without_adapter_wrapper
+from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.run_folder import METRICS, MODEL, append_line
+from editgrpo.training.shared_prefix import IGNORED_LABEL
+
+OnMetrics = Callable[[Mapping[str, float]], None]
+MODEL_FOR_RL = "model-for-rl"
+EPOCHS = "epochs"
+SELECTION = "epochs.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochScore:
+    """What the validation studies said of one epoch."""
+
+    epoch: int
+    loss: float
+    """Mean cross-entropy of a findings token, in nats."""
+    reward: float
+    """Mean total reward."""
+    reward_se: float
+    """Its standard error over studies."""
+
+
+def best_epoch(scores: Sequence[EpochScore]) -> int:
+    """Choose the epoch by clinical score and loss.
+
+    Among the epochs whose score lies within one standard error of the highest, it is the one with
+    the lowest loss: the score of a few hundred studies cannot tell these apart, the loss can.
+
+    Args:
+        scores: One for each epoch, at least one.
+
+    Returns:
+        The chosen epoch's number.
+    """
+    top = max(scores, key=lambda score: score.reward)
+    near = [score for score in scores if score.reward >= top.reward - top.reward_se]
+    return min(near, key=lambda score: score.loss).epoch
+
+
+class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
+    """At the end of every epoch, score the validation studies and keep the epoch's model.
+
+    Args:
+        config: The run's configuration.
+        boundaries: Step after which each epoch ends.
+        validation: Validation studies.
+        encoder: Encodes them.
+        on_metrics: Called on the main process with the scores.
+    """
+
+    def __init__(
+        self,
+        config: SFTConfig,
+        boundaries: Sequence[int],
+        validation: StudySet,
+        encoder: PromptEncoder,
+        on_metrics: OnMetrics | None,
+    ) -> None:
+        self._config = config
+        self._run = Path(config.output)
+        self._epoch_after_step = {step: number for number, step in enumerate(boundaries, start=1)}
+        self._validation = validation
+        self._encoder = encoder
+        self._on_metrics = on_metrics
+        self._reward = load_reward(config.reward.name, config.reward.weights)
+        self.trainer: Any = None  # the trainer needs its callbacks first
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Evaluate if the step ends an epoch."""
+        epoch = self._epoch_after_step.get(state.global_step)
+        if epoch is None or self.trainer is None:
+            return
+        trainer = self.trainer
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        score = self._score(epoch, without_adapter_wrapper(model), state.global_step)
+        folder = self._run / EPOCHS / f"epoch-{epoch}"
+        if not hasattr(model, "peft_config"):
+            trainer.save_model(str(folder))
+        elif state.is_world_process_zero:
+            save_merged(model, folder)
+        if state.is_world_process_zero:
+            self._encoder.processor.save(folder)
+            scores = [kept for kept in read_epochs(self._run) if kept.epoch < epoch]
+            write_epochs(self._run, [*scores, score])
+
+    def _score(self, epoch: int, model: Any, step: int) -> EpochScore:
+        was_training = model.training
+        model.eval()
+        loss = self._loss(model)
+        generation = GenerationConfig(max_completion_tokens=self._config.max_completion_tokens)
+        reports = [
+            r for _, r in generate_reports(model, self._encoder, self._validation, generation)
+        ]
+        model.train(was_training)
+        scores = self._reward.score(reports, [study.findings for study in self._validation])
+        totals = scores.total.tolist()
+        metrics: dict[str, float] = {
+            "step": step,
+            "epoch": epoch,
+            "validation/loss": loss,
+            "validation/reward/total": fmean(totals),
+            **{
+                f"validation/reward/{name}": float(values.mean())
+                for name, values in scores.components.items()
+            },
+        }
+        if PartialState().is_main_process:
+            append_line(self._run / METRICS, metrics)
+            if self._on_metrics is not None:
+                self._on_metrics(metrics)
+        error = stdev(totals) / len(totals) ** 0.5 if len(totals) > 1 else 0.0
+        return EpochScore(epoch=epoch, loss=loss, reward=fmean(totals), reward_se=error)
+
+    @torch.no_grad()
+    def _loss(self, model: Any) -> float:
+        collate = FindingsCollator(self._validation, self._encoder)
+        total, tokens = 0.0, 0
+        size = self._config.micro_batch_size
+        for start in range(0, len(self._validation), size):
+            indices = range(start, min(start + size, len(self._validation)))
+            batch = {
+                name: value.to(model.device)
+                for name, value in collate([{"index": index} for index in indices]).items()
+            }
+            count = int((batch["labels"] != IGNORED_LABEL).sum())
+            outputs = model(**batch, fused_lm_head=True, use_cache=False)
+            total += float(outputs.loss) * count
+            tokens += count
+        return total / tokens
+
+
+def read_epochs(run: Path) -> list[EpochScore]:
+    """Return the scores of the epochs of an SFT run so far."""
+    path = run / SELECTION
+    if not path.is_file():
+        return []
+    return [EpochScore(**row) for row in json.loads(path.read_text(encoding="utf-8"))["epochs"]]
+
+
+def write_epochs(run: Path, scores: Sequence[EpochScore]) -> None:
+    """Write the scores of the epochs and which of them is the best."""
+    rows = [
+        {"epoch": s.epoch, "loss": s.loss, "reward": s.reward, "reward_se": s.reward_se}
+        for s in scores
+    ]
+    write_json(run / SELECTION, {"best": best_epoch(scores), "epochs": rows})
+
+
+def keep_best(run: Path) -> None:
+    """Put the models of the best epoch and of the one before it in their places; drop the others.
+
+    Args:
+        run: A run folder whose last epoch was scored.
+    """
+    scores = read_epochs(run)
+    best = best_epoch(scores)
+    before = max((score.epoch for score in scores if score.epoch < best), default=best)
+    for epoch, name in ((before, MODEL_FOR_RL), (best, MODEL)):
+        partial = run / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(run / EPOCHS / f"epoch-{epoch}", partial)
+        shutil.rmtree(run / name, ignore_errors=True)
+        partial.rename(run / name)
+    shutil.rmtree(run / EPOCHS)
