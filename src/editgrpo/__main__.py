@@ -1,4 +1,4 @@
-"""`python -m editgrpo` is `editgrpo`; `accelerate launch -m editgrpo train ...` needs it."""
+"""`python -m editgrpo` is `editgrpo`; `torchrun -m editgrpo train ...` needs it."""
 
 from editgrpo.cli import main
 

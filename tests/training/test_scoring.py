@@ -14,7 +14,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.rewards.types import RewardScores
 from editgrpo.training.advantages import group_advantages
 from editgrpo.training.groups import Group, Kind, Response
-from editgrpo.training.scoring import score_groups
+from editgrpo.training.scoring import LossBudget, score_groups
 from tests.training.tiny_run import PLAIN, Tiny
 
 
@@ -101,11 +101,24 @@ def test_dropped_groups_are_counted_and_the_run_goes_on(
 def test_too_many_dropped_groups_stop_the_run(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The share is of 20 steps of 4 groups at least: 2 % of 80 are 1.6, so step 1 is too much."""
     use_failing_reward(tiny, monkeypatch, 18)
-    config = tiny.train_config(tmp_path / "run", edit=PLAIN, max_dropped_share=0.5)
+    config = tiny.train_config(
+        tmp_path / "run", edit=PLAIN, prompts_per_step=4, max_dropped_share=0.02
+    )
     with pytest.raises(TrainingError) as error:
         train_module.run_training(config)
     assert str(error.value) == (
-        "step 1: scoring failed for 100% of the groups so far, more than max_dropped_share (50%); "
+        "step 1: scoring failed for 4 of 4 groups so far, more than max_dropped_share (2%) allows; "
         "last reason: the scorer is out of order; start it again"
     )
+
+
+def test_lost_groups_are_measured_against_a_least_number() -> None:
+    """10 % of 40 groups: 4 may be lost early; later 10 % of what was seen, so 10 of 100."""
+    losses = LossBudget(share=0.1, grace=40)
+    assert not losses.spend(10, 4)
+    assert losses.spend(10, 1)
+    later = LossBudget(share=0.1, grace=40)
+    assert not later.spend(100, 10)
+    assert later.spend(1, 1)

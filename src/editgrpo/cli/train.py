@@ -25,7 +25,7 @@ from editgrpo.recipes import dump_config, load_recipe
 EXAMPLES = examples(
     "editgrpo train recipes/editgrpo-mimic-cxr.yaml --set data.folder=studies/mine",
     "editgrpo train recipes/dr-grpo.yaml --seed 1 --output runs/dr-grpo-1",
-    "accelerate launch --num_processes 4 -m editgrpo train recipes/editgrpo-mimic-cxr.yaml",
+    "torchrun --standalone --nproc_per_node 4 -m editgrpo train recipes/editgrpo-mimic-cxr.yaml",
 )
 
 

@@ -1,7 +1,6 @@
 """One reinforcement-learning run from its configuration: load, train, save; resumable at any
 step."""
 
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError, DataError, RunStoppedError
-from editgrpo.files import write_text
+from editgrpo.files import read_jsonl, write_text
 from editgrpo.provenance import write_provenance
 from editgrpo.reports import load_annotator
 from editgrpo.rewards import load_reward
@@ -30,10 +29,13 @@ from editgrpo.training.models import (
     save_merged,
 )
 from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.run_folder import CHECKPOINTS, MODEL, open_run
+from editgrpo.training.run_folder import CHECKPOINTS, METRICS, MODEL, open_run
+from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
 
-logger = logging.getLogger(__name__)
+# The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
+# that fail in the first step end no run, a scorer that always fails ends it in its second step.
+_GRACE_STEPS = 20
 
 
 def run_training(
@@ -114,9 +116,20 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
         groups=groups,
         reward=load_reward(config.reward.name, config.reward.weights),
         run=run,
+        losses=_losses_so_far(config, run),
         on_step=on_step,
     )
     return setup, policy
+
+
+def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
+    losses = LossBudget(
+        share=config.max_dropped_share, grace=_GRACE_STEPS * config.prompts_per_step
+    )
+    if (run / METRICS).is_file():
+        for _, row in read_jsonl(run / METRICS):
+            losses.spend(config.prompts_per_step, int(row["errors/dropped_groups"]))
+    return losses
 
 
 def training_studies(folder: str, split: Split, limit: int | None) -> StudySet:

@@ -44,7 +44,7 @@ from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.run_folder import METRICS, ROLLOUTS, TIMINGS, append_line
-from editgrpo.training.scoring import ScoredGroup, score_groups
+from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.shared_prefix import packed_log_probs
 
@@ -65,6 +65,8 @@ class TrainingSetup:
     reward: Reward
     run: Path
     """Run folder."""
+    losses: LossBudget
+    """Counts groups whose scoring failed."""
     on_step: OnStep | None = None
     """Called on the main process after each step with its metrics and seconds by phase."""
 
@@ -93,8 +95,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._step_metrics: dict[str, float] = {}
         self._slot_tokens: list[float] = []
-        self._dropped_groups = 0
-        self._seen_groups = 0
+        self._losses = setup.losses
         super().__init__(
             model=policy,
             # TRL insists on one. Whole groups are scored in `scoring.py`, so it is never called.
@@ -284,14 +285,12 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _record(self, step: int, scored: list[ScoredGroup]) -> None:
         rows = gather_object([group_rows(group) for group in scored])
         self._step_metrics = step_metrics(rows)
-        self._seen_groups += len(rows)
-        self._dropped_groups += sum(group.is_dropped for group in rows)
-        share = self._dropped_groups / self._seen_groups
-        if share > self._config.max_dropped_share:
+        if self._losses.spend(len(rows), sum(group.is_dropped for group in rows)):
             reason = next((group.failure for group in scored if group.is_dropped), "see other logs")
             raise TrainingError(
-                f"step {step + 1}: scoring failed for {share:.0%} of the groups so far, more than "
-                f"max_dropped_share ({self._config.max_dropped_share:.0%}); last reason: {reason}"
+                f"step {step + 1}: scoring failed for {self._losses.lost} of {self._losses.seen} "
+                f"groups so far, more than max_dropped_share ({self._config.max_dropped_share:.0%})"
+                f" allows; last reason: {reason}"
             )
         records = gather_object(
             [record for group in scored for record in rollout_records(step + 1, group)]
