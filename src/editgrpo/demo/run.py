@@ -10,7 +10,6 @@ from pathlib import Path
 
 from editgrpo.config import DataConfig
 from editgrpo.data.phantom import Site, write_phantom
-from editgrpo.data.phantom.write import DEFAULT_SHARES
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
@@ -21,6 +20,7 @@ from editgrpo.demo.plan import (
     System,
     TestSet,
 )
+from editgrpo.demo.sites import DEMO_PROFILES, DEMO_SHARES
 from editgrpo.display.html import write_report
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.evaluation.compare import compare
@@ -105,20 +105,16 @@ class _Demo:
     def prepare(self) -> None:
         """Write the studies of both sites and the untrained model."""
         size, seed = self._plan.size, self._plan.seed
-        # The other site is there for testing alone.
-        for site, studies, shares in (
-            (Site.A, size.site_a_studies, DEFAULT_SHARES),
-            (Site.B, size.site_b_studies, (0.0, 0.0, 1.0)),
-        ):
+        for site, studies in ((Site.A, size.site_a_studies), (Site.B, size.site_b_studies)):
             folder = self._plan.studies(site)
             if not (folder / "studies.jsonl").is_file():
                 with self._stage(f"Phantom studies, site {site.value}") as progress:
                     write_phantom(
                         folder,
                         studies=studies,
-                        site=site,
+                        site=DEMO_PROFILES[site],
                         seed=seed,
-                        split_shares=shares,
+                        split_shares=DEMO_SHARES[site],
                         progress=progress,
                     )
         if not (self._plan.base_model / "config.json").is_file():
