@@ -54,7 +54,7 @@ class DemoSize:
 
 
 FULL = DemoSize(
-    site_a_studies=4000, site_b_studies=600, sft_steps=500, rl_steps=40, test_studies=600
+    site_a_studies=4000, site_b_studies=600, sft_steps=600, rl_steps=40, test_studies=600
 )
 QUICK = DemoSize(site_a_studies=640, site_b_studies=96, sft_steps=60, rl_steps=6, test_studies=64)
 

@@ -61,7 +61,7 @@ DEMO_PROFILES: Mapping[Site, SiteProfile] = {
             noise=(0.008, 0.015),
             clutter=0.01,
         ),
-        phrasing=replace(_complete(_A.phrasing), order_freedom=0.0, phrase_decay=0.9),
+        phrasing=replace(_complete(_A.phrasing), order_freedom=0.0, phrase_decay=0.8),
     ),
     Site.B: replace(
         _B,
