@@ -141,6 +141,15 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ("reward: {weights: {a: high}}", "reward.weights.a is 'high'; it must be a finite number"),
         ("reward: {weights: [1]}", "reward.weights is [1]; it must be a mapping"),
         ("optim: {learning_rate: -1}", "optim.learning_rate is -1.0; it must be above 0"),
+        (
+            "optim: {schedule: cosin}",
+            "optim.schedule is 'cosin'; it must be one of constant",
+        ),
+        ("optim: {beta2: 1}", "optim.beta2 is 1.0; it must be between 0 and 1"),
+        ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),
+        ("data: {train_limit: 0}", "data.train_limit is 0; it must be at least 1, or null"),
+        ("keep_checkpoints: 0", "keep_checkpoints is 0; it must be at least 1"),
+        ("seed: -1", "seed is -1; it must be from 0 to"),
         ("seed: 1\nseed: 2", ", line 2: the key seed is given twice"),
         ("seed: [1", ", line 2: expected"),
         ("seed: !!python/object:os.system 1", "could not determine a constructor"),
@@ -186,6 +195,7 @@ def test_an_override_value_may_hold_an_equals_sign() -> None:
 # The values that a field's own checks accept; every other field takes anything of its type.
 BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "learning_rate": st.floats(1e-12, 1e3),
+    "beta2": st.floats(0.001, 0.999),
     "weight_decay": st.floats(0, 10),
     "max_grad_norm": st.floats(1e-6, 1e6),
     "threshold": st.floats(0.001, 0.999),

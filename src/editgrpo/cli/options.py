@@ -7,6 +7,8 @@ import typer
 
 from editgrpo.recipes.settings import list_settings
 
+_MOST_SEED = 2**32 - 1  # NumPy takes no larger one
+
 Recipe = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="YAML file; those of the paper are in recipes/.")
 ]
@@ -23,9 +25,13 @@ RunFolder = Annotated[
 ]
 RunSeed = Annotated[
     int | None,
-    typer.Option(help="Every draw of the run follows from it; the same as --set seed=NUMBER."),
+    typer.Option(
+        min=0,
+        max=_MOST_SEED,
+        help="Every draw of the run follows from it; the same as --set seed=NUMBER.",
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Every draw follows from it.")]
+Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Every draw follows from it.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue what an interrupted run left in the output.")
 ]

@@ -11,6 +11,7 @@ from editgrpo.config.components import (
     ModelConfig,
     OptimConfig,
     RewardConfig,
+    Schedule,
 )
 from editgrpo.config.policy import (
     AdvantageScale,
@@ -36,5 +37,6 @@ __all__ = [
     "RewardConfig",
     "RolloutConfig",
     "SFTConfig",
+    "Schedule",
     "TrainConfig",
 ]

@@ -14,6 +14,15 @@ class DType(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Schedule(StrEnum):
+    """Those of transformers' schedules of the learning rate that need no further settings."""
+
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraConfig:
     """Low-rank adapters (PEFT).
@@ -32,6 +41,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, "lora.rank", self.rank, "at least 1")
+        require(self.alpha >= 1, "lora.alpha", self.alpha, "at least 1")
         require(bool(self.target_modules), "lora.target_modules", (), "one module name or more")
 
 
@@ -114,6 +124,9 @@ class DataConfig:
             f"at least data.min_pixels ({self.min_pixels})",
         )
         require(self.max_images >= 1, "data.max_images", self.max_images, "at least 1")
+        for name in ("train_limit", "validation_limit"):
+            limit = getattr(self, name)
+            require(limit is None or limit >= 1, f"data.{name}", limit, "at least 1, or null")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,8 +154,8 @@ class OptimConfig:
     warmup_steps: int = 0
     """Steps of linear increase from 0."""
 
-    schedule: str = "constant_with_warmup"
-    """A scheduler name of transformers."""
+    schedule: Schedule = Schedule.CONSTANT_WITH_WARMUP
+    """How the learning rate goes on after its warm-up; `linear` and `cosine` fall to zero."""
 
     beta2: float = 0.999
     """Decay of the second moment; AdamW's usual value."""
@@ -152,6 +165,7 @@ class OptimConfig:
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
         require(self.max_grad_norm > 0, "optim.max_grad_norm", self.max_grad_norm, "above 0")
         require(self.warmup_steps >= 0, "optim.warmup_steps", self.warmup_steps, "0 or more")
+        require(0 < self.beta2 < 1, "optim.beta2", self.beta2, "between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from editgrpo.config.check import require
+from editgrpo.config.check import require, require_seed
 from editgrpo.config.components import DataConfig, ModelConfig, OptimConfig, RewardConfig
 from editgrpo.config.policy import EditConfig, EditLevel, ObjectiveConfig, RolloutConfig
 
@@ -62,7 +62,14 @@ class SFTConfig:
             self.batch_size,
             f"a multiple of micro_batch_size ({self.micro_batch_size})",
         )
+        require(
+            self.max_completion_tokens >= 2,
+            "max_completion_tokens",
+            self.max_completion_tokens,
+            "at least 2",
+        )
         require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
+        require_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +134,8 @@ class TrainConfig:
             "even when edit.level is sentence: half of a group is sampled, half edited",
         )
         require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
+        require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")
+        require_seed(self.seed)
         require(
             0 <= self.max_dropped_share < 1,
             "max_dropped_share",

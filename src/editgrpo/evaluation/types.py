@@ -53,6 +53,8 @@ class EvaluationOptions:
             raise ConfigError(f"samples is {self.samples}; it must be at least 1")
         if not 0 < self.confidence < 1:
             raise ConfigError(f"confidence is {self.confidence}; it must be between 0 and 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
         if not (math.isfinite(self.rare_share) and 0 <= self.rare_share <= 1):
             raise ConfigError(f"rare_share is {self.rare_share}; it must be between 0 and 1")
         for name in self.rare_findings or ():

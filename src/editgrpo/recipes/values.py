@@ -164,7 +164,7 @@ def _known_names(kind: type) -> str:
 
 def _suggestion(root: type, section: type, dotted: str) -> str:
     """Name the key that was probably meant: the same name elsewhere, else the nearest spelling."""
-    known = list(_dotted_names(root))
+    known = [name for name in _dotted_names(root) if not dotted.startswith(f"{name}.")]
     last = dotted.rpartition(".")[2]
     same = [name for name in known if name.rpartition(".")[2] == last]
     near = same or get_close_matches(dotted, known, n=1, cutoff=0.7)
