@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +12,15 @@ from pathlib import Path
 import pytest
 
 import editgrpo
-from editgrpo.config import EditConfig, EditLevel, TrainConfig
-from editgrpo.provenance import command_line, git_state, package_versions, write_provenance
+from editgrpo.config import EditConfig, EditLevel, LoraConfig, ModelConfig, TrainConfig
+from editgrpo.errors import TrainingError
+from editgrpo.provenance import (
+    check_same_config,
+    command_line,
+    git_state,
+    package_versions,
+    write_provenance,
+)
 from editgrpo.recipes import load_recipe
 
 
@@ -86,3 +94,16 @@ def test_no_git_means_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_command_line_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/editgrpo", "train", "my recipe.yaml"])
     assert command_line() == "editgrpo train 'my recipe.yaml'"
+
+
+def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
+    config = TrainConfig(seed=3)
+    check_same_config(tmp_path, config)
+    write_provenance(tmp_path, config=config, seed=3, command="")
+    check_same_config(tmp_path, config)
+    check_same_config(tmp_path, replace(config, output="moved", save_every=7))
+    with pytest.raises(TrainingError, match=r"config.yaml: .* started with seed=3, not 4; resume"):
+        check_same_config(tmp_path, replace(config, seed=4))
+    with_adapters = replace(config, model=ModelConfig(lora=LoraConfig()))
+    with pytest.raises(TrainingError, match=r"started with model.lora"):
+        check_same_config(tmp_path, with_adapters)

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import editgrpo
+from editgrpo.errors import TrainingError
 from editgrpo.files import write_json, write_text
 from editgrpo.recipes import dump_config
+from editgrpo.recipes.values import plain_value
+from editgrpo.recipes.yaml_core import parse_yaml
 
 CONFIG_FILE = "config.yaml"
 PROVENANCE_FILE = "provenance.json"
@@ -34,6 +37,24 @@ PACKAGES = (
     "torch",
     "transformers",
     "trl",
+)
+
+# What a resumed run may change: places, as folders move, and what does not change the result.
+FREE_ON_RESUME = frozenset(
+    {
+        "output",
+        "model.path",
+        "model.gradient_checkpointing",
+        "data.folder",
+        "data.image_cache",
+        "data.prompt_template",
+        "prompts_per_pass",
+        "micro_batch_size",
+        "save_every",
+        "keep_checkpoints",
+        "max_dropped_share",
+        "report_to",
+    }
 )
 
 _GIT_TIMEOUT_S = 10
@@ -125,3 +146,36 @@ def write_provenance(folder: Path, *, config: Any, seed: int | None, command: st
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / PROVENANCE_FILE, provenance)
+
+
+def check_same_config(folder: Path, config: Any) -> None:
+    """Make sure that a run goes on with the settings it was started with.
+
+    Args:
+        folder: The run folder; without a `config.yaml` there is nothing to compare.
+        config: The configuration to go on with; keys of `FREE_ON_RESUME` may differ.
+
+    Raises:
+        TrainingError: another key differs; the message names it.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return
+    before = _flat(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+    now = _flat(plain_value(config))
+    for key in sorted((before.keys() | now.keys()) - FREE_ON_RESUME):
+        if before.get(key) != now.get(key):
+            raise TrainingError(
+                f"{path}: the run was started with {key}={before.get(key)}, not {now.get(key)}; "
+                "resume it with its own settings, or start another in a new folder"
+            )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted key."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}.{name}" if prefix else str(name))
+    return flat

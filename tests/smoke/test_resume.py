@@ -14,7 +14,7 @@ import pytest
 
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.data.study import Split
-from editgrpo.errors import TrainingError
+from editgrpo.errors import DataError, TrainingError
 from editgrpo.recipes import dump_config
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run_folder import last_checkpoint
@@ -213,7 +213,9 @@ def test_generation_continues_where_it_was_stopped(
 ) -> None:
     settings = GenerationConfig(max_completion_tokens=8, batch_size=4, temperature=temperature)
 
-    def generate(name: str, stop_after: int | None = None) -> Path:
+    def generate(
+        name: str, stop_after: int | None = None, settings: GenerationConfig = settings
+    ) -> Path:
         def progress(done: int, _: int) -> None:
             if done == stop_after:
                 raise CrashError
@@ -235,5 +237,7 @@ def test_generation_continues_where_it_was_stopped(
     assert partial.is_file() and not (tmp_path / "parts.jsonl").exists()
     with partial.open("a") as stream:
         stream.write('{"study_id": "half')
+    with pytest.raises(DataError, match="begun with another model, other studies"):
+        generate("parts.jsonl", settings=replace(settings, max_completion_tokens=9))
     assert generate("parts.jsonl").read_bytes() == whole
     assert not partial.exists()

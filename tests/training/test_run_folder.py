@@ -39,6 +39,16 @@ def test_rows_after_the_checkpoint_and_half_a_row_are_cut(tmp_path: Path) -> Non
     assert not (tmp_path / "absent.jsonl").exists()
 
 
+def test_lines_end_at_line_feeds_alone_and_may_be_torn_within_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.jsonl"
+    append_line(path, {"step": 1, "report": "one\u2028two\u0085three"})
+    whole = path.read_bytes()
+    torn = '{"step": 1, "report": "é'.encode()[:-1]
+    path.write_bytes(whole + torn)
+    cut_back(path, 1)
+    assert path.read_bytes() == whole
+
+
 def test_the_newest_whole_checkpoint_counts_by_number(tmp_path: Path) -> None:
     for step in (9, 10):
         checkpoint(tmp_path, step)

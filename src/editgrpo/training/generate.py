@@ -1,18 +1,22 @@
 """Writing reports with a trained policy: in memory for validation, or to a resumable file."""
 
-import math
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from editgrpo.config import DataConfig
+from editgrpo.config.check import require, require_seed
+from editgrpo.data.prompt import DEFAULT_TEMPLATE
+from editgrpo.data.record import study_to_record
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.files import json_line, read_jsonl
+from editgrpo.files import json_line, parse_json_object, write_jsonl
 from editgrpo.training.models import (
     generation_tokens,
     load_for_inference,
@@ -38,6 +42,17 @@ class GenerationConfig:
     """Studies in one pass."""
     seed: int = 0
     """Decides the draws of sampling; unused at temperature 0."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.max_completion_tokens >= 2,
+            "max_completion_tokens",
+            self.max_completion_tokens,
+            "at least 2",
+        )
+        require(self.temperature >= 0, "temperature", self.temperature, "0 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require_seed(self.seed)
 
 
 def generate_reports(
@@ -103,7 +118,8 @@ def generate_predictions(
         The predictions file.
 
     Raises:
-        DataError: the split is empty, or the partial file belongs to other studies.
+        DataError: the split is empty, or the partial file was begun with another model, other
+            studies or other settings.
         ModelError: the model cannot be loaded.
     """
     studies = StudySet.load(Path(data.folder), split=split)
@@ -111,51 +127,62 @@ def generate_predictions(
         raise DataError(f"{data.folder}: no {split.value} study; check the split field")
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
     studies = studies if limit is None else studies[:limit]
-    partial = output.with_name(output.name + ".partial")
-    done = _already_done(partial, studies)
     folder = resolve_model_folder(model)
+    partial = output.with_name(output.name + ".partial")
+    run = {"run": _fingerprint(folder, studies, data, config)}
+    rows = _already_done(partial, run)
+    # Whole batches, so that a continued file has the same batches, and bytes, as an uninterrupted
+    # one.
+    del rows[len(rows) - len(rows) % config.batch_size :]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     policy = load_for_inference(folder, dtype=dtype).to(device).eval()
     encoder = PromptEncoder(studies, load_processor(folder), data)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    # Whole batches, so that a continued file has the same batches, and bytes, as an uninterrupted
-    # one.
-    done -= done % config.batch_size
-    _keep_lines(partial, done)
+    write_jsonl(partial, [run, *rows])
     with partial.open("a", encoding="utf-8", newline="\n") as stream:
-        reports = generate_reports(policy, encoder, studies[done:], config)
-        for count, (study, report) in enumerate(reports, start=done + 1):
+        for study, report in generate_reports(policy, encoder, studies[len(rows) :], config):
             row = {"study_id": study.study_id, "prediction": report, "reference": study.findings}
+            rows.append(row)
             stream.write(json_line(row))
-            if count % config.batch_size == 0:
+            if len(rows) % config.batch_size == 0:
                 stream.flush()
             if progress is not None:
-                progress(count, len(studies))
-    partial.replace(output)
+                progress(len(rows), len(studies))
+    write_jsonl(output, rows)
+    partial.unlink()
     return output
 
 
-def _already_done(partial: Path, studies: Sequence[Study]) -> int:
+def _fingerprint(
+    folder: Path, studies: Sequence[Study], data: DataConfig, config: GenerationConfig
+) -> str:
+    """Hash all that the reports depend on; folders do not count, as they may move."""
+    weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    facts = {
+        "weights": [(name, status.st_size, status.st_mtime_ns) for name, status in weights],
+        "pixels": (data.min_pixels, data.max_pixels, data.max_images),
+        "generation": asdict(config),
+    }
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    digest.update(Path(data.prompt_template or DEFAULT_TEMPLATE).read_bytes())
+    for study in studies:
+        digest.update(json_line(study_to_record(study)).encode())
+    return digest.hexdigest()
+
+
+def _already_done(partial: Path, run: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the rows that an earlier call of the same settings wrote whole."""
     if not partial.is_file():
-        return 0
-    _keep_lines(partial, math.inf)
-    done = 0
-    for number, row in read_jsonl(partial):
-        if done >= len(studies) or row.get("study_id") != studies[done].study_id:
-            raise DataError(
-                f"{partial}, line {number}: begun with other studies; delete it to start again"
-            )
-        done += 1
-    return done
-
-
-def _keep_lines(path: Path, count: float) -> None:
-    # A line without its end was cut short by a crash.
-    if not path.is_file():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = whole[: int(count)] if math.isfinite(count) else whole
-    if len(kept) != len(lines):
-        path.write_text("".join(kept), encoding="utf-8", newline="\n")
+        return []
+    with partial.open("rb") as stream:
+        found = [
+            parse_json_object(line, f"{partial}, line {number}")
+            for number, line in enumerate(stream, start=1)
+            if line.endswith(b"\n")  # else cut short by a crash
+        ]
+    if not found or found[0] != run:
+        raise DataError(
+            f"{partial}: begun with another model, other studies or other settings; delete it to "
+            "start again"
+        )
+    return found[1:]

@@ -41,13 +41,15 @@ def cut_back(path: Path, last_step: int) -> None:
     """
     if not path.is_file():
         return
-    kept: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break
-        if json.loads(line)["step"] <= last_step:
-            kept.append(line)
-    write_text(path, "".join(kept))
+    kept: list[bytes] = []
+    # Lines of bytes: report text may hold U+2028 and its like, and a torn line half a character.
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break
+            if json.loads(line)["step"] <= last_step:
+                kept.append(line)
+    write_text(path, b"".join(kept).decode("utf-8"))
 
 
 def mark_complete(checkpoint: Path) -> None:
@@ -91,7 +93,7 @@ def last_checkpoint(run: Path) -> Path | None:
         if (folder / _MARKER).is_file():
             whole.append((int(folder.name.rpartition("-")[2]), folder))
         else:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # every process of a launch tries to
     return max(whole)[1] if whole else None
 
 

@@ -19,9 +19,9 @@ from trl import SFTTrainer
 from editgrpo.config import DType, SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, RunStoppedError
-from editgrpo.provenance import write_provenance
+from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.training.batches import StepSampler
-from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal, check_trackers
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
 from editgrpo.training.models import (
@@ -112,16 +112,20 @@ def run_sft(
         The folder of the best epoch's model; the epoch before it lies beside it in `model-for-rl/`.
 
     Raises:
-        ConfigError: the batch cannot be shared evenly by the processes.
+        ConfigError: a tracker cannot be used, or the batch cannot be shared evenly by the
+            processes.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken.
+        TrainingError: the run folder is taken, or is resumed with other settings.
         RunStoppedError: the run was told to stop by a signal.
     """
+    check_trackers(config.report_to)
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
     if checkpoint is None:
         write_provenance(run, config=config, seed=config.seed, command=command)
+    else:
+        check_same_config(run, config)
     train = training_studies(config.data.folder, Split.TRAIN, config.data.train_limit)
     validation = training_studies(
         config.data.folder, Split.VALIDATION, config.data.validation_limit
@@ -189,7 +193,7 @@ def _trl_arguments(config: SFTConfig, steps: int) -> TRLConfig:
         max_grad_norm=config.optim.max_grad_norm,
         adam_beta2=config.optim.beta2,
         warmup_steps=config.optim.warmup_steps,
-        lr_scheduler_type=config.optim.schedule,
+        lr_scheduler_type=config.optim.schedule.value,
         gradient_checkpointing=config.model.gradient_checkpointing,
         bf16=config.model.dtype is DType.BFLOAT16,
         use_cpu=not torch.cuda.is_available(),

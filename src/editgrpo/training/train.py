@@ -16,10 +16,10 @@ from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError, DataError, RunStoppedError
 from editgrpo.files import read_jsonl, write_text
-from editgrpo.provenance import write_provenance
+from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.reports import load_annotator
 from editgrpo.rewards import load_reward
-from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal, check_trackers
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.models import (
     generation_tokens,
@@ -61,16 +61,21 @@ def run_training(
         The folder of the trained model, a complete checkpoint.
 
     Raises:
-        ConfigError: the settings do not fit the number of processes or of studies.
+        ConfigError: a tracker cannot be used, or the settings do not fit the number of processes
+            or of studies.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, or scoring fails too often.
+        TrainingError: the run folder is taken, is resumed with other settings, or scoring fails too
+            often.
         RunStoppedError: the run was told to stop by a signal.
     """
+    check_trackers(config.report_to)
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
     if checkpoint is None:
         write_provenance(run, config=config, seed=config.seed, command=command)
+    else:
+        check_same_config(run, config)
     setup, policy = _set_up(config, run, on_step)
     setup.encoder.prepare_images(on_images)
     stop = StopOnSignal()
@@ -192,7 +197,7 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
         max_grad_norm=config.optim.max_grad_norm,
         adam_beta2=config.optim.beta2,
         warmup_steps=config.optim.warmup_steps,
-        lr_scheduler_type=config.optim.schedule,
+        lr_scheduler_type=config.optim.schedule.value,
         disable_dropout=True,
         gradient_checkpointing=config.model.gradient_checkpointing,
         bf16=config.model.dtype is DType.BFLOAT16,
