@@ -6,7 +6,8 @@ import time
 import pytest
 from rich.console import Console
 
-from editgrpo.display.terminal import StepLine, progress_bar
+from editgrpo.display import terminal
+from editgrpo.display.terminal import StepLine, closing_bar, progress_bar
 
 METRICS = {
     "step": 12,
@@ -126,3 +127,19 @@ def test_progress_on_a_terminal_draws_a_bar() -> None:
         advance(4, 4)
     assert "4/4" in _printed(console)
     assert "\x1b[" in _printed(console)
+
+
+def test_a_closing_bar_is_gone_when_all_is_done_and_may_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    monkeypatch.setattr(terminal, "message_console", lambda: console)
+    with closing_bar("Resizing") as advance:
+        assert stream.getvalue() == ""
+        advance(2, 2)
+        console.print("step 1")
+        advance(3, 3)
+    first, between, second = stream.getvalue().splitlines()
+    assert first.startswith("Resizing: 2/2 in") and second.startswith("Resizing: 3/3 in")
+    assert between == "step 1"

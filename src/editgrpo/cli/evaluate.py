@@ -54,6 +54,9 @@ def evaluate(
     """Compute every metric with its bootstrap interval over studies; compare two systems."""
     folder = output or predictions[0].parent
     claim_output(folder / "scores.json", overwrite=overwrite)
+    copy = folder / "predictions.jsonl"  # a single file is copied there
+    if len(predictions) == 1 and predictions[0].resolve() != copy.resolve():
+        claim_output(copy, overwrite=overwrite)
 
     from rich.console import Console
 

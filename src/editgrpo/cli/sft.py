@@ -46,10 +46,18 @@ def sft(
         return
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
+    from editgrpo.display.terminal import closing_bar
     from editgrpo.training.sft import run_sft
 
     hide_loading_bars()
-    model = run_sft(config, resume=resume, command=command_line(), on_metrics=_show_metrics)
+    with closing_bar("Resizing images") as on_images:
+        model = run_sft(
+            config,
+            resume=resume,
+            command=command_line(),
+            on_metrics=_show_metrics,
+            on_images=on_images if is_first_process() else None,
+        )
     if is_first_process():
         typer.echo(f"The model of the best epoch is in {model}")
 

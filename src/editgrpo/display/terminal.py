@@ -7,7 +7,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -82,6 +82,32 @@ def progress_bar(description: str, *, console: Console | None = None) -> Iterato
 
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
+
+        yield advance
+
+
+@contextmanager
+def closing_bar(description: str) -> Iterator[ProgressCallback]:
+    """Show a progress bar only from its first call until all is done; then it may start again.
+
+    For a part of a longer computation that prints lines of its own afterwards.
+
+    Args:
+        description: What is being done, in a few words.
+
+    Yields:
+        A function of (done, total).
+    """
+    with ExitStack() as live:
+        shown: list[ProgressCallback] = []
+
+        def advance(done: int, total: int) -> None:
+            if not shown:
+                shown.append(live.enter_context(progress_bar(description)))
+            shown[0](done, total)
+            if done >= total:
+                shown.clear()
+                live.close()
 
         yield advance
 

@@ -1,6 +1,7 @@
 """From groups to rewards and advantages; a scorer that fails costs its group, never a made-up
 reward."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from editgrpo.errors import RewardError
 from editgrpo.rewards.types import Reward, RewardScores
 from editgrpo.training.advantages import group_advantages
 from editgrpo.training.groups import Group
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +91,7 @@ def _score_alone(reward: Reward, group: Group, scale: AdvantageScale) -> ScoredG
     try:
         return _score_together(reward, [group], scale)[0]
     except RewardError as error:
+        _LOG.warning("study %s: its group is dropped, scoring failed: %s", group.study_id, error)
         return ScoredGroup(
             group=group,
             totals_G=(),
