@@ -145,6 +145,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
             "optim: {schedule: cosin}",
             "optim.schedule is 'cosin'; it must be one of constant",
         ),
+        ("model: {attention: eager}", "model.attention is 'eager'; it must be sdpa"),
         ("optim: {beta2: 1}", "optim.beta2 is 1.0; it must be between 0 and 1"),
         ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),
         ("data: {train_limit: 0}", "data.train_limit is 0; it must be at least 1, or null"),
@@ -196,6 +197,7 @@ def test_an_override_value_may_hold_an_equals_sign() -> None:
 BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "learning_rate": st.floats(1e-12, 1e3),
     "beta2": st.floats(0.001, 0.999),
+    "attention": st.just("sdpa"),
     "weight_decay": st.floats(0, 10),
     "max_grad_norm": st.floats(1e-6, 1e6),
     "threshold": st.floats(0.001, 0.999),

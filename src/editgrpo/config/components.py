@@ -65,7 +65,11 @@ class ModelConfig:
     """
 
     attention: str = "sdpa"
-    """Transformers' attention implementation."""
+    """Transformers' attention implementation.
+
+    Only `sdpa` so far: others misread the mask of a packed group.
+    """
+
     freeze_vision_tower: bool = True
     """Whether the image encoder keeps its weights.
 
@@ -79,6 +83,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.path), "model.path", self.path, "a folder or a Hub id")
+        require(self.attention == "sdpa", "model.attention", self.attention, "sdpa")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

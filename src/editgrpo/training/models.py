@@ -5,6 +5,7 @@ trains.
 """
 
 import copy
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from editgrpo.config import DType, LoraConfig, ModelConfig
-from editgrpo.errors import ModelError
+from editgrpo.errors import ConfigError, ModelError
 from editgrpo.training.processor import StudyProcessor
 
 
@@ -99,6 +100,7 @@ def load_policy(folder: Path, config: ModelConfig) -> Any:
 
     Raises:
         ModelError: the folder does not hold a model of a supported family.
+        ConfigError: the model has none of the layers that adapters are asked for.
     """
     dtype = torch.float32
     if config.lora is not None and config.dtype is DType.BFLOAT16:
@@ -106,6 +108,13 @@ def load_policy(folder: Path, config: ModelConfig) -> Any:
     model = load_for_inference(folder, dtype=dtype, attention=config.attention)
     if config.freeze_vision_tower:
         model.model.visual.requires_grad_(False)
+    if config.lora is not None:
+        wanted = re.compile(_adapted_layers(config.lora))
+        if not any(wanted.fullmatch(name) for name, _ in model.named_modules()):
+            raise ConfigError(
+                f"model.lora.target_modules is {list(config.lora.target_modules)}; the language "
+                "model has no layer of these names"
+            )
     return model
 
 
@@ -175,14 +184,18 @@ def peft_config(config: LoraConfig | None) -> Any:
         return None
     import peft
 
-    modules = "|".join(config.target_modules)
     return peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=0.0,
-        target_modules=rf".*language_model.*\.({modules})",
+        target_modules=_adapted_layers(config),
         task_type="CAUSAL_LM",
     )
+
+
+def _adapted_layers(config: LoraConfig) -> str:
+    modules = "|".join(re.escape(module) for module in config.target_modules)
+    return rf".*language_model.*\.({modules})"
 
 
 def without_adapter_wrapper(model: Any) -> Any:
