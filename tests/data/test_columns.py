@@ -54,6 +54,14 @@ def test_a_map_that_does_not_fit_the_table_is_an_error(
         Columns(mapping, a_table(id="1", file="a", v="PA"))
 
 
+def test_a_table_without_a_header_shows_no_report_in_the_message() -> None:
+    report = "There is a large left pleural effusion with adjacent atelectasis."
+    for mapping in ({"study_id": "id", "image": "file"}, {"study_id": "s1"}):
+        with pytest.raises(ConfigError, match="a str of 67 characters") as caught:
+            Columns(mapping, a_table(s1="s2", **{report: "Clear."}))
+        assert "effusion" not in str(caught.value)
+
+
 def test_several_columns_and_constants_are_joined() -> None:
     table = a_table(patient="7", day="3", notes="Clear.", more="", **{"a, b": "x"})
     columns = Columns(

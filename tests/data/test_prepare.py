@@ -163,7 +163,9 @@ def test_view_names_that_were_not_understood_are_in_the_account(tmp_path: Path) 
         studies=[a_study("s", an_image(tmp_path / "a.png"))],
         seen=1,
         split_rule="given",
-        unrecognised_views=Counter({"WATERS": 3}),
+        unrecognised_views=Counter({"WATERS": 3, "A SMALL LEFT PLEURAL EFFUSION": 1, "X" * 25: 1}),
     )
-    summary = finish(candidates, tmp_path / "out", inclusion=Inclusion())
-    assert ("view not understood: WATERS", 3) in summary.rows()
+    rows = finish(candidates, tmp_path / "out", inclusion=Inclusion()).rows()
+    assert ("view not understood: WATERS", 3) in rows
+    assert ("view not understood: (long text)", 2) in rows
+    assert not any("EFFUSION" in name for name, _ in rows)

@@ -14,6 +14,7 @@ from editgrpo.errors import ConfigError, DataError
 
 FIELDS = ("study_id", "patient_id", "image", "view", "split", "time", *SECTIONS)
 _SINGLE = ("split", "time")
+_LONGEST_NAME = 40  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Columns:
         for name in ("study_id", "image") if require_image else ("study_id",):
             if name not in columns:
                 raise ConfigError(
-                    f"no column is mapped to {name!r}; {table.path} has {', '.join(table.columns)}"
+                    f"no column is mapped to {name!r}; {table.path} has "
+                    f"{', '.join(_nameable(table))}"
                 )
         views, images = (len(self._sources.get(name, ())) for name in ("view", "image"))
         if views > 1 and views != images:
@@ -136,7 +138,7 @@ def _source(part: str, table: Table) -> Source:
     if part.startswith("="):
         return Source(None, part[1:].strip())
     if part not in table.columns:
-        advice = nearest(part, table.columns)
+        advice = nearest(part, _nameable(table))
         raise ConfigError(f"{table.path} has no column {part!r}; {advice}")
     return Source(part)
 
@@ -151,3 +153,8 @@ def _parts(cell: str | tuple[str, ...], separator: str | None) -> list[str]:
     if separator is None:
         return [cell]
     return [part.strip() for part in cell.split(separator)]
+
+
+def _nameable(table: Table) -> list[str]:
+    """Return the columns as a message may hold them: without a header they are cells of reports."""
+    return [name if len(name) <= _LONGEST_NAME else shown(name) for name in table.columns]

@@ -15,6 +15,8 @@ from editgrpo.data.store import REJECTED_FILE, Rejection, write_rejected, write_
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
 
+_LONGEST_VIEW = 24  # characters
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inclusion:
@@ -92,7 +94,11 @@ class PrepareSummary:
         rows += [("with prior images", self.with_prior), ("images", self.images)]
         rows += [(f"{view} images", count) for view, count in self.views.items()]
         rows += [(f"images left out: {why}", n) for why, n in self.images_left_out.items()]
-        rows += [(f"view not understood: {name}", n) for name, n in self.unrecognised_views.items()]
+        unknown_views: Counter[str] = Counter()
+        for name, count in self.unrecognised_views.items():
+            # A long one is no view: a column of report text was mapped by mistake.
+            unknown_views[name if len(name) <= _LONGEST_VIEW else "(long text)"] += count
+        rows += [(f"view not understood: {name}", n) for name, n in unknown_views.items()]
         return rows
 
 

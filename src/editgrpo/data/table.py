@@ -76,7 +76,8 @@ def _read_csv(path: Path, delimiter: str | None, encoding: str) -> Table:
     columns = tuple(name.strip() for name in next(rows, (0, []))[1])
     repeated = {name for name in columns if columns.count(name) > 1}
     if repeated:
-        raise DataError(f"{path}, line 1: column {sorted(repeated)[0]!r} stands twice; rename one")
+        name = shown(sorted(repeated)[0])
+        raise DataError(f"{path}, line 1: column {name} stands twice; rename one")
     return Table(path, columns, tuple(_row(path, columns, *row) for row in rows))
 
 
