@@ -23,6 +23,9 @@ RUN_ENTRIES = (
     "adapter",
     "model",
     "model-for-rl",
+    ".adapter.partial",  # after a crash, as the two below
+    ".model.partial",
+    ".model-for-rl.partial",
     "evaluation",
 )
 

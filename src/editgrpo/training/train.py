@@ -215,18 +215,26 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
 def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:
     folder = setup.run / MODEL
     partial = setup.run / f".{MODEL}.partial"
+    if trainer.accelerator.is_main_process:
+        shutil.rmtree(partial, ignore_errors=True)  # what a crash left
+    trainer.accelerator.wait_for_everyone()
     policy = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(policy, "merge_and_unload"):
-        trainer.save_model(str(setup.run / "adapter"))
+        adapter = setup.run / ".adapter.partial"
+        trainer.save_model(str(adapter))
         if trainer.accelerator.is_main_process:
             save_merged(policy, partial)
+            _put_in_place(adapter, setup.run / "adapter")
     else:
         trainer.save_model(str(partial))
     if trainer.accelerator.is_main_process:
         setup.encoder.processor.save(partial)
         write_text(partial / "README.md", "Trained by editgrpo; see ../provenance.json.\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        _put_in_place(partial, folder)
     trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
