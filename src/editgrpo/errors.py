@@ -20,10 +20,6 @@ class DataError(EditGRPOError, ValueError):
     """A data file, study or image does not have the documented form."""
 
 
-class AnnotationError(EditGRPOError, RuntimeError):
-    """An annotator, labeler or report does not fit what is asked of it."""
-
-
 class EditError(EditGRPOError, ValueError):
     """The edit rules or the token splice were given inputs that contradict each other."""
 
@@ -44,7 +40,8 @@ class TrainingError(EditGRPOError, RuntimeError):
 class RunStoppedError(TrainingError):
     """A run was told to stop by a signal; it can be resumed.
 
-    Attributes:
+    Args:
+        message: One line, see above.
         signal_number: The signal; the command line exits with 128 plus it, as shells expect.
     """
 
