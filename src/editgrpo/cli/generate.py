@@ -51,14 +51,17 @@ def generate(
     data = load_section(recipe if recipe.is_file() else None, "data", DataConfig, overrides)
     claim_output(output, overwrite=overwrite)
 
-    from editgrpo.display.terminal import progress_bar
+    from editgrpo.display.terminal import closing_bar
     from editgrpo.training.generate import GenerationConfig, generate_predictions
 
     hide_loading_bars()
     settings = given(
         temperature=temperature, max_completion_tokens=max_completion_tokens, batch_size=batch_size
     )
-    with progress_bar("Generating reports") as progress:
+    with (
+        closing_bar("Resizing images") as on_images,
+        closing_bar("Generating reports") as progress,
+    ):
         generate_predictions(
             model=model,
             data=data,
@@ -66,5 +69,6 @@ def generate(
             output=output,
             config=GenerationConfig(seed=seed, **settings),
             progress=progress,
+            on_images=on_images,
         )
     typer.echo(f"The predictions are in {output}")

@@ -101,6 +101,7 @@ def generate_predictions(
     output: Path,
     config: GenerationConfig,
     progress: Progress | None = None,
+    on_images: Progress | None = None,
 ) -> Path:
     """Generate reports for a split and write `predictions.jsonl`; continue where an earlier call
     stopped.
@@ -113,13 +114,14 @@ def generate_predictions(
         output: The predictions file. While it is incomplete it is named `<output>.partial`.
         config: How to generate.
         progress: Called with (done, total).
+        on_images: Called with (images done, images in all) while images are resized.
 
     Returns:
         The predictions file.
 
     Raises:
-        DataError: the split is empty, or the partial file was begun with another model, other
-            studies or other settings.
+        DataError: the split is empty, images cannot be decoded, or the partial file was begun with
+            another model, other studies or other settings.
         ModelError: the model cannot be loaded.
     """
     studies = StudySet.load(Path(data.folder), split=split)
@@ -138,6 +140,9 @@ def generate_predictions(
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     policy = load_for_inference(folder, dtype=dtype).to(device).eval()
     encoder = PromptEncoder(studies, load_processor(folder), data)
+    encoder.prepare_images(on_images)
+    if progress is not None:
+        progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
     with partial.open("a", encoding="utf-8", newline="\n") as stream:
         for study, report in generate_reports(policy, encoder, studies[len(rows) :], config):
