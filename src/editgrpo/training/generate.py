@@ -124,11 +124,7 @@ def generate_predictions(
             another model, other studies or other settings.
         ModelError: the model cannot be loaded.
     """
-    studies = StudySet.load(Path(data.folder), split=split)
-    if not len(studies):
-        raise DataError(f"{data.folder}: no {split.value} study; check the split field")
-    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = studies if limit is None else studies[:limit]
+    studies = _chosen_studies(data, split)
     folder = resolve_model_folder(model)
     partial = output.with_name(output.name + ".partial")
     run = {"run": _fingerprint(folder, studies, data, config)}
@@ -156,6 +152,14 @@ def generate_predictions(
     write_jsonl(output, rows)
     partial.unlink()
     return output
+
+
+def _chosen_studies(data: DataConfig, split: Split) -> StudySet:
+    studies = StudySet.load(Path(data.folder), split=split)
+    if not len(studies):
+        raise DataError(f"{data.folder}: no {split.value} study; check the split field")
+    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
+    return studies if limit is None else studies[:limit]
 
 
 def _fingerprint(
