@@ -86,9 +86,16 @@ def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool
     if not is_free(folder):
         if not path.is_file():
             raise ConfigError(f"{folder}: not empty and holds no demo; name another output")
-        if json.loads(path.read_text(encoding="utf-8")) != settings:
+        if _read_settings(path) != settings:
             raise ConfigError(
                 f"{folder}: holds a demo with other options (see {SETTINGS_FILE} there); name "
                 "another output, or add --overwrite"
             )
     write_json(path, settings)
+
+
+def _read_settings(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: damaged; add --overwrite to start the demo anew") from error

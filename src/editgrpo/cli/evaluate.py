@@ -8,6 +8,7 @@ import typer
 
 from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output
+from editgrpo.errors import ConfigError
 
 EXAMPLES = examples(
     "editgrpo evaluate runs/editgrpo/evaluation/test/predictions.jsonl",
@@ -52,6 +53,8 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Compute every metric with its bootstrap interval over studies; compare two systems."""
+    if len(predictions) > 1 and output is None:
+        raise ConfigError("several predictions files are pooled; name a folder with --output")
     folder = output or predictions[0].parent
     claim_output(folder / "scores.json", overwrite=overwrite)
     copy = folder / "predictions.jsonl"  # a single file is copied there

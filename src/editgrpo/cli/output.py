@@ -46,7 +46,7 @@ def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite contradict each other; give one of them")
-    if resume or not is_first_process() or is_free(folder):
+    if resume or not is_first_process() or is_free(folder) or _never_began(folder):
         return
     if not overwrite:
         raise ConfigError(
@@ -54,6 +54,12 @@ def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
             "it, or name another output"
         )
     clear_away(folder, RUN_ENTRIES)
+
+
+def _never_began(folder: Path) -> bool:
+    # A start that failed before step 0, for a missing model say, leaves its settings only.
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    return names == {PROVENANCE_FILE, CONFIG_FILE}
 
 
 def clear_away(folder: Path, entries: Sequence[str]) -> None:

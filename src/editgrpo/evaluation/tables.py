@@ -4,7 +4,6 @@ Every object carries what a table of results must state: studies, seeds, interva
 command. How it looks is the business of `display`.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -106,25 +105,4 @@ def study_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
         {"study_id": study_id, **dict(zip(names, values, strict=True))}
         for study_id, *values in zip(evaluation.references, *values_SN, strict=True)
-    ]
-
-
-def system_rows(evaluations: Sequence[Evaluation], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one row for each system, for a table with metrics as columns.
-
-    Args:
-        evaluations: Systems, in the order of the rows.
-        metrics: Names of metrics, in the order of the columns.
-
-    Returns:
-        Rows {system, n_studies, n_seeds, <metric>: Estimate or None where a system lacks it}.
-    """
-    return [
-        {
-            "system": one.system,
-            "n_studies": one.n_studies,
-            "n_seeds": len(one.runs),
-            **{name: one.metrics.get(name) for name in metrics},
-        }
-        for one in evaluations
     ]

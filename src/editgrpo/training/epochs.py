@@ -68,6 +68,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         validation: Validation studies.
         encoder: Encodes them.
         on_metrics: Called on the main process with the scores.
+        on_validation: Called with (studies done, studies in all) while reports are generated.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         boundaries: Sequence[int],
         validation: StudySet,
         encoder: PromptEncoder,
-        on_metrics: OnMetrics | None,
+        on_metrics: OnMetrics | None = None,
+        on_validation: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._on_validation = on_validation
         self._config = config
         self._run = Path(config.output)
         self._epoch_after_step = {step: number for number, step in enumerate(boundaries, start=1)}
@@ -110,9 +113,11 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         model.eval()
         loss = self._loss(model)
         generation = GenerationConfig(max_completion_tokens=self._config.max_completion_tokens)
-        reports = [
-            r for _, r in generate_reports(model, self._encoder, self._validation, generation)
-        ]
+        reports = []
+        for _, report in generate_reports(model, self._encoder, self._validation, generation):
+            reports.append(report)
+            if self._on_validation is not None:
+                self._on_validation(len(reports), len(self._validation))
         model.train(was_training)
         scores = self._reward.score(reports, [study.findings for study in self._validation])
         totals = scores.total.tolist()

@@ -98,6 +98,7 @@ def run_sft(
     command: str = "",
     on_metrics: OnMetrics | None = None,
     on_images: Callable[[int, int], None] | None = None,
+    on_validation: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Fine-tune a model on the findings of the training studies.
 
@@ -107,6 +108,8 @@ def run_sft(
         command: What started the run, for its provenance.
         on_metrics: Called on the main process with the metrics of each step and of each epoch.
         on_images: Called with (images done, images in all) while images are resized.
+        on_validation: Called with (studies done, studies in all) while validation reports are
+            generated.
 
     Returns:
         The folder of the best epoch's model; the epoch before it lies beside it in `model-for-rl/`.
@@ -135,7 +138,9 @@ def run_sft(
     processor = load_processor(folder)
     encoder = PromptEncoder(train, processor, config.data)
     validation_encoder = PromptEncoder(validation, processor, config.data)
-    evaluate = EvaluateEpochs(config, boundaries, validation, validation_encoder, on_metrics)
+    evaluate = EvaluateEpochs(
+        config, boundaries, validation, validation_encoder, on_metrics, on_validation
+    )
     for part in (encoder, validation_encoder):
         part.prepare_images(on_images)
     stop = StopOnSignal()
