@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
-from accelerate import PartialState
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
-from editgrpo.config import DType, SFTConfig
+from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
-from editgrpo.errors import ConfigError, RunStoppedError
 from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal, check_trackers
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
+from editgrpo.training.launch import accumulation_slots, common_arguments, raise_if_stopped
 from editgrpo.training.models import (
     load_checkpoint_weights,
     load_policy,
@@ -32,7 +30,7 @@ from editgrpo.training.models import (
     resolve_model_folder,
 )
 from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.run_folder import CHECKPOINTS, METRICS, MODEL, append_line, open_run
+from editgrpo.training.run_folder import METRICS, MODEL, append_line, open_run
 from editgrpo.training.train import training_studies
 
 
@@ -159,12 +157,7 @@ def run_sft(
     evaluate.trainer = trainer
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.received is not None and trainer.state.global_step < boundaries[-1]:
-        raise RunStoppedError(
-            f"{run}: stopped by {stop.received.name} after step {trainer.state.global_step}; "
-            "continue with --resume",
-            stop.received,
-        )
+    raise_if_stopped(stop, run, step=trainer.state.global_step, last_step=boundaries[-1])
     if trainer.accelerator.is_main_process:
         keep_best(run)
     trainer.accelerator.wait_for_everyone()
@@ -180,35 +173,13 @@ def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:
 
 
 def _trl_arguments(config: SFTConfig, steps: int) -> TRLConfig:
-    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
-    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
-    slots, rest = divmod(config.batch_size, config.micro_batch_size * processes)
-    if rest:
-        raise ConfigError(
-            f"batch_size is {config.batch_size}; it must be a multiple of micro_batch_size x "
-            f"processes ({config.micro_batch_size} x {processes})"
-        )
     return TRLConfig(
-        output_dir=str(Path(config.output) / CHECKPOINTS),
+        **common_arguments(config),
         max_steps=steps,
         per_device_train_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=slots,
-        learning_rate=config.optim.learning_rate,
-        weight_decay=config.optim.weight_decay,
-        max_grad_norm=config.optim.max_grad_norm,
-        adam_beta2=config.optim.beta2,
-        warmup_steps=config.optim.warmup_steps,
-        lr_scheduler_type=config.optim.schedule.value,
-        gradient_checkpointing=config.model.gradient_checkpointing,
-        bf16=config.model.dtype is DType.BFLOAT16,
-        use_cpu=not torch.cuda.is_available(),
-        seed=config.seed,
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=config.save_every,
-        report_to=list(config.report_to) or "none",
-        remove_unused_columns=False,
-        disable_tqdm=True,
+        gradient_accumulation_steps=accumulation_slots(
+            config.batch_size, config.micro_batch_size, names=("batch_size", "micro_batch_size")
+        ),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
-from editgrpo.config import DType, EditLevel, TrainConfig
+from editgrpo.config import EditLevel, TrainConfig
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
-from editgrpo.errors import ConfigError, DataError, RunStoppedError
+from editgrpo.errors import DataError
 from editgrpo.files import read_jsonl, write_text
 from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.reports import load_annotator
 from editgrpo.rewards import load_reward
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal, check_trackers
 from editgrpo.training.groups import GroupBuilder
+from editgrpo.training.launch import accumulation_slots, common_arguments, raise_if_stopped
 from editgrpo.training.models import (
     generation_tokens,
     load_policy,
@@ -29,7 +29,7 @@ from editgrpo.training.models import (
     save_merged,
 )
 from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.run_folder import CHECKPOINTS, METRICS, MODEL, open_run
+from editgrpo.training.run_folder import METRICS, MODEL, open_run
 from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
 
@@ -88,12 +88,7 @@ def run_training(
     )
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.received is not None and trainer.state.global_step < config.steps:
-        raise RunStoppedError(
-            f"{run}: stopped by {stop.received.name} after step {trainer.state.global_step}; "
-            "continue with --resume",
-            stop.received,
-        )
+    raise_if_stopped(stop, run, step=trainer.state.global_step, last_step=config.steps)
     return _save_model(trainer, setup)
 
 
@@ -169,18 +164,13 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
     Raises:
         ConfigError: the prompts of a step cannot be shared evenly by the processes.
     """
-    from accelerate import PartialState
-
-    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
-    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
-    slots, rest = divmod(config.prompts_per_step, config.prompts_per_pass * processes)
-    if rest:
-        raise ConfigError(
-            f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of "
-            f"prompts_per_pass x processes ({config.prompts_per_pass} x {processes})"
-        )
+    slots = accumulation_slots(
+        config.prompts_per_step,
+        config.prompts_per_pass,
+        names=("prompts_per_step", "prompts_per_pass"),
+    )
     return GRPOConfig(
-        output_dir=str(Path(config.output) / CHECKPOINTS),
+        **common_arguments(config),
         max_steps=config.steps,
         per_device_train_batch_size=config.prompts_per_pass * config.rollout.group_size,
         gradient_accumulation_steps=slots,
@@ -192,23 +182,7 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
         epsilon=config.objective.epsilon,
         loss_type=config.objective.loss.value,
         scale_rewards=config.objective.scale.value,
-        learning_rate=config.optim.learning_rate,
-        weight_decay=config.optim.weight_decay,
-        max_grad_norm=config.optim.max_grad_norm,
-        adam_beta2=config.optim.beta2,
-        warmup_steps=config.optim.warmup_steps,
-        lr_scheduler_type=config.optim.schedule.value,
         disable_dropout=True,
-        gradient_checkpointing=config.model.gradient_checkpointing,
-        bf16=config.model.dtype is DType.BFLOAT16,
-        use_cpu=not torch.cuda.is_available(),
-        seed=config.seed,
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=config.save_every,
-        report_to=list(config.report_to) or "none",
-        remove_unused_columns=False,
-        disable_tqdm=True,
     )
 
 
