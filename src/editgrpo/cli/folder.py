@@ -12,7 +12,8 @@ from editgrpo.cli.studies import (
     RequireImpression,
     StudiesOutput,
     WithoutImages,
-    show_account,
+    inclusion_rule,
+    run_preparation,
 )
 
 EXAMPLES = examples(
@@ -63,9 +64,6 @@ def prepare_folder(
     from editgrpo.data.columns import parse_column_map
     from editgrpo.data.folder import TableSource
     from editgrpo.data.folder import prepare_folder as prepare
-    from editgrpo.data.prepare import Inclusion
-    from editgrpo.data.splits import SplitRule
-    from editgrpo.display.terminal import progress_bar
 
     source = TableSource(
         table=table,
@@ -73,17 +71,9 @@ def prepare_folder(
         images=images,
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
-    inclusion = Inclusion(
-        require_findings=not keep_without_findings,
+    inclusion = inclusion_rule(
+        without_images=without_images,
+        keep_without_findings=keep_without_findings,
         require_impression=require_impression,
-        require_images=not without_images,
     )
-    with progress_bar("Checking images") as progress:
-        summary = prepare(
-            source,
-            output,
-            split_rule=SplitRule(seed=seed),
-            inclusion=inclusion,
-            progress=progress,
-        )
-    show_account(summary.rows(), output, summary.split_rule)
+    run_preparation(prepare, source, output, inclusion=inclusion, seed=seed)

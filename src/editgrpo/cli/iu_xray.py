@@ -12,7 +12,8 @@ from editgrpo.cli.studies import (
     RequireImpression,
     StudiesOutput,
     WithoutImages,
-    show_account,
+    inclusion_rule,
+    run_preparation,
 )
 
 EXAMPLES = examples(
@@ -56,24 +57,13 @@ def prepare_iu_xray(
 
     from editgrpo.data.iu_xray import IUXraySource
     from editgrpo.data.iu_xray import prepare_iu_xray as prepare
-    from editgrpo.data.prepare import Inclusion
-    from editgrpo.data.splits import SplitRule
-    from editgrpo.display.terminal import progress_bar
 
     source = IUXraySource(
         reports=reports, projections=projections, images=images, annotation=annotation
     )
-    inclusion = Inclusion(
-        require_findings=not keep_without_findings,
+    inclusion = inclusion_rule(
+        without_images=without_images,
+        keep_without_findings=keep_without_findings,
         require_impression=require_impression,
-        require_images=not without_images,
     )
-    with progress_bar("Checking images") as progress:
-        summary = prepare(
-            source,
-            output,
-            split_rule=SplitRule(seed=seed),
-            inclusion=inclusion,
-            progress=progress,
-        )
-    show_account(summary.rows(), output, summary.split_rule)
+    run_preparation(prepare, source, output, inclusion=inclusion, seed=seed)

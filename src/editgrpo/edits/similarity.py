@@ -117,9 +117,10 @@ def spurious_entities(
     Returns:
         The same `Entity` objects; a mention that is repeated is returned as often.
     """
-    return _without_counterpart(
-        rollout.entities, reference.entities, threshold=threshold, anatomy_counts=anatomy_counts
-    )
+    entities = rollout.entities
+    is_matched_E = match_matrix(entities, reference.entities, threshold=threshold).any(axis=1)
+    is_unmatched_E = ~is_matched_E & can_be_unmatched(entities, anatomy_counts=anatomy_counts)
+    return tuple(entities[index] for index in np.flatnonzero(is_unmatched_E).tolist())
 
 
 def missing_entities(
@@ -140,19 +141,5 @@ def missing_entities(
     Returns:
         The same `Entity` objects; a mention that is repeated is returned as often.
     """
-    return _without_counterpart(
-        reference.entities, rollout.entities, threshold=threshold, anatomy_counts=anatomy_counts
-    )
-
-
-def _without_counterpart(
-    entities: Sequence[Entity],
-    others: Sequence[Entity],
-    *,
-    threshold: float,
-    anatomy_counts: bool,
-) -> tuple[Entity, ...]:
-    """Return the entities that match none of the others."""
-    is_matched_E = match_matrix(entities, others, threshold=threshold).any(axis=1)
-    is_unmatched_E = ~is_matched_E & can_be_unmatched(entities, anatomy_counts=anatomy_counts)
-    return tuple(entities[index] for index in np.flatnonzero(is_unmatched_E).tolist())
+    # What the rollout misses is what the reference would hold spuriously if the rollout were true.
+    return spurious_entities(reference, rollout, threshold=threshold, anatomy_counts=anatomy_counts)
