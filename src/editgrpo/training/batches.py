@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.processor import EncodedPrompt, join_images
 from editgrpo.training.scoring import ScoredGroup
 from editgrpo.training.seeds import Purpose, random_generator
 from editgrpo.training.shared_prefix import PackedGroups, pack_groups
@@ -96,11 +96,7 @@ def loss_inputs(
         "tool_mask": completion_mask * is_kept_B[:, None],
         "advantages": advantages,
     }
-    patches = [p.pixel_values for p in prompts if p.pixel_values is not None]
-    grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
-    if patches:
-        inputs["pixel_values"] = torch.cat(patches)
-        inputs["image_grid_thw"] = torch.cat(grids)
+    inputs |= join_images(prompts)
     inputs = {name: value.to(device) for name, value in inputs.items()}
     inputs["num_images"] = [
         0 if prompt.image_grid_thw is None else prompt.image_grid_thw.shape[0] for prompt in prompts

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from editgrpo.data.study import Study
+from editgrpo.training.processor import join_images
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.shared_prefix import IGNORED_LABEL
 
@@ -54,12 +55,7 @@ class FindingsCollator:
             batch["labels"][row, start:end] = torch.tensor(target)
             batch["attention_mask"][row, :end] = 1
             batch["mm_token_type_ids"][row, :start] = prompt.is_image_token_T.int()
-        patches = [p.pixel_values for p in prompts if p.pixel_values is not None]
-        grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
-        if patches:
-            batch["pixel_values"] = torch.cat(patches)
-            batch["image_grid_thw"] = torch.cat(grids)
-        return batch
+        return batch | join_images(prompts)
 
     def target_tokens(self, study: Study) -> list[int]:
         """Return the findings' token ids with the end-of-sequence token."""

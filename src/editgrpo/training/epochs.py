@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,7 +20,7 @@ from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
 from editgrpo.training.models import save_merged, without_adapter_wrapper
 from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.run_folder import METRICS, MODEL, append_line
+from editgrpo.training.run_folder import METRICS, MODEL, append_line, put_in_place
 from editgrpo.training.shared_prefix import IGNORED_LABEL
 
 OnMetrics = Callable[[Mapping[str, float]], None]
@@ -166,10 +166,7 @@ def read_epochs(run: Path) -> list[EpochScore]:
 
 def write_epochs(run: Path, scores: Sequence[EpochScore]) -> None:
     """Write the scores of the epochs and which of them is the best."""
-    rows = [
-        {"epoch": s.epoch, "loss": s.loss, "reward": s.reward, "reward_se": s.reward_se}
-        for s in scores
-    ]
+    rows = [asdict(score) for score in scores]
     write_json(run / SELECTION, {"best": best_epoch(scores), "epochs": rows})
 
 
@@ -186,6 +183,5 @@ def keep_best(run: Path) -> None:
         partial = run / f".{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(run / EPOCHS / f"epoch-{epoch}", partial)
-        shutil.rmtree(run / name, ignore_errors=True)
-        partial.rename(run / name)
+        put_in_place(partial, run / name)
     shutil.rmtree(run / EPOCHS)

@@ -13,7 +13,6 @@ from editgrpo.config import DataConfig
 from editgrpo.config.check import require, require_seed
 from editgrpo.data.prompt import DEFAULT_TEMPLATE
 from editgrpo.data.record import study_to_record
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.files import json_line, parse_json_object, write_jsonl
@@ -23,8 +22,8 @@ from editgrpo.training.models import (
     load_processor,
     resolve_model_folder,
 )
-from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.prompts import PromptEncoder, load_split
+from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 
 Progress = Callable[[int, int], None]
@@ -71,12 +70,8 @@ def generate_reports(
     """
     tokenizer = encoder.processor.tokenizer
     tokens = generation_tokens(model, tokenizer)
-    settings = SamplingSettings(
-        max_tokens=config.max_completion_tokens,
-        eos_token_ids=tokens.eos_token_ids,
-        pad_token_id=tokens.pad_token_id,
-        temperature=config.temperature,
-        forbidden_token_ids=tokens.forbidden_token_ids,
+    settings = tokens.sampling(
+        max_tokens=config.max_completion_tokens, temperature=config.temperature
     )
     for start in range(0, len(studies), config.batch_size):
         batch = list(studies[start : start + config.batch_size])
@@ -124,7 +119,8 @@ def generate_predictions(
             another model, other studies or other settings.
         ModelError: the model cannot be loaded.
     """
-    studies = _chosen_studies(data, split)
+    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
+    studies = load_split(data.folder, split, limit)
     folder = resolve_model_folder(model)
     partial = output.with_name(output.name + ".partial")
     run = {"run": _fingerprint(folder, studies, data, config)}
@@ -152,14 +148,6 @@ def generate_predictions(
     write_jsonl(output, rows)
     partial.unlink()
     return output
-
-
-def _chosen_studies(data: DataConfig, split: Split) -> StudySet:
-    studies = StudySet.load(Path(data.folder), split=split)
-    if not len(studies):
-        raise DataError(f"{data.folder}: no {split.value} study; check the split field")
-    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    return studies if limit is None else studies[:limit]
 
 
 def _fingerprint(

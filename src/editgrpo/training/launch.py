@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from transformers import PrinterCallback, Trainer
 
 from editgrpo.config import DType, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, RunStoppedError
-from editgrpo.training.callbacks import StopOnSignal
-from editgrpo.training.run_folder import CHECKPOINTS
+from editgrpo.provenance import check_same_config, write_provenance
+from editgrpo.training.callbacks import StopOnSignal, check_trackers
+from editgrpo.training.run_folder import CHECKPOINTS, open_run
 
 
 def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) -> int:
@@ -60,19 +62,50 @@ def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:
     }
 
 
-def raise_if_stopped(stop: StopOnSignal, run: Path, *, step: int, last_step: int) -> None:
-    """End a run that a signal stopped before its last step.
+def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) -> Path | None:
+    """Open the run folder and note there what the run is, or check that it goes on as it began.
 
     Args:
+        config: The run.
+        resume: Continue from the newest whole checkpoint.
+        command: What started the run, for its provenance.
+
+    Returns:
+        The checkpoint to continue from, None to start at step 0.
+
+    Raises:
+        ConfigError: a tracker cannot be used.
+        TrainingError: the run folder is taken, or is resumed with other settings.
+    """
+    check_trackers(config.report_to)
+    run = Path(config.output)
+    checkpoint = open_run(run, resume=resume)
+    if checkpoint is None:
+        write_provenance(run, config=config, seed=config.seed, command=command)
+    else:
+        check_same_config(run, config)
+    return checkpoint
+
+
+def train_to_end(
+    trainer: Trainer, checkpoint: Path | None, *, stop: StopOnSignal, last_step: int
+) -> None:
+    """Train from a checkpoint, or from step 0, to the last step.
+
+    Args:
+        trainer: Of either kind of run.
+        checkpoint: Where to continue.
         stop: The run's callback.
-        run: The run folder.
-        step: Steps done.
         last_step: Steps of the whole run.
 
     Raises:
         RunStoppedError: a signal came before the last step.
     """
+    trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    step = trainer.state.global_step
     if stop.received is not None and step < last_step:
+        run = Path(trainer.args.output_dir).parent
         raise RunStoppedError(
             f"{run}: stopped by {stop.received.name} after step {step}; continue with --resume",
             stop.received,

@@ -15,6 +15,7 @@ import torch
 from editgrpo.config import DType, LoraConfig, ModelConfig
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.training.processor import StudyProcessor
+from editgrpo.training.rollouts import SamplingSettings
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
@@ -222,6 +223,16 @@ class GenerationTokens:
     eos_token_ids: tuple[int, ...]
     pad_token_id: int
     forbidden_token_ids: tuple[int, ...]
+
+    def sampling(self, *, max_tokens: int, temperature: float) -> SamplingSettings:
+        """Return how to draw responses with these tokens."""
+        return SamplingSettings(
+            max_tokens=max_tokens,
+            eos_token_ids=self.eos_token_ids,
+            pad_token_id=self.pad_token_id,
+            temperature=temperature,
+            forbidden_token_ids=self.forbidden_token_ids,
+        )
 
 
 def generation_tokens(model: Any, tokenizer: Any) -> GenerationTokens:

@@ -150,3 +150,19 @@ def check_image_tokens(prompt: EncodedPrompt, merge_size: int) -> None:
             f"study {prompt.study_id}: the prompt holds {tokens} image tokens for {features} image "
             "features; was it cut or changed after it was encoded?"
         )
+
+
+def join_images(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
+    """Join the images of several prompts, as the model takes them.
+
+    Args:
+        prompts: The prompts, in order.
+
+    Returns:
+        `pixel_values` (N, D) and `image_grid_thw` (I, 3) of all images; empty if there is none.
+    """
+    patches = [p.pixel_values for p in prompts if p.pixel_values is not None]
+    grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
+    if not patches:
+        return {}
+    return {"pixel_values": torch.cat(patches), "image_grid_thw": torch.cat(grids)}

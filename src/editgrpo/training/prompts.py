@@ -8,7 +8,8 @@ from editgrpo.config import DataConfig
 from editgrpo.data.images import ImageCache, prepare_images
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import StudySet
-from editgrpo.data.study import Study
+from editgrpo.data.study import Split, Study
+from editgrpo.errors import DataError
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
 
 # Resized images kept in memory: all of a small set's, and a bounded part of a large one's.
@@ -80,3 +81,23 @@ class PromptEncoder:
     def encode_all(self, studies: Sequence[Study]) -> list[EncodedPrompt]:
         """Encode several studies, in order."""
         return [self.encode(study) for study in studies]
+
+
+def load_split(folder: str, split: Split, limit: int | None) -> StudySet:
+    """Load the studies of one split that a run or a generation uses.
+
+    Args:
+        folder: Holds `studies.jsonl`.
+        split: Which part.
+        limit: The first so many; None for all.
+
+    Returns:
+        The studies.
+
+    Raises:
+        DataError: there is none.
+    """
+    studies = StudySet.load(Path(folder), split=split)
+    if not len(studies):
+        raise DataError(f"{folder}: no {split.value} study; check the split field of studies.jsonl")
+    return studies if limit is None else studies[:limit]

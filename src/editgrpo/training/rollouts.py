@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editgrpo.training.processor import EncodedPrompt, check_image_tokens
+from editgrpo.training.processor import EncodedPrompt, check_image_tokens, join_images
 from editgrpo.training.shared_prefix import prompt_positions
 
 
@@ -127,14 +127,9 @@ def _prefill(
         mask[row, :padding] = 0
         positions[:, row, padding:] = prompt_positions(model, prompt)
     device = model.device
-    images = {}
-    patches = [prompt.pixel_values for prompt in prompts if prompt.pixel_values is not None]
-    grids = [prompt.image_grid_thw for prompt in prompts if prompt.image_grid_thw is not None]
-    if patches:
-        images = {
-            "pixel_values": torch.cat(patches).to(device, model.dtype),
-            "image_grid_thw": torch.cat(grids).to(device),
-        }
+    images = {name: value.to(device) for name, value in join_images(prompts).items()}
+    if images:
+        images["pixel_values"] = images["pixel_values"].to(model.dtype)
     outputs = model(
         input_ids=input_ids.to(device),
         attention_mask=mask[:, :-1].to(device),

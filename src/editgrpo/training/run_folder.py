@@ -127,3 +127,9 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     for name in (METRICS, TIMINGS, ROLLOUTS):
         cut_back(run / name, step)
     return checkpoint
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Give a folder that is whole its final name, in place of what stood there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

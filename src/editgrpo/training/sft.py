@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from transformers import PreTrainedModel, PrinterCallback, Trainer
+from transformers import PreTrainedModel, Trainer
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
 from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
-from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.training.batches import StepSampler
-from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal, check_trackers
+from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
-from editgrpo.training.launch import accumulation_slots, common_arguments, raise_if_stopped
+from editgrpo.training.launch import (
+    accumulation_slots,
+    begin_run,
+    common_arguments,
+    train_to_end,
+)
 from editgrpo.training.models import (
     load_checkpoint_weights,
     load_policy,
@@ -29,9 +33,8 @@ from editgrpo.training.models import (
     peft_config,
     resolve_model_folder,
 )
-from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.run_folder import METRICS, MODEL, append_line, open_run
-from editgrpo.training.train import training_studies
+from editgrpo.training.prompts import PromptEncoder, load_split
+from editgrpo.training.run_folder import METRICS, MODEL, append_line
 
 
 class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
@@ -120,17 +123,10 @@ def run_sft(
         TrainingError: the run folder is taken, or is resumed with other settings.
         RunStoppedError: the run was told to stop by a signal.
     """
-    check_trackers(config.report_to)
     run = Path(config.output)
-    checkpoint = open_run(run, resume=resume)
-    if checkpoint is None:
-        write_provenance(run, config=config, seed=config.seed, command=command)
-    else:
-        check_same_config(run, config)
-    train = training_studies(config.data.folder, Split.TRAIN, config.data.train_limit)
-    validation = training_studies(
-        config.data.folder, Split.VALIDATION, config.data.validation_limit
-    )
+    checkpoint = begin_run(config, resume=resume, command=command)
+    train = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
+    validation = load_split(config.data.folder, Split.VALIDATION, config.data.validation_limit)
     boundaries = _epoch_ends(config, len(train))
     folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
@@ -155,9 +151,7 @@ def run_sft(
         callbacks=[evaluate, MarkCheckpoints(run, keep=1), stop],
     )
     evaluate.trainer = trainer
-    trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    raise_if_stopped(stop, run, step=trainer.state.global_step, last_step=boundaries[-1])
+    train_to_end(trainer, checkpoint, stop=stop, last_step=boundaries[-1])
     if trainer.accelerator.is_main_process:
         keep_best(run)
     trainer.accelerator.wait_for_everyone()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from editgrpo.errors import TrainingError
-from editgrpo.training.processor import EncodedPrompt, check_image_tokens
+from editgrpo.training.processor import EncodedPrompt, check_image_tokens, join_images
 
 IGNORED_LABEL = -100
 _PADDING = -1
@@ -124,6 +124,7 @@ def pack_groups(
     length = max(row.input_ids_L.shape[0] for row in rows)
     segment_PL = _stack([row.segment_L for row in rows], length, fill=_PADDING)
     index_BC, is_response_BC = _response_index(responses_PG, prompts)
+    images = join_images(prompts)
     return PackedGroups(
         input_ids_PL=_stack([row.input_ids_L for row in rows], length, fill=pad_token_id),
         position_ids=torch.stack(
@@ -133,8 +134,8 @@ def pack_groups(
         labels_PL=_stack([row.labels_L for row in rows], length, fill=IGNORED_LABEL),
         response_index_BC=index_BC,
         is_response_BC=is_response_BC,
-        pixel_values=_concatenate([prompt.pixel_values for prompt in prompts]),
-        image_grid_thw=_concatenate([prompt.image_grid_thw for prompt in prompts]),
+        pixel_values=images.get("pixel_values"),
+        image_grid_thw=images.get("image_grid_thw"),
     )
 
 
@@ -238,8 +239,3 @@ def _stack(rows: Sequence[Tensor], length: int, *, fill: int) -> Tensor:
     for index, row in enumerate(rows):
         stacked[index, : row.shape[0]] = row
     return stacked
-
-
-def _concatenate(parts: Sequence[Tensor | None]) -> Tensor | None:
-    present = [part for part in parts if part is not None]
-    return torch.cat(present) if present else None

@@ -6,21 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback
 from trl import GRPOConfig
 
 from editgrpo.config import EditLevel, TrainConfig
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
-from editgrpo.errors import DataError
 from editgrpo.files import read_jsonl, write_text
-from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.reports import load_annotator
 from editgrpo.rewards import load_reward
-from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal, check_trackers
+from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
-from editgrpo.training.launch import accumulation_slots, common_arguments, raise_if_stopped
+from editgrpo.training.launch import (
+    accumulation_slots,
+    begin_run,
+    common_arguments,
+    train_to_end,
+)
 from editgrpo.training.models import (
     generation_tokens,
     load_policy,
@@ -28,8 +29,8 @@ from editgrpo.training.models import (
     resolve_model_folder,
     save_merged,
 )
-from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.run_folder import METRICS, MODEL, open_run
+from editgrpo.training.prompts import PromptEncoder, load_split
+from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
 from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
 
@@ -69,13 +70,8 @@ def run_training(
             often.
         RunStoppedError: the run was told to stop by a signal.
     """
-    check_trackers(config.report_to)
     run = Path(config.output)
-    checkpoint = open_run(run, resume=resume)
-    if checkpoint is None:
-        write_provenance(run, config=config, seed=config.seed, command=command)
-    else:
-        check_same_config(run, config)
+    checkpoint = begin_run(config, resume=resume, command=command)
     setup, policy = _set_up(config, run, on_step)
     setup.encoder.prepare_images(on_images)
     stop = StopOnSignal()
@@ -86,14 +82,12 @@ def run_training(
         training_arguments(config),
         callbacks=[MarkCheckpoints(run, config.keep_checkpoints), stop],
     )
-    trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    raise_if_stopped(stop, run, step=trainer.state.global_step, last_step=config.steps)
+    train_to_end(trainer, checkpoint, stop=stop, last_step=config.steps)
     return _save_model(trainer, setup)
 
 
 def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[TrainingSetup, Any]:
-    studies = training_studies(config.data.folder, Split.TRAIN, config.data.train_limit)
+    studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
     folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
     policy = load_policy(folder, config.model)
@@ -130,26 +124,6 @@ def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
         for _, row in read_jsonl(run / METRICS):
             losses.spend(config.prompts_per_step, int(row["errors/dropped_groups"]))
     return losses
-
-
-def training_studies(folder: str, split: Split, limit: int | None) -> StudySet:
-    """Load the studies of one split that a run uses.
-
-    Args:
-        folder: Holds `studies.jsonl`.
-        split: Which part.
-        limit: The first so many; None for all.
-
-    Returns:
-        The studies.
-
-    Raises:
-        DataError: there is none.
-    """
-    studies = StudySet.load(Path(folder), split=split)
-    if not len(studies):
-        raise DataError(f"{folder}: no {split.value} study; check the split field of studies.jsonl")
-    return studies if limit is None else studies[:limit]
 
 
 def training_arguments(config: TrainConfig) -> GRPOConfig:
@@ -198,17 +172,12 @@ def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:
         trainer.save_model(str(adapter))
         if trainer.accelerator.is_main_process:
             save_merged(policy, partial)
-            _put_in_place(adapter, setup.run / "adapter")
+            put_in_place(adapter, setup.run / "adapter")
     else:
         trainer.save_model(str(partial))
     if trainer.accelerator.is_main_process:
         setup.encoder.processor.save(partial)
         write_text(partial / "README.md", "Trained by editgrpo; see ../provenance.json.\n")
-        _put_in_place(partial, folder)
+        put_in_place(partial, folder)
     trainer.accelerator.wait_for_everyone()
     return folder
-
-
-def _put_in_place(partial: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)

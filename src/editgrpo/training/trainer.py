@@ -42,7 +42,7 @@ from editgrpo.training.models import (
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
-from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.run_folder import METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import uniform_draws
@@ -193,12 +193,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 for study in studies
             ]
         )
-        settings = SamplingSettings(
-            max_tokens=rollout.max_completion_tokens,
-            eos_token_ids=self._setup.tokens.eos_token_ids,
-            pad_token_id=self._setup.tokens.pad_token_id,
-            temperature=rollout.temperature,
-            forbidden_token_ids=self._setup.tokens.forbidden_token_ids,
+        settings = self._setup.tokens.sampling(
+            max_tokens=rollout.max_completion_tokens, temperature=rollout.temperature
         )
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as policy:
             was_training = policy.training
