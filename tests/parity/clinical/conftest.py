@@ -2,9 +2,9 @@
 
 An oracle is a script in `oracles/` that imports one reference package, reads one JSON object on
 standard input and writes one JSON object as the last line of standard output (what the package
-itself prints before that line does no harm). It runs under the interpreter of EDITGRPO_ORACLE_PYTHON
-with the folder of its package first on its path, so packages that cannot live together do not have
-to. `make parity` sets these variables; without them the tests skip.
+itself prints before that line does no harm). It runs under the interpreter that the variable
+EDITGRPO_ORACLE_PYTHON names, with the folder of its package first on its path, so packages that
+cannot live together do not have to. `make parity` sets these variables; without them tests skip.
 """
 
 import hashlib
