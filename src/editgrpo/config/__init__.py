@@ -4,6 +4,7 @@ No torch here. `editgrpo.recipes` fills these from YAML files and `--set a.b=c` 
 kept as text: it is resolved by the module that opens it.
 """
 
+from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import (
     DataConfig,
     DType,
@@ -25,6 +26,7 @@ from editgrpo.config.runs import SFTConfig, TrainConfig
 
 __all__ = [
     "AdvantageScale",
+    "ClinicalConfig",
     "DType",
     "DataConfig",
     "EditConfig",

@@ -198,7 +198,7 @@ def edit_as_json(
             "rule": step.rule.value,
             "position": step.position,
             "reference_position": step.reference_position,
-            "entities": [{"text": e.text, "type": e.type.value} for e in step.causes],
+            "entities": [{"text": e.text, "type": str(e.type)} for e in step.causes],
             "sentences": [{"change": s.change.value, "text": s.text} for s in segments],
         }
         for step, segments in zip(edit.steps, layouts, strict=True)
@@ -227,6 +227,6 @@ def _entities(step: EditStep) -> Text:
     for entity in step.causes:
         is_present = entity.type.presence is Presence.PRESENT
         one = Text(entity.text, style="bold yellow" if is_present else "bold cyan")
-        one.append(f" ({entity.type.value})", style="not bold dim")
+        one.append(f" ({entity.type!s})", style="not bold dim")
         named.append(one)
     return Text(", ").join(named)

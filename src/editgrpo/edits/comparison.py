@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from editgrpo.edits.similarity import (
     DECIMALS,
     can_be_unmatched,
-    cosine_matrix,
+    contradiction_matrix,
     is_close,
     presence_codes,
+    similarity_matrix,
 )
 from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Entity
 
@@ -30,7 +31,7 @@ class Comparison:
         threshold: Tau, rounded like the cosines.
         is_spurious_X: (X,) bool, True for the rollout's spurious entities.
         is_missing_Y: (Y,) bool, True for the reference's missing entities.
-        contradicts_XY: (X, Y) bool, True where the cosine is above tau and the presence opposite.
+        contradicts_XY: (X, Y) bool, True where the cosine is above tau and the presence differs.
         best_cosine_Xn: (X, n) float64, the best cosine of an entity with the entities of each
             reference sentence, ANATOMY included; -inf where that sentence has no entity.
         sentence_of_X: (X,) intp, the rollout sentence of each entity.
@@ -77,7 +78,7 @@ def compare(
         The comparison; its arrays are not to be written to.
     """
     of_x, of_y = rollout.entities, reference.entities
-    cosines_XY = cosine_matrix(of_x, of_y)
+    cosines_XY = similarity_matrix(of_x, of_y)
     presence_X, presence_Y = presence_codes(of_x), presence_codes(of_y)
     is_close_XY = is_close(cosines_XY, threshold=threshold)
     match_XY = is_close_XY & np.equal.outer(presence_X, presence_Y)
@@ -88,7 +89,7 @@ def compare(
         threshold=round(threshold, DECIMALS),
         is_spurious_X=_unmatched(of_x, match_XY, anatomy_counts=anatomy_counts),
         is_missing_Y=_unmatched(of_y, match_XY.T, anatomy_counts=anatomy_counts),
-        contradicts_XY=is_close_XY & (np.outer(presence_X, presence_Y) == -1),
+        contradicts_XY=is_close_XY & contradiction_matrix(of_x, of_y),
         best_cosine_Xn=_best_by_sentence(cosines_XY, reference.sentences),
         sentence_of_X=_sentence_of_entity(rollout.sentences),
         sentence_of_Y=_sentence_of_entity(reference.sentences),

@@ -16,11 +16,42 @@ DECIMALS = 12
 """Cosines are rounded to this many decimals, well above the float64 rounding of a sum over D, so
 that neither a tie nor a cosine equal to the threshold is decided by the order of summation."""
 
-_CODE_OF_PRESENCE = {Presence.PRESENT: 1, Presence.ABSENT: -1, None: 0}
+_CODE_OF_PRESENCE = {Presence.PRESENT: 1, Presence.ABSENT: -1, Presence.UNCERTAIN: 2, None: 0}
+
+
+def similarity_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[np.float64]:
+    """Measure every entity of one sequence against every entity of another.
+
+    Args:
+        rows: R entities, all with an embedding or all without.
+        columns: C entities, likewise.
+
+    Returns:
+        (R, C) float64: cosines where the annotator gives embeddings; where it gives none (RadGraph)
+        1 for equal words, case aside, and 0 for others.
+
+    Raises:
+        EditError: some entities have an embedding and some have none, or the embeddings do not fit
+            together.
+    """
+    without = [entity.embedding is None for entity in (*rows, *columns)]
+    if not any(without):
+        return cosine_matrix(rows, columns)
+    if not all(without):
+        raise EditError(
+            "some entities have an embedding and some have none; "
+            "annotate rollout and reference with one annotator"
+        )
+    words_R, words_C = (
+        [" ".join(e.text.lower().split()) for e in side] for side in (rows, columns)
+    )
+    equal_RC = np.equal.outer(np.array(words_R, dtype=object), np.array(words_C, dtype=object))
+    likeness_RC: NDArray[np.float64] = equal_RC.astype(np.float64)
+    return likeness_RC
 
 
 def cosine_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[np.float64]:
-    """Measure every entity of one sequence against every entity of another.
+    """Compute the cosine of every embedding of one sequence with every one of another.
 
     Args:
         rows: R entities with embeddings (D,) of any norm.
@@ -34,7 +65,7 @@ def cosine_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[
     """
     if not rows or not columns:
         return np.zeros((len(rows), len(columns)))
-    vectors_ED = _stack([*rows, *columns])
+    vectors_ED = embeddings([*rows, *columns])
     vectors_RD, vectors_CD = vectors_ED[: len(rows)], vectors_ED[len(rows) :]
     squares_E = np.einsum("ed,ed->e", vectors_ED, vectors_ED)
     # One root of the product, not a product of two roots: a vector's cosine with itself is then 1.
@@ -45,23 +76,43 @@ def cosine_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[
     return rounded_RC
 
 
-def _stack(entities: Sequence[Entity]) -> NDArray[np.float64]:
-    """Return the embeddings as (E, D) float64, or say why they do not fit together."""
-    shapes = {np.shape(entity.embedding) for entity in entities}
-    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+def embeddings(entities: Sequence[Entity]) -> NDArray[np.float64]:
+    """Stack the embeddings of entities.
+
+    Args:
+        entities: At least one; all with embeddings of one length.
+
+    Returns:
+        (E, D) float64.
+
+    Raises:
+        EditError: an embedding is missing, they are not all vectors of one length, or one holds NaN
+            or infinity.
+    """
+    vectors = [entity.embedding for entity in entities if entity.embedding is not None]
+    shapes = {vector.shape for vector in vectors}
+    if len(vectors) < len(entities) or len(shapes) > 1 or len(next(iter(shapes))) != 1:
         raise EditError(
-            f"the entities' embeddings have the shapes {sorted(shapes)}; "
+            f"the embeddings of {len(entities)} entities, {len(entities) - len(vectors)} without, "
+            f"have the shapes {sorted(shapes)}; "
             "annotate rollout and reference with one annotator, which gives (D,) to all"
         )
-    vectors_ED = np.stack([entity.embedding for entity in entities]).astype(np.float64)
+    vectors_ED = np.stack(vectors).astype(np.float64)
     if not np.isfinite(vectors_ED).all():
         raise EditError("an entity's embedding holds NaN or infinity; repair the annotator")
     return vectors_ED
 
 
 def presence_codes(entities: Sequence[Entity]) -> NDArray[np.int8]:
-    """Return (E,) int8: 1 for present, -1 for absent, 0 for ANATOMY, which says neither."""
+    """Return (E,) int8: 1 present, -1 absent, 2 uncertain, 0 for anatomy, which says none."""
     return np.array([_CODE_OF_PRESENCE[entity.type.presence] for entity in entities], np.int8)
+
+
+def contradiction_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[np.bool_]:
+    """Return (R, C) bool, True where both entities have a presence and these differ."""
+    codes_R, codes_C = presence_codes(rows), presence_codes(columns)
+    both_RC: NDArray[np.bool_] = np.logical_and.outer(codes_R != 0, codes_C != 0)
+    return both_RC & np.not_equal.outer(codes_R, codes_C)
 
 
 def can_be_unmatched(entities: Sequence[Entity], *, anatomy_counts: bool) -> NDArray[np.bool_]:
@@ -96,7 +147,7 @@ def match_matrix(
     same_presence_RC: NDArray[np.bool_] = np.equal.outer(
         presence_codes(rows), presence_codes(columns)
     )
-    return same_presence_RC & is_close(cosine_matrix(rows, columns), threshold=threshold)
+    return same_presence_RC & is_close(similarity_matrix(rows, columns), threshold=threshold)
 
 
 def spurious_entities(

@@ -9,6 +9,7 @@ from editgrpo.reports.types import (
     EntityType,
     Labeler,
     Presence,
+    RadGraphLabel,
     Span,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "EntityType",
     "Labeler",
     "Presence",
+    "RadGraphLabel",
     "Span",
     "load_annotator",
     "load_labeler",

@@ -19,6 +19,8 @@ class Presence(StrEnum):
 
     PRESENT = "present"
     ABSENT = "absent"
+    UNCERTAIN = "uncertain"
+    """Only RadGraph says so; RaTE-NER and `rules` know two."""
 
 
 class EntityType(StrEnum):
@@ -45,20 +47,43 @@ _PRESENCE_OF_TYPE: dict[EntityType, Presence | None] = {
 }
 
 
+class RadGraphLabel(str):
+    """A label of a RadGraph checkpoint, such as `Observation::definitely absent`.
+
+    The checkpoint's vocabulary decides which there are.
+    """
+
+    __slots__ = ()
+
+    @property
+    def presence(self) -> Presence | None:
+        """The presence that this label asserts; None for anatomy, which asserts none."""
+        kind, *_, certainty = self.split("::")
+        return None if kind == "Anatomy" else _PRESENCE_OF_CERTAINTY[certainty]
+
+
+_PRESENCE_OF_CERTAINTY = {
+    "definitely present": Presence.PRESENT,
+    "definitely absent": Presence.ABSENT,
+    "uncertain": Presence.UNCERTAIN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """One clinical mention.
 
     Attributes:
         text: The mention as it stands in the sentence.
-        type: Its RaTE-NER type; `type.presence` is its presence label.
-        embedding: (D,) float32 of any norm; D is free, but the same within a comparison.
+        type: Its type by the annotator; `type.presence` is its presence label.
+        embedding: (D,) float32 of any norm; D is free, but the same within a comparison. None where
+            the annotator has none: two mentions are then alike if their words are equal.
     """
 
     text: str
-    type: EntityType
+    type: EntityType | RadGraphLabel
     # Arrays have no truth value, so they take no part in equality; text and type name a mention.
-    embedding: NDArray[np.float32] = field(compare=False, repr=False)
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from editgrpo.clinical.memo import DEFAULT_CAPACITY, Memo
 from editgrpo.errors import RewardError
-from editgrpo.rewards.memo import DEFAULT_CAPACITY, TextMemo
 from editgrpo.rewards.types import RewardScores
 
 Facts = TypeVar("Facts")
@@ -63,7 +63,7 @@ class CompositeReward:
         self.component_names = tuple(component.name for component in components)
         self.weights = dict(weights)
         self._components = tuple(components)
-        self._memos = tuple(TextMemo(part.read, capacity=capacity) for part in components)
+        self._memos = tuple(Memo(part.read, capacity=capacity) for part in components)
 
     def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
         """Score each candidate against the reference at the same index.

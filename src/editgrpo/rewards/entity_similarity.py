@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.edits.similarity import DECIMALS, presence_codes
+from editgrpo.edits.similarity import DECIMALS, embeddings, presence_codes
 from editgrpo.reports.types import AnnotatedReport, Annotator, Entity
 from editgrpo.rewards.entity_f1 import normalised_tokens
 
@@ -57,6 +57,9 @@ def entity_vectors(report: AnnotatedReport) -> EntityVectors:
     Returns:
         Each (words, type) once. Entities of equal presence whose cosine is above `SAME_FINDING`
         divide their weight by their number, so that synonyms gain nothing either.
+
+    Raises:
+        EditError: an entity has no embedding, or the embeddings do not fit together or hold NaN.
     """
     distinct: dict[tuple[tuple[str, ...], str], Entity] = {}
     for entity in report.entities:
@@ -64,7 +67,7 @@ def entity_vectors(report: AnnotatedReport) -> EntityVectors:
     entities = list(distinct.values())
     if not entities:
         return EntityVectors(np.zeros((0, 0)), np.zeros(0, dtype=np.int8), np.zeros(0))
-    embedding_ED = np.stack([entity.embedding for entity in entities]).astype(np.float64)
+    embedding_ED = embeddings(entities)
     norm_E = np.linalg.norm(embedding_ED, axis=1, keepdims=True)
     unit_ED = embedding_ED / np.where(norm_E == 0, 1.0, norm_E)
     sign_E = presence_codes(entities)
@@ -85,8 +88,7 @@ def entity_similarity(candidate: EntityVectors, reference: EntityVectors) -> flo
         reference: Entities of the reference report.
 
     Returns:
-        A value in [0, 1], rounded to `DECIMALS`; 0 if either report has no entity. NaN if an
-        embedding is NaN.
+        A value in [0, 1], rounded to `DECIMALS`; 0 if either report has no entity.
 
     Source: RaTEScore (EMNLP 2024); differences in the module docstring and docs/evaluation.md.
     """

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from editgrpo.clinical.memo import Memo
 from editgrpo.errors import ConfigError
 from editgrpo.reports import (
     AnnotatedReport,
@@ -21,7 +22,6 @@ from editgrpo.rewards.composite import Component, CompositeReward
 from editgrpo.rewards.entity_f1 import EntityF1
 from editgrpo.rewards.entity_similarity import EntitySimilarity
 from editgrpo.rewards.label_f1 import LabelF1
-from editgrpo.rewards.memo import TextMemo
 from editgrpo.rewards.stated import StatedLabeler
 from editgrpo.rewards.types import Reward
 
@@ -32,7 +32,7 @@ class _SharedAnnotator:
     def __init__(self, annotator: Annotator) -> None:
         self.name = annotator.name
         self.split: Callable[[str], list[Span]] = annotator.split
-        self._reports: TextMemo[AnnotatedReport] = TextMemo(annotator.annotate)
+        self._reports: Memo[AnnotatedReport] = Memo(annotator.annotate)
 
     def annotate(self, texts: Sequence[str]) -> list[AnnotatedReport]:
         """Annotate reports, each distinct text once."""

@@ -203,7 +203,7 @@ def _edit_record(scored: ScoredGroup, response: Response) -> dict[str, Any] | No
             if source.origin is Origin.REFERENCE
         ],
         "entities": [
-            {"text": entity.text, "type": entity.type.value}
+            {"text": entity.text, "type": str(entity.type)}
             for step in edit.steps
             for entity in step.causes
         ],

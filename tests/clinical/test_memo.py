@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from editgrpo.rewards.memo import TextMemo
+from editgrpo.clinical.memo import Memo
 
 
 class Reader:
@@ -16,7 +16,7 @@ class Reader:
 
 def test_values_come_in_order_and_each_text_is_read_once() -> None:
     reader = Reader()
-    memo = TextMemo(reader, capacity=8)
+    memo = Memo(reader, capacity=8)
     assert memo(["b", "a", "b"]) == ["B", "A", "B"]
     assert memo(["a", "c"]) == ["A", "C"]
     assert memo(["a"]) == ["A"]
@@ -25,7 +25,7 @@ def test_values_come_in_order_and_each_text_is_read_once() -> None:
 
 def test_the_least_recently_used_text_is_forgotten() -> None:
     reader = Reader()
-    memo = TextMemo(reader, capacity=2)
+    memo = Memo(reader, capacity=2)
     memo(["a", "b"])
     memo(["a"])  # now b is the oldest
     memo(["c"])
@@ -35,6 +35,6 @@ def test_the_least_recently_used_text_is_forgotten() -> None:
 
 
 def test_a_batch_larger_than_the_capacity_is_answered() -> None:
-    memo = TextMemo(Reader(), capacity=1)
+    memo = Memo(Reader(), capacity=1)
     assert memo(["a", "b", "c"]) == ["A", "B", "C"]
     assert len(memo) == 1

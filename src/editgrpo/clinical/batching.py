@@ -1,0 +1,98 @@
+"""Running a model over texts of many lengths with little padding.
+
+Texts are sorted by length, so that a batch holds texts of like length; a batch that does not fit
+into memory is halved.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from editgrpo.errors import RewardError
+
+T = TypeVar("T")
+
+
+def run_batched(
+    lengths: Sequence[int],
+    run: Callable[[list[int]], Sequence[T]],
+    *,
+    max_tokens: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[T]:
+    """Call a model with batches of items of like length.
+
+    Args:
+        lengths: (N,) tokens of each item, special tokens included.
+        run: Takes the indices of a batch, longest item last, and returns one value for each.
+        max_tokens: Most tokens of a batch, padding included; a longer item makes a batch of its
+            own.
+        progress: Called after each batch with items done and N.
+
+    Returns:
+        (N,) values in the order of `lengths`.
+
+    Raises:
+        RewardError: a single item does not fit into memory.
+    """
+    values: dict[int, T] = {}
+    for batch in length_batches(lengths, max_tokens=max_tokens):
+        values.update(zip(batch, _run_halving(batch, run), strict=True))
+        if progress is not None:
+            progress(len(values), len(lengths))
+    return [values[index] for index in range(len(lengths))]
+
+
+def length_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[int]]:
+    """Cut the indices, sorted by length, into batches of at most `max_tokens`, padding included.
+
+    Args:
+        lengths: (N,) tokens of each item.
+        max_tokens: Bound on items times their longest; an item above it stands alone.
+
+    Yields:
+        Indices, ascending in length; equal lengths keep their order.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[index] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _run_halving(batch: list[int], run: Callable[[list[int]], Sequence[T]]) -> list[T]:
+    """Run a batch; where memory runs out, run its halves."""
+    try:
+        return list(run(batch))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise RewardError(
+                "a single report does not fit into memory; lower clinical.batch_tokens, "
+                "or run the clinical models on another device (clinical.device)"
+            ) from error
+    _release_memory()
+    middle = len(batch) // 2
+    return [*_run_halving(batch[:middle], run), *_run_halving(batch[middle:], run)]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, on the host or on a GPU.
+
+    torch raises `torch.OutOfMemoryError` for a GPU and a plain RuntimeError for the host.
+    """
+    import torch
+
+    is_host = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return is_host or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def _release_memory() -> None:
+    """Give cached blocks of the GPU back before the smaller batch is tried."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,48 @@
+"""On which device, and in which number format, the clinical models run."""
+
+import os
+from typing import TYPE_CHECKING
+
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_device(config: ClinicalConfig) -> "torch.device":
+    """Return the device that a configuration asks for.
+
+    Args:
+        config: `auto` takes the GPU of this process (LOCAL_RANK) if there is one, else the CPU.
+
+    Returns:
+        The device.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none of that number.
+    """
+    import torch
+
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    count = torch.cuda.device_count()
+    if int(name.removeprefix("cuda:")) >= count:
+        raise ConfigError(
+            f"clinical.device is {config.device!r}, but torch sees {count} GPUs; use auto or cpu"
+        )
+    return torch.device(name)
+
+
+def torch_dtype(config: ClinicalConfig) -> "torch.dtype":
+    """Return the number format that a configuration asks for."""
+    import torch
+
+    dtype = getattr(torch, config.dtype.value)
+    assert isinstance(dtype, torch.dtype)
+    return dtype

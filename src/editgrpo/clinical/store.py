@@ -1,0 +1,135 @@
+"""What was read from a text, kept on disk: a key-value store that several processes may share.
+
+One SQLite file a folder. A batch is one transaction, so that a process killed at any moment leaves
+a whole store. Values are bytes; what they mean is told by the namespace, which names the model's
+identity and the format's version. Texts themselves are never written, only their SHA-256.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from editgrpo.clinical.shared import shared
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import DataError
+
+FILE = "annotations.sqlite"
+
+_WAIT_S = 120.0  # for another process's transaction; ours take milliseconds
+_PER_QUERY = 500  # parameters of one statement; SQLite's oldest bound is 999
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (
+    namespace TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (namespace, key)
+) WITHOUT ROWID
+"""
+
+
+class FactStore:
+    """Bytes by namespace and text.
+
+    Safe for several threads and processes at once.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool) -> None:
+        """Open a store.
+
+        Args:
+            folder: Its folder; made if the store is writable.
+            writable: Whether `put` may be called.
+
+        Raises:
+            DataError: the folder holds no store and it is to be read only, or the file is no store.
+        """
+        self.path = folder / FILE
+        self.writable = writable
+        self._connections = threading.local()
+        if writable:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not self.path.is_file():
+            raise DataError(
+                f"{folder}: no annotation store; fill it with `editgrpo annotate`, "
+                "or leave clinical.store out"
+            )
+        with self._transaction() as connection:
+            if writable:
+                connection.execute(_SCHEMA)
+            else:
+                connection.execute("SELECT 1 FROM facts LIMIT 1")
+
+    def get(self, namespace: str, texts: Sequence[str]) -> dict[str, bytes]:
+        """Return the values of those texts that the store has."""
+        text_of = {_key(text): text for text in texts}
+        found: dict[str, bytes] = {}
+        with self._transaction() as connection:
+            all_keys = list(text_of)
+            for start in range(0, len(all_keys), _PER_QUERY):
+                keys = all_keys[start : start + _PER_QUERY]
+                marks = ",".join("?" * len(keys))
+                rows = connection.execute(
+                    f"SELECT key, value FROM facts WHERE namespace = ? AND key IN ({marks})",
+                    (namespace, *keys),
+                )
+                found.update((text_of[key], value) for key, value in rows)
+        return found
+
+    def put(self, namespace: str, values: Mapping[str, bytes]) -> None:
+        """Keep values by text, all of them or none; an older value of a text is replaced.
+
+        Args:
+            namespace: What the values mean.
+            values: Text to value.
+
+        Raises:
+            DataError: the store is read only, or the disk is full.
+        """
+        if not self.writable:
+            raise DataError(f"{self.path}: opened for reading only; set clinical.store_writes")
+        rows = [(namespace, _key(text), value) for text, value in values.items()]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
+
+    def count(self) -> dict[str, int]:
+        """Return how many values each namespace has."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT namespace, COUNT(*) FROM facts GROUP BY namespace")
+            return dict(rows.fetchall())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._connection() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{self.path}: the annotation store cannot be used ({error}); "
+                "check the disk, or delete the file and run `editgrpo annotate` again"
+            ) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection: SQLite's are not to be shared by threads."""
+        if not hasattr(self._connections, "open"):
+            mode = "rwc" if self.writable else "ro"
+            self._connections.open = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_WAIT_S
+            )
+        connection = self._connections.open
+        assert isinstance(connection, sqlite3.Connection)
+        return connection
+
+
+def open_store(config: ClinicalConfig) -> FactStore | None:
+    """Return the store that a configuration names, one object a process; None if it names none."""
+    if config.store is None:
+        return None
+    folder = Path(config.store).absolute()
+    return shared(
+        ("store", folder, config.store_writes),
+        lambda: FactStore(folder, writable=config.store_writes),
+    )
+
+
+def _key(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,53 @@
+"""Where the clinical models lie and how they run."""
+
+from dataclasses import dataclass, field
+
+from editgrpo.config.check import require
+from editgrpo.config.components import DType
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClinicalConfig:
+    """The models that annotate, label and score reports: RaTE-NER, CheXbert, RadGraph, ...
+
+    Nothing here is needed by what works offline (annotator, labeler and reward `rules`).
+    """
+
+    models: str | None = None
+    """Folder with one sub-folder a model; None takes EDITGRPO_MODELS, else ~/.cache/editgrpo/models
+    (docs/models.md)."""
+
+    sources: dict[str, str] = field(default_factory=dict)
+    """Model name to a local folder, or to a Hub id with an optional `@revision`, in place of the
+    pinned source."""
+
+    offline: bool = False
+    """Never download; a model that is missing is an error that names the command to get it."""
+
+    device: str = "auto"
+    """`auto` (the process's GPU if there is one), `cpu`, `cuda` or `cuda:N`."""
+
+    dtype: DType = DType.FLOAT32
+    """Number format of the models; anything but float32 changes scores in the third decimal."""
+
+    batch_tokens: int = 8192
+    """Most tokens in one batch of a model, padding included."""
+
+    store: str | None = None
+    """Folder of annotations kept on disk (`editgrpo annotate` fills it); None keeps none."""
+
+    store_writes: bool = False
+    """Whether what is not yet in the store is added to it; training and scoring only read."""
+
+    def __post_init__(self) -> None:
+        known = self.device in ("auto", "cpu", "cuda") or (
+            self.device.startswith("cuda:") and self.device[5:].isdigit()
+        )
+        require(known, "clinical.device", self.device, "auto, cpu, cuda or cuda:N")
+        require(self.batch_tokens >= 1, "clinical.batch_tokens", self.batch_tokens, "at least 1")
+        require(
+            self.store is not None or not self.store_writes,
+            "clinical.store_writes",
+            self.store_writes,
+            "false unless clinical.store names a folder",
+        )
