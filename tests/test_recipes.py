@@ -50,7 +50,7 @@ def test_values_take_the_types_of_their_fields(tmp_path: Path) -> None:
         edit: {level: none}
         rollout: {group_size: 7}
         objective: {loss: grpo, scale: group}
-        reward: {weights: {label/micro-f1-14@rules: 2}}
+        reward: {weights: {rules/report-micro-f1-14: 2}}
         model: {lora: {rank: 4}, revision: null}
         report_to: [tensorboard]
         steps: 1_000
@@ -63,7 +63,7 @@ def test_values_take_the_types_of_their_fields(tmp_path: Path) -> None:
     assert config.rollout.group_size == 7
     assert config.objective.loss is LossType.GRPO
     assert config.objective.scale is AdvantageScale.GROUP
-    assert config.reward.weights == {"label/micro-f1-14@rules": 2.0}
+    assert config.reward.weights == {"rules/report-micro-f1-14": 2.0}
     assert config.model.lora == LoraConfig(rank=4)
     assert config.report_to == ("tensorboard",)
     assert config.steps == 1000

@@ -6,6 +6,9 @@ command line prints the message and exits with code 2; anything that is not an `
 bug and keeps its traceback.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 
 class EditGRPOError(Exception):
     """Base of all errors raised on purpose; catch it to tell a user's mistake from a bug."""
@@ -48,3 +51,17 @@ class RunStoppedError(TrainingError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """End the message about an unknown name.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+
+    Returns:
+        `; did you mean ...?` with the nearest known name, or `; choose one of ...` with all.
+    """
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; choose one of {', '.join(known)}"

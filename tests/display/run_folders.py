@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from editgrpo.reports.chexpert import FINDINGS
 
-COMPONENTS = ("label/micro-f1-14@rules", "entity_f1/partial@rules", "entity_similarity@rules")
+COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
 RULES = ("mislabelled", "replacement", "deletion", "augmentation", "none")
 
 NORMAL = (

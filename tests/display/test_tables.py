@@ -24,7 +24,7 @@ def _scores(system: str, value: float) -> dict[str, Any]:
         "confidence": 0.95,
         "commit": "0123456789abcdef",
         "command": "editgrpo evaluate predictions.jsonl",
-        "metrics": {"label/micro-f1-14@rules": {"value": value, "low": 0.41, "high": 0.62}},
+        "metrics": {"rules/report-micro-f1-14": {"value": value, "low": 0.41, "high": 0.62}},
         "per_finding": {
             "Fracture": {"f1": value, "support": 3},
             "No Finding": {"f1": 0.9, "support": 70},
@@ -55,7 +55,7 @@ def test_four_systems_fit(width: int) -> None:
 
 
 def test_longer_reports_do_not_stand_out_as_better() -> None:
-    assert is_ranked("label/micro-f1-14@rules")
+    assert is_ranked("rules/report-micro-f1-14")
     assert not is_ranked("text/words")
     assert not is_ranked("text/repeated-4-grams")
 

@@ -13,7 +13,7 @@ METRICS = {
     "step": 12,
     "reward/sampled/mean": 1.2345,
     "reward/sampled/se": 0.0456,
-    "reward/sampled/label/micro-f1-14@rules": 0.512,
+    "reward/sampled/rules/report-micro-f1-14": 0.512,
     "reward/sampled/entity_f1/partial@rules": 0.304,
     "reward/sampled/entity_similarity@rules": 0.418,
     "edits/none": 0.25,

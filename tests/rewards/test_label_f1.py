@@ -41,7 +41,7 @@ def test_label_f1_equals_sample_average_of_scikit_learn() -> None:
 
 def test_component_names_its_labeler_and_ignores_repetition() -> None:
     metric = LabelF1(FakeLabeler())
-    assert metric.name == "label/micro-f1-14@fake"
+    assert metric.name == "fake/report-micro-f1-14"
     once, thrice, reference = metric.read(
         ["cardiomegaly. fracture.", "cardiomegaly. " * 3 + "fracture.", "cardiomegaly."]
     )

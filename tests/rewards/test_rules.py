@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from editgrpo.rewards import Reward, load_reward, load_reward_labeler
+from editgrpo.rewards import Reward, load_metric_labeler, load_reward
 from tests.builders import shared_data
 
 NORMAL = "The heart is normal in size. The lungs are clear. No pleural effusion or pneumothorax."
 ILL = "Moderate left pleural effusion. The heart is enlarged. Nondisplaced rib fracture."
 LABEL, ENTITIES, SIMILARITY = (
-    "label/micro-f1-14@rules",
+    "rules/report-micro-f1-14",
     "entity_f1/partial@rules",
     "entity_similarity@rules",
 )
@@ -59,9 +59,9 @@ def test_repetition_gains_nothing(reward: Reward, repeats: int) -> None:
 
 
 def test_the_labeler_of_the_reward_knows_silence() -> None:
-    labels = load_reward_labeler("rules").label([NORMAL, "", "Nothing to the the."])
+    labels = load_metric_labeler("rules").label([NORMAL, "", "Nothing to the the."])
     assert labels[:, -1].tolist() == [1, 0, 0]
-    assert load_reward_labeler("rules").classify([""]).tolist() == [[0] * 14]
+    assert load_metric_labeler("rules").classify([""]).tolist() == [[0] * 14]
 
 
 def test_weights_change_the_total_only() -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 STEPS = 2
 MODEL = "{dtype: float32, freeze_vision_tower: false, gradient_checkpointing: false, path: %s}"
 DATA = "{min_pixels: 3136, max_pixels: 12544, max_images: 4, validation_limit: 6, folder: %s}"
-COMPONENTS = ("label/micro-f1-14@rules", "entity_f1/partial@rules", "entity_similarity@rules")
+COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
 RULES = ("mislabelled", "replacement", "deletion", "augmentation", "none")
 STEP_METRICS = {
     "step", "loss", "grad_norm", "learning_rate", "kl", "clip_share", "entropy",

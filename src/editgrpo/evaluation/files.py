@@ -27,7 +27,7 @@ from editgrpo.evaluation.types import (
     ProgressCallback,
 )
 from editgrpo.files import write_json, write_jsonl, write_text
-from editgrpo.rewards import load_reward, load_reward_labeler
+from editgrpo.rewards import load_metric_labeler, load_reward
 
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORES_FILE = "scores.json"
@@ -68,7 +68,7 @@ def evaluate_file(
     chosen = options or EvaluationOptions()
     name = system or paths[0].resolve().parent.name
     files = [read_predictions(one) for one in paths]
-    reward, labeler = load_reward(chosen.reward), load_reward_labeler(chosen.reward)
+    reward, labeler = load_reward(chosen.reward), load_metric_labeler(chosen.reward)
     runs = []
     for position, predictions in enumerate(files):
         run = evaluate_predictions(

@@ -1,7 +1,7 @@
-"""Corpus F1 over findings, from counts that can be summed or averaged over studies.
+"""Corpus F1 and balanced accuracy over findings, from counts averaged over studies.
 
-All functions take counts with any leading axes (resamples, seeds) and the findings last, and are
-indifferent to a common factor: means over studies serve as well as sums.
+All functions take counts with any leading axes (resamples, seeds) and the findings last. Those of
+F1 are indifferent to a common factor: means over studies serve as well as sums.
 """
 
 import numpy as np
@@ -49,6 +49,27 @@ def macro_f1(counts: Counts) -> NDArray[np.float64]:
     A finding with neither support nor prediction counts as 0.
     """
     return np.asarray(finding_f1(counts).mean(axis=-1), dtype=np.float64)
+
+
+def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
+    """Compute the mean over findings of (sensitivity + specificity) / 2.
+
+    Args:
+        counts: (..., 3, F) TP, FP and FN as *shares* of the studies: the true negatives are the
+            rest up to 1.
+
+    Returns:
+        (...) float64 in [0, 1]; findings that all or none of the references have are left out, as
+        one of their two rates is not defined; 0 if that leaves none.
+    """
+    true_positive, false_positive, false_negative = np.moveaxis(counts, -2, 0)
+    positive = true_positive + false_negative
+    # A sum of shares may miss 0 or 1 by rounding; no test set has a thousand million studies.
+    is_defined = (positive > 1e-9) & (positive < 1 - 1e-9)
+    sensitivity = safe_ratio(true_positive, positive)
+    specificity = 1 - safe_ratio(false_positive, 1 - positive)
+    rates = np.where(is_defined, (sensitivity + specificity) / 2, 0.0)
+    return safe_ratio(rates.sum(axis=-1), is_defined.sum(axis=-1).astype(np.float64))
 
 
 def safe_ratio(

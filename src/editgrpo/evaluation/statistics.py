@@ -139,7 +139,11 @@ def define_metrics(
     singles = {name: _mean_metric(statistics, name) for name in statistics.scalars}
     clinical = [
         *corpus,
-        *(singles[name] for name in statistics.components if not name.startswith("label/")),
+        *(
+            singles[name]
+            for name in statistics.components
+            if not name.endswith("/report-micro-f1-14")
+        ),
     ]
     return (
         _average(f"average/clinical@{statistics.labeler}", clinical),

@@ -58,22 +58,23 @@ def repeated_sentence_share(text: str) -> float:
     return repeated_share([words for words in sentences if words])
 
 
-def corpus_bleu(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute BLEU-4 from n-gram counts.
+def corpus_bleu(statistics: NDArray[np.float64], *, order: int = BLEU_ORDER) -> NDArray[np.float64]:
+    """Compute BLEU from n-gram counts.
 
     Args:
         statistics: (..., 10): matches of order 1 to 4, n-grams of order 1 to 4, words of the
             candidates, words of the references; summed or averaged over studies.
+        order: Longest n-gram that counts, 1 to 4.
 
     Returns:
-        (...) float64 in [0, 1]: brevity penalty times the geometric mean of the four precisions,
-        0 if any of them is 0 (no smoothing).
+        (...) float64 in [0, 1]: brevity penalty times the geometric mean of the precisions of order
+        1 to `order`, 0 if any of them is 0 (no smoothing).
 
     Source: Papineni et al., ACL 2002. Equals sacreBLEU's corpus score divided by 100:
     tests/evaluation/test_text_metrics.py.
     """
     precision = safe_ratio(
-        statistics[..., :BLEU_ORDER], statistics[..., BLEU_ORDER : 2 * BLEU_ORDER]
+        statistics[..., :order], statistics[..., BLEU_ORDER : BLEU_ORDER + order]
     )
     candidate_words, reference_words = statistics[..., -2], statistics[..., -1]
     is_scored = precision.min(axis=-1) > 0

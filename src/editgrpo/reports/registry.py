@@ -1,51 +1,83 @@
 """Annotators and labelers by name; the modules behind the names are imported on first use."""
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, cast
 
-from editgrpo.errors import ConfigError
+from editgrpo.clinical.shared import clinical_key, shared
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.reports.types import Annotator, Labeler
 
-_ANNOTATORS: Mapping[str, str] = {"rules": "editgrpo.reports.rules:RulesAnnotator"}
-_LABELERS: Mapping[str, str] = {"rules": "editgrpo.reports.rules:RulesLabeler"}
+
+def _offline(path: str) -> Callable[[ClinicalConfig], Any]:
+    """Return a maker that needs no model."""
+    return lambda _: _attribute(path)()
 
 
-def load_annotator(name: str) -> Annotator:
-    """Return the annotator of a name.
+def _clinical(path: str) -> Callable[[ClinicalConfig], Any]:
+    """Return a maker that takes the configuration of the clinical models."""
+    return lambda config: _attribute(path)(config)
+
+
+def _attribute(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+_ANNOTATORS: Mapping[str, Callable[[ClinicalConfig], Any]] = {
+    "rules": _offline("editgrpo.reports.rules:RulesAnnotator"),
+    "rate": _clinical("editgrpo.reports.rate.annotator:RateAnnotator"),
+    "radgraph": _clinical("editgrpo.reports.radgraph.annotator:RadGraphAnnotator"),
+}
+_LABELERS: Mapping[str, Callable[[ClinicalConfig], Any]] = {
+    "rules": _offline("editgrpo.reports.rules:RulesLabeler"),
+    "chexbert": _clinical("editgrpo.reports.chexbert_model:CheXbertLabeler"),
+}
+
+ANNOTATOR_NAMES: tuple[str, ...] = tuple(_ANNOTATORS)
+LABELER_NAMES: tuple[str, ...] = tuple(_LABELERS)
+
+
+def load_annotator(name: str, config: ClinicalConfig | None = None) -> Annotator:
+    """Return the annotator of a name; equal requests share one object and its memory.
 
     Args:
-        name: `rules`.
+        name: One of `ANNOTATOR_NAMES`.
+        config: Where its models lie and how they run; None takes the defaults.
 
     Returns:
-        The annotator.
+        The annotator; its models are loaded when it first reads a text.
 
     Raises:
         ConfigError: no annotator has this name (the message suggests the nearest).
     """
-    return cast(Annotator, _load(_ANNOTATORS, "annotator", name))
+    return cast(Annotator, _load(_ANNOTATORS, "annotator", name, config))
 
 
-def load_labeler(name: str) -> Labeler:
-    """Return the labeler of a name.
+def load_labeler(name: str, config: ClinicalConfig | None = None) -> Labeler:
+    """Return the labeler of a name; equal requests share one object and its memory.
 
     Args:
-        name: `rules`.
+        name: One of `LABELER_NAMES`.
+        config: Where its model lies and how it runs; None takes the defaults.
 
     Returns:
-        The labeler.
+        The labeler; its model is loaded when it first reads a text.
 
     Raises:
         ConfigError: no labeler has this name (the message suggests the nearest).
     """
-    return cast(Labeler, _load(_LABELERS, "labeler", name))
+    return cast(Labeler, _load(_LABELERS, "labeler", name, config))
 
 
-def _load(registry: Mapping[str, str], what: str, name: str) -> Any:
+def _load(
+    registry: Mapping[str, Callable[[ClinicalConfig], Any]],
+    what: str,
+    name: str,
+    config: ClinicalConfig | None,
+) -> Any:
     if name not in registry:
-        near = get_close_matches(name, registry, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(registry))}"
-        raise ConfigError(f"there is no {what} named {name!r}; {hint}")
-    module, _, attribute = registry[name].partition(":")
-    return getattr(import_module(module), attribute)()
+        raise ConfigError(f"{what} {name!r} is unknown{nearest_name(name, tuple(registry))}")
+    chosen = config or ClinicalConfig()
+    return shared((what, name, clinical_key(chosen)), lambda: registry[name](chosen))

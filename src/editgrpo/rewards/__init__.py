@@ -1,6 +1,15 @@
 """Rewards: one file a metric, and the composite that training optimises."""
 
-from editgrpo.rewards.registry import REWARD_NAMES, load_reward, load_reward_labeler
+from editgrpo.rewards.components import COMPONENT_NAMES, load_component, load_metric_labeler
+from editgrpo.rewards.registry import REWARD_NAMES, load_reward
 from editgrpo.rewards.types import Reward, RewardScores
 
-__all__ = ["REWARD_NAMES", "Reward", "RewardScores", "load_reward", "load_reward_labeler"]
+__all__ = [
+    "COMPONENT_NAMES",
+    "REWARD_NAMES",
+    "Reward",
+    "RewardScores",
+    "load_component",
+    "load_metric_labeler",
+    "load_reward",
+]

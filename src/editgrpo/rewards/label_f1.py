@@ -4,17 +4,17 @@ The per-report value that training optimises. Corpus F1 over a test set is not i
 `evaluation/label_metrics.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.reports.types import Labeler
 
+Labels = NDArray[np.uint8]
 
-def label_f1(
-    candidates_NF: NDArray[np.uint8], references_NF: NDArray[np.uint8]
-) -> NDArray[np.float64]:
+
+def label_f1(candidates_NF: Labels, references_NF: Labels) -> NDArray[np.float64]:
     """Compute micro-F1 over the findings of each report by itself.
 
     Args:
@@ -34,11 +34,46 @@ def label_f1(
     return np.asarray(2 * true_positive_N / np.maximum(positive_N, 1), dtype=np.float64)
 
 
-class LabelF1:
+class LabelComponent:
+    """A metric of the 14 CheXpert labels of one candidate and one reference.
+
+    Attributes:
+        name: `<labeler>/<metric>`.
+    """
+
+    def __init__(
+        self,
+        labeler: Labeler,
+        metric: str,
+        score: Callable[[Labels, Labels], NDArray[np.float64]],
+    ) -> None:
+        """Keep labeler and metric.
+
+        Args:
+            labeler: Assigns the 14 findings to a text.
+            metric: Name of the metric.
+            score: Takes (N, 14) labels of candidates and of references, returns (N,) float64.
+        """
+        self.name = f"{labeler.name}/{metric}"
+        self._labeler = labeler
+        self._score = score
+
+    def read(self, texts: Sequence[str]) -> list[Labels]:
+        """Return the (14,) labels of each text."""
+        return list(self._labeler.label(texts))
+
+    def compare(
+        self, candidates: Sequence[Labels], references: Sequence[Labels]
+    ) -> NDArray[np.float64]:
+        """Return the (N,) scores of N pairs."""
+        return self._score(np.stack(candidates), np.stack(references))
+
+
+class LabelF1(LabelComponent):
     """Micro-F1 of the 14 CheXpert findings, one report at a time.
 
     Attributes:
-        name: `label/micro-f1-14@<labeler>`.
+        name: `<labeler>/report-micro-f1-14`.
     """
 
     def __init__(self, labeler: Labeler) -> None:
@@ -47,15 +82,4 @@ class LabelF1:
         Args:
             labeler: Assigns the 14 findings to a text.
         """
-        self.name = f"label/micro-f1-14@{labeler.name}"
-        self._labeler = labeler
-
-    def read(self, texts: Sequence[str]) -> list[NDArray[np.uint8]]:
-        """Return the (14,) labels of each text."""
-        return list(self._labeler.label(texts))
-
-    def compare(
-        self, candidates: Sequence[NDArray[np.uint8]], references: Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs."""
-        return label_f1(np.stack(candidates), np.stack(references))
+        super().__init__(labeler, "report-micro-f1-14", label_f1)

@@ -1,136 +1,111 @@
-"""Rewards by name.
+"""Rewards by name: which components they sum, and with which weights.
 
 Nothing is loaded before it is asked for, so that importing this costs nothing.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from editgrpo.clinical.memo import Memo
-from editgrpo.errors import ConfigError
-from editgrpo.reports import (
-    AnnotatedReport,
-    Annotator,
-    Labeler,
-    Span,
-    load_annotator,
-    load_labeler,
-)
-from editgrpo.rewards.composite import Component, CompositeReward
-from editgrpo.rewards.entity_f1 import EntityF1
-from editgrpo.rewards.entity_similarity import EntitySimilarity
-from editgrpo.rewards.label_f1 import LabelF1
-from editgrpo.rewards.stated import StatedLabeler
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError, nearest_name
+from editgrpo.rewards.components import COMPONENT_NAMES, load_component
+from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.types import Reward
 
+_REWARDS: Mapping[str, tuple[str, ...]] = {
+    "rules": ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules"),
+    # EditGRPO, section 3: R = RadGraph-F1 + CheXbert-micro-F1-14 + RaTEScore, unweighted.
+    # Deviation from paper: the 0.5 that RaTEScore gives a report without entities is withheld.
+    "paper": (
+        "radgraph/partial@radgraph-xl",
+        "chexbert/report-micro-f1-14",
+        "ratescore@0.5.0-guarded",
+    ),
+    "custom": (),
+}
 
-class _SharedAnnotator:
-    """An annotator whose reports are remembered, so that two components annotate a text once."""
+REWARD_NAMES: tuple[str, ...] = tuple(_REWARDS)
+"""Names that `load_reward` knows; `custom` sums only what its weights name."""
 
-    def __init__(self, annotator: Annotator) -> None:
-        self.name = annotator.name
-        self.split: Callable[[str], list[Span]] = annotator.split
-        self._reports: Memo[AnnotatedReport] = Memo(annotator.annotate)
-
-    def annotate(self, texts: Sequence[str]) -> list[AnnotatedReport]:
-        """Annotate reports, each distinct text once."""
-        return self._reports(texts)
-
-
-def _rules_components() -> tuple[Component[Any], ...]:
-    """Load the offline components: no network, no model weights."""
-    annotator = _SharedAnnotator(load_annotator("rules"))
-    labeler = StatedLabeler(load_labeler("rules"), annotator)
-    return LabelF1(labeler), EntityF1(annotator), EntitySimilarity(annotator)
-
-
-def _rules_labeler() -> Labeler:
-    """Load the labeler of the offline components."""
-    return StatedLabeler(load_labeler("rules"), _SharedAnnotator(load_annotator("rules")))
+_NOT_FOR_TRAINING = {
+    "green": "it takes seconds a report; use it in `editgrpo score`",
+    "radcliq": "it is an error, lower is better, and is not bounded below by 0",
+}
 
 
-_COMPONENTS: dict[str, Callable[[], tuple[Component[Any], ...]]] = {"rules": _rules_components}
-_LABELERS: dict[str, Callable[[], Labeler]] = {"rules": _rules_labeler}
-
-REWARD_NAMES: tuple[str, ...] = tuple(_COMPONENTS)
-"""Names that `load_reward` knows."""
-
-
-def load_reward(name: str, weights: Mapping[str, float] | None = None) -> Reward:
+def load_reward(
+    name: str,
+    weights: Mapping[str, float] | None = None,
+    *,
+    clinical: ClinicalConfig | None = None,
+    class_rates: Path | None = None,
+) -> Reward:
     """Load a reward.
 
     Args:
         name: One of `REWARD_NAMES`.
-        weights: Component name to weight, finite and 0 or more; a component left out keeps 1.
+        weights: Component name to weight, finite and 0 or more. A component of the reward that is
+            left out keeps 1; one with weight 0 is computed and reported but not paid; any other
+            component that is named is added to the sum.
+        clinical: Where the models lie and how they run; None takes the defaults.
+        class_rates: File of class rates, for components weighted by inverse frequency.
 
     Returns:
         A reward with its own bounded memory of texts.
 
     Raises:
-        ConfigError: the name or a component of `weights` is unknown, or a weight is out of range.
+        ConfigError: the name or a component of `weights` is unknown or not fit to train on, a
+            weight is out of range, or there is no component.
     """
-    _require_known(name)
-    components = _COMPONENTS[name]()
-    return CompositeReward(
-        name,
-        components,
-        weights=complete_weights(tuple(part.name for part in components), weights or {}),
-    )
+    if name not in _REWARDS:
+        raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
+    complete = complete_weights(_REWARDS[name], weights or {})
+    components = [load_component(part, clinical, class_rates=class_rates) for part in complete]
+    return CompositeReward(name, components, weights=complete)
 
 
-def load_reward_labeler(name: str) -> Labeler:
-    """Load the labeler behind a reward's label component; corpus F1 uses the same one.
-
-    Args:
-        name: One of `REWARD_NAMES`.
-
-    Returns:
-        The labeler.
-
-    Raises:
-        ConfigError: the name is unknown.
-    """
-    _require_known(name)
-    return _LABELERS[name]()
-
-
-def complete_weights(
-    component_names: Sequence[str], weights: Mapping[str, float]
-) -> dict[str, float]:
+def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
     """Give every component its weight.
 
     Args:
-        component_names: All components of a reward.
-        weights: The weights that differ from 1.
+        default: The components of a reward.
+        weights: Weights that differ from 1, and components that are added.
 
     Returns:
-        Component name to weight, in the order of `component_names`.
+        Component name to weight: those of `default` in their order, then the added ones.
 
     Raises:
-        ConfigError: a name is unknown, or a weight is negative, NaN or infinite.
+        ConfigError: a name is unknown or not fit to train on, a weight is negative, NaN or
+            infinite, or there is no component at all.
     """
     for component, weight in weights.items():
-        if component not in component_names:
+        if component not in COMPONENT_NAMES:
             raise ConfigError(
                 f"reward.weights: component {component!r} is unknown"
-                f"{_nearest(component, component_names)}"
+                f"{nearest_name(component, COMPONENT_NAMES)}"
             )
+        _require_trainable(component)
         if not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(
                 f"reward.weights: {component} is {weight}; it must be finite and 0 or more"
             )
-    return {component: float(weights.get(component, 1.0)) for component in component_names}
+    complete = dict.fromkeys(default, 1.0) | {
+        component: float(weight) for component, weight in weights.items()
+    }
+    if not complete:
+        raise ConfigError("reward.weights is empty; name at least one component of reward custom")
+    return complete
 
 
-def _require_known(name: str) -> None:
-    """Raise ConfigError for a reward that is not in the registry."""
-    if name not in _COMPONENTS:
-        raise ConfigError(f"reward {name!r} is unknown{_nearest(name, REWARD_NAMES)}")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """End an error message with the nearest known name, or with all of them."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; choose one of {', '.join(known)}"
+def _require_trainable(component: str) -> None:
+    """Raise ConfigError for a metric that can be earned wrongly, or that is no reward at all."""
+    family, _, variant = component.partition("@")
+    if family == "ratescore" and not variant.endswith("-guarded"):
+        raise ConfigError(
+            f"reward.weights: {component} pays 0.5 for a report without entities; "
+            f"take {component}-guarded"
+        )
+    for prefix, reason in _NOT_FOR_TRAINING.items():
+        if component.startswith(prefix):
+            raise ConfigError(f"reward.weights: {component} is no reward: {reason}")

@@ -1,0 +1,105 @@
+"""The metrics of one report against its reference, by name.
+
+Every name carries its variant. A component serves as a part of a reward (`registry.py`) and as a
+column of an evaluation (`evaluation/`). What it needs is loaded when it first reads a text; parts
+that read with the same model share one copy of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from editgrpo.clinical.memo import Memo
+from editgrpo.clinical.shared import shared
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError, nearest_name
+from editgrpo.reports import (
+    AnnotatedReport,
+    Annotator,
+    Labeler,
+    Span,
+    load_annotator,
+    load_labeler,
+)
+from editgrpo.rewards.composite import Component
+from editgrpo.rewards.entity_f1 import EntityF1
+from editgrpo.rewards.entity_similarity import EntitySimilarity
+from editgrpo.rewards.label_f1 import LabelF1
+from editgrpo.rewards.stated import StatedLabeler
+
+Builder = Callable[[ClinicalConfig, Path | None], Component[Any]]
+
+
+class _RememberingAnnotator:
+    """An annotator whose reports are remembered, so that two components annotate a text once."""
+
+    def __init__(self, annotator: Annotator) -> None:
+        self.name = annotator.name
+        self.split: Callable[[str], list[Span]] = annotator.split
+        self._reports: Memo[AnnotatedReport] = Memo(annotator.annotate)
+
+    def annotate(self, texts: Sequence[str]) -> list[AnnotatedReport]:
+        """Annotate reports, each distinct text once."""
+        return self._reports(texts)
+
+
+def _rules_annotator() -> _RememberingAnnotator:
+    return shared(
+        ("remembering annotator", "rules"), lambda: _RememberingAnnotator(load_annotator("rules"))
+    )
+
+
+def load_metric_labeler(name: str, config: ClinicalConfig | None = None) -> Labeler:
+    """Load the labeler that rewards and metrics use.
+
+    Args:
+        name: `rules` or `chexbert`.
+        config: Where its model lies and how it runs; None takes the defaults.
+
+    Returns:
+        For `rules` the labeler whose No Finding needs a statement (`stated.py`); CheXbert as it is,
+        since its numbers are to be compared with other people's.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    labeler = load_labeler(name, config)
+    return StatedLabeler(labeler, _rules_annotator()) if name == "rules" else labeler
+
+
+def _label_f1(labeler: str, config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    return LabelF1(load_metric_labeler(labeler, config))
+
+
+_BUILDERS: Mapping[str, Builder] = {
+    "rules/report-micro-f1-14": partial(_label_f1, "rules"),
+    "entity_f1/partial@rules": lambda *_: EntityF1(_rules_annotator()),
+    "entity_similarity@rules": lambda *_: EntitySimilarity(_rules_annotator()),
+    "chexbert/report-micro-f1-14": partial(_label_f1, "chexbert"),
+}
+
+COMPONENT_NAMES: tuple[str, ...] = tuple(_BUILDERS)
+"""Names that `load_component` knows."""
+
+
+def load_component(
+    name: str, config: ClinicalConfig | None = None, *, class_rates: Path | None = None
+) -> Component[Any]:
+    """Load a metric of one report against its reference.
+
+    Args:
+        name: One of `COMPONENT_NAMES`.
+        config: Where models lie and how they run; None takes the defaults.
+        class_rates: File of class rates, for what is weighted by inverse frequency.
+
+    Returns:
+        The component; its models are loaded when it first reads a text.
+
+    Raises:
+        ConfigError: the name is unknown (the message suggests the nearest), or the class rates are
+            missing.
+    """
+    if name not in _BUILDERS:
+        raise ConfigError(f"metric {name!r} is unknown{nearest_name(name, COMPONENT_NAMES)}")
+    return _BUILDERS[name](config or ClinicalConfig(), class_rates)
