@@ -24,9 +24,9 @@ from editgrpo.files import read_jsonl, write_json, write_jsonl
 SHOWN = (
     "reward/total@rules",
     "average/clinical@rules",
-    "corpus/micro-f1-14@rules",
-    "corpus/macro-f1-14@rules",
-    "corpus/macro-f1-rare@rules",
+    "rules/micro-f1-14",
+    "rules/macro-f1-14",
+    "rules/macro-f1-rare",
 )
 
 

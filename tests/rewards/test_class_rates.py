@@ -35,7 +35,7 @@ def test_rates_are_shares_and_an_unseen_finding_counts_half_a_report() -> None:
 
 
 def test_weights_are_inverse_rates_with_mean_one() -> None:
-    weights = four_reports().weights_F
+    weights = four_reports().weights()
     assert weights.mean() == pytest.approx(1.0)
     # Inverse rates are 4/3, 4 and twelve times 8: sum 304/3, mean 152/21.
     assert weights[FINDINGS.index("Edema")] == pytest.approx(4 / (152 / 21))

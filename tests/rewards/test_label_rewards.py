@@ -95,7 +95,7 @@ def test_weighted_f1_is_a_share_and_one_only_for_equal_findings(seed: int) -> No
 
 
 def test_all_zero_on_both_sides_is_zero() -> None:
-    assert weighted_label_f1(rows(), rows(), rates().weights_F).tolist() == [0.0]
+    assert weighted_label_f1(rows(), rows(), rates().weights()).tolist() == [0.0]
 
 
 def test_components_carry_labeler_and_metric_in_their_names() -> None:

@@ -1,0 +1,135 @@
+"""How often each CheXpert finding occurs in a training set: the weights of the inverse-frequency
+reward.
+
+A JSON file holds them, so that a run can be repeated and the labeler that counted is on record.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.errors import DataError, RewardError
+from editgrpo.files import write_json
+from editgrpo.reports.chexpert import FINDINGS
+
+_UNSEEN_COUNT = 0.5
+"""Reports counted for a finding that no report has: half of one, so that its weight is finite and
+above that of any finding that was seen."""
+
+_FIELDS = ("labeler", "n", "rates")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassRates:
+    """Share of training reports that have each finding.
+
+    Attributes:
+        labeler: Who counted, `<labeler>` or `<labeler>@<identity of its weights>`.
+        n: Reports counted, at least 1.
+        rates: Each of the 14 findings, in their order, to its share in (0, 1].
+    """
+
+    labeler: str
+    n: int
+    rates: Mapping[str, float]
+
+    def weights(self) -> NDArray[np.float64]:
+        """Return (14,) float64, 1 / rate, scaled to a mean of 1."""
+        inverse_F = np.array([1 / self.rates[finding] for finding in FINDINGS], dtype=np.float64)
+        return np.asarray(inverse_F / inverse_F.mean())
+
+
+def class_rates(labels_NF: NDArray[np.uint8], *, labeler: str) -> ClassRates:
+    """Count the findings of a training set.
+
+    Args:
+        labels_NF: (N, 14) uint8, 1 where report n has the finding; N at least 1.
+        labeler: Who assigned them, see `ClassRates`.
+
+    Returns:
+        count / N for each finding; a finding that no report has gets 1 / (2 N).
+
+    Raises:
+        RewardError: there is no report, or the shape is another.
+    """
+    if labels_NF.ndim != 2 or labels_NF.shape[1] != len(FINDINGS) or not len(labels_NF):
+        raise RewardError(
+            f"class rates need labels of shape (N, {len(FINDINGS)}) with N at least 1, "
+            f"not {labels_NF.shape}"
+        )
+    count_F = labels_NF.astype(bool).sum(axis=0)
+    rate_F = np.maximum(count_F, _UNSEEN_COUNT) / len(labels_NF)
+    rates = dict(zip(FINDINGS, rate_F.tolist(), strict=True))
+    return ClassRates(labeler=labeler, n=len(labels_NF), rates=rates)
+
+
+def write_class_rates(path: Path, rates: ClassRates) -> None:
+    """Write class rates as JSON, whole or not at all."""
+    write_json(path, {"labeler": rates.labeler, "n": rates.n, "rates": dict(rates.rates)})
+
+
+def read_class_rates(path: Path) -> ClassRates:
+    """Read what `write_class_rates` wrote.
+
+    Args:
+        path: A JSON file: `{"labeler": str, "n": int, "rates": {finding: share}}`.
+
+    Returns:
+        The rates, findings in their order.
+
+    Raises:
+        DataError: the file cannot be read, or a field is missing, unknown or out of range.
+    """
+    value = _read_object(path)
+    labeler, n, rates = value["labeler"], value["n"], value["rates"]
+    if not isinstance(labeler, str) or not labeler:
+        raise DataError(f"{path}: labeler must be a name such as chexbert")
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise DataError(f"{path}: n must be a whole number of reports, at least 1")
+    if not isinstance(rates, dict):
+        raise DataError(f"{path}: rates must be an object of findings and their shares")
+    _require_names(path, "rates", rates, FINDINGS)
+    for finding in FINDINGS:
+        if not _is_share(rates[finding]):
+            raise DataError(
+                f"{path}: rates.{finding} must be a number above 0 and at most 1; "
+                "a finding that no report has gets 1 / (2 n)"
+            )
+    return ClassRates(
+        labeler=labeler, n=n, rates={finding: float(rates[finding]) for finding in FINDINGS}
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that has exactly the fields of class rates."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; give a readable file") from error
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise DataError(f"{path}: not a JSON file in UTF-8; write the class rates again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: not a JSON object; it must have {', '.join(_FIELDS)}")
+    _require_names(path, "the file", value, _FIELDS)
+    return value
+
+
+def _require_names(path: Path, what: str, value: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Raise DataError for the first name that is missing or unknown."""
+    for name in names:
+        if name not in value:
+            raise DataError(f"{path}: {what} lacks {name!r}; write the class rates again")
+    for name in value:
+        if name not in names:
+            raise DataError(f"{path}: {what} has {name!r}, which is none of {', '.join(names)}")
+
+
+def _is_share(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 < value <= 1
