@@ -10,7 +10,13 @@ ARGS   ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint types unit clean
+# The reference packages and what they need (older numpy and, for one, older transformers).
+PARITY_VENV ?= .venv-parity
+CLINICAL    := tests/parity/clinical
+ORACLES     := $(abspath $(PARITY_VENV))/oracles
+PARITY_PIP  := $(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: setup demo test lint types unit parity parity-environment clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +44,29 @@ types: setup
 
 unit: setup
 	$(BIN)/python -m pytest -m "not slow and not browser"
+
+# Our clinical models against the packages that they replace, each package in a process of its own.
+parity: parity-environment
+	EDITGRPO_ORACLE_PYTHON=$(abspath $(PARITY_VENV)/bin/python) \
+	EDITGRPO_ORACLE_RATESCORE_0_5_0=$(ORACLES)/ratescore-0.5.0 \
+	EDITGRPO_ORACLE_RATESCORE_0_6_0=$(ORACLES)/ratescore-0.6.0 \
+	EDITGRPO_ORACLE_RADEVAL=$(ORACLES)/radeval \
+	EDITGRPO_ORACLE_F1CHEXBERT=$(ORACLES)/f1chexbert \
+	EDITGRPO_ORACLE_RADGRAPH=$(ORACLES)/radgraph \
+	$(PARITY_VENV)/bin/python -m pytest $(CLINICAL) $(ARGS)
+
+parity-environment: $(PARITY_VENV)/.installed
+
+$(PARITY_VENV)/.installed: pyproject.toml $(addprefix $(CLINICAL)/,constraints.txt requirements.txt packages.txt)
+	test -e $@ || $(PYTHON) -m venv --clear $(PARITY_VENV)
+	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt --requirement $(CLINICAL)/requirements.txt --editable ".[test]"
+	rm -rf $(ORACLES)
+	grep -v '^#' $(CLINICAL)/packages.txt | while read -r folder packages; do \
+	    $(PARITY_PIP) --no-deps --target $(ORACLES)/$$folder $$packages || exit 1; done
+	# RadEval's copy of radgraph imports itself by another spelling than its folder has.
+	ln -s radeval $(ORACLES)/radeval/RadEval
+	@touch $@
 
 clean:
 	rm -rf demo build dist .mypy_cache .ruff_cache .hypothesis
