@@ -45,7 +45,7 @@ def test_step_line_shows_every_quantity_under_its_title() -> None:
     assert row == {
         "step": "12/1000",
         "reward": "1.234±0.046",
-        "label": "0.512",
+        "rules": "0.512",
         "f1": "0.304",
         "similari": "0.418",
         "edit": "75%",

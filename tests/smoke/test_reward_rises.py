@@ -34,7 +34,7 @@ def rewards_of(run: Path, kind: str) -> list[float]:
 def test_the_reward_rises(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: EditConfig
 ) -> None:
-    monkeypatch.setattr(train_module, "load_reward", lambda *_: EffusionReward())
+    monkeypatch.setattr(train_module, "configured_reward", lambda *_: EffusionReward())
     config = tiny.train_config(
         tmp_path / "run",
         edit=edit,

@@ -1,20 +1,23 @@
 """Groups of sampled and edited responses, with real rollouts of a small model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from editgrpo.config import EditConfig, EditLevel
+from editgrpo.config import AdvantageScale, EditConfig, EditLevel
 from editgrpo.data.study import Study
 from editgrpo.edits import EditRule
 from editgrpo.edits.codec import ByteLevelCodec
 from editgrpo.files import read_jsonl
-from editgrpo.reports import load_annotator
+from editgrpo.reports import AnnotatedReport, load_annotator
+from editgrpo.rewards import load_reward
 from editgrpo.training.groups import Group, GroupBuilder, Kind
 from editgrpo.training.models import load_processor
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.scoring import score_groups
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import PLAIN, Tiny
@@ -175,3 +178,40 @@ def test_systems_share_their_first_rollouts(tiny: Tiny, tmp_path: Path) -> None:
         prompts = trainer._setup.encoder.encode_all(studies)
         groups[name] = trainer._sample(0, studies, prompts)
     assert [group[:2] for group in groups["plain"]] == groups["edit"]
+
+
+class FailingAnnotator:
+    """The rules annotator, out of order for reports of one study."""
+
+    name = "failing"
+
+    def __init__(self, reference: str) -> None:
+        self._reference = reference
+        self._rules = load_annotator("rules")
+        self.split = self._rules.split
+
+    def annotate(self, texts: Sequence[str]) -> list[AnnotatedReport]:
+        if self._reference in texts:
+            raise ValueError("no words of a report may reach a message: " + self._reference)
+        return self._rules.annotate(texts)
+
+
+def test_an_annotator_that_fails_costs_its_group_only(
+    tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]], groups: list[Group]
+) -> None:
+    broken = studies[2]
+    failing = replace(builder(tiny), annotator=FailingAnnotator(broken.findings))
+    built = failing.build(0, studies, rollouts)
+    lost = [study.findings == broken.findings for study in studies]  # equal reports fail alike
+    assert [group.failure is not None for group in built] == lost
+    # The others are edited as if nothing had happened.
+    assert [g for g, bad in zip(built, lost, strict=True) if not bad] == [
+        g for g, bad in zip(groups, lost, strict=True) if not bad
+    ]
+    (failure,) = {group.failure for group in built if group.failure is not None}
+    assert failure.startswith("annotator failing: ValueError in test_groups.py, line ")
+    assert broken.findings not in failure
+    assert len(built[2].responses) == 2 * SAMPLES
+    scored = score_groups(load_reward("rules"), built, scale=AdvantageScale.NONE)
+    assert [one.is_dropped for one in scored] == lost
+    assert scored[2].failure == failure and set(scored[2].advantages_G) == {0.0}

@@ -1,14 +1,18 @@
 """Rewards of groups; a scorer that fails costs its group and nothing else."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+import editgrpo.rewards.registry as registry
 import editgrpo.training.train as train_module
-from editgrpo.config import AdvantageScale
+from editgrpo.clinical.batching import run_batched
+from editgrpo.config import AdvantageScale, RewardConfig
 from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards.types import RewardScores
@@ -79,7 +83,7 @@ def test_rewards_that_are_no_numbers_or_no_groups_are_refused() -> None:
 def use_failing_reward(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     studies, _ = tiny.encoder()
     failing = frozenset(study.findings for study in studies[:count])
-    monkeypatch.setattr(train_module, "load_reward", lambda *_: LengthReward(failing))
+    monkeypatch.setattr(train_module, "configured_reward", lambda *_: LengthReward(failing))
 
 
 def test_dropped_groups_are_counted_and_the_run_goes_on(
@@ -122,3 +126,73 @@ def test_lost_groups_are_measured_against_a_least_number() -> None:
     later = LossBudget(share=0.1, grace=40)
     assert not later.spend(100, 10)
     assert later.spend(1, 1)
+
+
+class Faulty:
+    """A component that fails in one way at one reference, and else pays the share of its length."""
+
+    name = "entity_f1/partial@rules"
+
+    def __init__(self, fault: str, bad: str) -> None:
+        self._fault, self._bad = fault, bad
+
+    def read(self, texts: Sequence[str]) -> list[str]:
+        return list(texts)
+
+    def compare(self, candidates: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+        values = np.array([len(text) % 7 / 7 for text in candidates])
+        if self._bad not in references:
+            return values
+        if self._fault == "raises":
+            raise ValueError(f"cannot read {self._bad}")
+        if self._fault == "hangs":
+            time.sleep(1.0)
+        if self._fault == "nan":
+            values[0] = np.nan
+        if self._fault == "memory":  # of the whole step; a group alone fits
+            return np.array(run_batched([1] * len(values), self._small(values), max_tokens=10**6))
+        return values
+
+    def _small(self, values: NDArray[np.float64]) -> Callable[[list[int]], list[float]]:
+        def run(batch: list[int]) -> list[float]:
+            if len(batch) > 3:
+                raise torch.OutOfMemoryError
+            return [float(values[index]) for index in batch]
+
+        return run
+
+
+@pytest.mark.parametrize("fault", ["raises", "hangs", "nan", "memory"])
+def test_no_fault_of_a_scorer_becomes_a_reward(
+    fault: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, _ = tiny.encoder()
+    bad = studies[0].findings
+    monkeypatch.setattr(registry, "load_component", lambda *_, **__: Faulty(fault, bad))
+    config = tiny.train_config(
+        tmp_path / "run",
+        edit=PLAIN,
+        steps=3,
+        prompts_per_step=6,
+        reward=RewardConfig(
+            name="custom",
+            weights={Faulty.name: 1.0},
+            timeout_s=0.5 if fault == "hangs" else None,
+        ),
+        max_dropped_share=0.9,
+    )
+    train_module.run_training(config)
+    rows = [row for _, row in read_jsonl(tmp_path / "run/metrics.jsonl")]
+    dropped = sum(row["errors/dropped_groups"] for row in rows)
+    equal = sum(study.findings == bad for study in studies)
+    if fault == "memory":
+        assert dropped == 0
+    elif fault == "hangs":  # while the call hangs, the groups beside it cannot be scored either
+        assert dropped >= equal
+    else:
+        assert dropped == equal
+    rewards = [row["reward/all/mean"] for row in rows if "reward/all/mean" in row]
+    assert rewards and np.isfinite(rewards).all() and 0 <= min(rewards) <= max(rewards) < 1
+    kept = {row["study_id"] for _, row in read_jsonl(tmp_path / "run/rollouts.jsonl")}
+    failing = {study.study_id for study in studies if study.findings == bad}
+    assert fault == "memory" or not kept & failing

@@ -181,4 +181,22 @@ class RewardConfig:
     """Name for `load_reward`."""
 
     weights: dict[str, float] = field(default_factory=dict)
-    """Component name to weight; a component left out keeps weight 1."""
+    """Component name to weight.
+
+    A component of the reward that is left out keeps weight 1; others are added to the sum.
+    """
+
+    class_rates: str | None = None
+    """File of class rates of the training set, for components weighted by inverse frequency."""
+
+    timeout_s: float | None = 1800.0
+    """Longest that scoring one step's reports may take before their groups are dropped, in seconds;
+    None sets no limit."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.timeout_s is None or self.timeout_s > 0,
+            "reward.timeout_s",
+            self.timeout_s,
+            "above 0, or null",
+        )

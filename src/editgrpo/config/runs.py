@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from editgrpo.config.check import require, require_seed
+from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import DataConfig, ModelConfig, OptimConfig, RewardConfig
 from editgrpo.config.policy import EditConfig, EditLevel, ObjectiveConfig, RolloutConfig
 
@@ -32,6 +33,7 @@ class SFTConfig:
     """Studies in one forward pass of one process."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The clinical score by which, with the loss, the best epoch is chosen."""
+    clinical: ClinicalConfig = field(default_factory=ClinicalConfig)
     max_completion_tokens: int = 256
     """Longest response when the validation studies are generated."""
 
@@ -81,6 +83,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     edit: EditConfig = field(default_factory=EditConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    clinical: ClinicalConfig = field(default_factory=ClinicalConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     steps: int = 1000

@@ -1,7 +1,7 @@
 """Rewards: one file a metric, and the composite that training optimises."""
 
 from editgrpo.rewards.components import COMPONENT_NAMES, load_component, load_metric_labeler
-from editgrpo.rewards.registry import REWARD_NAMES, load_reward
+from editgrpo.rewards.registry import REWARD_NAMES, configured_reward, load_reward
 from editgrpo.rewards.types import Reward, RewardScores
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "REWARD_NAMES",
     "Reward",
     "RewardScores",
+    "configured_reward",
     "load_component",
     "load_metric_labeler",
     "load_reward",

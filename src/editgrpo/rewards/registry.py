@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.rewards.components import COMPONENT_NAMES, load_component
 from editgrpo.rewards.composite import CompositeReward
+from editgrpo.rewards.guard import GuardedReward
 from editgrpo.rewards.types import Reward
 
-_REWARDS: Mapping[str, tuple[str, ...]] = {
+REWARDS: Mapping[str, tuple[str, ...]] = {
     "rules": ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules"),
     # EditGRPO, section 3: R = RadGraph-F1 + CheXbert-micro-F1-14 + RaTEScore, unweighted.
     # Deviation from paper: the 0.5 that RaTEScore gives a report without entities is withheld.
@@ -24,8 +25,9 @@ _REWARDS: Mapping[str, tuple[str, ...]] = {
     ),
     "custom": (),
 }
+"""Reward name to the components that it sums."""
 
-REWARD_NAMES: tuple[str, ...] = tuple(_REWARDS)
+REWARD_NAMES: tuple[str, ...] = tuple(REWARDS)
 """Names that `load_reward` knows; `custom` sums only what its weights name."""
 
 _NOT_FOR_TRAINING = {
@@ -58,11 +60,29 @@ def load_reward(
         ConfigError: the name or a component of `weights` is unknown or not fit to train on, a
             weight is out of range, or there is no component.
     """
-    if name not in _REWARDS:
+    if name not in REWARDS:
         raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
-    complete = complete_weights(_REWARDS[name], weights or {})
+    complete = complete_weights(REWARDS[name], weights or {})
     components = [load_component(part, clinical, class_rates=class_rates) for part in complete]
     return CompositeReward(name, components, weights=complete)
+
+
+def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
+    """Load the reward of a run, behind its time limit.
+
+    Args:
+        config: Which reward.
+        clinical: Where the models lie and how they run.
+
+    Returns:
+        The reward; whatever goes wrong while it scores is a RewardError.
+
+    Raises:
+        ConfigError: see `load_reward`.
+    """
+    rates = None if config.class_rates is None else Path(config.class_rates)
+    reward = load_reward(config.name, config.weights, clinical=clinical, class_rates=rates)
+    return GuardedReward(reward, timeout_s=config.timeout_s)
 
 
 def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:

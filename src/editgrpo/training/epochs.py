@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from editgrpo.config import SFTConfig
 from editgrpo.data.store import StudySet
 from editgrpo.files import write_json
-from editgrpo.rewards import load_reward
+from editgrpo.rewards import configured_reward
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
 from editgrpo.training.models import save_merged, without_adapter_wrapper
@@ -87,7 +87,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._validation = validation
         self._encoder = encoder
         self._on_metrics = on_metrics
-        self._reward = load_reward(config.reward.name, config.reward.weights)
+        self._reward = configured_reward(config.reward, config.clinical)
         self.trainer: Any = None  # the trainer needs its callbacks first
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

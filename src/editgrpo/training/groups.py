@@ -5,8 +5,9 @@ No model here: token ids come in, token ids and texts go out. The edit itself is
 `editgrpo.edits`.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from editgrpo.config import EditConfig, EditLevel
@@ -18,8 +19,12 @@ from editgrpo.edits.splice import (
     decode_completion,
     splice_completion,
 )
+from editgrpo.errors import RewardError
 from editgrpo.reports.types import AnnotatedReport, Annotator
+from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.seeds import Purpose, random_generator
+
+_LOG = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -58,11 +63,20 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The G responses to one study, sampled ones first."""
+    """The G responses to one study, sampled ones first.
+
+    Attributes:
+        study_id: The study.
+        reference: Its reference report.
+        responses: The responses.
+        failure: Why its rollouts could not be edited, None if they could; the group is then dropped
+            like one whose scoring failed.
+    """
 
     study_id: str
     reference: str
     responses: tuple[Response, ...]
+    failure: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,22 +109,31 @@ class GroupBuilder:
         """
         sampled = [[self._sampled(tokens) for tokens in rollouts] for rollouts in rollouts_PK]
         if self.config.level is EditLevel.SENTENCE:
-            extra = self._edited_versions(step, studies, sampled)
-        elif self.config.level is EditLevel.REPORT:
-            extra = [
-                [self._reference_response(study, group[0])]
-                for study, group in zip(studies, sampled, strict=True)
-            ]
-        else:
-            extra = [[] for _ in studies]
+            return self._with_edited_versions(step, studies, sampled)
         return [
-            Group(
-                study_id=study.study_id,
-                reference=study.findings,
-                responses=tuple(rollouts + more),
+            self._group(
+                study,
+                rollouts,
+                [self._reference_response(study, rollouts[0])]
+                if self.config.level is EditLevel.REPORT
+                else [],
             )
-            for study, rollouts, more in zip(studies, sampled, extra, strict=True)
+            for study, rollouts in zip(studies, sampled, strict=True)
         ]
+
+    def _group(
+        self,
+        study: Study,
+        rollouts: Sequence[Response],
+        more: Sequence[Response],
+        failure: str | None = None,
+    ) -> Group:
+        return Group(
+            study_id=study.study_id,
+            reference=study.findings,
+            responses=(*rollouts, *more),
+            failure=failure,
+        )
 
     def _sampled(self, tokens: Sequence[int]) -> Response:
         return Response(
@@ -124,19 +147,47 @@ class GroupBuilder:
         # A model may declare several end tokens; an edited rollout keeps the one it ended with.
         return tokens[-1] if tokens[-1] in self.eos_token_ids else self.eos_token_id
 
-    def _edited_versions(
+    def _with_edited_versions(
         self, step: int, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
-    ) -> list[list[Response]]:
-        assert self.annotator is not None  # guaranteed by the trainer's construction
-        references = self.annotator.annotate([study.findings for study in studies])
-        texts = [response.text for group in sampled for response in group]
-        reports = iter(self.annotator.annotate(texts))
+    ) -> list[Group]:
+        """Annotate everything in one call; if that fails, each study on its own."""
+        try:
+            annotated = self._annotate(studies, sampled)
+        except RewardError as error:
+            if len(studies) > 1:
+                return [
+                    self._with_edited_versions(step, [study], [rollouts])[0]
+                    for study, rollouts in zip(studies, sampled, strict=True)
+                ]
+            _LOG.warning("study %s: its group is dropped: %s", studies[0].study_id, error)
+            twice = [replace(one, kind=Kind.EDITED, is_unused_edit=True) for one in sampled[0]]
+            return [self._group(studies[0], sampled[0], twice, str(error))]
         return [
-            [
-                self._edited(step, study, index, response, next(reports), reference)
-                for index, response in enumerate(group)
-            ]
-            for study, group, reference in zip(studies, sampled, references, strict=True)
+            self._group(
+                study,
+                rollouts,
+                [
+                    self._edited(step, study, index, rollout, report, reference)
+                    for index, (rollout, report) in enumerate(zip(rollouts, reports, strict=True))
+                ],
+            )
+            for study, rollouts, (reports, reference) in zip(
+                studies, sampled, annotated, strict=True
+            )
+        ]
+
+    def _annotate(
+        self, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
+    ) -> list[tuple[list[AnnotatedReport], AnnotatedReport]]:
+        """Return for each study its annotated rollouts and reference."""
+        assert self.annotator is not None  # guaranteed by the trainer's construction
+        with failures_as_reward_errors(f"annotator {self.annotator.name}"):
+            references = self.annotator.annotate([study.findings for study in studies])
+            texts = [response.text for group in sampled for response in group]
+            reports = iter(self.annotator.annotate(texts))
+        return [
+            ([next(reports) for _ in group], reference)
+            for group, reference in zip(sampled, references, strict=True)
         ]
 
     def _edited(

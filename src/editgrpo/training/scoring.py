@@ -53,17 +53,25 @@ def score_groups(
         scale: See `group_advantages`.
 
     Returns:
-        The scored groups, in the same order; those whose own scoring failed are dropped.
+        The scored groups, in the same order; those whose own editing or scoring failed are
+        dropped.
     """
+    intact = [group for group in groups if group.failure is None]
     try:
-        return _score_together(reward, groups, scale)
+        scored = iter(_score_together(reward, intact, scale))
     except RewardError:
-        return [_score_alone(reward, group, scale) for group in groups]
+        scored = iter([_score_alone(reward, group, scale) for group in intact])
+    return [
+        next(scored) if group.failure is None else _dropped(group, group.failure)
+        for group in groups
+    ]
 
 
 def _score_together(
     reward: Reward, groups: Sequence[Group], scale: AdvantageScale
 ) -> list[ScoredGroup]:
+    if not groups:
+        return []
     candidates = [response.text for group in groups for response in group.responses]
     references = [group.reference for group in groups for _ in group.responses]
     scores = reward.score(candidates, references)
@@ -92,13 +100,17 @@ def _score_alone(reward: Reward, group: Group, scale: AdvantageScale) -> ScoredG
         return _score_together(reward, [group], scale)[0]
     except RewardError as error:
         _LOG.warning("study %s: its group is dropped, scoring failed: %s", group.study_id, error)
-        return ScoredGroup(
-            group=group,
-            totals_G=(),
-            components={},
-            advantages_G=(0.0,) * len(group.responses),
-            failure=str(error),
-        )
+        return _dropped(group, str(error))
+
+
+def _dropped(group: Group, failure: str) -> ScoredGroup:
+    return ScoredGroup(
+        group=group,
+        totals_G=(),
+        components={},
+        advantages_G=(0.0,) * len(group.responses),
+        failure=failure,
+    )
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.files import read_jsonl, write_text
 from editgrpo.reports import load_annotator
-from editgrpo.rewards import load_reward
+from editgrpo.rewards import configured_reward
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
@@ -95,7 +95,9 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
     needs_annotator = config.edit.level is EditLevel.SENTENCE
     groups = GroupBuilder(
         config=config.edit,
-        annotator=load_annotator(config.edit.annotator) if needs_annotator else None,
+        annotator=(
+            load_annotator(config.edit.annotator, config.clinical) if needs_annotator else None
+        ),
         codec=ByteLevelCodec(processor.tokenizer),
         eos_token_id=tokens.eos_token_id,
         eos_token_ids=tokens.eos_token_ids,
@@ -108,7 +110,7 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
         tokenizer=processor.tokenizer,
         tokens=tokens,
         groups=groups,
-        reward=load_reward(config.reward.name, config.reward.weights),
+        reward=configured_reward(config.reward, config.clinical),
         run=run,
         losses=_losses_so_far(config, run),
         on_step=on_step,
