@@ -1,0 +1,125 @@
+"""Contextual embeddings of the tokens of a text, from a layer of a pretrained encoder.
+
+Texts are cut into tokens as bert-score 0.3.13 does: white space at the ends is stripped, and
+RoBERTa sees a space before the first word.
+"""
+
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from editgrpo.errors import ModelError
+
+MAX_TOKENS = 512
+"""Tokens of a text, special tokens included; what is longer is cut before the last of them."""
+
+
+class TokenEncoder:
+    """The lower layers of an encoder such as DistilBERT or DistilRoBERTa, and its tokenizer.
+
+    Attributes:
+        special_ids: Ids of the tokens that open and close a text.
+    """
+
+    def __init__(
+        self, folder: Path, *, layers: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Load a Hugging Face folder.
+
+        Args:
+            folder: Configuration, tokenizer and weights.
+            layers: The layer whose output is taken, counted from 1; those above are not loaded.
+            device: Where the model runs.
+            dtype: Number format of weights and activations.
+
+        Raises:
+            ModelError: a file cannot be read, a weight is missing, or there are fewer layers.
+        """
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            # Only RoBERTa's tokenizer has the option; the others pay no heed to it.
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, add_prefix_space=True
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder}: no configuration and tokenizer; {_remedy(folder)}"
+            ) from error
+        if config.num_hidden_layers < layers:
+            raise ModelError(
+                f"{folder}: the model has {config.num_hidden_layers} layers, layer {layers} is "
+                f"needed; {_remedy(folder)}"
+            )
+        config.num_hidden_layers = layers
+        self._model = _load_model(folder, config).to(device, dtype)
+        self._device = device
+        self.special_ids = frozenset({self._tokenizer.cls_token_id, self._tokenizer.sep_token_id})
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, special tokens included."""
+        stripped = [text.strip() for text in texts]
+        encoded = self._tokenizer(stripped, truncation=True, max_length=MAX_TOKENS)
+        rows: list[list[int]] = encoded["input_ids"]
+        return rows
+
+    def embed(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
+        """Embed a batch of texts.
+
+        Args:
+            rows: Token ids of B texts, special tokens included.
+
+        Returns:
+            For each text (T, D) float32, T its own number of tokens, rows of norm 1.
+        """
+        batch = self._tokenizer.pad({"input_ids": list(rows)}, return_tensors="pt")
+        batch = batch.to(self._device)
+        with torch.inference_mode():
+            states_BTD = self._model(
+                batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).last_hidden_state.float()
+            unit_BTD = torch.nn.functional.normalize(states_BTD, dim=-1).cpu().numpy()
+        return [unit_TD[: len(row)].copy() for unit_TD, row in zip(unit_BTD, rows, strict=True)]
+
+
+def _load_model(folder: Path, config: Any) -> Any:
+    """Load an encoder, and refuse one with weights that the files lack."""
+    try:
+        # What is missing is drawn at random before it is refused: not from the run's own generator.
+        with torch.random.fork_rng(devices=[]), _without_report():
+            model, report = AutoModel.from_pretrained(
+                folder, config=config, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{folder}: the weights cannot be read; {_remedy(folder)}") from error
+    # The pooler stands above the layers; checkpoints of masked language models have none.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(
+            f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {_remedy(folder)}"
+        )
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from listing the layers and heads that are left out on purpose."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _remedy(folder: Path) -> str:
+    return f"get the original with `editgrpo models fetch {folder.name}`"
