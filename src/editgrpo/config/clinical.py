@@ -39,6 +39,25 @@ class ClinicalConfig:
     store_writes: bool = False
     """Whether what is not yet in the store is added to it; training and scoring only read."""
 
+    green_endpoint: str | None = None
+    """Base URL of a server of OpenAI's protocol that serves the judge GREEN, such as
+    `http://localhost:8000/v1`; None runs it in this process.
+
+    A key goes into the environment variable EDITGRPO_GREEN_KEY, never in here.
+    """
+
+    green_model: str = "StanfordAIMI/GREEN-RadLlama2-7b"
+    """What the server calls the judge."""
+
+    green_concurrency: int = 16
+    """Questions that the server is asked at the same time."""
+
+    green_timeout_s: float = 120.0
+    """Seconds after which a question that the server does not answer is put again."""
+
+    green_retries: int = 4
+    """How often a question is put again: busy server (429), server error (5xx), no answer."""
+
     def __post_init__(self) -> None:
         known = self.device in ("auto", "cpu", "cuda") or (
             self.device.startswith("cuda:") and self.device[5:].isdigit()
@@ -51,3 +70,18 @@ class ClinicalConfig:
             self.store_writes,
             "false unless clinical.store names a folder",
         )
+        self._check_green()
+
+    def _check_green(self) -> None:
+        url = self.green_endpoint
+        require(
+            url is None or (url.startswith(("http://", "https://")) and "@" not in url),
+            "clinical.green_endpoint",
+            "(not shown)" if url is not None and "@" in url else url,
+            "an http or https URL without a user or password",
+        )
+        for name in ("green_concurrency", "green_timeout_s"):
+            value = getattr(self, name)
+            least = 1 if name == "green_concurrency" else 0.001
+            require(value >= least, f"clinical.{name}", value, f"at least {least}")
+        require(self.green_retries >= 0, "clinical.green_retries", self.green_retries, "0 or more")
