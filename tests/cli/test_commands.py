@@ -104,17 +104,69 @@ def test_iu_xray_needs_its_files(tmp_path: Path, run: Run) -> None:
 
 def test_scores_are_written_study_by_study(predictions: Path, tmp_path: Path, run: Run) -> None:
     output = tmp_path / "scores.jsonl"
-    shown = run("score", predictions, "--output", output, "--weight", "entity_f1/partial@rules=0")
+    words = ["score", predictions, "--output", output, "--samples", "20"]
+    shown = run(*words, "--metrics", "reward/total@rules,rules/micro-f1-14,text/empty")
+    assert "rules/micro-f1-14" in shown
+    assert shown.endswith(f"are in {output}, the summary is in {tmp_path}/scores.summary.json\n")
     scores = rows(output)
     assert len(scores) == 30
-    names = list(scores[0])[1:]
-    assert [line.split()[1] for line in shown.splitlines()[:4]] == names
-    for score in scores:
-        total, labels, _, similarity = (score[name] for name in names)
-        assert total == pytest.approx(labels + similarity)  # type: ignore[operator]
-    assert "already there" in run("score", predictions, "--output", output, code=2)
-    wrong = run("score", predictions, "--output", tmp_path / "new", "--weight", "a", code=2)
-    assert wrong == "error: --weight a: write it as component=number\n"
+    assert list(scores[0]) == ["study_id", "reward/total@rules", "text/empty"]
+    summary = json.loads((tmp_path / "scores.summary.json").read_text())
+    (system,) = summary["systems"]
+    total = [score["reward/total@rules"] for score in scores]
+    mean = sum(total) / 30  # type: ignore[arg-type]
+    assert system["metrics"]["reward/total@rules"]["value"] == pytest.approx(mean)
+    assert list(system["metrics"]) == ["reward/total@rules", "rules/micro-f1-14", "text/empty"]
+    assert summary["comparison"] is None
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+    assert "already there" in run(*words, code=2)
+    wrong = run("score", predictions, "--output", tmp_path / "a", "--metrics", "papr", code=2)
+    assert "metric 'papr' is unknown; did you mean 'paper'?" in wrong
+
+
+def test_a_table_is_scored_beside_another_system(
+    predictions: Path, tmp_path: Path, run: Run
+) -> None:
+    table = tmp_path / "mine.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["study_id", "prediction", "reference"])
+        writer.writeheader()
+        writer.writerows({**row, "prediction": row["reference"]} for row in rows(predictions))
+    words = ["score", table, "--metrics", "rules/micro-f1-14,text/bleu-2,text/words"]
+    words += ["--compare", predictions, "--compare-system", "other", "--samples", "20", "--json"]
+    output = tmp_path / "scores.csv"
+    printed = json.loads(run(*words, "--output", output))
+    assert printed == json.loads((tmp_path / "scores.summary.json").read_text())
+    assert [system["system"] for system in printed["systems"]] == ["mine", "other"]
+    assert printed["comparison"]["metrics"]["rules/micro-f1-14"]["difference"] > 0
+    with output.open(newline="") as stream:
+        scores = list(csv.DictReader(stream))
+    assert list(scores[0]) == ["study_id", "text/words"]
+    assert len(scores) == 30
+    table.write_text(table.read_text().replace("prediction", "generated"))
+    message = run(*words, "--output", tmp_path / "new.csv", code=2)
+    assert "line 1: no column prediction; name the columns study_id, prediction" in message
+
+
+def test_the_metrics_are_listed(run: Run) -> None:
+    shown = run("score", "--list")
+    assert "↓ radcliq-v1" in shown
+    assert "(needs radgraph, distilroberta-base, chexbert)" in shown
+    assert "\n  paper " in shown
+
+
+def test_weights_that_are_missing_are_named_before_scoring(
+    predictions: Path, tmp_path: Path, run: Run
+) -> None:
+    words = ["score", predictions, "--output", tmp_path / "s.jsonl"]
+    words += ["--metrics", "chexbert/micro-f1-14"]
+    message = run(*words, "--offline", "--models", tmp_path / "models", code=2)
+    assert "editgrpo models fetch chexbert" in message
+    assert not (tmp_path / "s.jsonl").exists()
+    message = run(*words, "--source", "chexbert", code=2)
+    assert message == ("error: --source chexbert: write it as model=folder, or as model=hub-id\n")
+    message = run(*words, "--device", "gpu", code=2)
+    assert "clinical.device is 'gpu'; it must be auto, cpu, cuda or cuda:N" in message
 
 
 def test_two_systems_are_compared(predictions: Path, tmp_path: Path, run: Run) -> None:
@@ -137,11 +189,13 @@ def test_two_systems_are_compared(predictions: Path, tmp_path: Path, run: Run) -
     ]
     assert "already there" in run(*words, "--output", folder, code=2)
     printed = json.loads(run(*words, "--output", folder, "--overwrite", "--json"))
-    assert [one.get("system") for one in printed] == ["perfect", "system", None]
+    assert [system["system"] for system in printed["systems"]] == ["perfect", "system"]
+    assert printed["comparison"] == json.loads((folder / "comparison.json").read_text())
 
 
 def test_an_evaluation_lies_beside_its_predictions(predictions: Path, run: Run) -> None:
-    printed = json.loads(run("evaluate", predictions, "--samples", "20", "--json"))
+    words = ["evaluate", predictions, "--samples", "20", "--json"]
+    printed = json.loads(run(*words))["systems"][0]
     assert printed == json.loads((predictions.parent / "scores.json").read_text())
     assert (printed["system"], printed["bootstrap_samples"]) == ("system", 20)
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from editgrpo.reports.chexpert import FINDINGS
 
+DIRECTIONS = {"text/repeated-sentences": "lower", "text/words": "neither"}
 COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
 RULES = ("mislabelled", "replacement", "deletion", "augmentation", "none")
 
@@ -232,9 +233,9 @@ def write_evaluation(folder: Path, name: str, *, system: str, quality: float) ->
     target = folder / "evaluation" / name
     values = {
         "average/clinical@rules": quality - 0.05,
-        "corpus/micro-f1-14@rules": quality,
-        "corpus/macro-f1-14@rules": quality - 0.18,
-        "corpus/micro-f1-5@rules": quality + 0.03,
+        "rules/micro-f1-14": quality,
+        "rules/macro-f1-14": quality - 0.18,
+        "rules/micro-f1-5": quality + 0.03,
         "reward/total@rules": 3 * quality,
         "entity_f1/partial@rules": quality - 0.2,
         "entity_similarity@rules": quality + 0.06,
@@ -243,7 +244,12 @@ def write_evaluation(folder: Path, name: str, *, system: str, quality: float) ->
         "text/words": 52.0 + 10 * quality,
     }
     metrics = {
-        key: {"value": value, "low": value * 0.93, "high": value * 1.07}
+        key: {
+            "value": value,
+            "low": value * 0.93,
+            "high": value * 1.07,
+            "direction": DIRECTIONS.get(key, "higher"),
+        }
         for key, value in values.items()
     }
     support = [4, 60, 41, 6, 18, 22, 15, 33, 5, 48, 0, 9, 55, 210]
@@ -289,7 +295,8 @@ def write_evaluation(folder: Path, name: str, *, system: str, quality: float) ->
 
 def write_comparison(folder: Path, name: str, a: str, b: str) -> None:
     metrics = {
-        "corpus/micro-f1-14@rules": {"difference": 0.041, "low": 0.012, "high": 0.07, "p": 0.006},
+        "rules/micro-f1-14": {"difference": 0.041, "low": 0.012, "high": 0.07, "p": 0.006}
+        | {"direction": "higher"},
         "entity_f1/partial@rules": {"difference": -0.012, "low": -0.03, "high": 0.004, "p": 0.12},
     }
     comparison = {"a": a, "b": b, "n_studies": 400, "metrics": metrics}

@@ -181,7 +181,7 @@ def test_best_value_stands_out_only_where_more_is_better(tmp_path: Path) -> None
         write_evaluation(tmp_path / system, "test", system=system, quality=quality)
     (block,) = evaluation_blocks(load_runs([tmp_path / "a", tmp_path / "b"]))
     best = {row["metric"]: [cell["is_best"] for cell in row["cells"]] for row in block["rows"]}
-    assert best["corpus/micro-f1-14@rules"] == [False, True]
+    assert best["rules/micro-f1-14"] == [False, True]
     assert best["text/words"] == [False, False]
     # 0.5 with an interval of 7 % to either side: 0.465 to 0.535.
     assert block["rows"][1]["cells"][0]["interval"] == "[0.465, 0.535]"

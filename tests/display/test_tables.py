@@ -8,10 +8,12 @@ from rich.console import Console, RenderableType
 
 from editgrpo.display.tables import (
     ResultsTable,
+    Verdict,
+    best_value,
     comparison_table,
     findings_table,
-    is_ranked,
     provenance_line,
+    verdict,
 )
 
 
@@ -54,10 +56,35 @@ def test_four_systems_fit(width: int) -> None:
     assert "0.41–0.62" in text or "[0.410, 0.620]" in text
 
 
-def test_longer_reports_do_not_stand_out_as_better() -> None:
-    assert is_ranked("rules/report-micro-f1-14")
-    assert not is_ranked("text/words")
-    assert not is_ranked("text/repeated-4-grams")
+@pytest.mark.parametrize(
+    ("direction", "best"), [("higher", 0.6), ("lower", 0.5), ("neither", None), (None, None)]
+)
+def test_the_best_value_follows_the_direction(direction: str | None, best: float | None) -> None:
+    values = [{"value": value, "direction": direction} for value in (0.5, 0.6)]
+    assert best_value([*values, {}]) == best
+    assert best_value([values[0], values[0]]) is None
+
+
+def test_less_is_better_is_marked() -> None:
+    scores = _scores("sft", 0.5)
+    scores["metrics"] = {"radcliq-v1": {"value": 1.2, "direction": "lower"}}
+    assert "radcliq-v1 ↓" in _shown(ResultsTable([scores]), 80)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "expected"),
+    [
+        (0.1, 0.2, "higher", Verdict.BETTER),
+        (0.1, 0.2, "lower", Verdict.WORSE),
+        (-0.2, -0.1, "lower", Verdict.BETTER),
+        (-0.2, -0.1, "higher", Verdict.WORSE),
+        (0.1, 0.2, "neither", Verdict.OTHER),
+        (-0.1, 0.2, "higher", Verdict.UNCLEAR),
+        (None, None, "higher", Verdict.UNCLEAR),
+    ],
+)
+def test_verdicts(low: float | None, high: float | None, direction: str, expected: Verdict) -> None:
+    assert verdict({"low": low, "high": high, "direction": direction}) is expected
 
 
 def test_findings_that_neither_occur_nor_are_predicted_show_a_dash() -> None:

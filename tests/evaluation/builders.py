@@ -5,8 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions
+from editgrpo.evaluation.metrics import (
+    Direction,
+    Source,
+    SourceKind,
+    average_metric,
+    bleu_metric,
+    component_metric,
+    label_metrics,
+    sum_metric,
+    text_metric,
+)
+from editgrpo.evaluation.sources import (
+    ScoringPlan,
+    component_scorer,
+    label_scorer,
+    text_scorers,
+)
+from editgrpo.evaluation.text_metrics import TEXT_SCALARS
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
-from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.entity_f1 import EntityF1
 from editgrpo.rewards.entity_similarity import EntitySimilarity
 from editgrpo.rewards.label_f1 import LabelF1
@@ -15,15 +32,32 @@ from tests.rewards.fakes import FakeAnnotator, FakeLabeler
 PHRASES = ("effusion.", "cardiomegaly.", "fracture.", "no effusion.", "clear lungs today.")
 
 
-def fake_reward() -> CompositeReward:
-    """Make the three components with fakes behind them."""
-    annotator = FakeAnnotator()
-    parts = (LabelF1(FakeLabeler()), EntityF1(annotator), EntitySimilarity(annotator))
-    return CompositeReward("fake", parts, weights={part.name: 1.0 for part in parts})
+def fake_plan(*, batch: int = 256, labeler: FakeLabeler | None = None) -> ScoringPlan:
+    """Plan the metrics of the set `rules` and balanced accuracy, with fakes behind them."""
+    annotator, labels = FakeAnnotator(), labeler or FakeLabeler()
+    components = (LabelF1(labels), EntityF1(annotator), EntitySimilarity(annotator))
+    corpus = label_metrics("fake")
+    parts = [component_metric(one.name, "of a fake") for one in components]
+    scorers = {Source(SourceKind.LABELS, "fake"): label_scorer(labels)}
+    for component in components:
+        scorers[Source(SourceKind.COMPONENT, component.name)] = component_scorer(component)
+    return ScoringPlan(
+        metrics=(
+            average_metric("average/clinical@fake", "mean", (*corpus[:4], *parts[1:])),
+            *corpus,
+            sum_metric("reward/total@fake", "sum", parts),
+            *parts,
+            *(text_metric(name, "of words", Direction.NEITHER) for name in TEXT_SCALARS),
+            bleu_metric(4),
+        ),
+        scorers=scorers | text_scorers(),
+        scored_with={"fake": "sha256:0"},
+        batch=batch,
+    )
 
 
 def predictions(pairs: Sequence[tuple[str, str]]) -> list[Prediction]:
-    """Name pairs of prediction and reference s0, s1, ..."""
+    """Name pairs of prediction and reference s000, s001, ..."""
     return [
         Prediction(study_id=f"s{k:03}", prediction=prediction, reference=reference)
         for k, (prediction, reference) in enumerate(pairs)
@@ -50,6 +84,4 @@ def evaluate(
     given: Sequence[Prediction], *, system: str = "system", options: EvaluationOptions | None = None
 ) -> Evaluation:
     """Evaluate with the fakes."""
-    return evaluate_predictions(
-        given, system=system, reward=fake_reward(), labeler=FakeLabeler(), options=options
-    )
+    return evaluate_predictions(given, system=system, plan=fake_plan(), options=options)

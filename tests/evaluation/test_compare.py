@@ -11,7 +11,7 @@ from editgrpo.evaluation.types import EvaluationOptions
 from tests.evaluation.builders import evaluate, random_predictions
 
 TOTAL = "reward/total@fake"
-MICRO = "corpus/micro-f1-14@fake"
+MICRO = "fake/micro-f1-14"
 
 
 def system(seed: int, right: float, name: str = "system") -> Evaluation:
@@ -99,5 +99,5 @@ def test_references_must_agree() -> None:
 def test_rare_findings_must_agree() -> None:
     given = random_predictions(1)
     named = evaluate(given, options=EvaluationOptions(rare_findings=("Fracture",)))
-    with pytest.raises(DataError, match="different rewards or rare findings"):
+    with pytest.raises(DataError, match="different metrics or rare findings"):
         compare(evaluate(given), named)

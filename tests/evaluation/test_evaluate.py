@@ -5,8 +5,7 @@ import pytest
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds
 from editgrpo.evaluation.types import EvaluationOptions
-from tests.evaluation.builders import evaluate, fake_reward, predictions, random_predictions
-from tests.rewards.fakes import FakeLabeler
+from tests.evaluation.builders import evaluate, fake_plan, predictions, random_predictions
 
 PAIRS = [
     ("effusion.", "effusion."),
@@ -23,17 +22,20 @@ def values(evaluation: Evaluation) -> dict[str, float]:
 def test_metrics_by_hand() -> None:
     found = values(evaluate(predictions(PAIRS)))
     # Effusion TP 1 FP 1; No Finding TP 1 FN 1; Fracture FN 1.
-    assert found["corpus/micro-f1-14@fake"] == pytest.approx(4 / 7)  # 2*2 / (2*2 + 1 + 2)
+    assert found["fake/micro-f1-14"] == pytest.approx(4 / 7)  # 2*2 / (2*2 + 1 + 2)
     # F1: effusion 2/3, No Finding 2/3, twelve others 0.
-    assert found["corpus/macro-f1-14@fake"] == pytest.approx(4 / 3 / 14)
-    assert found["corpus/micro-f1-5@fake"] == pytest.approx(2 / 3)
-    assert found["corpus/macro-f1-5@fake"] == pytest.approx(2 / 3 / 5)
-    assert found["label/micro-f1-14@fake"] == pytest.approx(0.5)  # 1, 0, 1, 0
+    assert found["fake/macro-f1-14"] == pytest.approx(4 / 3 / 14)
+    assert found["fake/micro-f1-5"] == pytest.approx(2 / 3)
+    assert found["fake/macro-f1-5"] == pytest.approx(2 / 3 / 5)
+    assert found["fake/report-micro-f1-14"] == pytest.approx(0.5)  # 1, 0, 1, 0
     assert found["entity_f1/partial@fake"] == pytest.approx(0.25)  # only the first has entities
     assert found["entity_similarity@fake"] == pytest.approx(0.25)
     assert found["reward/total@fake"] == pytest.approx(1.0)
     assert found["text/empty"] == pytest.approx(0.25)
     assert found["text/words"] == pytest.approx(5 / 4)
+    # Sensitivity and specificity: effusion 1 and 2/3, No Finding 1/2 and 1, fracture 0 and 1. The
+    # other findings are in no reference.
+    assert found["fake/balanced-accuracy-14"] == pytest.approx((5 / 6 + 3 / 4 + 1 / 2) / 3)
     six = 4 / 7 + 4 / 42 + 2 / 3 + 2 / 15 + 0.25 + 0.25
     assert found["average/clinical@fake"] == pytest.approx(six / 6)
 
@@ -65,7 +67,7 @@ def test_the_seed_changes_intervals_but_no_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["corpus/micro-f1-14@fake", "reward/total@fake", "text/bleu-4", "average/clinical@fake"]
+    "name", ["fake/micro-f1-14", "reward/total@fake", "text/bleu-4", "average/clinical@fake"]
 )
 def test_an_interval_holds_its_value_and_narrows_with_studies(name: str) -> None:
     few, many = (evaluate(random_predictions(1, studies=n)).metrics[name] for n in (40, 640))
@@ -88,10 +90,10 @@ def test_rare_findings_are_chosen_by_the_references() -> None:
     given = predictions([("effusion.", "effusion.")] * 19 + [("fracture.", "fracture.")])
     rare = evaluate(given, options=EvaluationOptions(rare_share=0.06))
     assert rare.rare_findings == ("Fracture",)  # 1 of 20 is 5 %
-    assert rare.metrics["corpus/macro-f1-rare@fake"].value == 1.0
+    assert rare.metrics["fake/macro-f1-rare"].value == 1.0
     none = evaluate(given, options=EvaluationOptions(rare_share=0.05))
     assert none.rare_findings == ()
-    assert "corpus/macro-f1-rare@fake" not in none.metrics
+    assert "fake/macro-f1-rare" not in none.metrics
 
 
 def test_no_finding_is_never_rare() -> None:
@@ -104,8 +106,8 @@ def test_no_finding_is_never_rare() -> None:
 def test_rare_findings_by_name() -> None:
     options = EvaluationOptions(rare_findings=("Fracture", "Pleural Effusion"))
     found = evaluate(predictions(PAIRS), options=options).metrics
-    assert found["corpus/macro-f1-rare@fake"].value == pytest.approx(1 / 3)  # (0 + 2/3) / 2
-    assert found["corpus/micro-f1-rare@fake"].value == pytest.approx(0.5)  # 2 / (2 + 1 + 1)
+    assert found["fake/macro-f1-rare"].value == pytest.approx(1 / 3)  # (0 + 2/3) / 2
+    assert found["fake/micro-f1-rare"].value == pytest.approx(0.5)  # 2 / (2 + 1 + 1)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +162,7 @@ def test_progress_reaches_the_whole() -> None:
     evaluate_predictions(
         random_predictions(1, studies=300),
         system="s",
-        reward=fake_reward(),
-        labeler=FakeLabeler(),
+        plan=fake_plan(),
         options=EvaluationOptions(samples=1),
         progress=lambda done, whole: calls.append((done, whole)),
     )

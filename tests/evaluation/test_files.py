@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.evaluation.files import compare_files, evaluate_file
+from editgrpo.evaluation.files import (
+    SystemFiles,
+    compare_files,
+    evaluate_file,
+    evaluate_systems,
+    write_outcome,
+)
 from editgrpo.evaluation.predictions import write_predictions
 from editgrpo.evaluation.types import EvaluationOptions
 from tests.evaluation.builders import predictions
@@ -44,11 +50,12 @@ def test_an_evaluation_is_written_in_four_files(good: Path, tmp_path: Path) -> N
     scores = json.loads((output / "scores.json").read_text())
     assert (scores["system"], scores["predictions"]) == ("good", str(good))
     assert (scores["n_studies"], scores["n_seeds"], scores["bootstrap_samples"]) == (6, 1, 50)
-    estimate = evaluation.metrics["corpus/micro-f1-14@rules"]
-    assert scores["metrics"]["corpus/micro-f1-14@rules"] == {
+    estimate = evaluation.metrics["rules/micro-f1-14"]
+    assert scores["metrics"]["rules/micro-f1-14"] == {
         "value": estimate.value,
         "low": estimate.low,
         "high": estimate.high,
+        "direction": "higher",
     }
     assert scores["per_finding"]["Pleural Effusion"]["support"] == 2
     assert scores["per_finding"]["Fracture"]["recall"] == 0
@@ -99,21 +106,26 @@ def test_seeds_are_pooled(good: Path, bad: Path, tmp_path: Path) -> None:
 
 
 def test_two_files_are_compared(good: Path, bad: Path, tmp_path: Path) -> None:
-    comparison = compare_files(good, bad, output=tmp_path / "out", options=OPTIONS)
+    systems = [SystemFiles(paths=(good,)), SystemFiles(paths=(bad,))]
+    outcome = evaluate_systems(systems, options=OPTIONS)
+    comparison = outcome.comparison
+    assert comparison is not None
+    assert comparison == compare_files(good, bad, options=OPTIONS)
+    write_outcome(tmp_path / "out", outcome)
     record = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert (record["a"], record["b"], record["n_studies"]) == ("good", "bad", 6)
-    row = record["metrics"]["corpus/micro-f1-14@rules"]
-    assert row["difference"] == comparison.metrics["corpus/micro-f1-14@rules"].difference
+    row = record["metrics"]["rules/micro-f1-14"]
+    assert row["difference"] == comparison.metrics["rules/micro-f1-14"].difference
     # good: TP 3 normal + 2 effusion, FP 1 (No Finding), FN 1 (fracture): 10/12;
     # bad: TP 3, FP 3, FN 3: 1/2.
     assert row["difference"] == pytest.approx(5 / 6 - 1 / 2)
-    assert set(row) == {"a", "b", "difference", "low", "high", "p"}
+    assert set(row) == {"a", "b", "difference", "low", "high", "p", "direction"}
 
 
 def test_nothing_is_written_when_scoring_is_impossible(good: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with pytest.raises(ConfigError, match="did you mean 'rules'"):
-        evaluate_file(good, output=output, options=EvaluationOptions(reward="rule"))
+        evaluate_file(good, output=output, options=EvaluationOptions(metrics=("rule",)))
     with pytest.raises(DataError, match="give a readable file"):
         evaluate_file(tmp_path / "absent.jsonl", output=output)
     assert not output.exists()

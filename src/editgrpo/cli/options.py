@@ -1,5 +1,6 @@
 """Options that several commands share, and how their examples are laid out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,22 +54,36 @@ def settings_option(default: Any) -> Any:
         A Typer option for a flag; it ends the command.
     """
 
-    def show(is_asked: bool) -> None:
-        if not is_asked:
-            return
+    def show() -> None:
         for setting in list_settings(default):
             choices = f"  (of {', '.join(setting.choices)})" if setting.choices else ""
             typer.echo(f"{setting.key}={setting.default}{choices}")
             if setting.meaning:
                 typer.echo(f"    {setting.meaning}")
-        raise typer.Exit
 
-    return typer.Option(
-        "--settings",
-        callback=show,
-        is_eager=True,
-        help="List the keys of a recipe with defaults and meanings, and stop.",
+    return listing_option(
+        "--settings", show, "List the keys of a recipe with defaults and meanings, and stop."
     )
+
+
+def listing_option(name: str, show: Callable[[], None], help_text: str) -> Any:
+    """Make a flag that prints something instead of running the command.
+
+    Args:
+        name: The flag.
+        show: Prints it.
+        help_text: What the flag does.
+
+    Returns:
+        A Typer option; it ends the command before arguments are missed.
+    """
+
+    def show_and_exit(is_asked: bool) -> None:
+        if is_asked:
+            show()
+            raise typer.Exit
+
+    return typer.Option(name, callback=show_and_exit, is_eager=True, help=help_text)
 
 
 def examples(*commands: str) -> str:

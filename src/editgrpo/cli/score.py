@@ -1,57 +1,116 @@
-"""`editgrpo score`: the reward of each report."""
+"""`editgrpo score`: metrics of each report and of all, for any file of predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, examples
+from editgrpo.cli.clinical_options import clinical_options
+from editgrpo.cli.options import Overwrite, Seed, examples, listing_option
 from editgrpo.cli.output import claim_output
-from editgrpo.config import RewardConfig
-from editgrpo.errors import ConfigError
+from editgrpo.cli.scoring import (
+    AsJson,
+    ClassRates,
+    Confidence,
+    Metrics,
+    OtherSystem,
+    Samples,
+    System,
+    evaluation_options,
+    print_outcome,
+    score_systems,
+)
+from editgrpo.config import ClinicalConfig
 
 EXAMPLES = examples(
-    "editgrpo score runs/editgrpo/evaluation/test/predictions.jsonl --output scores.jsonl"
+    "editgrpo score predictions.csv --output scores.csv",
+    "editgrpo score editgrpo.jsonl --metrics paper,text --models /weights --output scores.jsonl "
+    "--compare sft.jsonl --compare-system SFT",
+    "editgrpo score --list",
 )
 
 
+def list_metrics() -> None:
+    """Print every metric and every set."""
+    from editgrpo.evaluation.catalogue import METRIC_SETS, METRICS
+    from editgrpo.evaluation.metrics import Direction
+
+    arrows = {Direction.HIGHER: "↑", Direction.LOWER: "↓", Direction.NEITHER: " "}
+    width = max(map(len, METRICS))
+    for metric in METRICS.values():
+        needs = [*metric.models, *(["class rates"] if metric.needs_class_rates else [])]
+        suffix = f" (needs {', '.join(needs)})" if needs else ""
+        typer.echo(
+            f"{arrows[metric.direction]} {metric.name:{width}}  {metric.level.value:6}  "
+            f"{metric.description}{suffix}"
+        )
+    typer.echo("\nSets:")
+    for name, metrics in METRIC_SETS.items():
+        typer.echo(f"  {name:{width}}  {_listed([metric.name for metric in metrics])}")
+    typer.echo("\n↑ more is better, ↓ less is better; report: every report has a value")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:4])}{f', and {len(names) - 4} more' if names[4:] else ''}"
+
+
+@clinical_options
 def score(
     predictions: Annotated[
         Path,
         typer.Argument(
-            metavar="PREDICTIONS", help="JSON lines with study_id, prediction and reference."
+            metavar="PREDICTIONS",
+            help="JSON lines, or CSV if it ends in .csv, with study_id, prediction and reference.",
         ),
     ],
-    output: Annotated[Path, typer.Option(help="JSON lines to write, one study a line.")],
-    reward: Annotated[str, typer.Option(help="Name of the reward.")] = RewardConfig().name,
-    weight: Annotated[
-        list[str] | None,
+    output: Annotated[
+        Path,
         typer.Option(
-            metavar="COMPONENT=NUMBER", help="Weight of a component in the total. Repeatable."
+            help="Scores of each report: CSV if it ends in .csv, else JSON lines. A summary lies "
+            "beside it."
         ),
+    ],
+    clinical: ClinicalConfig,
+    metrics: Metrics = "rules",
+    class_rates: ClassRates = None,
+    system: System = None,
+    other: Annotated[
+        Path | None,
+        typer.Option("--compare", help="Predictions of another system on the same studies."),
     ] = None,
+    other_system: OtherSystem = None,
+    samples: Samples = None,
+    confidence: Confidence = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
     overwrite: Overwrite = False,
+    _: Annotated[
+        bool, listing_option("--list", list_metrics, "List metrics and sets of metrics, and stop.")
+    ] = False,
 ) -> None:
-    """Score every report with a reward; an interrupted command continues where it was."""
-    weights = dict(_read_weight(item) for item in weight or [])
+    """Score every report by any metrics; an interrupted command continues where it was."""
+    options = evaluation_options(
+        metrics, class_rates, samples=samples, confidence=confidence, seed=seed
+    )
+
+    from editgrpo.evaluation.files import (
+        SystemFiles,
+        partials_beside,
+        summary_path,
+        summary_record,
+        write_scores,
+    )
+
     claim_output(output, overwrite=overwrite)
-
-    from editgrpo.display.terminal import progress_bar
-    from editgrpo.evaluation.score import score_file
-
-    with progress_bar("Scoring") as progress:
-        rows = score_file(
-            predictions, output=output, reward=reward, weights=weights, progress=progress
-        )
-    for name in [name for name in rows[0] if name != "study_id"]:
-        mean = sum(row[name] for row in rows) / len(rows)
-        typer.echo(f"{mean:7.4f}  {name}")
-    typer.echo(f"Means of {len(rows)} studies; the scores of each are in {output}")
-
-
-def _read_weight(item: str) -> tuple[str, float]:
-    name, _, number = item.rpartition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise ConfigError(f"--weight {item}: write it as component=number") from None
+    claim_output(summary_path(output), overwrite=overwrite)
+    systems = [SystemFiles(paths=(predictions,), name=system or predictions.stem)]
+    if other is not None:
+        systems.append(SystemFiles(paths=(other,), name=other_system or other.stem))
+    outcome = score_systems(
+        systems, options=options, clinical=clinical, partials=partials_beside(output)
+    )
+    summary = write_scores(output, outcome)
+    print_outcome(summary_record(outcome), as_json=as_json)
+    if not as_json:
+        typer.echo(f"The scores of each report are in {output}, the summary is in {summary}")

@@ -4,7 +4,8 @@ The tables measure the width that they are given: where a value and its interval
 line for every system, the interval goes below the value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from rich import box
@@ -16,8 +17,25 @@ from editgrpo.display.numbers import MISSING, format_interval, format_score
 
 Scores = Mapping[str, Any]
 
-# No system is better for writing more, for repeating itself or for writing nothing.
-_UNRANKED = ("length", "tokens", "words", "repetition", "repeated", "empty")
+HIGHER, LOWER = "higher", "lower"
+"""Which values of a metric are better, as `scores.json` says; of any other, none are."""
+
+
+class Verdict(StrEnum):
+    """What a paired difference says of the first system."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    OTHER = "other"
+    UNCLEAR = "unclear"
+
+
+_STYLES = {
+    Verdict.BETTER: "green",
+    Verdict.WORSE: "red",
+    Verdict.OTHER: "",
+    Verdict.UNCLEAR: "dim",
+}
 
 _ONE_LINE_CELL = len("0.000 [0.000, 0.000]") + 3
 
@@ -47,8 +65,11 @@ class ResultsTable:
             table.add_column(str(one.get("system", MISSING)), justify="right")
         for name in names:
             values = [one["metrics"].get(name, {}) for one in self._scores]
-            best = _best(values) if is_ranked(name) else None
-            table.add_row(name, *(_cell(value, best, is_wide=is_wide) for value in values))
+            best = best_value(values)
+            table.add_row(
+                shown_metric(name, values),
+                *(_cell(value, best, is_wide=is_wide) for value in values),
+            )
         yield table
 
 
@@ -98,10 +119,13 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     for name, row in comparison["metrics"].items():
         low, high = row.get("low"), row.get("high")
-        is_clear = low is not None and high is not None and (low > 0 or high < 0)
-        style = ("green" if row["difference"] > 0 else "red") if is_clear else "dim"
-        difference = Text(f"{row['difference']:+.3f}", style=style)
-        table.add_row(name, difference, format_interval(low, high), format_score(row.get("p")))
+        difference = Text(f"{row['difference']:+.3f}", style=_STYLES[verdict(row)])
+        table.add_row(
+            shown_metric(name, [row]),
+            difference,
+            format_interval(low, high),
+            format_score(row.get("p")),
+        )
     return table
 
 
@@ -109,9 +133,34 @@ def _occurs(row: Mapping[str, Any]) -> bool:
     return bool(row.get("support") or row.get("predicted"))
 
 
-def is_ranked(metric: str) -> bool:
-    """Tell whether a higher value of a metric is better, so that the best may stand out."""
-    return not any(word in metric.lower() for word in _UNRANKED)
+def shown_metric(name: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Mark the name of a metric of which less is better with an arrow.
+
+    Args:
+        name: The metric.
+        rows: Its objects in `scores.json` or `comparison.json`, one for each system.
+
+    Returns:
+        The name as it stands in tables.
+    """
+    return f"{name} ↓" if any(row.get("direction") == LOWER for row in rows) else name
+
+
+def verdict(row: Mapping[str, Any]) -> Verdict:
+    """Say whether the first of two systems is better by a metric.
+
+    Args:
+        row: An object of `comparison.json`.
+
+    Returns:
+        UNCLEAR if the interval holds 0 or is missing; OTHER if neither direction is better.
+    """
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None or low <= 0 <= high:
+        return Verdict.UNCLEAR
+    if row.get("direction") not in (HIGHER, LOWER):
+        return Verdict.OTHER
+    return Verdict.BETTER if (low > 0) == (row["direction"] == HIGHER) else Verdict.WORSE
 
 
 def provenance_line(scores: Sequence[Scores]) -> str:
@@ -186,8 +235,17 @@ def _cell(value: Mapping[str, float | None], best: float | None, *, is_wide: boo
     return cell
 
 
-def _best(values: Sequence[Mapping[str, float | None]]) -> float | None:
-    """Return the highest value, or None where all are alike and none deserves to stand out."""
-    known = [value["value"] for value in values if value.get("value") is not None]
-    highest = max((score for score in known if score is not None), default=None)
-    return highest if len(set(known)) > 1 else None
+def best_value(values: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the value of a metric that deserves to stand out among systems.
+
+    Args:
+        values: Objects of `scores.json`, one for each system; empty for a system without it.
+
+    Returns:
+        The best value by the metric's direction; None if all are alike, or none is better.
+    """
+    known = [value["value"] for value in values if isinstance(value.get("value"), int | float)]
+    directions = {value.get("direction") for value in values if value}
+    if len(set(known)) < 2 or directions not in ({HIGHER}, {LOWER}):
+        return None
+    return float(max(known) if directions == {HIGHER} else min(known))

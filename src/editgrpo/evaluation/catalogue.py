@@ -5,9 +5,8 @@ each number means and what it may be compared with.
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.evaluation.metrics import (
     Direction,
     Metric,
@@ -116,6 +115,16 @@ TEXT = (
     text_metric(REFERENCE_WORDS, "words of a reference", Direction.NEITHER),
 )
 
+PAPER_TOTAL = sum_metric(
+    "reward/total@paper",
+    "the paper's reward: RadGraph-F1 + CheXbert-F1 + RaTEScore (0 without entities)",
+    (
+        RADGRAPH[1],
+        CHEXBERT_COMPONENTS[0],
+        component_metric("ratescore@0.5.0-guarded", "RaTEScore as it is paid", models=_RATE),
+    ),
+)
+
 # In the order of the paper's tables.
 PAPER_SEVEN = (*CHEXBERT_LABELS[:4], RADGRAPH[1], RATESCORE[0], GREEN)
 PAPER_AVERAGE = average_metric(
@@ -129,6 +138,7 @@ METRICS: dict[str, Metric] = {
         *RULES_LABELS,
         *RULES_COMPONENTS,
         PAPER_AVERAGE,
+        PAPER_TOTAL,
         *CHEXBERT_LABELS,
         *CHEXBERT_COMPONENTS,
         INVERSE_FREQUENCY,
@@ -184,13 +194,10 @@ def select_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
         elif name in METRICS:
             chosen[name] = METRICS[name]
         else:
-            raise ConfigError(f"there is no metric named {name!r}; {_hint(name)}")
+            raise ConfigError(
+                f"metric {name!r} is unknown{nearest_name(name, [*METRIC_SETS, *METRICS])} "
+                "(`editgrpo score --list` shows all)"
+            )
     if not chosen:
         raise ConfigError(f"no metric is named; name some, or a set: {', '.join(METRIC_SETS)}")
     return tuple(chosen.values())
-
-
-def _hint(name: str) -> str:
-    near = get_close_matches(name, [*METRIC_SETS, *METRICS], n=1, cutoff=0.5)
-    known = "`editgrpo score --list` shows all"
-    return f"did you mean {near[0]!r}? {known}" if near else known

@@ -1,7 +1,7 @@
 """Comparing two systems on the same studies."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from editgrpo.evaluation.bootstrap import (
     swapped_means,
 )
 from editgrpo.evaluation.evaluate import Evaluation, require_same_studies
-from editgrpo.evaluation.statistics import Metric
 from editgrpo.evaluation.types import Comparison, Difference
 
 
@@ -47,9 +46,9 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
         tuple(np.split(block, 2, axis=1))
         for block in resampled_means(both, samples=options.samples, rng=bootstrap_rng)
     )
-    resampled = sides.differences(metrics, halves)
+    resampled = sides.differences(halves)
     swapped = swapped_means(sides.a_NK, sides.b_NK, samples=options.samples, rng=permutation_rng)
-    null = sides.differences(metrics, swapped)
+    null = sides.differences(swapped)
     differences = {}
     for k, metric in enumerate(metrics):
         value_a, value_b = a.metrics[metric.name].value, b.metrics[metric.name].value
@@ -70,6 +69,8 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
         seeds_b=len(b.runs),
         metrics=differences,
         options=options,
+        directions={metric.name: metric.direction for metric in metrics},
+        scored_with=a.scored_with,
     )
 
 
@@ -81,6 +82,7 @@ class _SeedMatched:
     """
 
     def __init__(self, a: Evaluation, b: Evaluation) -> None:
+        self._system = a
         self._seeds = math.lcm(len(a.runs), len(b.runs))
         self.a_NK = self._flat(a)
         self.b_NK = self._flat(b)
@@ -91,16 +93,17 @@ class _SeedMatched:
         return repeated.reshape(evaluation.n_studies, -1)
 
     def differences(
-        self,
-        metrics: Sequence[Metric],
-        blocks: Iterable[tuple[NDArray[np.float64], ...]],
+        self, blocks: Iterable[tuple[NDArray[np.float64], ...]]
     ) -> list[NDArray[np.float64]]:
         """Return for each metric the (B,) differences a - b of its means over seeds."""
+        metrics = self._system.metric_definitions
         drawn: list[list[NDArray[np.float64]]] = [[] for _ in metrics]
         for block_a, block_b in blocks:
-            means_a = block_a.reshape(len(block_a), self._seeds, -1)
-            means_b = block_b.reshape(len(block_b), self._seeds, -1)
+            means_a, means_b = (
+                self._system.means(block.reshape(len(block), self._seeds, -1))
+                for block in (block_a, block_b)
+            )
             for values, metric in zip(drawn, metrics, strict=True):
-                difference = metric.value(means_a) - metric.value(means_b)
+                difference = metric.formula(means_a) - metric.formula(means_b)
                 values.append(difference.mean(axis=-1))
         return [np.concatenate(values) for values in drawn]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +10,9 @@ from numpy.typing import NDArray
 from editgrpo.errors import DataError
 from editgrpo.evaluation.bootstrap import percentile_interval, resampled_means
 from editgrpo.evaluation.label_metrics import finding_f1, safe_ratio
-from editgrpo.evaluation.statistics import (
-    Metric,
-    StudyStatistics,
-    define_metrics,
-    label_counts,
-    study_statistics,
-)
+from editgrpo.evaluation.metrics import Means, Metric, SourceKind
+from editgrpo.evaluation.sources import ScoringPlan
+from editgrpo.evaluation.statistics import StudyStatistics, study_statistics
 from editgrpo.evaluation.types import (
     Estimate,
     EvaluationOptions,
@@ -24,8 +21,6 @@ from editgrpo.evaluation.types import (
     ProgressCallback,
 )
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
-from editgrpo.reports.types import Labeler
-from editgrpo.rewards.types import Reward
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +32,11 @@ class Evaluation:
         predictions: Where the predictions came from, one name a seed; empty if not from files.
         references: Study id to reference report, sorted by study id; the order of all rows.
         runs: Statistics of each seed's predictions, at least one.
+        labeler: Whose labels `rare_findings` and `per_finding` rest on: the first labeler that a
+            metric needs; None if none does.
         rare_findings: The findings of the "rare" metrics.
         metrics: Metric name to estimate.
-        per_finding: Finding to its scores, in CheXpert's order.
+        per_finding: Finding to its scores, in CheXpert's order; empty without a labeler.
         options: What was asked for.
     """
 
@@ -47,6 +44,7 @@ class Evaluation:
     predictions: tuple[str, ...]
     references: Mapping[str, str] = field(repr=False)
     runs: tuple[StudyStatistics, ...] = field(repr=False)
+    labeler: str | None
     rare_findings: tuple[str, ...]
     metrics: Mapping[str, Estimate]
     per_finding: Mapping[str, FindingScore]
@@ -63,17 +61,28 @@ class Evaluation:
 
     @property
     def metric_definitions(self) -> tuple[Metric, ...]:
-        """The metrics, as functions of means over studies."""
-        return define_metrics(self.runs[0], rare_findings=self.rare_findings)
+        """The metrics, in the order in which they are shown; those of rare findings only if there
+        are any."""
+        metrics = self.runs[0].plan.metrics
+        return tuple(one for one in metrics if self.rare_findings or not one.needs_rare)
+
+    @property
+    def scored_with(self) -> Mapping[str, str]:
+        """What the numbers depend on besides the texts, such as the identity of each model."""
+        return self.runs[0].plan.scored_with
+
+    def means(self, values: NDArray[np.float64]) -> Means:
+        """Name the columns of means over studies, (..., K)."""
+        return self.runs[0].means(values, self.rare_findings)
 
 
 def evaluate_predictions(
     predictions: Sequence[Prediction],
     *,
     system: str,
-    reward: Reward,
-    labeler: Labeler,
+    plan: ScoringPlan,
     options: EvaluationOptions | None = None,
+    partials: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Score predictions and estimate every metric.
@@ -81,9 +90,9 @@ def evaluate_predictions(
     Args:
         predictions: At least one study; the order does not matter.
         system: Name in tables.
-        reward: Scores each report.
-        labeler: Finds the 14 findings for corpus F1.
+        plan: The metrics, and what computes their numbers.
         options: Bootstrap and rare findings; None takes the defaults.
+        partials: Hidden folder from which a stopped run goes on; see `study_statistics`.
         progress: Called with studies scored and all studies.
 
     Returns:
@@ -91,7 +100,7 @@ def evaluate_predictions(
 
     Raises:
         DataError: there are no predictions, or a study stands twice.
-        RewardError: a component is NaN or infinite.
+        RewardError: a number is NaN or infinite.
     """
     ordered = sorted(predictions, key=lambda one: one.study_id)
     references = {one.study_id: one.reference for one in ordered}
@@ -99,7 +108,7 @@ def evaluate_predictions(
         raise DataError(f"{system}: no predictions to evaluate; give at least one study")
     if len(references) < len(ordered):
         raise DataError(f"{system}: a study stands twice; keep one prediction for each study")
-    statistics = study_statistics(ordered, reward=reward, labeler=labeler, progress=progress)
+    statistics = study_statistics(ordered, plan, partials=partials, progress=progress)
     return _summarise(system, (), references, (statistics,), options or EvaluationOptions())
 
 
@@ -163,8 +172,13 @@ def require_same_studies(a: Evaluation, b: Evaluation) -> None:
     names_a, names_b = ([m.name for m in one.metric_definitions] for one in (a, b))
     if names_a != names_b or a.rare_findings != b.rare_findings:
         raise DataError(
-            f"{a.system} and {b.system} were scored with different rewards or rare findings; "
+            f"{a.system} and {b.system} were scored with different metrics or rare findings; "
             "evaluate both with the same options"
+        )
+    if a.scored_with != b.scored_with:
+        raise DataError(
+            f"{a.system} and {b.system} were scored with different models; use the same weights "
+            "for both"
         )
 
 
@@ -175,38 +189,47 @@ def _summarise(
     runs: tuple[StudyStatistics, ...],
     options: EvaluationOptions,
 ) -> Evaluation:
-    means_SK = np.stack([run.values_NK.mean(axis=0) for run in runs])
-    rare = _rare_findings(means_SK[0], options, count=len(references))
-    metrics = define_metrics(runs[0], rare_findings=rare)
-    return Evaluation(
+    labeler = _labeler(runs[0].plan)
+    counts_S3F = np.zeros((len(runs), 3, len(FINDINGS)))
+    if labeler is not None:
+        means = [run.means(run.values_NK.mean(axis=0)) for run in runs]
+        counts_S3F = len(references) * np.stack([one.counts(labeler) for one in means])
+    evaluation = Evaluation(
         system=system,
         predictions=sources,
         references=references,
         runs=runs,
-        rare_findings=rare,
-        metrics=_estimates(metrics, runs, options),
-        per_finding=_finding_scores(means_SK, count=len(references)),
+        labeler=labeler,
+        rare_findings=_rare_findings(counts_S3F[0], options, count=len(references)),
+        metrics={},
+        per_finding={} if labeler is None else _finding_scores(counts_S3F),
         options=options,
     )
+    return replace(evaluation, metrics=_estimates(evaluation))
 
 
-def _estimates(
-    metrics: Sequence[Metric], runs: Sequence[StudyStatistics], options: EvaluationOptions
-) -> dict[str, Estimate]:
+def _labeler(plan: ScoringPlan) -> str | None:
+    """Return the first labeler that a metric needs."""
+    labelers = (source.name for source in plan.scorers if source.kind is SourceKind.LABELS)
+    return next(labelers, None)
+
+
+def _estimates(evaluation: Evaluation) -> dict[str, Estimate]:
     """Estimate each metric on all studies and on resamples of them; seeds are averaged last."""
-    values_NSK = np.stack([run.values_NK for run in runs], axis=1)
+    options, metrics = evaluation.options, evaluation.metric_definitions
+    values_NSK = evaluation.stacked()
     count, seeds, columns = values_NSK.shape
-    means_SK = values_NSK.mean(axis=0)
+    means_SK = evaluation.means(values_NSK.mean(axis=0))
     drawn: list[list[NDArray[np.float64]]] = [[] for _ in metrics]
     rng = np.random.default_rng(options.seed)
     flat = values_NSK.reshape(count, seeds * columns)
     for block in resampled_means(flat, samples=options.samples, rng=rng):
-        means_BSK = block.reshape(-1, seeds, columns)
+        means_BSK = evaluation.means(block.reshape(-1, seeds, columns))
         for values, metric in zip(drawn, metrics, strict=True):
-            values.append(metric.value(means_BSK).mean(axis=-1))
+            values.append(metric.formula(means_BSK).mean(axis=-1))
     estimates = {}
     for values, metric in zip(drawn, metrics, strict=True):
-        seed_values = metric.value(means_SK)
+        seed_values = metric.formula(means_SK)
         low, high = percentile_interval(np.concatenate(values), confidence=options.confidence)
         estimates[metric.name] = Estimate(
             value=float(seed_values.mean()),
@@ -217,8 +240,7 @@ def _estimates(
     return estimates
 
 
-def _finding_scores(means_SK: NDArray[np.float64], *, count: int) -> dict[str, FindingScore]:
-    counts_S3F = count * label_counts(means_SK)
+def _finding_scores(counts_S3F: NDArray[np.float64]) -> dict[str, FindingScore]:
     true_positive, false_positive, false_negative = np.moveaxis(counts_S3F, 1, 0)
     f1 = finding_f1(counts_S3F).mean(axis=0)
     precision = safe_ratio(true_positive, true_positive + false_positive).mean(axis=0)
@@ -238,13 +260,13 @@ def _finding_scores(means_SK: NDArray[np.float64], *, count: int) -> dict[str, F
 
 
 def _rare_findings(
-    means_K: NDArray[np.float64], options: EvaluationOptions, *, count: int
+    counts_3F: NDArray[np.float64], options: EvaluationOptions, *, count: int
 ) -> tuple[str, ...]:
     """Return the rare findings by the references; No Finding is never one of them."""
     if options.rare_findings is not None:
         return options.rare_findings
-    true_positive, _, false_negative = label_counts(means_K)
-    support = np.rint(count * (true_positive + false_negative))
+    true_positive, _, false_negative = counts_3F
+    support = np.rint(true_positive + false_negative)
     return tuple(
         finding
         for k, finding in enumerate(FINDINGS)

@@ -1,20 +1,24 @@
-"""Reading and writing `predictions.jsonl`: one study a line with prediction and reference."""
+"""Reading and writing predictions: one study a line or row with prediction and reference."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.table import read_table
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
 from editgrpo.files import read_jsonl, write_jsonl
+
+_FIELDS = ("study_id", "prediction", "reference")
+_NEEDED = ", ".join(_FIELDS)
 
 
 def read_predictions(path: Path) -> list[Prediction]:
     """Read predictions.
 
     Args:
-        path: A JSON-lines file with `study_id`, `prediction` and `reference`; other keys are
-            passed over.
+        path: JSON lines with `study_id`, `prediction` and `reference`, or a CSV file (`.csv`) with
+            these columns; other keys and columns are passed over.
 
     Returns:
         The predictions in the order of the file, at least one.
@@ -25,7 +29,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     """
     predictions: list[Prediction] = []
     line_of: dict[str, int] = {}
-    for number, row in read_jsonl(path):
+    for number, row in _rows(path):
         place = f"{path}, line {number}"
         prediction = Prediction(
             study_id=_text(row, "study_id", place),
@@ -66,11 +70,22 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     )
 
 
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the line on which each study starts, and its fields."""
+    if path.suffix.lower() != ".csv":
+        yield from read_jsonl(path)
+        return
+    table = read_table(path)
+    for name in _FIELDS:
+        if name not in table.columns:
+            raise DataError(f"{path}, line 1: no column {name}; name the columns {_NEEDED}")
+    for row in table.rows:
+        yield int(row.where.rpartition(" ")[2]), row.cells
+
+
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     value = row.get(name)
     if not isinstance(value, str):
         problem = "is missing" if name not in row else "is not text"
-        raise DataError(
-            f"{place}: {name} {problem}; each line needs study_id, prediction, reference"
-        )
+        raise DataError(f"{place}: {name} {problem}; each line needs {_NEEDED}")
     return value

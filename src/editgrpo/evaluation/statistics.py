@@ -1,34 +1,26 @@
-"""The numbers kept of every study, and the metrics that are functions of their means.
+"""The numbers kept of every study, computed batch by batch so that a run can be stopped and taken
+up again.
 
-A row holds, for one study: TP, FP and FN of each of the 14 findings, the counts of BLEU, and single
-values (the reward's components, ROUGE-L, length, ...). Everything reported of a test set, its
-intervals and its comparisons come from these rows.
+Scoring with large models takes hours over a test set. Numbers are appended to a hidden file as they
+come; a run that was stopped goes on behind its last whole batch, so that its batches, and with
+them its numbers, are those of a run that was not.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.evaluation.label_metrics import macro_f1, micro_f1, study_counts
-from editgrpo.evaluation.text_metrics import (
-    BLEU_COLUMNS,
-    TEXT_SCALARS,
-    TextScorer,
-    corpus_bleu,
-)
+import editgrpo
+from editgrpo.errors import DataError, RewardError
+from editgrpo.evaluation.metrics import Means
+from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.types import Prediction, ProgressCallback
-from editgrpo.reports.chexpert import FINDINGS, FIVE_FINDINGS
-from editgrpo.reports.types import Labeler
-from editgrpo.rewards.types import Reward
-
-BATCH = 256
-"""Studies scored between two reports of progress."""
-
-BLEU_4 = "text/bleu-4"
-_LABEL_COLUMNS = 3 * len(FINDINGS)
-_SCALAR_START = _LABEL_COLUMNS + BLEU_COLUMNS
+from editgrpo.files import json_line, read_jsonl, write_jsonl
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,144 +28,99 @@ class StudyStatistics:
     """One row of numbers for each study.
 
     Attributes:
-        values_NK: (N, 42 + 10 + len(scalars)) float64: TP, FP, FN by finding; BLEU; single values.
-        scalars: Names of the single values: the total, the components, then `TEXT_SCALARS`.
-        components: Names of the reward's components, a part of `scalars`.
-        labeler: Name of the labeler that found the 14 findings.
+        values_NK: (N, K) float64, the numbers of each source of the plan beside each other.
+        plan: Tells what stands in which column, and which metrics follow.
     """
 
     values_NK: NDArray[np.float64]
-    scalars: tuple[str, ...]
-    components: tuple[str, ...]
-    labeler: str
+    plan: ScoringPlan
 
-    def scalar(self, name: str) -> NDArray[np.float64]:
-        """Return the (N,) values of one name of `scalars`."""
-        return self.values_NK[:, _SCALAR_START + self.scalars.index(name)]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A number over a test set.
-
-    Attributes:
-        name: Name with its variant.
-        value: Maps means over studies, (..., K), to the metric, (...).
-    """
-
-    name: str
-    value: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    def means(self, values: NDArray[np.float64], rare_findings: tuple[str, ...] = ()) -> Means:
+        """Name the columns of means over studies, (..., K)."""
+        return Means(values, self.plan.columns, rare_findings)
 
 
 def study_statistics(
     predictions: Sequence[Prediction],
+    plan: ScoringPlan,
     *,
-    reward: Reward,
-    labeler: Labeler,
+    partials: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> StudyStatistics:
     """Score every study once.
 
     Args:
         predictions: N studies, N at least 1.
-        reward: Scores each report against its reference.
-        labeler: Finds the 14 findings for corpus F1.
+        plan: What to compute.
+        partials: Hidden folder for what is not complete; None cannot be taken up again. Its file
+            stays: the caller removes the folder when the results are written.
         progress: Called after each batch with studies done and N.
 
     Returns:
         Statistics with the rows in the order of `predictions`.
+
+    Raises:
+        RewardError: a number is NaN or infinite; the message names the study.
     """
-    total_name = f"reward/total@{reward.name}"
-    text_scorer = TextScorer()
-    blocks = []
-    for start in range(0, len(predictions), BATCH):
-        batch = predictions[start : start + BATCH]
+    count = len(predictions)
+    rows: list[list[float]] = []
+    stream = None
+    if partials is not None:
+        path = partials / f"{_fingerprint(predictions, plan)}.jsonl"
+        rows = _whole_batches(path, plan.batch, count)
+        # Rewritten whole first: a line that was cut off by a kill must not precede new ones.
+        write_jsonl(path, ({"values": row} for row in rows))
+        stream = path.open("a", encoding="utf-8", newline="\n")
+    try:
+        for batch_NK in _batches(predictions[len(rows) :], plan):
+            rows.extend(batch_NK.tolist())
+            if stream is not None:
+                stream.writelines(json_line({"values": row}) for row in batch_NK.tolist())
+                stream.flush()
+            if progress is not None:
+                progress(len(rows), count)
+    finally:
+        if stream is not None:
+            stream.close()
+    return StudyStatistics(values_NK=np.array(rows, dtype=np.float64), plan=plan)
+
+
+def _batches(predictions: Sequence[Prediction], plan: ScoringPlan) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(predictions), plan.batch):
+        batch = predictions[start : start + plan.batch]
         texts = [one.prediction for one in batch]
         references = [one.reference for one in batch]
-        counts = study_counts(labeler.label(texts), labeler.label(references))
-        scores = reward.score(texts, references)
-        pairs = list(zip(texts, references, strict=True))
-        columns = (
-            counts.reshape(len(batch), -1),
-            np.stack([text_scorer.bleu_statistics(*pair) for pair in pairs]),
-            scores.total[:, None],
-            np.stack([scores.components[name] for name in reward.component_names], axis=1),
-            np.stack([text_scorer.scalars(*pair) for pair in pairs]),
-        )
-        blocks.append(np.concatenate(columns, axis=1))
-        if progress is not None:
-            progress(start + len(batch), len(predictions))
-    return StudyStatistics(
-        values_NK=np.concatenate(blocks),
-        scalars=(total_name, *reward.component_names, *TEXT_SCALARS),
-        components=reward.component_names,
-        labeler=labeler.name,
-    )
+        blocks = []
+        for source, score in plan.scorers.items():
+            block = score(texts, references)
+            is_wrong = ~np.isfinite(block).all(axis=1)
+            if is_wrong.any():
+                raise RewardError(
+                    f"study {batch[int(is_wrong.argmax())].study_id}: {source.name or source.kind} "
+                    "is NaN or infinite; check the weights, and try clinical.dtype float32"
+                )
+            blocks.append(block)
+        yield np.concatenate(blocks, axis=1)
 
 
-def label_counts(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the TP, FP and FN shares, (..., 3, 14), of means over studies, (..., K)."""
-    return means[..., :_LABEL_COLUMNS].reshape(*means.shape[:-1], 3, len(FINDINGS))
+def _whole_batches(path: Path, batch: int, count: int) -> list[list[float]]:
+    """Return the rows of the whole batches of an earlier attempt, in order."""
+    if not path.exists():
+        return []
+    rows: list[list[float]] = []
+    try:
+        for _, row in read_jsonl(path):
+            rows.append(row["values"])
+    except DataError:
+        pass  # the last line was cut off by a kill; what stands before it is whole
+    return rows if len(rows) == count else rows[: len(rows) // batch * batch]
 
 
-def define_metrics(
-    statistics: StudyStatistics, *, rare_findings: Sequence[str]
-) -> tuple[Metric, ...]:
-    """List the metrics that the statistics allow, in the order in which they are shown.
-
-    Args:
-        statistics: Tells which components there are.
-        rare_findings: Findings of the "rare" metrics; these are left out if there are none.
-
-    Returns:
-        The average clinical score first, then corpus F1, components and text metrics.
-    """
-    by_finding = [
-        ("micro-f1-14", micro_f1, FINDINGS),
-        ("macro-f1-14", macro_f1, FINDINGS),
-        ("micro-f1-5", micro_f1, FIVE_FINDINGS),
-        ("macro-f1-5", macro_f1, FIVE_FINDINGS),
-    ]
-    rare = [("micro-f1-rare", micro_f1), ("macro-f1-rare", macro_f1)] if rare_findings else []
-    corpus = [_label_metric(statistics, *definition) for definition in by_finding]
-    singles = {name: _mean_metric(statistics, name) for name in statistics.scalars}
-    clinical = [
-        *corpus,
-        *(
-            singles[name]
-            for name in statistics.components
-            if not name.endswith("/report-micro-f1-14")
-        ),
-    ]
-    return (
-        _average(f"average/clinical@{statistics.labeler}", clinical),
-        *corpus,
-        *(_label_metric(statistics, name, f1, rare_findings) for name, f1 in rare),
-        *singles.values(),
-        Metric(BLEU_4, lambda means: corpus_bleu(means[..., _LABEL_COLUMNS:_SCALAR_START])),
-    )
-
-
-def _label_metric(
-    statistics: StudyStatistics,
-    name: str,
-    f1: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    findings: Sequence[str],
-) -> Metric:
-    columns = [FINDINGS.index(finding) for finding in findings]
-    return Metric(
-        f"corpus/{name}@{statistics.labeler}",
-        lambda means: f1(label_counts(means)[..., columns]),
-    )
-
-
-def _mean_metric(statistics: StudyStatistics, name: str) -> Metric:
-    column = _SCALAR_START + statistics.scalars.index(name)
-    return Metric(name, lambda means: means[..., column])
-
-
-def _average(name: str, metrics: Sequence[Metric]) -> Metric:
-    return Metric(
-        name,
-        lambda means: np.asarray(np.mean([metric.value(means) for metric in metrics], axis=0)),
-    )
+def _fingerprint(predictions: Sequence[Prediction], plan: ScoringPlan) -> str:
+    """Return a digest of everything that the numbers depend on."""
+    sources = [[source.kind, source.name] for source in plan.scorers]
+    settings = [editgrpo.__version__, sources, sorted(plan.scored_with.items()), plan.batch]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for one in predictions:
+        digest.update(json.dumps([one.study_id, one.prediction, one.reference]).encode())
+    return digest.hexdigest()[:32]

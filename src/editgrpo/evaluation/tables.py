@@ -4,18 +4,15 @@ Every object carries what a table of results must state: studies, seeds, interva
 command. How it looks is the business of `display`.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
+import editgrpo
 from editgrpo.evaluation.evaluate import Evaluation
-from editgrpo.evaluation.text_metrics import EMPTY, REPEATED_NGRAMS, REPEATED_SENTENCES
-from editgrpo.evaluation.types import Comparison
+from editgrpo.evaluation.metrics import Level
+from editgrpo.evaluation.types import Comparison, EvaluationOptions
 from editgrpo.provenance import command_line, git_state
-
-LOWER_IS_BETTER = frozenset({REPEATED_NGRAMS, REPEATED_SENTENCES, EMPTY})
-"""Metrics of which less is better; of `text/words` neither is."""
 
 
 def source_commit() -> str | None:
@@ -36,28 +33,30 @@ def scores_record(evaluation: Evaluation) -> dict[str, Any]:
     Returns:
         JSON-ready values at full precision, `predictions` a list if several files were pooled.
     """
-    options = evaluation.options
     sources = evaluation.predictions
     seeds = len(evaluation.runs)
     metrics: dict[str, dict[str, Any]] = {}
-    for name, estimate in evaluation.metrics.items():
-        metrics[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    for metric in evaluation.metric_definitions:
+        estimate = evaluation.metrics[metric.name]
+        metrics[metric.name] = {
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "direction": metric.direction.value,
+        }
         if seeds > 1:
-            metrics[name]["seed_values"] = list(estimate.seed_values)
+            metrics[metric.name]["seed_values"] = list(estimate.seed_values)
     return {
         "system": evaluation.system,
         "predictions": sources[0] if len(sources) == 1 else list(sources),
         "n_studies": evaluation.n_studies,
         "n_seeds": seeds,
-        "reward": options.reward,
-        "seed": options.seed,
-        "bootstrap_samples": options.samples,
-        "confidence": options.confidence,
+        **_options_record(evaluation.options),
         "metrics": metrics,
+        "labeler": evaluation.labeler,
         "rare_findings": list(evaluation.rare_findings),
         "per_finding": {name: asdict(row) for name, row in evaluation.per_finding.items()},
-        "command": command_line(),
-        "commit": source_commit(),
+        **_provenance(evaluation.scored_with),
     }
 
 
@@ -68,11 +67,28 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "b": comparison.b,
         "n_studies": comparison.n_studies,
         "n_seeds": {"a": comparison.seeds_a, "b": comparison.seeds_b},
-        "reward": comparison.options.reward,
-        "seed": comparison.options.seed,
-        "bootstrap_samples": comparison.options.samples,
-        "confidence": comparison.options.confidence,
-        "metrics": {name: asdict(row) for name, row in comparison.metrics.items()},
+        **_options_record(comparison.options),
+        "metrics": {
+            name: {**asdict(row), "direction": comparison.directions[name]}
+            for name, row in comparison.metrics.items()
+        },
+        **_provenance(comparison.scored_with),
+    }
+
+
+def _options_record(options: EvaluationOptions) -> dict[str, Any]:
+    return {
+        "asked_metrics": list(options.metrics),
+        "seed": options.seed,
+        "bootstrap_samples": options.samples,
+        "confidence": options.confidence,
+    }
+
+
+def _provenance(scored_with: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "scored_with": dict(scored_with),
+        "editgrpo": editgrpo.__version__,
         "command": command_line(),
         "commit": source_commit(),
     }
@@ -97,12 +113,21 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def study_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return the rows of `per_study.jsonl`, sorted by study id; with several seeds, their means."""
-    names = evaluation.runs[0].scalars
-    values_SN = [
-        np.mean([run.scalar(name) for run in evaluation.runs], axis=0).tolist() for name in names
-    ]
+    """Return the rows of `per_study.jsonl`, sorted by study id; with several seeds, their means.
+
+    Args:
+        evaluation: One system.
+
+    Returns:
+        `study_id`, then those metrics that a single report has.
+    """
+    means_NS = evaluation.means(evaluation.stacked())
+    columns = {
+        metric.name: metric.formula(means_NS).mean(axis=1).tolist()
+        for metric in evaluation.metric_definitions
+        if metric.level is Level.REPORT
+    }
     return [
-        {"study_id": study_id, **dict(zip(names, values, strict=True))}
-        for study_id, *values in zip(evaluation.references, *values_SN, strict=True)
+        {"study_id": study_id, **{name: values[k] for name, values in columns.items()}}
+        for k, study_id in enumerate(evaluation.references)
     ]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from editgrpo.errors import ConfigError
 from editgrpo.reports.chexpert import FINDINGS
@@ -30,8 +31,11 @@ class Prediction:
 class EvaluationOptions:
     """How predictions are scored and how sure of the scores one can be."""
 
-    reward: str = "rules"
-    """Name for `load_reward` and `load_labeler`: whose labels and entities are compared."""
+    metrics: tuple[str, ...] = ("rules",)
+    """Names of metrics and of sets of metrics (`editgrpo score --list`, docs/metrics.md)."""
+
+    class_rates: Path | None = None
+    """File of class rates (`editgrpo annotate --class-rates`), for the metrics that need them."""
 
     samples: int = 1000
     """Bootstrap resamples, and random permutations of a paired test."""
@@ -132,7 +136,9 @@ class Comparison:
         seeds_a: Runs pooled in the first system.
         seeds_b: Runs pooled in the second system.
         metrics: Metric name to difference.
-        options: Seed, samples, confidence and reward.
+        options: Metrics, seed, samples and confidence.
+        directions: Metric name to which values are better.
+        scored_with: What the numbers depend on besides the texts.
     """
 
     a: str
@@ -142,3 +148,5 @@ class Comparison:
     seeds_b: int
     metrics: Mapping[str, Difference]
     options: EvaluationOptions
+    directions: Mapping[str, str]
+    scored_with: Mapping[str, str]

@@ -51,8 +51,7 @@ def _rows(run: Run, name: str) -> tuple[dict[str, Row], int]:
 
 
 def _add_scores(evaluation: Evaluation, rows: dict[str, Row]) -> int:
-    """Add the clinical scores, whose names end in their annotator; text statistics say little of
-    one report."""
+    """Add the clinical scores; text statistics say little of one report."""
     if evaluation.predictions is None:
         return 0
     scores, broken = read_lines(evaluation.predictions.with_name("per_study.jsonl"))
@@ -62,7 +61,9 @@ def _add_scores(evaluation: Evaluation, rows: dict[str, Row]) -> int:
             row["scores"] = {
                 key: value
                 for key, value in score.items()
-                if key not in _NOT_SCORES and "@" in key and isinstance(value, int | float)
+                if key not in _NOT_SCORES
+                and not key.startswith("text/")
+                and isinstance(value, int | float)
             }
     return broken
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from editgrpo.display.html.runs import Row, Run
 from editgrpo.display.numbers import MISSING, format_interval, format_score
-from editgrpo.display.tables import is_ranked, provenance_line
+from editgrpo.display.tables import HIGHER, best_value, provenance_line, shown_metric, verdict
 
 
 def evaluation_blocks(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -34,9 +34,7 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "name": name,
         "runs": list(scored),
         "studies": ", ".join({str(s.get("n_studies", MISSING)): None for s in scored.values()}),
-        "rows": [
-            {"metric": metric, "cells": _cells(metric, scored.values())} for metric in metrics
-        ],
+        "rows": [_row(metric, scored.values()) for metric in metrics],
         "notes": [(runs[index].name, provenance_line([s])) for index, s in scored.items()],
         "comparisons": [
             _comparison(comparison)
@@ -45,17 +43,25 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
             )
         ],
         "chart": {
-            "metrics": [metric for metric in metrics if is_ranked(metric)],
+            "metrics": [metric for metric in metrics if _is_higher_better(metric, scored.values())],
             "findings": _findings(scored.values()),
             "values": {str(index): _chart_values(s) for index, s in scored.items()},
         },
     }
 
 
-def _cells(metric: str, scored: Iterable[Row]) -> list[dict[str, Any]]:
+def _is_higher_better(metric: str, scored: Iterable[Row]) -> bool:
     values = [scores["metrics"].get(metric) or {} for scores in scored]
-    known = [v["value"] for v in values if isinstance(v.get("value"), int | float)]
-    best = max(known) if is_ranked(metric) and len(set(known)) > 1 else None
+    return any(value.get("direction") == HIGHER for value in values)
+
+
+def _row(metric: str, scored: Iterable[Row]) -> dict[str, Any]:
+    values = [scores["metrics"].get(metric) or {} for scores in scored]
+    return {"metric": shown_metric(metric, values), "cells": _cells(values)}
+
+
+def _cells(values: Sequence[Row]) -> list[dict[str, Any]]:
+    best = best_value(values)
     return [
         {
             "value": format_score(
@@ -114,16 +120,13 @@ def _comparison(comparison: Row) -> dict[str, Any]:
     rows = []
     for metric, row in comparison["metrics"].items():
         low, high, difference = row.get("low"), row.get("high"), row.get("difference")
-        verdict = "unclear"
-        if low is not None and high is not None and (low > 0 or high < 0):
-            verdict = "higher" if low > 0 else "lower"
         rows.append(
             {
-                "metric": metric,
+                "metric": shown_metric(metric, [row]),
                 "difference": MISSING if difference is None else _signed(difference),
                 "interval": format_interval(low, high),
                 "p": format_score(row.get("p")),
-                "verdict": verdict,
+                "verdict": verdict(row).value,
             }
         )
     return {

@@ -1,0 +1,112 @@
+"""Options of every command that may run clinical models: where these lie and how they run."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from editgrpo.cli.options import given
+from editgrpo.config import ClinicalConfig, DType
+from editgrpo.errors import ConfigError
+
+_PANEL = "Clinical models (not used by what is named rules)"
+
+Models = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the models; without it $EDITGRPO_MODELS, else ~/.cache/editgrpo/models.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="MODEL=FOLDER|HUB_ID",
+        help="Take one model from elsewhere, such as chexbert=weights/chexbert. Repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=_PANEL)
+]
+Dtype = Annotated[
+    DType | None,
+    typer.Option(
+        help="Number format of the models; float32 unless told otherwise.", rich_help_panel=_PANEL
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never download.", rich_help_panel=_PANEL)]
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of reference annotations, filled by `editgrpo annotate`.",
+        rich_help_panel=_PANEL,
+    ),
+]
+GreenEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Server that runs GREEN, such as http://localhost:8000/v1.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+def clinical_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the clinical models.
+
+    Args:
+        command: Takes a keyword argument `clinical`, a `ClinicalConfig`.
+
+    Returns:
+        The command with one option for each parameter of `_clinical_config` in its place.
+    """
+    options = list(inspect.signature(_clinical_config).parameters.values())
+    own = [one for one in inspect.signature(command).parameters.values() if one.name != "clinical"]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        chosen = {option.name: values.pop(option.name) for option in options}
+        command(clinical=_clinical_config(**chosen), **values)
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*own, *options]]
+    # Typer reads the options from both.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _clinical_config(
+    *,
+    models: Models = None,
+    sources: Sources = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    offline: Offline = False,
+    store: Store = None,
+    green_endpoint: GreenEndpoint = None,
+) -> ClinicalConfig:
+    """Put the options together; those that were not given keep the library's default."""
+    return ClinicalConfig(
+        sources=dict(_read_source(item) for item in sources or []),
+        offline=offline,
+        **given(
+            models=None if models is None else str(models),
+            device=device,
+            dtype=dtype,
+            store=None if store is None else str(store),
+            green_endpoint=green_endpoint,
+        ),
+    )
+
+
+def _read_source(item: str) -> tuple[str, str]:
+    model, _, source = item.partition("=")
+    if not (model and source):
+        raise ConfigError(f"--source {item}: write it as model=folder, or as model=hub-id")
+    return model, source

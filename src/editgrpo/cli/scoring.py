@@ -1,0 +1,118 @@
+"""What `score` and `evaluate` have in common: their options, and how results are shown."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from editgrpo.cli.options import given
+
+if TYPE_CHECKING:
+    from editgrpo.config import ClinicalConfig
+    from editgrpo.evaluation.files import Outcome, SystemFiles
+    from editgrpo.evaluation.types import EvaluationOptions
+
+Metrics = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="Metrics, or sets of them such as paper; `editgrpo score --list` lists both.",
+    ),
+]
+ClassRates = Annotated[
+    Path | None,
+    typer.Option(help="Class rates of a training set, for the metrics that need them."),
+]
+System = Annotated[
+    str | None, typer.Option(help="Name in tables; without it, that of the file or its folder.")
+]
+OtherSystem = Annotated[
+    str | None, typer.Option("--compare-system", help="Name of the other system.")
+]
+Samples = Annotated[
+    int | None, typer.Option(help="Bootstrap resamples, and permutations of the paired test.")
+]
+Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, no tables.")]
+
+
+def evaluation_options(
+    metrics: str,
+    class_rates: Path | None,
+    *,
+    samples: int | None,
+    confidence: float | None,
+    seed: int,
+) -> "EvaluationOptions":
+    """Put the options together; those that were not given keep the library's default.
+
+    Args:
+        metrics: Names with commas between them.
+        class_rates: File of class rates.
+        samples: Bootstrap resamples.
+        confidence: Coverage of the intervals.
+        seed: Of the resamples.
+
+    Returns:
+        The options.
+
+    Raises:
+        ConfigError: a metric is unknown, or a number is out of range.
+    """
+    from editgrpo.evaluation.catalogue import select_metrics
+    from editgrpo.evaluation.types import EvaluationOptions
+
+    names = tuple(name.strip() for name in metrics.split(",") if name.strip())
+    select_metrics(names)
+    return EvaluationOptions(
+        metrics=names,
+        class_rates=class_rates,
+        seed=seed,
+        **given(samples=samples, confidence=confidence),
+    )
+
+
+def score_systems(
+    systems: Sequence["SystemFiles"],
+    *,
+    options: "EvaluationOptions",
+    clinical: "ClinicalConfig",
+    partials: Path,
+) -> "Outcome":
+    """Evaluate systems under a progress bar."""
+    from editgrpo.cli.output import hide_loading_bars
+    from editgrpo.display.terminal import progress_bar
+    from editgrpo.evaluation.catalogue import select_metrics
+    from editgrpo.evaluation.files import evaluate_systems
+
+    if any(metric.models for metric in select_metrics(options.metrics)):
+        hide_loading_bars()
+    with progress_bar("Scoring") as progress:
+        return evaluate_systems(
+            systems, options=options, clinical=clinical, partials=partials, progress=progress
+        )
+
+
+def print_outcome(record: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print systems and their comparison, as JSON or as tables.
+
+    Args:
+        record: What `summary_record` returns.
+        as_json: Whether JSON is asked for.
+    """
+    if as_json:
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    from editgrpo.display.tables import ResultsTable, comparison_table, findings_table
+
+    systems, comparison = record["systems"], record["comparison"]
+    shown: list[Any] = [ResultsTable(systems)]
+    if systems[0]["per_finding"]:
+        shown.append(findings_table(systems))
+    if comparison is not None:
+        shown.append(comparison_table(comparison))
+    Console().print(*shown)

@@ -1,0 +1,176 @@
+"""What computes the numbers that metrics need: labelers, components and the word counts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.clinical.memo import Memo
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError
+from editgrpo.evaluation.catalogue import select_metrics
+from editgrpo.evaluation.label_metrics import study_counts
+from editgrpo.evaluation.metrics import Metric, Source, SourceKind, source_columns
+from editgrpo.evaluation.text_metrics import TextScorer
+from editgrpo.evaluation.types import EvaluationOptions
+from editgrpo.reports import Labeler
+from editgrpo.rewards.components import load_component, load_metric_labeler
+from editgrpo.rewards.composite import Component
+
+BATCH = 256
+"""Studies scored between two reports of progress."""
+
+JUDGE_BATCH = 16
+"""The same where a language model judges, which takes seconds for a report."""
+
+MODEL_DECIMALS = 6
+"""Decimals kept of a component that rests on a neural model: further ones depend on which reports
+stood in a batch together."""
+
+Scorer = Callable[[Sequence[str], Sequence[str]], NDArray[np.float64]]
+"""Maps N predictions and N references to (N, width) numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringPlan:
+    """Metrics with what computes their numbers.
+
+    Attributes:
+        metrics: In the order in which they are shown.
+        scorers: One for each source of the metrics.
+        scored_with: What the numbers depend on besides the texts: model name to the identity of
+            its weights, number format, class rates.
+        batch: Studies scored at a time.
+    """
+
+    metrics: tuple[Metric, ...]
+    scorers: Mapping[Source, Scorer]
+    scored_with: Mapping[str, str]
+    batch: int = BATCH
+
+    @property
+    def columns(self) -> dict[Source, slice]:
+        """Where the numbers of each source stand in a study's row."""
+        return source_columns(list(self.scorers))
+
+
+def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPlan:
+    """Load what the metrics of an evaluation need.
+
+    Args:
+        options: Names the metrics.
+        clinical: Where the clinical models lie and how they run.
+
+    Returns:
+        The plan; each source stands in it once.
+
+    Raises:
+        ConfigError: a metric is unknown, or needs class rates and there are none.
+        ModelError: weights are missing (the message names the command that fetches them).
+    """
+    metrics = select_metrics(options.metrics)
+    for metric in metrics:
+        if metric.needs_class_rates and options.class_rates is None:
+            raise ConfigError(
+                f"{metric.name} needs the class rates of a training set; write them with "
+                "`editgrpo annotate STUDIES --class-rates rates.json`, then give --class-rates"
+            )
+    models = dict.fromkeys(model for metric in metrics for model in metric.models)
+    sources: dict[Source, Metric] = {}
+    for metric in metrics:
+        for source in metric.sources:
+            sources.setdefault(source, metric)
+    return ScoringPlan(
+        metrics=metrics,
+        scorers={
+            source: _load_scorer(source, clinical, options, rounds=bool(metric.models))
+            for source, metric in sources.items()
+        },
+        scored_with=_identities(tuple(models), metrics, clinical, options.class_rates),
+        batch=JUDGE_BATCH if "green" in models else BATCH,
+    )
+
+
+def component_scorer(component: Component[Any], *, decimals: int | None = None) -> Scorer:
+    """Score with a component; what it reads from a text is remembered.
+
+    Args:
+        component: The metric of one report.
+        decimals: To which values are rounded; None keeps them as they are.
+
+    Returns:
+        A scorer of width 1.
+    """
+    memo = Memo(component.read)
+
+    def score(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+        facts = memo([*predictions, *references])
+        count = len(predictions)
+        values_N = component.compare(facts[:count], facts[count:])
+        return (values_N if decimals is None else np.round(values_N, decimals))[:, None]
+
+    return score
+
+
+def label_scorer(labeler: Labeler) -> Scorer:
+    """Count a labeler's true positives, false positives and misses of each finding."""
+
+    def score(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+        labels = labeler.label([*predictions, *references])
+        count = len(predictions)
+        return study_counts(labels[:count], labels[count:]).reshape(count, -1)
+
+    return score
+
+
+def text_scorers() -> dict[Source, Scorer]:
+    """Return what scores words alone."""
+    scorer = TextScorer()
+
+    def over_pairs(one: Callable[[str, str], NDArray[np.float64]]) -> Scorer:
+        return lambda predictions, references: np.stack(
+            [one(*pair) for pair in zip(predictions, references, strict=True)]
+        )
+
+    return {
+        Source(SourceKind.TEXT): over_pairs(scorer.scalars),
+        Source(SourceKind.BLEU): over_pairs(scorer.bleu_statistics),
+    }
+
+
+def _load_scorer(
+    source: Source, clinical: ClinicalConfig, options: EvaluationOptions, *, rounds: bool
+) -> Scorer:
+    if source.kind is SourceKind.LABELS:
+        return label_scorer(load_metric_labeler(source.name, clinical))
+    if source.kind is SourceKind.COMPONENT:
+        component = load_component(source.name, clinical, class_rates=options.class_rates)
+        return component_scorer(component, decimals=MODEL_DECIMALS if rounds else None)
+    return text_scorers()[source]
+
+
+def _identities(
+    models: Sequence[str],
+    metrics: Sequence[Metric],
+    clinical: ClinicalConfig,
+    class_rates: Path | None,
+) -> dict[str, str]:
+    """Name everything but the code that the numbers depend on."""
+    if not models:
+        return {}
+    from editgrpo.clinical.weights import ClinicalModel, model_identity
+
+    found = {
+        model: clinical.green_model
+        if model == "green" and clinical.green_endpoint is not None
+        else model_identity(ClinicalModel(model), clinical)
+        for model in models
+    }
+    found["dtype"] = clinical.dtype.value
+    if class_rates is not None and any(metric.needs_class_rates for metric in metrics):
+        found["class-rates"] = f"sha256:{sha256(class_rates.read_bytes()).hexdigest()}"
+    return found
