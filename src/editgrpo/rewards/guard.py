@@ -97,7 +97,8 @@ class GuardedReward:
             raise RewardError(
                 f"{self.name}: an earlier call is still running after {self._timeout_s:g} s"
             )
-        self._running = future = Future()
+        future: Future[RewardScores] = Future()
+        self._running = future
         # A daemon, unlike a pool's thread, does not keep a stopped run from ending.
         threading.Thread(target=_settle, args=(future, call), daemon=True).start()
         try:

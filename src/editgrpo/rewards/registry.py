@@ -30,6 +30,8 @@ REWARDS: Mapping[str, tuple[str, ...]] = {
 REWARD_NAMES: tuple[str, ...] = tuple(REWARDS)
 """Names that `load_reward` knows; `custom` sums only what its weights name."""
 
+_ANY_REPORT = "No pleural effusion."
+
 _NOT_FOR_TRAINING = {
     "green": "it takes seconds a report; use it in `editgrpo score`",
     "radcliq": "it is an error, lower is better, and is not bounded below by 0",
@@ -68,7 +70,7 @@ def load_reward(
 
 
 def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
-    """Load the reward of a run, behind its time limit.
+    """Load the reward of a run with all its models, behind its time limit.
 
     Args:
         config: Which reward.
@@ -79,9 +81,13 @@ def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
 
     Raises:
         ConfigError: see `load_reward`.
+        ModelError: weights are missing; it names the command that gets them.
+        DataError: the annotation store or the file of class rates cannot be used.
     """
     rates = None if config.class_rates is None else Path(config.class_rates)
     reward = load_reward(config.name, config.weights, clinical=clinical, class_rates=rates)
+    # Models load when they first read; a run must learn before its first step that one is missing.
+    reward.score([_ANY_REPORT], [_ANY_REPORT])
     return GuardedReward(reward, timeout_s=config.timeout_s)
 
 

@@ -12,7 +12,7 @@ from editgrpo.config import EditLevel, TrainConfig
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.files import read_jsonl, write_text
-from editgrpo.reports import load_annotator
+from editgrpo.reports import Annotator, load_annotator
 from editgrpo.rewards import configured_reward
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
@@ -92,12 +92,9 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
     processor = load_processor(folder)
     policy = load_policy(folder, config.model)
     tokens = generation_tokens(policy, processor.tokenizer)
-    needs_annotator = config.edit.level is EditLevel.SENTENCE
     groups = GroupBuilder(
         config=config.edit,
-        annotator=(
-            load_annotator(config.edit.annotator, config.clinical) if needs_annotator else None
-        ),
+        annotator=_annotator(config) if config.edit.level is EditLevel.SENTENCE else None,
         codec=ByteLevelCodec(processor.tokenizer),
         eos_token_id=tokens.eos_token_id,
         eos_token_ids=tokens.eos_token_ids,
@@ -116,6 +113,13 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
         on_step=on_step,
     )
     return setup, policy
+
+
+def _annotator(config: TrainConfig) -> Annotator:
+    """Load the annotator of the edits and its models, so that a missing one ends the run here."""
+    annotator = load_annotator(config.edit.annotator, config.clinical)
+    annotator.annotate(["No pleural effusion."])
+    return annotator
 
 
 def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
