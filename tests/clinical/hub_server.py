@@ -8,7 +8,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -93,6 +93,24 @@ def serve(hub: FakeHub) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def served_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Serve RaTE-NER's files to this process; the hashes that the catalogue pins are left out."""
+    drop_pinned_hashes(monkeypatch)
+    # huggingface_hub waits between attempts.
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    hub = FakeHub()
+    hub.add_model(ClinicalModel.RATE_NER, model_files())
+    with serve(hub) as address:
+        point_to(monkeypatch, address)
+        yield hub
+
+
+def drop_pinned_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for model, entry in CATALOGUE.items():
+        monkeypatch.setitem(CATALOGUE, model, replace(entry, sha256={}))
 
 
 def point_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -21,10 +21,11 @@ from tests.clinical.hub_server import (
     BRANCH_COMMIT,
     ENCODER,
     FakeHub,
+    drop_pinned_hashes,
     model_files,
     point_to,
     radgraph_archive,
-    serve,
+    served_hub,
 )
 
 NER = ClinicalModel.RATE_NER
@@ -32,15 +33,7 @@ NER = ClinicalModel.RATE_NER
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A Hub with RaTE-NER's files; the hashes that the catalogue pins are left out."""
-    for model, entry in CATALOGUE.items():
-        monkeypatch.setitem(CATALOGUE, model, replace(entry, sha256={}))
-    # huggingface_hub waits between attempts.
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
-    hub = FakeHub()
-    hub.add_model(NER, model_files())
-    with serve(hub) as address:
-        point_to(monkeypatch, address)
+    with served_hub(monkeypatch) as hub:
         yield hub
 
 
@@ -349,8 +342,7 @@ def test_the_identity_follows_content_that_changed_in_place(
 
 def _fetch_in_a_process(address: str, models: str, results: "multiprocessing.Queue[str]") -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for model, entry in CATALOGUE.items():
-            monkeypatch.setitem(CATALOGUE, model, replace(entry, sha256={}))
+        drop_pinned_hashes(monkeypatch)
         point_to(monkeypatch, address)
         results.put(model_identity(NER, ClinicalConfig(models=models)))
 

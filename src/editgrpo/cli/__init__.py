@@ -21,6 +21,7 @@ from editgrpo.cli import (
     folder,
     generate,
     iu_xray,
+    models,
     phantom,
     report,
     score,
@@ -58,6 +59,11 @@ prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
 app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
+models_app = typer.Typer(help="Fetch, list and verify the weights of the clinical models.")
+models_app.command("fetch", epilog=models.FETCH_EXAMPLES)(models.fetch)
+models_app.command("list", epilog=models.LIST_EXAMPLES)(models.list_models)
+models_app.command("verify", epilog=models.VERIFY_EXAMPLES)(models.verify)
+app.add_typer(models_app, name="models", epilog=examples("editgrpo models fetch --for paper"))
 app.command(epilog=sft.EXAMPLES)(sft.sft)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(epilog=generate.EXAMPLES)(generate.generate)

@@ -86,7 +86,7 @@ def download(
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     url = hf_hub_url(listing.repository, file.name, revision=listing.commit)
     # Compressed on the way, a file could not be continued at a byte.

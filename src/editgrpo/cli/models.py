@@ -1,0 +1,199 @@
+"""`editgrpo models`: the weights of the clinical models, fetched, listed and verified."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from editgrpo.cli.options import examples
+from editgrpo.clinical.catalogue import USES, ClinicalModel
+from editgrpo.clinical.sources import find_source, is_offline, model_named, models_folder
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from editgrpo.clinical.fetch import FetchState
+
+FETCH_EXAMPLES = examples(
+    "editgrpo models fetch --for paper",
+    "editgrpo models fetch rate-ner biolord --lock models.lock.json",
+    "editgrpo models fetch biolord --source biolord=organisation/name@commit",
+)
+LIST_EXAMPLES = examples("editgrpo models list")
+VERIFY_EXAMPLES = examples("editgrpo models verify", "editgrpo models verify chexbert")
+
+FAULTY = 1
+
+_FILE_WIDTH = 160
+
+_Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="As `editgrpo models list` shows.")
+]
+_Models = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with one sub-folder a model. Default: EDITGRPO_MODELS, else "
+        "~/.cache/editgrpo/models."
+    ),
+]
+_Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="NAME=WHERE",
+        help="A folder, or organisation/name@commit of the Hub, in place of the pinned source. "
+        "Repeatable.",
+    ),
+]
+_Lock = Annotated[
+    Path | None,
+    typer.Option(help="File of commits and hashes that a team shares: those in it must be met."),
+]
+
+
+def fetch(
+    names: _Names = None,
+    every: Annotated[bool, typer.Option("--all", help="Every model.")] = False,
+    use: Annotated[
+        str | None,
+        typer.Option("--for", metavar="USE", help=f"The models of a use: {', '.join(USES)}."),
+    ] = None,
+    models: _Models = None,
+    source: _Sources = None,
+    lock: _Lock = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read what is there, and fetch anew what differs.")
+    ] = False,
+) -> None:
+    """Fetch models ahead of time; an interrupted command continues where it was.
+
+    With --lock, models that the file does not name yet are added to it.
+    """
+    chosen = _chosen(names, every=every, use=use)
+    config = _config(models, source)
+    sources = [find_source(model, config) for model in chosen]
+    if is_offline(config):
+        raise ConfigError("downloads are off; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
+    from rich.filesize import decimal
+
+    from editgrpo.clinical.fetch import fetch_model
+    from editgrpo.clinical.lockfile import read_lock, write_lock
+    from editgrpo.display.models import bytes_bar
+
+    pins = read_lock(lock) if lock is not None else {}
+    for one in sources:
+        with bytes_bar(one.model.value) as show:
+            manifest = fetch_model(
+                one, pin=pins.get(one.model), rehash=rehash, progress=_shown_by(show, one.model)
+            )
+        size = f", {decimal(manifest.size())}" if manifest is not None else ""
+        typer.echo(f"{one.model}: complete{size}, in {one.folder}")
+        if lock is not None and manifest is not None and one.model not in pins:
+            pins[one.model] = manifest
+            write_lock(lock, pins)
+
+
+def list_models(models: _Models = None, source: _Sources = None) -> None:
+    """Show every model: what for, from where, at which commit, how large, in which state."""
+    config = _config(models, source)
+    sources = [find_source(model, config) for model in ClinicalModel]
+
+    from rich.console import Console
+
+    from editgrpo.clinical.status import model_status
+    from editgrpo.display.models import ModelsTable
+
+    # Whoever reads a file or a pipe has no narrow window.
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    console.print(ModelsTable([model_status(one) for one in sources]))
+    typer.echo(f"Folder: {models_folder(config)}")
+
+
+def verify(
+    names: _Names = None,
+    models: _Models = None,
+    source: _Sources = None,
+    lock: _Lock = None,
+) -> None:
+    """Read models and compare every file with what was fetched, or with a lock file.
+
+    Without names, all models that are there. Exit code 1 if anything differs.
+    """
+    config = _config(models, source)
+    if lock is not None and not lock.is_file():
+        raise ConfigError(f"{lock}: no such lock file; `models fetch --lock` writes one")
+
+    from editgrpo.clinical.lockfile import read_lock
+    from editgrpo.clinical.status import ModelState, model_status, verify_model
+    from editgrpo.display.models import bytes_bar
+
+    statuses = [model_status(find_source(model, config)) for model in _verified(names)]
+    if not names:
+        statuses = [status for status in statuses if status.state is not ModelState.MISSING]
+    if not statuses:
+        raise ConfigError(f"{models_folder(config)}: no model there; run `editgrpo models fetch`")
+    pins = read_lock(lock) if lock is not None else {}
+    is_faulty = False
+    for status in statuses:
+        model = status.source.model
+        with bytes_bar(model.value) as show:
+            counted = _counted_by(show, model, status.size or 0)
+            faults = verify_model(status.source, pin=pins.get(model), progress=counted)
+        for fault in faults:
+            typer.echo(f"{model}: {fault}")
+        if not faults:
+            typer.echo(f"{model}: as it should be")
+        is_faulty = is_faulty or bool(faults)
+    if is_faulty:
+        raise typer.Exit(FAULTY)
+
+
+def _shown_by(
+    show: Callable[[str, int, int], None], model: ClinicalModel
+) -> Callable[["FetchState"], None]:
+    def progress(state: "FetchState") -> None:
+        what = f"{model} {state.files_done}/{state.files} {state.file}"
+        show(what, state.bytes_done, state.bytes)
+
+    return progress
+
+
+def _counted_by(
+    show: Callable[[str, int, int], None], model: ClinicalModel, total: int
+) -> Callable[[int], None]:
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        show(f"{model}: hashing", done, total)
+
+    return progress
+
+
+def _verified(names: list[str] | None) -> list[ClinicalModel]:
+    return [model_named(name) for name in names] if names else list(ClinicalModel)
+
+
+def _chosen(names: list[str] | None, *, every: bool, use: str | None) -> list[ClinicalModel]:
+    if sum((bool(names), every, use is not None)) != 1:
+        raise ConfigError("name models, or give --all, or --for; see editgrpo models list")
+    if every:
+        return list(ClinicalModel)
+    if use is not None:
+        if use not in USES:
+            raise ConfigError(f"--for is {use!r}; it must be one of {', '.join(USES)}")
+        return list(USES[use])
+    return [model_named(name) for name in dict.fromkeys(names or ())]
+
+
+def _config(models: Path | None, sources: list[str] | None) -> ClinicalConfig:
+    chosen = {}
+    for item in sources or ():
+        name, separator, where = item.partition("=")
+        if not separator or not where:
+            raise ConfigError(f"--source {item}: write it as name=folder or name=organisation/name")
+        chosen[name] = where
+    return ClinicalConfig(models=None if models is None else str(models), sources=chosen)
