@@ -15,6 +15,7 @@ import typer
 
 from editgrpo import __version__
 from editgrpo.cli import (
+    annotate,
     demo,
     edit,
     evaluate,
@@ -64,6 +65,7 @@ models_app.command("fetch", epilog=models.FETCH_EXAMPLES)(models.fetch)
 models_app.command("list", epilog=models.LIST_EXAMPLES)(models.list_models)
 models_app.command("verify", epilog=models.VERIFY_EXAMPLES)(models.verify)
 app.add_typer(models_app, name="models", epilog=examples("editgrpo models fetch --for paper"))
+app.command(epilog=annotate.EXAMPLES)(annotate.annotate)
 app.command(epilog=sft.EXAMPLES)(sft.sft)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(epilog=generate.EXAMPLES)(generate.generate)

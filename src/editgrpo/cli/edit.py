@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Seed, examples
-from editgrpo.config import EditConfig
+from editgrpo.config import ClinicalConfig, EditConfig
 from editgrpo.errors import DataError
 
 DEFAULTS = EditConfig()
@@ -17,9 +18,11 @@ EXAMPLES = examples(
     'editgrpo edit --rollout "No pneumothorax. The heart is enlarged." '
     '--reference "Small left pneumothorax. Heart size is normal."',
     "editgrpo edit --rollout @generated.txt --reference @reference.txt --json",
+    "editgrpo edit --rollout @generated.txt --reference @reference.txt --annotator rate",
 )
 
 
+@clinical_options
 def edit(
     rollout: Annotated[
         str, typer.Option(metavar="TEXT|@FILE", help="Generated report; @FILE reads it, @- stdin.")
@@ -27,7 +30,10 @@ def edit(
     reference: Annotated[
         str, typer.Option(metavar="TEXT|@FILE", help="Reference report, from which the edit takes.")
     ],
-    annotator: Annotated[str, typer.Option(help="What finds entities.")] = DEFAULTS.annotator,
+    clinical: ClinicalConfig,
+    annotator: Annotated[
+        str, typer.Option(help="What finds entities: rules (offline), rate or radgraph.")
+    ] = DEFAULTS.annotator,
     threshold: Annotated[
         float, typer.Option(help="Cosine above which two entities are the same finding.")
     ] = DEFAULTS.threshold,
@@ -41,11 +47,14 @@ def edit(
 
     from rich.console import Console
 
+    from editgrpo.cli.output import hide_loading_bars
     from editgrpo.display.diff import edit_as_json, plain_edit, render_edit
     from editgrpo.edits import edit_report
     from editgrpo.reports import load_annotator
 
-    before, target = load_annotator(config.annotator).annotate(texts)
+    if config.annotator != "rules":
+        hide_loading_bars()
+    before, target = load_annotator(config.annotator, clinical).annotate(texts)
     result = edit_report(
         before,
         target,

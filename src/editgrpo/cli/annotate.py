@@ -1,0 +1,91 @@
+"""`editgrpo annotate`: what the clinical models find in the reference reports, kept on disk."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.clinical_options import clinical_options
+from editgrpo.cli.options import Overwrite, examples
+from editgrpo.cli.output import claim_output
+from editgrpo.config import ClinicalConfig
+from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError, DataError
+
+EXAMPLES = examples(
+    "editgrpo annotate studies/mine --annotators rate,radgraph,chexbert",
+    "editgrpo annotate studies/mine --annotators chexbert --class-rates class-rates.json",
+)
+
+STORE = "annotations"
+"""Below the folder of studies, where no store is named."""
+
+
+@clinical_options
+def annotate(
+    studies: Annotated[
+        Path,
+        typer.Argument(metavar="STUDIES", help="Folder of studies, as `editgrpo prepare` writes."),
+    ],
+    clinical: ClinicalConfig,
+    annotators: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME...]",
+            help="rate (edits, RaTEScore), radgraph (RadGraph-F1, edits), chexbert (labels).",
+        ),
+    ] = "rate,radgraph,chexbert",
+    split: Annotated[Split, typer.Option(help="Which studies.")] = Split.TRAIN,
+    class_rates: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file to write: how often these reports have each of CheXbert's 14 findings."
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find entities and labels of reference reports once; an interrupted command continues.
+
+    They are kept in the folder that --store names (without it, in annotations/ below the studies),
+    for `clinical.store` of a recipe and `--store` of other commands.
+    """
+    names = [name.strip() for name in annotators.split(",") if name.strip()]
+    if class_rates is not None:
+        if "chexbert" not in names:
+            raise ConfigError(
+                "--class-rates counts CheXbert's labels; add chexbert to --annotators"
+            )
+        claim_output(class_rates, overwrite=overwrite)
+    config = replace(clinical, store=clinical.store or str(studies / STORE), store_writes=True)
+
+    from editgrpo.cli.output import hide_loading_bars
+    from editgrpo.data.store import StudySet
+    from editgrpo.display.terminal import progress_bar
+    from editgrpo.reports.references import read_references
+
+    texts = [study.findings for study in StudySet.load(studies, split=split)]
+    if not texts:
+        raise DataError(f"{studies}: no study of split {split.value}; name another --split")
+    hide_loading_bars()
+    with progress_bar("Annotating") as progress:
+        read = read_references(texts, names, config, progress=progress)
+    typer.echo(f"{read.reports:>9,}  reports, {read.distinct:,} of them distinct")
+    for name, added in read.added.items():
+        typer.echo(f"{added:>9,}  values added by {name}")
+    typer.echo(f"The store is in {config.store} ({read.size_bytes / 1e6:.1f} MB)")
+    if class_rates is not None:
+        write_rates(class_rates, texts, config)
+        typer.echo(f"The class rates are in {class_rates}")
+
+
+def write_rates(path: Path, texts: list[str], config: ClinicalConfig) -> None:
+    """Write how often reports have each finding, by CheXbert's labels."""
+    from editgrpo.clinical.weights import ClinicalModel, model_identity
+    from editgrpo.reports import load_labeler
+    from editgrpo.reports.references import label_references
+    from editgrpo.rewards.class_rates import class_rates, write_class_rates
+
+    labeler = load_labeler("chexbert", config)
+    name = f"{labeler.name}@{model_identity(ClinicalModel.CHEXBERT, config)}"
+    write_class_rates(path, class_rates(label_references(labeler, texts), labeler=name))

@@ -1,0 +1,123 @@
+"""Reading reference reports ahead of time, so that no training run reads them again.
+
+References come back in every epoch and in every run. What the clinical models find in them is kept
+on disk (`clinical/store.py`); edits, rewards and metrics look there first.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.clinical.store import FactStore, open_store
+from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError, nearest_name
+from editgrpo.reports.registry import load_annotator, load_labeler
+from editgrpo.reports.types import Labeler
+
+READER_NAMES = ("rate", "radgraph", "chexbert")
+"""The annotators and labelers whose findings are worth keeping; `rules` is faster than a disk."""
+
+BATCH = 512
+"""Distinct reports read between two reports of progress; a stopped command loses no more."""
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadReferences:
+    """What reading the references of some studies added to the store.
+
+    Attributes:
+        reports: How many there are.
+        distinct: How many of them differ.
+        added: Values that the store did not have, by annotator or labeler: sentences, entities or
+            reports, whatever it remembers.
+        size_bytes: Size of the store's file.
+    """
+
+    reports: int
+    distinct: int
+    added: dict[str, int]
+    size_bytes: int
+
+
+def read_references(
+    texts: Sequence[str],
+    names: Sequence[str],
+    config: ClinicalConfig,
+    *,
+    progress: ProgressCallback | None = None,
+) -> ReadReferences:
+    """Read reports with clinical models and keep what they find; what is in the store is not read
+    again.
+
+    Args:
+        texts: Reference reports.
+        names: Of `READER_NAMES`, at least one.
+        config: Names the store, which must be writable.
+        progress: Called with distinct reports done and all of them, over all names.
+
+    Returns:
+        What was added.
+
+    Raises:
+        ConfigError: there is no writable store, no name, or one is unknown.
+        ModelError: weights are missing.
+    """
+    store = open_store(config)
+    if store is None or not store.writable:
+        raise ConfigError("clinical.store must name a folder, and clinical.store_writes be true")
+    readers = {name: _reader(name, config) for name in names}
+    if not readers:
+        raise ConfigError(f"no annotator is named; name some of {', '.join(READER_NAMES)}")
+    distinct = list(dict.fromkeys(texts))
+    added = {}
+    for position, (name, read) in enumerate(readers.items()):
+        before = _values(store)
+        for done in _read_batches(distinct, read):
+            if progress is not None:
+                progress(position * len(distinct) + done, len(readers) * len(distinct))
+        added[name] = _values(store) - before
+    return ReadReferences(
+        reports=len(texts),
+        distinct=len(distinct),
+        added=added,
+        size_bytes=store.path.stat().st_size,
+    )
+
+
+def label_references(labeler: Labeler, texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Label reports, a batch at a time.
+
+    Args:
+        labeler: Assigns the 14 findings.
+        texts: N reports, N at least 1.
+
+    Returns:
+        (N, 14) uint8, 1 where a finding is positive or uncertain.
+    """
+    starts = range(0, len(texts), BATCH)
+    return np.concatenate([labeler.label(texts[start : start + BATCH]) for start in starts])
+
+
+def _reader(name: str, config: ClinicalConfig) -> Callable[[Sequence[str]], Any]:
+    if name not in READER_NAMES:
+        raise ConfigError(f"annotator {name!r} is unknown{nearest_name(name, READER_NAMES)}")
+    if name == "chexbert":
+        return load_labeler(name, config).classify
+    return load_annotator(name, config).annotate
+
+
+def _read_batches(texts: Sequence[str], read: Callable[[Sequence[str]], Any]) -> Iterator[int]:
+    """Read texts and yield how many are done."""
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start : start + BATCH]
+        read(batch)
+        yield start + len(batch)
+
+
+def _values(store: FactStore) -> int:
+    return sum(store.count().values())
