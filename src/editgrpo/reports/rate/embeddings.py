@@ -1,0 +1,101 @@
+"""BioLORD: what an entity means, as a vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.clinical.batching import run_batched
+from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.shared import clinical_key, shared
+from editgrpo.clinical.weights import ClinicalModel, model_folder
+from editgrpo.config import ClinicalConfig
+
+MAX_TOKENS = 30
+"""RaTEScore's cut of an entity, special tokens included."""
+
+
+class EntityEmbedder:
+    """Embeds the texts of entities; the model is loaded on first use, once a process."""
+
+    def __init__(self, config: ClinicalConfig) -> None:
+        """Keep the configuration.
+
+        Args:
+            config: Where the model lies and how it runs.
+        """
+        self._config = config
+
+    def embed(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Embed texts.
+
+        Args:
+            texts: N texts, each at most once for speed's sake.
+
+        Returns:
+            N read-only arrays (D,) float32, not normalised: the last hidden state of the first
+            token.
+
+        Raises:
+            ModelError: the model is missing.
+            RewardError: a single text does not fit into memory.
+        """
+        if not texts:
+            return []
+        network = shared(("biolord", clinical_key(self._config)), lambda: _load(self._config))
+        encoded = network.tokenizer(list(texts), max_length=MAX_TOKENS, truncation=True)
+        tokens_N: list[list[int]] = encoded["input_ids"]
+        return run_batched(
+            [len(tokens) for tokens in tokens_N],
+            lambda batch: network.embed([tokens_N[index] for index in batch]),
+            max_tokens=self._config.batch_tokens,
+        )
+
+
+def encode_embedding(embedding_D: NDArray[np.float32]) -> bytes:
+    """Return an embedding as little-endian float32."""
+    return embedding_D.astype("<f4").tobytes()
+
+
+def decode_embedding(value: bytes) -> NDArray[np.float32]:
+    """Return the read-only embedding that `encode_embedding` wrote."""
+    return read_only(np.frombuffer(value, dtype="<f4").astype(np.float32))
+
+
+def read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the array itself, closed to writing: it is shared by every report that needs it."""
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    tokenizer: Any
+    model: Any
+
+    def embed(self, tokens_N: list[list[int]]) -> list[NDArray[np.float32]]:
+        """Embed a batch."""
+        import torch
+
+        batch = self.tokenizer.pad({"input_ids": tokens_N}, return_tensors="pt")
+        # Padding by position, not by id: a text may spell out the padding token.
+        lengths_N = torch.tensor([len(tokens) for tokens in tokens_N])
+        is_token_NT = torch.arange(batch["input_ids"].shape[1]) < lengths_N[:, None]
+        with torch.inference_mode():
+            hidden_NTD = self.model(
+                input_ids=batch["input_ids"].to(self.model.device),
+                attention_mask=is_token_NT.long().to(self.model.device),
+            ).last_hidden_state
+        embedding_ND = hidden_NTD[:, 0].float().cpu().numpy()
+        return [read_only(embedding_D.copy()) for embedding_D in embedding_ND]
+
+
+def _load(config: ClinicalConfig) -> _Network:
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = model_folder(ClinicalModel.BIOLORD, config)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, dtype=torch_dtype(config), local_files_only=True)
+    return _Network(tokenizer, model.eval().to(torch_device(config)))
