@@ -5,7 +5,7 @@ report; an annotator with real relations brings its own items.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ def report_items(report: AnnotatedReport) -> frozenset[EntityItem]:
     return frozenset(items)
 
 
-def entity_f1(candidate: frozenset[EntityItem], reference: frozenset[EntityItem]) -> float:
+def entity_f1(candidate: frozenset[Hashable], reference: frozenset[Hashable]) -> float:
     """Compute the F1 of two sets of items.
 
     Args:
