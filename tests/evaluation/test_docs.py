@@ -1,22 +1,54 @@
-"""The examples of docs/evaluation.md run as they stand."""
+"""The pages on metrics and evaluation: examples run as they stand, and no metric or pin is missing
+or stale."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from editgrpo.clinical.catalogue import CATALOGUE, ClinicalModel
+from editgrpo.evaluation.catalogue import METRIC_SETS, METRICS
 from tests.builders import REPOSITORY
 
-BLOCKS = re.findall(
-    r"```python\n(.*?)```", (REPOSITORY / "docs" / "evaluation.md").read_text(), flags=re.DOTALL
-)
+PAGES = {name: (REPOSITORY / "docs" / name).read_text() for name in ("metrics.md", "evaluation.md")}
+BLOCKS = [
+    (name, block)
+    for name, page in PAGES.items()
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "block"), BLOCKS)
+def test_example_runs(
+    name: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "docs/evaluation.md", "exec"), {})
+    exec(compile(block, f"docs/{name}", "exec"), {})
 
 
 def test_there_are_examples() -> None:
-    assert len(BLOCKS) == 2
+    assert [name for name, _ in BLOCKS] == ["metrics.md"] * 4 + ["evaluation.md"]
+
+
+def test_every_metric_is_explained() -> None:
+    prose = re.sub(r"```.*?```", "", PAGES["metrics.md"], flags=re.DOTALL)
+    explained = set(re.findall(r"`([^`]+)`", prose))
+    assert set(METRICS) - explained == set()
+
+
+def test_no_metric_is_named_that_does_not_exist() -> None:
+    prefixes = "rules|chexbert|radgraph|text|average|reward"
+    named = re.findall(
+        rf"`((?:{prefixes})/[a-z0-9/@.-]*[a-z0-9]|ratescore@[^`]+)`", PAGES["metrics.md"]
+    )
+    assert set(named) - set(METRICS) == {"ratescore@0.5.0-guarded"}
+    assert "paper" in METRIC_SETS
+
+
+@pytest.mark.parametrize("model", ClinicalModel)
+def test_the_pinned_commits_are_those_of_the_catalogue(model: ClinicalModel) -> None:
+    (row,) = re.findall(rf"^\| `{model}` \|.*$", PAGES["metrics.md"], flags=re.MULTILINE)
+    for part in CATALOGUE[model].parts:
+        assert part.repository in row
+        assert part.revision is not None
+        assert part.revision[:8] in row
