@@ -19,6 +19,9 @@ from editgrpo.clinical.catalogue import CATALOGUE, ClinicalModel
 _INFO = re.compile(r"/api/models/(?P<repository>[^/]+/[^/]+)/revision/(?P<revision>[^/?]+)")
 _FILE = re.compile(r"/(?P<repository>[^/]+/[^/]+)/resolve/(?P<commit>[^/]+)/(?P<name>.+)")
 
+_CDN = "/cdn"
+_LFS = (".safetensors", ".bin", ".pth", ".gz")
+
 BRANCH_COMMIT = "b" * 40
 ENCODER = "microsoft/BiomedVLP-CXR-BERT-general"
 
@@ -37,8 +40,8 @@ class FakeHub:
     """File name to the bytes after which its transfer breaks off, once; then errors follow."""
     is_down: bool = False
     is_gated: bool = False
-    stated_sha256: dict[str, str] = field(default_factory=dict)
-    """File name to a false hash."""
+    stated: dict[str, str] = field(default_factory=dict)
+    """File name to a false hash that is stated for it."""
 
     def add(self, repository: str, files: dict[str, bytes], commit: str = BRANCH_COMMIT) -> None:
         self.repositories.setdefault(repository, {}).update(files)
@@ -134,14 +137,18 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self.hub.requests.append(self.path)
-        info, file = _INFO.match(self.path), _FILE.match(self.path)
+        path = self.path.removeprefix(_CDN)
+        if path == self.path:
+            self.hub.requests.append(path)
+        info, file = _INFO.match(path), _FILE.match(path)
         if self.hub.is_down:
             self._answer(503, b"")
         elif self.hub.is_gated:
             self._answer(403, b"", {"X-Error-Code": "GatedRepo"})
         elif info is not None:
             self._send_info(info["repository"], info["revision"])
+        elif file is not None and path == self.path and file["name"].endswith(_LFS):
+            self._answer(302, b"", {"Location": _CDN + path})  # as the true Hub does
         elif file is not None:
             self._send_file(file["repository"], file["commit"], file["name"])
 
@@ -155,10 +162,11 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = []
         for name, content in self.hub.repositories[repository].items():
             blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+            blob = self.hub.stated.get(name, blob)
             entry = {"rfilename": name, "size": len(content), "blobId": blob}
-            if name.endswith((".safetensors", ".bin", ".pth", ".gz")):
+            if name.endswith(_LFS):
                 sha256 = hashlib.sha256(content).hexdigest()
-                sha256 = self.hub.stated_sha256.get(name, sha256)
+                sha256 = self.hub.stated.get(name, sha256)
                 entry["lfs"] = {"size": len(content), "sha256": sha256, "pointerSize": 130}
             siblings.append(entry)
         body = {"id": repository, "sha": self.hub.commits[repository], "siblings": siblings}

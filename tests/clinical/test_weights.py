@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.clinical.catalogue import CATALOGUE, COMMIT, ENCODER_REVISIONS
+from editgrpo.clinical.catalogue import CATALOGUE, COMMIT, ENCODER_REVISIONS, matching
 from editgrpo.clinical.manifest import MANIFEST, read_manifest
 from editgrpo.clinical.weights import ClinicalModel, model_folder, model_identity
 from editgrpo.config import ClinicalConfig
@@ -143,11 +143,14 @@ def test_a_beginning_of_other_content_is_thrown_away(hub: FakeHub, config: Clini
     assert not (folder / "stray.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "digits"), [("model.safetensors", 64), ("config.json", 40)], ids=["LFS", "git"]
+)
 def test_a_file_of_another_hash_than_the_hub_states_is_refused(
-    hub: FakeHub, config: ClinicalConfig
+    hub: FakeHub, config: ClinicalConfig, name: str, digits: int
 ) -> None:
-    hub.stated_sha256["model.safetensors"] = "0" * 64
-    with pytest.raises(ModelError, match=r"model\.safetensors arrived with another hash"):
+    hub.stated[name] = "0" * digits
+    with pytest.raises(ModelError, match=rf"{name} arrived with another hash"):
         model_folder(NER, config)
     assert not (Path(config.models or "") / "rate-ner").exists()
 
@@ -373,6 +376,12 @@ def test_every_source_is_pinned_to_a_commit() -> None:
     for revision in revisions | set(ENCODER_REVISIONS.values()):
         assert COMMIT.fullmatch(revision), revision
     assert set(CATALOGUE) == set(ClinicalModel)
+
+
+def test_a_star_stays_within_its_folder() -> None:
+    names = ["model-1.safetensors", "model-1/of.safetensors", "a/model-2.safetensors"]
+    assert matching(names, ["model-*.safetensors"]) == ["model-1.safetensors"]
+    assert matching(names, ["a/model-*.safetensors"]) == ["a/model-2.safetensors"]
 
 
 def test_nothing_that_could_run_is_on_a_list() -> None:

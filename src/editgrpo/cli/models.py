@@ -21,7 +21,7 @@ FETCH_EXAMPLES = examples(
     "editgrpo models fetch rate-ner biolord --lock models.lock.json",
     "editgrpo models fetch biolord --source biolord=organisation/name@commit",
 )
-LIST_EXAMPLES = examples("editgrpo models list")
+LIST_EXAMPLES = examples("editgrpo models list --models /data/models")
 VERIFY_EXAMPLES = examples("editgrpo models verify", "editgrpo models verify chexbert")
 
 FAULTY = 1
