@@ -111,8 +111,8 @@ def presence_codes(entities: Sequence[Entity]) -> NDArray[np.int8]:
 def contradiction_matrix(rows: Sequence[Entity], columns: Sequence[Entity]) -> NDArray[np.bool_]:
     """Return (R, C) bool, True where both entities have a presence and these differ."""
     codes_R, codes_C = presence_codes(rows), presence_codes(columns)
-    both_RC: NDArray[np.bool_] = np.logical_and.outer(codes_R != 0, codes_C != 0)
-    return both_RC & np.not_equal.outer(codes_R, codes_C)
+    both_RC = np.logical_and.outer(codes_R != 0, codes_C != 0)
+    return np.asarray(both_RC & np.not_equal.outer(codes_R, codes_C), dtype=np.bool_)
 
 
 def can_be_unmatched(entities: Sequence[Entity], *, anatomy_counts: bool) -> NDArray[np.bool_]:
