@@ -62,9 +62,6 @@ def build_chexbert(
             head.bias.data = -head.weight.data @ embedding_BD.mean(dim=0)
     state = nn.ModuleDict({"bert": bert, "linear_heads": heads}).state_dict()
     saved = {f"module.{name}": weight for name, weight in state.items()}
-    # The original was saved by a transformers that counted positions among the weights.
-    positions = torch.arange(config.max_position_embeddings)[None]
-    saved["module.bert.embeddings.position_ids"] = positions
     torch.save({"epoch": 7, "model_state_dict": saved}, folder / "chexbert.pth")
     return folder
 

@@ -61,7 +61,7 @@ def expected_reading(models: Path, text: str) -> tuple[list[int], torch.Tensor]:
         {
             name.removeprefix("module.bert."): weight
             for name, weight in state.items()
-            if name.startswith("module.bert.") and not name.endswith("position_ids")
+            if name.startswith("module.bert.")
         }
     )
     with torch.no_grad():

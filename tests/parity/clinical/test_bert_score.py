@@ -1,0 +1,91 @@
+"""BERTScore against RadEval 2.2.1's copy of bert-score 0.3.13, on random checkpoints."""
+
+from collections import Counter
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from editgrpo.clinical.weights import ClinicalModel
+from editgrpo.config import ClinicalConfig
+from editgrpo.rewards.bert_score import BASELINES, BertScore, greedy_f1, rescaled
+from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
+from tests.parity.clinical.conftest import OracleRunner
+from tests.parity.clinical.texts import iu_findings, report_pairs
+
+pytestmark = pytest.mark.parity
+
+MODELS = tuple(BASELINES)
+# Rescaling divides by 1 - baseline, and so multiplies float32's error by 3 and by 6.5.
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    build_distilbert(folder / ClinicalModel.DISTILBERT)
+    build_distilroberta(folder / ClinicalModel.DISTILROBERTA)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(models: Path) -> ClinicalConfig:
+    return ClinicalConfig(models=str(models), offline=True, device="cpu")
+
+
+def ask(
+    run_oracle: OracleRunner, models: Path, model: ClinicalModel, **changes: Any
+) -> list[float]:
+    candidates, references = report_pairs()
+    request = {
+        "model": model.value,
+        "folder": str(models / model),
+        "candidates": candidates,
+        "references": references,
+        "idf_references": None,
+        "batch_size": 1,
+        **changes,
+    }
+    f1: list[float] = run_oracle(Path("bert_score_radeval.py"), request, package="radeval")["f1"]
+    return f1
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+@pytest.mark.parametrize("model", MODELS)
+def test_scores_are_those_of_bert_score(
+    models: Path,
+    config: ClinicalConfig,
+    model: ClinicalModel,
+    run_oracle: OracleRunner,
+    batch_size: int,
+) -> None:
+    said = ask(run_oracle, models, model, batch_size=batch_size)
+    metric = BertScore(model, config)
+    candidates, references = report_pairs()
+    found = metric.compare(metric.read(candidates), metric.read(references))
+    np.testing.assert_allclose(found, said, **TOLERANCE)
+
+
+def test_with_idf_weights_the_matching_is_that_of_bert_score(
+    models: Path, config: ClinicalConfig, run_oracle: OracleRunner
+) -> None:
+    model, reports = ClinicalModel.DISTILROBERTA, list(iu_findings(16))
+    said = ask(run_oracle, models, model, idf_references=reports)
+    metric = BertScore(model, config)
+    encoder = metric._encoder()
+    seen = Counter(id_ for row in encoder.tokenize(reports) for id_ in set(row))
+    candidates, references = report_pairs()
+
+    def weighted(text: str) -> Any:
+        [vectors], [row] = metric._embedded([text.strip()]), encoder.tokenize([text])
+        idf = np.array([log((len(reports) + 1) / (seen[id_] + 1)) for id_ in row])
+        return replace(vectors, weight_T=idf)
+
+    found = [
+        rescaled(greedy_f1(weighted(candidate), weighted(reference)), BASELINES[model])
+        for candidate, reference in zip(candidates, references, strict=True)
+    ]
+    np.testing.assert_allclose(found, said, **TOLERANCE)
