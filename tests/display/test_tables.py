@@ -99,6 +99,16 @@ def test_seeds_and_uncommitted_changes_are_stated() -> None:
     assert "commit 0123456789-dirty" in line
 
 
+def test_tables_state_version_and_weights() -> None:
+    weights = {"chexbert": 6 * "0123456789" + "abcd", "dtype": "float32", "green": "served/name"}
+    scores = _scores("sft", 0.5) | {"editgrpo": "0.1.0", "scored_with": weights}
+    line = provenance_line([scores])
+    assert "editgrpo 0.1.0 · commit 0123456789 · chexbert 0123456789 · dtype float32" in line
+    assert "green served/name" in line
+    comparison = scores | {"a": "a", "b": "b", "metrics": {}}
+    assert "chexbert 0123456789" in " ".join(_shown(comparison_table(comparison), 120).split())
+
+
 def test_system_names_with_brackets_are_not_markup() -> None:
     assert "[bold]odd" in _shown(ResultsTable([_scores("run", 0.5)], title="[bold]odd"), 80)
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from editgrpo.errors import ConfigError, DataError
+from editgrpo.evaluation import sources
 from editgrpo.evaluation.files import (
     SystemFiles,
     compare_files,
     evaluate_file,
     evaluate_systems,
+    partials_beside,
     write_outcome,
+    write_scores,
 )
 from editgrpo.evaluation.predictions import write_predictions
 from editgrpo.evaluation.types import EvaluationOptions
@@ -120,6 +123,41 @@ def test_two_files_are_compared(good: Path, bad: Path, tmp_path: Path) -> None:
     # bad: TP 3, FP 3, FN 3: 1/2.
     assert row["difference"] == pytest.approx(5 / 6 - 1 / 2)
     assert set(row) == {"a", "b", "difference", "low", "high", "p", "direction"}
+
+
+class StopError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("name", ["scores.jsonl", "scores.csv"])
+def test_a_stopped_comparison_goes_on_and_gives_the_same_bytes(
+    good: Path, bad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(sources, "BATCH", 2)
+    systems = [SystemFiles(paths=(good,)), SystemFiles(paths=(bad,))]
+
+    def scored(output: Path, stop: int | None) -> list[int]:
+        done: list[int] = []
+
+        def progress(now: int, whole: int) -> None:
+            done.append(now)
+            if now == stop:
+                raise StopError
+
+        hidden = partials_beside(output)
+        outcome = evaluate_systems(systems, options=OPTIONS, partials=hidden, progress=progress)
+        write_scores(output, outcome)
+        return done
+
+    straight, stopped = tmp_path / "straight" / name, tmp_path / "stopped" / name
+    assert scored(straight, None) == [2, 4, 6, 8, 10, 12]
+    with pytest.raises(StopError):
+        scored(stopped, 10)  # the first system is done, the second on its way
+    assert [path.name for path in stopped.parent.iterdir()] == [f".{name}.scoring"]
+    assert scored(stopped, None) == [12]
+    written = {path.name: path.read_bytes() for path in straight.parent.iterdir()}
+    assert {path.name: path.read_bytes() for path in stopped.parent.iterdir()} == written
+    assert sorted(written) == sorted([name, "scores.summary.json"])
 
 
 def test_nothing_is_written_when_scoring_is_impossible(good: Path, tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ def print_outcome(record: Mapping[str, Any], *, as_json: bool) -> None:
     systems, comparison = record["systems"], record["comparison"]
     shown: list[Any] = [ResultsTable(systems)]
     if systems[0]["per_finding"]:
-        shown.append(findings_table(systems))
+        shown.append(
+            findings_table(systems, title=f"F1 by finding, labels by {systems[0]['labeler']}")
+        )
     if comparison is not None:
         shown.append(comparison_table(comparison))
     Console().print(*shown)

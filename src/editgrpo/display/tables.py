@@ -4,6 +4,7 @@ The tables measure the width that they are given: where a value and its interval
 line for every system, the interval goes below the value.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -19,6 +20,9 @@ Scores = Mapping[str, Any]
 
 HIGHER, LOWER = "higher", "lower"
 """Which values of a metric are better, as `scores.json` says; of any other, none are."""
+
+# The hash of a model's weights, of which a table shows the beginning.
+_HASH = re.compile(r"((?:sha256:)?[0-9a-f]{10})[0-9a-f]{54}")
 
 
 class Verdict(StrEnum):
@@ -112,7 +116,13 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
     percent = 100 * comparison.get("confidence", 0.95)
     table = _table(
         f"{comparison['a']} − {comparison['b']}",
-        caption=f"n = {comparison['n_studies']} studies, paired; {percent:.0f} % intervals",
+        caption=" · ".join(
+            [
+                f"n = {comparison['n_studies']} studies, paired",
+                f"{percent:.0f} % intervals",
+                *_software(comparison),
+            ]
+        ),
     )
     table.add_column("metric", overflow="fold")
     for heading in ("difference", f"{percent:.0f} % interval", "p"):
@@ -182,11 +192,23 @@ def provenance_line(scores: Sequence[Scores]) -> str:
     if (confidence := first.get("confidence")) is not None:
         samples = first.get("bootstrap_samples", MISSING)
         parts.append(f"{100 * confidence:.0f} % bootstrap intervals over studies ({samples})")
-    if commit := first.get("commit"):
-        parts.append(f"commit {short_commit(str(commit))}")
+    parts += _software(first)
     if command := first.get("command"):
         parts.append(str(command))
     return " · ".join(parts)
+
+
+def _software(record: Mapping[str, Any]) -> list[str]:
+    """State what computed the numbers: version, commit, and the weights of each model."""
+    parts = []
+    if version := record.get("editgrpo"):
+        parts.append(f"editgrpo {version}")
+    if commit := record.get("commit"):
+        parts.append(f"commit {short_commit(str(commit))}")
+    for name, identity in record.get("scored_with", {}).items():
+        is_hash = _HASH.fullmatch(identity)
+        parts.append(f"{name} {identity[: is_hash.end(1)] if is_hash else identity}")
+    return parts
 
 
 def short_commit(commit: str) -> str:

@@ -24,7 +24,7 @@ from editgrpo.rewards.composite import Component
 BATCH = 256
 """Studies scored between two reports of progress."""
 
-JUDGE_BATCH = 16
+JUDGE_BATCH = 32
 """The same where a language model judges, which takes seconds for a report."""
 
 MODEL_DECIMALS = 6

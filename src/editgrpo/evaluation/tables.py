@@ -97,7 +97,15 @@ def _provenance(scored_with: Mapping[str, str]) -> dict[str, Any]:
 def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one flat row for each metric of an object of `scores.json`, as `scores.csv` holds
     them."""
-    shared = ("n_studies", "n_seeds", "confidence", "bootstrap_samples", "seed", "commit")
+    shared = (
+        "n_studies",
+        "n_seeds",
+        "confidence",
+        "bootstrap_samples",
+        "seed",
+        "editgrpo",
+        "commit",
+    )
     return [
         {
             "system": record["system"],
@@ -105,7 +113,9 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
             "value": metric["value"],
             "low": metric["low"],
             "high": metric["high"],
+            "direction": metric["direction"],
             **{key: record[key] for key in shared},
+            "scored_with": " ".join(f"{k}={v}" for k, v in record["scored_with"].items()),
             "command": record["command"],
         }
         for name, metric in record["metrics"].items()

@@ -75,7 +75,7 @@ def entity_f1(candidate: frozenset[Hashable], reference: frozenset[Hashable]) ->
     Returns:
         2 |both| / (|candidate| + |reference|) in [0, 1]; 0 if either set is empty.
 
-    Source: RadGraph-F1, reward level "partial" (docs/evaluation.md).
+    Source: RadGraph-F1, reward level "partial" (docs/metrics.md).
     """
     if not candidate or not reference:
         return 0.0

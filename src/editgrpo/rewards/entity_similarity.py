@@ -90,7 +90,7 @@ def entity_similarity(candidate: EntityVectors, reference: EntityVectors) -> flo
     Returns:
         A value in [0, 1], rounded to `DECIMALS`; 0 if either report has no entity.
 
-    Source: RaTEScore (EMNLP 2024); differences in the module docstring and docs/evaluation.md.
+    Source: RaTEScore (EMNLP 2024); differences in the module docstring and docs/metrics.md.
     """
     if not len(candidate.weight_E) or not len(reference.weight_E):
         return 0.0

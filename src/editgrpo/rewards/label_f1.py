@@ -24,7 +24,7 @@ def label_f1(candidates_NF: Labels, references_NF: Labels) -> NDArray[np.float64
     Returns:
         (N,) float64 in [0, 1]: 2 TP / (2 TP + FP + FN) of row n; 0 where both rows are all zero.
 
-    Source: the CheXbert reward of EditGRPO (arXiv:2509.22812), docs/evaluation.md.
+    Source: the CheXbert reward of EditGRPO (arXiv:2509.22812), docs/metrics.md.
     """
     candidate_positive = candidates_NF.astype(bool)
     reference_positive = references_NF.astype(bool)
