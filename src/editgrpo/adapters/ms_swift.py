@@ -1,0 +1,41 @@
+"""ms-swift: a class for `orms`, the outcome reward models that `--reward_funcs` names.
+
+Checked against ms-swift 4.6.0: swift/rewards/orm.py (`ORM`: made with `args`, called with
+completions and the data set's columns) and swift/rl_core/grpo_algorithm.py
+(`compute_rewards_per_func`, which calls it by position). The class has the form of an ORM without
+being derived from it, so that ms-swift is not imported here.
+
+A report that cannot be scored ends the run: ms-swift would sum a None or NaN as 0
+(swift/rl_core/advantage.py, `nansum`), and 0 is a reward.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from editgrpo.adapters.reward import load_shared_reward
+
+
+def outcome_reward(*, column: str = "solution", **settings: Any) -> type:
+    """Make a class to register: `orms["editgrpo"] = outcome_reward(name="paper")`.
+
+    Args:
+        column: The data set's column with the reference reports. ms-swift takes `response` and
+            assistant messages away, so it is a column beside the messages.
+        **settings: Arguments of `load_shared_reward`.
+
+    Returns:
+        A class of outcome rewards; the reward is loaded when it is made.
+    """
+
+    class EditGRPOReward:
+        """The reward in the form of ms-swift's ORM."""
+
+        def __init__(self, args: Any = None, **_: Any) -> None:
+            self.args = args
+            self._reward = load_shared_reward(**settings)
+
+        def __call__(self, completions: Sequence[str], **columns: Any) -> list[float]:
+            total_N = self._reward.score(list(completions), list(columns[column])).total
+            return [float(value) for value in total_N]
+
+    return EditGRPOReward
