@@ -22,6 +22,9 @@ from editgrpo.config import (
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config, load_recipe, parse_override
 from editgrpo.recipes.settings import list_settings
+from editgrpo.reports.registry import ANNOTATOR_NAMES
+from editgrpo.rewards.components import COMPONENT_NAMES
+from editgrpo.rewards.registry import REWARDS, complete_weights
 from tests.builders import REPOSITORY
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
@@ -215,6 +218,11 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "prompts_per_step": st.integers(1, 100).map(lambda n: 2 * n),
     "path": st.text(min_size=1),
     "target_modules": st.lists(st.text(), min_size=1).map(tuple),
+    "timeout_s": st.none() | st.floats(1e-3, 1e6),
+    "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:1"]),
+    "store_writes": st.just(False),
+    "green_endpoint": st.none() | st.just("http://localhost:8000/v1"),
+    "green_timeout_s": st.floats(1e-3, 1e6),
 }
 
 
@@ -227,7 +235,7 @@ def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is tuple:
         return st.lists(values("", get_args(kind)[0])).map(tuple)
     if get_origin(kind) is dict:
-        return st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False))
+        return st.dictionaries(st.text(), values("", get_args(kind)[1]))
     if is_dataclass(kind):
         assert isinstance(kind, type)
         return configs(kind)
@@ -316,9 +324,22 @@ def test_the_full_recipe_is_the_defaults() -> None:
         f"model.path={default.model.path}",
         f"data.folder={default.data.folder}",
         f"output={default.output}",
+        # What needs weights cannot be a default: the package works without any.
+        f"edit.annotator={default.edit.annotator}",
+        f"reward.name={default.reward.name}",
+        "clinical.store=null",
     ]
     path = REPOSITORY / "recipes" / "editgrpo-mimic-cxr.yaml"
     assert load_recipe(path, TrainConfig, paths) == default
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_names_a_known_reward_and_annotator(path: Path) -> None:
+    config = load_recipe(path, SFTConfig if "sft" in path.stem else TrainConfig)
+    weights = complete_weights(REWARDS[config.reward.name], config.reward.weights)
+    assert set(weights) <= set(COMPONENT_NAMES)
+    if isinstance(config, TrainConfig):
+        assert config.edit.annotator in ANNOTATOR_NAMES
 
 
 def test_every_recipe_has_its_command_in_the_readme() -> None:

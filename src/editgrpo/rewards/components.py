@@ -8,10 +8,11 @@ that read with the same model share one copy of it.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from editgrpo.clinical.memo import Memo
 from editgrpo.clinical.shared import shared
+from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.reports import (
@@ -22,10 +23,14 @@ from editgrpo.reports import (
     load_annotator,
     load_labeler,
 )
+from editgrpo.rewards.class_rates import read_class_rates
 from editgrpo.rewards.composite import Component
 from editgrpo.rewards.entity_f1 import EntityF1
 from editgrpo.rewards.entity_similarity import EntitySimilarity
 from editgrpo.rewards.label_f1 import LabelF1
+from editgrpo.rewards.label_rewards import LabelBalancedAccuracy, LabelInverseFrequency
+from editgrpo.rewards.radgraph_f1 import RadGraphF1, RadGraphLevel
+from editgrpo.rewards.ratescore import RateScore, RateVariant
 from editgrpo.rewards.stated import StatedLabeler
 
 Builder = Callable[[ClinicalConfig, Path | None], Component[Any]]
@@ -72,11 +77,85 @@ def _label_f1(labeler: str, config: ClinicalConfig, _: Path | None) -> Component
     return LabelF1(load_metric_labeler(labeler, config))
 
 
+def _balanced_accuracy(config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    return LabelBalancedAccuracy(load_metric_labeler("chexbert", config))
+
+
+def _inverse_frequency(config: ClinicalConfig, class_rates: Path | None) -> Component[Any]:
+    if class_rates is None:
+        raise ConfigError(
+            "chexbert/report-inverse-frequency-14 needs the class rates of the training set; "
+            "write them with `editgrpo annotate --class-rates` and name the file "
+            "(reward.class_rates, --class-rates)"
+        )
+    labeler = load_metric_labeler("chexbert", config)
+    return LabelInverseFrequency(labeler, read_class_rates(class_rates))
+
+
+def _radgraph(
+    level: RadGraphLevel, model: ClinicalModel, config: ClinicalConfig, _: Path | None
+) -> Component[Any]:
+    from editgrpo.reports.radgraph.extractor import load_extractor
+
+    return RadGraphF1(load_extractor(config, model), level)
+
+
+def _ratescore(
+    variant: RateVariant, guarded: bool, config: ClinicalConfig, _: Path | None
+) -> Component[Any]:
+    return RateScore(load_annotator("rate", config), variant, guarded=guarded)
+
+
+def _bertscore(model: ClinicalModel, config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    from editgrpo.rewards.bert_score import BertScore
+
+    return BertScore(model, config)
+
+
+def _semb(config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    from editgrpo.rewards.radcliq import Embedder, SembScore
+
+    return SembScore(cast(Embedder, load_labeler("chexbert", config)))
+
+
+def _radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
+    from editgrpo.rewards.radcliq import RadCliQ
+
+    return RadCliQ(
+        _radgraph(RadGraphLevel.REXRANK, ClinicalModel.RADGRAPH, config, rates),
+        _bertscore(ClinicalModel.DISTILROBERTA, config, rates),
+        _semb(config, rates),
+    )
+
+
+def _green(config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    from editgrpo.rewards.green import GreenJudge
+
+    return GreenJudge(config)
+
+
 _BUILDERS: Mapping[str, Builder] = {
     "rules/report-micro-f1-14": partial(_label_f1, "rules"),
     "entity_f1/partial@rules": lambda *_: EntityF1(_rules_annotator()),
     "entity_similarity@rules": lambda *_: EntitySimilarity(_rules_annotator()),
     "chexbert/report-micro-f1-14": partial(_label_f1, "chexbert"),
+    "chexbert/report-balanced-accuracy-14": _balanced_accuracy,
+    "chexbert/report-inverse-frequency-14": _inverse_frequency,
+    **{
+        f"radgraph/{level}@{model}": partial(_radgraph, level, model)
+        for model in (ClinicalModel.RADGRAPH_XL, ClinicalModel.RADGRAPH)
+        for level in RadGraphLevel
+    },
+    **{f"ratescore@{variant}": partial(_ratescore, variant, False) for variant in RateVariant},
+    **{
+        f"ratescore@{variant}-guarded": partial(_ratescore, variant, True)
+        for variant in RateVariant
+    },
+    "bertscore@distilbert-base-uncased": partial(_bertscore, ClinicalModel.DISTILBERT),
+    "bertscore@distilroberta-base": partial(_bertscore, ClinicalModel.DISTILROBERTA),
+    "semb@chexbert": _semb,
+    "radcliq-v1": _radcliq,
+    "green@radllama2-7b": _green,
 }
 
 COMPONENT_NAMES: tuple[str, ...] = tuple(_BUILDERS)

@@ -1,0 +1,145 @@
+"""Every metric by its name, on small random models; and what may not be trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from editgrpo.clinical.shared import shared
+from editgrpo.config import ClinicalConfig, RewardConfig
+from editgrpo.errors import ConfigError, ModelError
+from editgrpo.reports import load_annotator, load_labeler
+from editgrpo.reports.chexpert import FINDINGS
+from editgrpo.rewards import COMPONENT_NAMES, configured_reward, load_component, load_reward
+from editgrpo.rewards.class_rates import class_rates, write_class_rates
+from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
+from tests.checkpoints.chexbert import build_chexbert
+from tests.checkpoints.green import build_green
+from tests.checkpoints.radgraph import build_radgraph
+from tests.checkpoints.rate import build_biolord, build_rate_ner
+
+REPORTS = ["Small left pleural effusion. The heart is normal.", "No acute disease.", ""]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    build_rate_ner(folder / "rate-ner")
+    build_biolord(folder / "biolord")
+    build_chexbert(folder / "chexbert")
+    for name in ("radgraph-xl", "radgraph"):
+        build_radgraph(folder / name, model=name)
+    build_distilroberta(folder / "distilroberta-base")
+    build_distilbert(folder / "distilbert-base-uncased")
+    build_green(folder / "green")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(models: Path) -> ClinicalConfig:
+    return ClinicalConfig(models=str(models), offline=True, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rates") / "rates.json"
+    labels = np.eye(len(FINDINGS), dtype=np.uint8)
+    write_class_rates(path, class_rates(labels, labeler="chexbert"))
+    return path
+
+
+# A random judge never ends its answer before the length limit.
+SLOW = {"green@radllama2-7b": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW.get(name, ())) for name in COMPONENT_NAMES]
+)
+def test_every_component_scores_under_its_own_name(
+    name: str, config: ClinicalConfig, rates: Path
+) -> None:
+    component = load_component(name, config, class_rates=rates)
+    assert component.name == name
+    facts = component.read(REPORTS)
+    scores = component.compare(facts, component.read(REPORTS[::-1]))
+    assert scores.shape == (3,) and np.isfinite(scores).all()
+    # A report against itself is at least as good as against another one; RadCliQ counts errors.
+    own = component.compare(facts[:1], facts[:1])
+    sign = -1 if name == "radcliq-v1" else 1
+    if not name.startswith("green"):
+        assert (sign * own >= sign * scores[:1] - 1e-6).all()
+
+
+def test_an_unknown_metric_suggests_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'ratescore@0\.5\.0'"):
+        load_component("ratescore@0.5")
+
+
+def test_the_papers_reward_is_the_unweighted_sum(config: ClinicalConfig) -> None:
+    scores = load_reward("paper", clinical=config).score(REPORTS, REPORTS[::-1])
+    assert tuple(scores.components) == (
+        "radgraph/partial@radgraph-xl",
+        "chexbert/report-micro-f1-14",
+        "ratescore@0.5.0-guarded",
+    )
+    assert scores.total.tolist() == pytest.approx(sum(scores.components.values()).tolist())  # type: ignore[union-attr]
+
+
+def test_saying_nothing_earns_nothing_of_ratescore(config: ClinicalConfig) -> None:
+    guarded = load_component("ratescore@0.5.0-guarded", config)
+    published = load_component("ratescore@0.5.0", config)
+    silent, said = guarded.read(["", REPORTS[0]])
+    assert guarded.compare([silent], [said]).tolist() == [0.0]
+    assert published.compare([silent], [said]).tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("component", "message"),
+    [
+        ("ratescore@0.5.0", "take ratescore@0.5.0-guarded"),
+        ("green@radllama2-7b", "is no reward: it takes seconds a report"),
+        ("radcliq-v1", "lower is better"),
+    ],
+)
+def test_what_is_no_reward_is_refused(component: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_reward("custom", {component: 1.0})
+
+
+def test_inverse_frequency_needs_class_rates(config: ClinicalConfig, rates: Path) -> None:
+    name = "chexbert/report-inverse-frequency-14"
+    with pytest.raises(ConfigError, match="write them with `editgrpo annotate --class-rates`"):
+        load_reward("paper", {name: 1.0}, clinical=config)
+    chosen = RewardConfig(name="paper", weights={name: 1.0}, class_rates=str(rates))
+    assert name in configured_reward(chosen, config).component_names
+
+
+def test_missing_weights_end_a_run_before_its_first_step(tmp_path: Path) -> None:
+    nowhere = ClinicalConfig(models=str(tmp_path / "none"), offline=True)
+    with pytest.raises(ModelError, match="editgrpo models fetch") as caught:
+        configured_reward(RewardConfig(name="paper"), nowhere)
+    assert "\n" not in str(caught.value)
+
+
+def test_equal_requests_share_one_annotator_and_labeler(config: ClinicalConfig) -> None:
+    equal = ClinicalConfig(models=config.models, offline=True, device="cpu")
+    assert load_annotator("rate", config) is load_annotator("rate", equal)
+    assert load_labeler("chexbert", config) is load_labeler("chexbert", equal)
+    other = ClinicalConfig(models=config.models, offline=True, device="cpu", batch_tokens=64)
+    assert load_annotator("rate", config) is not load_annotator("rate", other)
+
+
+def test_what_fails_to_build_is_built_again() -> None:
+    attempts: list[int] = []
+
+    def build() -> int:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ModelError("not yet")
+        return 7
+
+    with pytest.raises(ModelError):
+        shared(("test", "builds again"), build)
+    assert shared(("test", "builds again"), build) == 7
+    assert shared(("test", "builds again"), build) == 7
+    assert len(attempts) == 2
