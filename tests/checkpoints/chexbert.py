@@ -15,8 +15,9 @@ from tests.checkpoints.corpus import SENTENCES
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 HEAD_CLASSES = (*[4] * 13, 2)
-SPREAD = 0.2
-"""Standard deviation of the weights; at BERT's 0.02 all reports look alike to a random model."""
+GAIN = 1.4
+"""How much a layer's random weights stretch what comes in; with the initial weights of BERT all
+reports look alike to a random model, and with much larger ones rounding decides what it says."""
 
 _DIMENSIONS = {
     Size.TINY: {
@@ -90,10 +91,10 @@ def write_wordpiece_tokenizer(folder: Path, vocab_size: int, texts: Iterable[str
 
 
 def spread(model: nn.Module) -> None:
-    """Draw all matrices anew with a standard deviation at which texts come out different."""
+    """Draw all matrices anew, so large that texts come out different."""
     for weight in model.parameters():
         if weight.dim() > 1:
-            nn.init.normal_(weight, std=SPREAD)
+            nn.init.normal_(weight, std=GAIN / weight.shape[1] ** 0.5)
 
 
 def _embed(bert: BertModel, tokenizer_folder: Path) -> torch.Tensor:
