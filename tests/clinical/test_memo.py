@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from editgrpo.clinical.memo import Memo
+from editgrpo.clinical.memo import Memo, forget_all
 
 
 class Reader:
@@ -38,3 +38,14 @@ def test_a_batch_larger_than_the_capacity_is_answered() -> None:
     memo = Memo(Reader(), capacity=1)
     assert memo(["a", "b", "c"]) == ["A", "B", "C"]
     assert len(memo) == 1
+
+
+def test_every_memory_can_be_emptied() -> None:
+    readers = Reader(), Reader()
+    memos = [Memo(reader) for reader in readers]
+    for memo in memos:
+        memo(["a"])
+    forget_all()
+    for memo in memos:
+        assert memo(["a", "b"]) == ["A", "B"]
+    assert readers[1].batches == [["a"], ["a", "b"]]

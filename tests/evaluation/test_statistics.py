@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from editgrpo.errors import RewardError
 from editgrpo.evaluation.metrics import Source, SourceKind
-from editgrpo.evaluation.sources import ScoringPlan
+from editgrpo.evaluation.sources import ScoringPlan, component_scorer
 from editgrpo.evaluation.statistics import study_statistics
 from editgrpo.evaluation.types import Prediction
 from tests.builders import REPOSITORY
@@ -150,6 +150,33 @@ def test_nan_names_the_study_and_what_gave_it(plan: ScoringPlan) -> None:
         study_statistics(given, replace(plan, scorers={source: broken}))
 
 
+class _Company:
+    """Reads from a text how many others stood in the batch with it, as a model's last bits do."""
+
+    name = "company"
+
+    def read(self, texts: Sequence[str]) -> list[int]:
+        return [len(texts)] * len(texts)
+
+    def compare(self, candidates: Sequence[int], references: Sequence[int]) -> NDArray[np.float64]:
+        return np.array(candidates, dtype=np.float64) + 0.1 * np.array(references)
+
+
+def test_what_was_scored_before_changes_nothing(plan: ScoringPlan, tmp_path: Path) -> None:
+    given = predictions([("a", "b"), ("c", "d"), ("a", "e"), ("f", "g")])
+    source = Source(SourceKind.COMPONENT, "company")
+
+    def fresh() -> ScoringPlan:
+        return replace(plan, scorers={source: component_scorer(_Company())})
+
+    # Four distinct texts stand in each batch; "a" is not remembered from the first.
+    straight = study_statistics(given, fresh()).values_NK
+    assert straight.ravel() == pytest.approx([4.4, 4.4, 4.4, 4.4])
+    used = fresh()
+    study_statistics(given, used)
+    assert study_statistics(given, used).values_NK.tobytes() == straight.tobytes()
+
+
 class _CountingLabeler(FakeLabeler):
     """Counts the texts that it labels."""
 
@@ -161,9 +188,9 @@ class _CountingLabeler(FakeLabeler):
         return super().label(texts)
 
 
-def test_components_read_equal_texts_once() -> None:
+def test_components_read_equal_texts_of_a_batch_once() -> None:
     labeler = _CountingLabeler()
     same = predictions([("effusion.", "effusion.")] * 4)
     study_statistics(same, fake_plan(batch=2, labeler=labeler))
-    # The counts label 8 texts (whoever labels remembers them), the component one.
-    assert labeler.texts == ["effusion."] * 9
+    # In each batch the counts label 4 texts (whoever labels remembers them), the component one.
+    assert labeler.texts == ["effusion."] * 10

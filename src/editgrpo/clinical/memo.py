@@ -6,7 +6,8 @@ common within a group; a text is read once as long as it is remembered.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from editgrpo.clinical.store import FactStore
 
@@ -50,6 +51,7 @@ class Memo(Generic[Facts]):
         self._capacity = capacity
         self._stored = stored
         self._known: dict[str, Facts] = {}
+        _MEMOS.add(self)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -77,3 +79,20 @@ class Memo(Generic[Facts]):
             return {}
         found = self._stored.store.get(self._stored.namespace, texts)
         return {text: self._stored.decode(value) for text, value in found.items()}
+
+    def forget(self) -> None:
+        """Forget every text; what is on disk stays."""
+        self._known.clear()
+
+
+_MEMOS: WeakSet[Memo[Any]] = WeakSet()
+
+
+def forget_all() -> None:
+    """Empty every memory of this process.
+
+    The last bits of what a model says of a text depend on the texts that stood in a batch with it,
+    and those on what was remembered. After this, a result depends on what is asked next alone.
+    """
+    for memo in list(_MEMOS):
+        memo.forget()

@@ -27,10 +27,6 @@ BATCH = 256
 JUDGE_BATCH = 32
 """The same where a language model judges, which takes seconds for a report."""
 
-MODEL_DECIMALS = 6
-"""Decimals kept of a component that rests on a neural model: further ones depend on which reports
-stood in a batch together."""
-
 Scorer = Callable[[Sequence[str], Sequence[str]], NDArray[np.float64]]
 """Maps N predictions and N references to (N, width) numbers."""
 
@@ -80,38 +76,23 @@ def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPl
                 "`editgrpo annotate STUDIES --class-rates rates.json`, then give --class-rates"
             )
     models = dict.fromkeys(model for metric in metrics for model in metric.models)
-    sources: dict[Source, Metric] = {}
-    for metric in metrics:
-        for source in metric.sources:
-            sources.setdefault(source, metric)
+    sources = dict.fromkeys(source for metric in metrics for source in metric.sources)
     return ScoringPlan(
         metrics=metrics,
-        scorers={
-            source: _load_scorer(source, clinical, options, rounds=bool(metric.models))
-            for source, metric in sources.items()
-        },
+        scorers={source: _load_scorer(source, clinical, options.class_rates) for source in sources},
         scored_with=_identities(tuple(models), metrics, clinical, options.class_rates),
         batch=JUDGE_BATCH if "green" in models else BATCH,
     )
 
 
-def component_scorer(component: Component[Any], *, decimals: int | None = None) -> Scorer:
-    """Score with a component; what it reads from a text is remembered.
-
-    Args:
-        component: The metric of one report.
-        decimals: To which values are rounded; None keeps them as they are.
-
-    Returns:
-        A scorer of width 1.
-    """
+def component_scorer(component: Component[Any]) -> Scorer:
+    """Score with a component; what it reads from a text is remembered."""
     memo = Memo(component.read)
 
     def score(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
         facts = memo([*predictions, *references])
         count = len(predictions)
-        values_N = component.compare(facts[:count], facts[count:])
-        return (values_N if decimals is None else np.round(values_N, decimals))[:, None]
+        return component.compare(facts[:count], facts[count:])[:, None]
 
     return score
 
@@ -142,14 +123,12 @@ def text_scorers() -> dict[Source, Scorer]:
     }
 
 
-def _load_scorer(
-    source: Source, clinical: ClinicalConfig, options: EvaluationOptions, *, rounds: bool
-) -> Scorer:
+def _load_scorer(source: Source, clinical: ClinicalConfig, class_rates: Path | None) -> Scorer:
     if source.kind is SourceKind.LABELS:
         return label_scorer(load_metric_labeler(source.name, clinical))
     if source.kind is SourceKind.COMPONENT:
-        component = load_component(source.name, clinical, class_rates=options.class_rates)
-        return component_scorer(component, decimals=MODEL_DECIMALS if rounds else None)
+        component = load_component(source.name, clinical, class_rates=class_rates)
+        return component_scorer(component)
     return text_scorers()[source]
 
 

@@ -2,8 +2,9 @@
 up again.
 
 Scoring with large models takes hours over a test set. Numbers are appended to a hidden file as they
-come; a run that was stopped goes on behind its last whole batch, so that its batches, and with
-them its numbers, are those of a run that was not.
+come; a run that was stopped goes on behind its last whole batch. Every batch starts without memory
+of earlier ones, so that its numbers are to the last bit those of a run that was not stopped, and
+those of a system do not depend on what was scored before it.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import editgrpo
+from editgrpo.clinical.memo import forget_all
 from editgrpo.errors import DataError, RewardError
 from editgrpo.evaluation.metrics import Means
 from editgrpo.evaluation.sources import ScoringPlan
@@ -87,6 +89,7 @@ def study_statistics(
 
 def _batches(predictions: Sequence[Prediction], plan: ScoringPlan) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(predictions), plan.batch):
+        forget_all()
         batch = predictions[start : start + plan.batch]
         texts = [one.prediction for one in batch]
         references = [one.reference for one in batch]
