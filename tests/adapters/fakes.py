@@ -1,6 +1,5 @@
 """Rewards that can be told to fail."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,5 +24,4 @@ class LengthReward:
         if any(reference in self._fails for reference in references):
             raise self._error
         total = np.array([float(len(text)) for text in candidates])
-        assert not any(map(math.isnan, total))
         return RewardScores(total=total, components={"length": total})

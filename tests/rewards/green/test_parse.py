@@ -57,7 +57,7 @@ def test_the_published_example_has_its_published_mean_and_spread() -> None:
         ("(a) False report: many.", "2. A; b.", 1.0),  # no number: no error
         ("(a) False report 3.", "2. A; b.", 1.0),  # no colon before the number
         ("(a) x: 1. y: 3.", "1. A.", 0.5),  # the first number after a colon
-        ("(a) x: 1.\n(a) y: 3.", "1. A.", 0.25),  # the line that is last in alphabetical order
+        ("(a) y: 3.\n(a) x: 1.", "1. A.", 0.25),  # the line that is last in alphabetical order
         ("(1) x: 1.\n(6) y: 2.", "1. A.", 0.25),  # numbers for letters
         ("(1) x: 1.\n(f) y: 3.", "1. A.", 0.25),  # but not beside letters
         ("(a) x: 1. (b) y: 1.", "1. A.", 0.5),  # one line has one letter
