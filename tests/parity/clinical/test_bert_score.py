@@ -4,14 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
-from editgrpo.rewards.bert_score import BASELINES, BertScore, greedy_f1, rescaled
+from editgrpo.rewards.bert_score import BASELINES, BertScore, TokenVectors, greedy_f1, rescaled
 from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
 from tests.parity.clinical.conftest import OracleRunner
 from tests.parity.clinical.texts import iu_findings, report_pairs
@@ -36,56 +35,62 @@ def config(models: Path) -> ClinicalConfig:
     return ClinicalConfig(models=str(models), offline=True, device="cpu")
 
 
+RUNS = [(model, batch_size, False) for model in MODELS for batch_size in (1, 64)]
+IDF_RUN = (ClinicalModel.DISTILROBERTA, 1, True)
+
+
 def ask(
-    run_oracle: OracleRunner, models: Path, model: ClinicalModel, **changes: Any
+    run_oracle: OracleRunner, models: Path, run: tuple[ClinicalModel, int, bool]
 ) -> list[float]:
+    """Return bert-score's F1 of all pairs; one process answers for all runs."""
     candidates, references = report_pairs()
+    runs = [*RUNS, IDF_RUN]
     request = {
-        "model": model.value,
-        "folder": str(models / model),
         "candidates": candidates,
         "references": references,
-        "idf_references": None,
-        "batch_size": 1,
-        **changes,
+        "runs": [
+            {
+                "model": model.value,
+                "folder": str(models / model),
+                "idf_references": iu_findings(16) if idf else None,
+                "batch_size": batch_size,
+            }
+            for model, batch_size, idf in runs
+        ],
     }
-    f1: list[float] = run_oracle(Path("bert_score_radeval.py"), request, package="radeval")["f1"]
-    return f1
+    said = run_oracle(Path("bert_score_radeval.py"), request, package="radeval")["f1"]
+    found: list[float] = said[runs.index(run)]
+    return found
 
 
-@pytest.mark.parametrize("batch_size", [1, 64])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("run", RUNS, ids=str)
 def test_scores_are_those_of_bert_score(
     models: Path,
     config: ClinicalConfig,
-    model: ClinicalModel,
     run_oracle: OracleRunner,
-    batch_size: int,
+    run: tuple[ClinicalModel, int, bool],
 ) -> None:
-    said = ask(run_oracle, models, model, batch_size=batch_size)
-    metric = BertScore(model, config)
+    metric = BertScore(run[0], config)
     candidates, references = report_pairs()
     found = metric.compare(metric.read(candidates), metric.read(references))
-    np.testing.assert_allclose(found, said, **TOLERANCE)
+    np.testing.assert_allclose(found, ask(run_oracle, models, run), **TOLERANCE)
 
 
 def test_with_idf_weights_the_matching_is_that_of_bert_score(
     models: Path, config: ClinicalConfig, run_oracle: OracleRunner
 ) -> None:
-    model, reports = ClinicalModel.DISTILROBERTA, list(iu_findings(16))
-    said = ask(run_oracle, models, model, idf_references=reports)
+    model, reports = IDF_RUN[0], iu_findings(16)
     metric = BertScore(model, config)
     encoder = metric._encoder()
     seen = Counter(id_ for row in encoder.tokenize(reports) for id_ in set(row))
-    candidates, references = report_pairs()
 
-    def weighted(text: str) -> Any:
+    def weighted(text: str) -> TokenVectors:
         [vectors], [row] = metric._embedded([text.strip()]), encoder.tokenize([text])
         idf = np.array([log((len(reports) + 1) / (seen[id_] + 1)) for id_ in row])
         return replace(vectors, weight_T=idf)
 
     found = [
         rescaled(greedy_f1(weighted(candidate), weighted(reference)), BASELINES[model])
-        for candidate, reference in zip(candidates, references, strict=True)
+        for candidate, reference in zip(*report_pairs(), strict=True)
     ]
-    np.testing.assert_allclose(found, said, **TOLERANCE)
+    np.testing.assert_allclose(found, ask(run_oracle, models, IDF_RUN), **TOLERANCE)

@@ -67,10 +67,11 @@ def test_the_combination_is_that_of_radeval_without_its_bleu(
 def test_radeval_s_value_of_a_report_depends_on_the_other_references(
     models: Path, config: ClinicalConfig, run_oracle: OracleRunner
 ) -> None:
-    few, many = (ask(run_oracle, models, first=first)["per_sample"][:4] for first in (4, 16))
+    few = ask(run_oracle, models, first=4)["per_sample"]
+    many = ask(run_oracle, models)["per_sample"][:4]
     assert np.abs(np.subtract(few, many)).max() > 1e-4  # a hundred times the rounding
     metric = BertScore(ClinicalModel.DISTILROBERTA, config)
-    candidates, references = (metric.read(texts[:16]) for texts in report_pairs())
+    candidates, references = (metric.read(texts) for texts in report_pairs())
     np.testing.assert_allclose(
         metric.compare(candidates[:4], references[:4]),
         metric.compare(candidates, references)[:4],
