@@ -193,6 +193,25 @@ def test_two_systems_are_compared(predictions: Path, tmp_path: Path, run: Run) -
     assert printed["comparison"] == json.loads((folder / "comparison.json").read_text())
 
 
+def test_interrupted_writing_is_taken_up(predictions: Path, tmp_path: Path, run: Run) -> None:
+    folder, scores = tmp_path / "out", tmp_path / "scores.jsonl"
+    evaluating = ["evaluate", predictions, "--output", folder, "--samples", "20"]
+    scoring = ["score", predictions, "--output", scores, "--samples", "20"]
+    run(*evaluating)
+    run(*scoring)
+    # As a kill just before the last file would have left them.
+    (folder / "scores.json").unlink()
+    (folder / ".scoring").mkdir()
+    (tmp_path / "scores.summary.json").unlink()
+    (tmp_path / ".scores.jsonl.scoring").mkdir()
+    run(*evaluating)
+    run(*scoring)
+    assert (folder / "scores.json").is_file()
+    assert (tmp_path / "scores.summary.json").is_file()
+    assert "already there" in run(*evaluating, code=2)
+    assert "already there" in run(*scoring, code=2)
+
+
 def test_an_evaluation_lies_beside_its_predictions(predictions: Path, run: Run) -> None:
     words = ["evaluate", predictions, "--samples", "20", "--json"]
     printed = json.loads(run(*words))["systems"][0]

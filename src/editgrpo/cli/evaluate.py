@@ -66,18 +66,21 @@ def evaluate(
     options = evaluation_options(
         metrics, class_rates, samples=samples, confidence=confidence, seed=seed
     )
+
+    from editgrpo.evaluation.files import PARTIALS, SystemFiles, summary_record, write_outcome
+
     folder = output or predictions[0].parent
+    partials = folder / PARTIALS  # where there is one, an interrupted command is continued
+    overwrite = overwrite or partials.exists()
     claim_output(folder / "scores.json", overwrite=overwrite)
     copy = folder / "predictions.jsonl"  # a single file is copied there
     if len(predictions) == 1 and predictions[0].resolve() != copy.resolve():
         claim_output(copy, overwrite=overwrite)
 
-    from editgrpo.evaluation.files import PARTIALS, SystemFiles, summary_record, write_outcome
-
     systems = [SystemFiles(paths=tuple(predictions), name=system)]
     if other:
         systems.append(SystemFiles(paths=tuple(other), name=other_system))
-    outcome = score_systems(systems, options=options, clinical=clinical, partials=folder / PARTIALS)
+    outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
     write_outcome(folder, outcome)
     print_outcome(summary_record(outcome), as_json=as_json)
     if not as_json:

@@ -102,14 +102,13 @@ def score(
         write_scores,
     )
 
-    claim_output(output, overwrite=overwrite)
-    claim_output(summary_path(output), overwrite=overwrite)
+    partials = partials_beside(output)  # where there are some, an interrupted command is continued
+    for path in (output, summary_path(output)):
+        claim_output(path, overwrite=overwrite or partials.exists())
     systems = [SystemFiles(paths=(predictions,), name=system or predictions.stem)]
     if other is not None:
         systems.append(SystemFiles(paths=(other,), name=other_system or other.stem))
-    outcome = score_systems(
-        systems, options=options, clinical=clinical, partials=partials_beside(output)
-    )
+    outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
     summary = write_scores(output, outcome)
     print_outcome(summary_record(outcome), as_json=as_json)
     if not as_json:
