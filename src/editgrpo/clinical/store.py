@@ -33,18 +33,20 @@ class FactStore:
     Safe for several threads and processes at once.
     """
 
-    def __init__(self, folder: Path, *, writable: bool) -> None:
+    def __init__(self, folder: Path, *, writable: bool, base: "FactStore | None" = None) -> None:
         """Open a store.
 
         Args:
             folder: Its folder; made if the store is writable.
             writable: Whether `put` may be called.
+            base: A store that is asked first and never written to.
 
         Raises:
             DataError: the folder holds no store and it is to be read only, or the file is no store.
         """
         self.path = folder / FILE
         self.writable = writable
+        self._base = base
         self._connections = threading.local()
         if writable:
             folder.mkdir(parents=True, exist_ok=True)
@@ -60,9 +62,9 @@ class FactStore:
                 connection.execute("SELECT 1 FROM facts LIMIT 1")
 
     def get(self, namespace: str, texts: Sequence[str]) -> dict[str, bytes]:
-        """Return the values of those texts that the store has."""
-        text_of = {_key(text): text for text in texts}
-        found: dict[str, bytes] = {}
+        """Return the values of those texts that the store, or the one below it, has."""
+        found = {} if self._base is None else self._base.get(namespace, texts)
+        text_of = {_key(text): text for text in texts if text not in found}
         with self._transaction() as connection:
             all_keys = list(text_of)
             for start in range(0, len(all_keys), _PER_QUERY):
@@ -92,7 +94,7 @@ class FactStore:
             connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
 
     def count(self) -> dict[str, int]:
-        """Return how many values each namespace has."""
+        """Return how many values each namespace has here, the store below left aside."""
         with self._transaction() as connection:
             rows = connection.execute("SELECT namespace, COUNT(*) FROM facts GROUP BY namespace")
             return dict(rows.fetchall())
@@ -121,13 +123,31 @@ class FactStore:
 
 
 def open_store(config: ClinicalConfig) -> FactStore | None:
-    """Return the store that a configuration names, one object a process; None if it names none."""
-    if config.store is None:
-        return None
-    folder = Path(config.store).absolute()
+    """Return the store that a configuration names, one object a process.
+
+    Args:
+        config: `store` and `journal` name folders.
+
+    Returns:
+        The store; with a journal, the journal, which is asked after the store and written to. None
+        if the configuration names neither.
+
+    Raises:
+        DataError: the store does not exist, or a file is no store.
+    """
+    base = None
+    if config.store is not None:
+        base = _open(Path(config.store), writable=config.store_writes, base=None)
+    if config.journal is None:
+        return base
+    return _open(Path(config.journal), writable=True, base=base)
+
+
+def _open(folder: Path, *, writable: bool, base: FactStore | None) -> FactStore:
+    below = None if base is None else base.path
     return shared(
-        ("store", folder, config.store_writes),
-        lambda: FactStore(folder, writable=config.store_writes),
+        ("store", folder.absolute(), writable, below),
+        lambda: FactStore(folder.absolute(), writable=writable, base=base),
     )
 
 

@@ -39,6 +39,13 @@ class ClinicalConfig:
     store_writes: bool = False
     """Whether what is not yet in the store is added to it; training and scoring only read."""
 
+    journal: str | None = None
+    """Folder that keeps whatever is annotated besides the store; None keeps it in memory alone.
+
+    The last bits of what a model says of a text depend on its batch. A run that is resumed reads
+    them from here; training sets its run folder.
+    """
+
     green_endpoint: str | None = None
     """Base URL of a server of OpenAI's protocol that serves the judge GREEN, such as
     `http://localhost:8000/v1`; None runs it in this process.

@@ -18,6 +18,7 @@ from editgrpo.files import write_json
 from editgrpo.rewards import configured_reward
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
+from editgrpo.training.launch import with_journal
 from editgrpo.training.models import save_merged, without_adapter_wrapper
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import METRICS, MODEL, append_line, put_in_place
@@ -87,7 +88,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._validation = validation
         self._encoder = encoder
         self._on_metrics = on_metrics
-        self._reward = configured_reward(config.reward, config.clinical)
+        self._reward = configured_reward(config.reward, with_journal(config))
         self.trainer: Any = None  # the trainer needs its callbacks first
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,5 +1,6 @@
 """What fine-tuning and reinforcement learning start and stop in the same way."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,11 @@ import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, Trainer
 
-from editgrpo.config import DType, SFTConfig, TrainConfig
+from editgrpo.config import ClinicalConfig, DType, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, RunStoppedError
 from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
-from editgrpo.training.run_folder import CHECKPOINTS, open_run
+from editgrpo.training.run_folder import ANNOTATIONS, CHECKPOINTS, open_run
 
 
 def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) -> int:
@@ -37,6 +38,17 @@ def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) 
             f"({per_pass} x {processes})"
         )
     return slots
+
+
+def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:
+    """Return where a run's clinical models lie, with a journal in the run folder.
+
+    A journal for each process: what one has annotated must not depend on how fast another is.
+    """
+    if config.clinical.journal is not None:
+        return config.clinical
+    process = f"process-{PartialState(cpu=not torch.cuda.is_available()).process_index}"
+    return replace(config.clinical, journal=str(Path(config.output) / ANNOTATIONS / process))
 
 
 def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:

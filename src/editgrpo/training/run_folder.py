@@ -19,6 +19,7 @@ from editgrpo.files import json_line, write_text
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 ROLLOUTS = "rollouts.jsonl"
+ANNOTATIONS = "annotations"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 _MARKER = "complete"

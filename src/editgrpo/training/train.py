@@ -21,6 +21,7 @@ from editgrpo.training.launch import (
     begin_run,
     common_arguments,
     train_to_end,
+    with_journal,
 )
 from editgrpo.training.models import (
     generation_tokens,
@@ -107,7 +108,7 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
         tokenizer=processor.tokenizer,
         tokens=tokens,
         groups=groups,
-        reward=configured_reward(config.reward, config.clinical),
+        reward=configured_reward(config.reward, with_journal(config)),
         run=run,
         losses=_losses_so_far(config, run),
         on_step=on_step,
@@ -117,7 +118,7 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
 
 def _annotator(config: TrainConfig) -> Annotator:
     """Load the annotator of the edits and its models, so that a missing one ends the run here."""
-    annotator = load_annotator(config.edit.annotator, config.clinical)
+    annotator = load_annotator(config.edit.annotator, with_journal(config))
     annotator.annotate(["No pleural effusion."])
     return annotator
 
