@@ -40,6 +40,16 @@ def test_bleu_equals_sacrebleu(count: int) -> None:
     assert bleu(PAIRS[:count]) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_bleu_of_lower_orders_equals_sacrebleu(order: int) -> None:
+    predictions, references = zip(*PAIRS, strict=True)
+    library = BLEU(tokenize="13a", lowercase=True, smooth_method="none", max_ngram_order=order)
+    expected = library.corpus_score(list(predictions), [list(references)]).score / 100
+    scorer = TextScorer()
+    counts = np.mean([scorer.bleu_statistics(*pair) for pair in PAIRS], axis=0)
+    assert float(corpus_bleu(counts, order=order)) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("prediction", "reference", "expected"),
     [
