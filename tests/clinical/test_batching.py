@@ -37,6 +37,15 @@ def test_items_of_like_length_share_a_batch() -> None:
     assert list(length_batches([9, 2, 9, 2], max_tokens=20)) == [[1, 3], [0, 2]]
 
 
+def test_a_large_enough_batch_ends_where_padding_would_begin() -> None:
+    # A sixteenth of 320 is 20 tokens. Four items of 5 are enough, and 6 is more than 1.15 * 5.
+    assert list(length_batches([5, 5, 5, 5, 6], max_tokens=320)) == [[0, 1, 2, 3], [4]]
+    # Three items of 5 are not enough yet.
+    assert list(length_batches([5, 5, 5, 6], max_tokens=320)) == [[0, 1, 2, 3]]
+    # 22 is not more than 1.15 * 20.
+    assert list(length_batches([20, 20, 22], max_tokens=320)) == [[0, 1, 2]]
+
+
 def test_progress_counts_items() -> None:
     seen: list[tuple[int, int]] = []
     run_batched(

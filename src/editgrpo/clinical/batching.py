@@ -11,6 +11,11 @@ from editgrpo.errors import RewardError
 
 T = TypeVar("T")
 
+# A batch of this share of the bound is large enough to be worth computing by itself: it ends where
+# the next item is so much longer than its first that padding would cost more than another batch.
+_ENOUGH_SHARE = 1 / 16
+_LONGER = 1.15
+
 
 def run_batched(
     lengths: Sequence[int],
@@ -47,14 +52,18 @@ def length_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[
 
     Args:
         lengths: (N,) tokens of each item.
-        max_tokens: Bound on items times their longest; an item above it stands alone.
+        max_tokens: Bound on items times their longest; an item above it stands alone. A batch ends
+            earlier where that spares more padding than it costs.
 
     Yields:
         Indices, ascending in length; equal lengths keep their order.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[index] > max_tokens:
+        length, shortest = lengths[index], lengths[batch[0]] if batch else 0
+        is_full = (len(batch) + 1) * length > max_tokens
+        is_enough = len(batch) * shortest >= _ENOUGH_SHARE * max_tokens
+        if batch and (is_full or (is_enough and length > _LONGER * shortest)):
             yield batch
             batch = []
         batch.append(index)
