@@ -25,8 +25,8 @@ _TYPES = tuple(EntityType)
 _CODE = {type_: code for code, type_ in enumerate(_TYPES)}
 
 _NEAR = 1e-5
-"""Cosines nearer than this to the best are compared again as the package does: well above the
-rounding of a float32 sum, in which equal embeddings differ by their place."""
+"""Cosines nearer than this to the best are as good as it: well above the rounding of a float32 sum,
+by which equal embeddings differ in their cosines."""
 
 
 class RateVariant(StrEnum):
@@ -116,7 +116,6 @@ def entity_table(report: AnnotatedReport) -> EntityTable:
     if not types:
         return EntityTable(np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.intp))
     embedding_ED = torch.from_numpy(np.stack(embeddings))
-    # torch's rounding, so that near ties are those of the package.
     unit_ED = torch.nn.functional.normalize(embedding_ED, p=2.0, dim=1).numpy()
     return EntityTable(unit_ED, np.array(types, dtype=np.intp))
 
@@ -158,24 +157,25 @@ def _directed(
     is_near_LO = cosine_LO >= cosine_L[:, None] - _NEAR
     differs_LO = others.type_E[None, :] != others.type_E[best_L][:, None]
     for row in np.flatnonzero((is_near_LO & differs_LO).any(axis=1)):
-        best_L[row] = _torch_best(looked_up.unit_ED[row], others.unit_ED)
-        cosine_L[row] = cosine_LO[row, best_L[row]]
+        best_L[row] = _choose(cosine_LO[row], is_near_LO[row])
     types_L = (looked_up.type_E, others.type_E[best_L])
     affinity_L = weights.affinity_TT[types_L]
     similarity_L = weights.factor_TT[types_L] * cosine_L.astype(np.float64)
     return float(affinity_L @ similarity_L / affinity_L.sum())
 
 
-def _torch_best(unit_D: NDArray[np.float32], others_OD: NDArray[np.float32]) -> int:
-    """Return the best match among near ties of different types.
+def _choose(cosine_O: NDArray[np.float32], is_near_O: NDArray[np.bool_]) -> int:
+    """Choose one of several best matches whose types differ, as when a finding is both denied and
+    stated.
 
-    Which of several equal embeddings wins is decided by the rounding of a matrix product and by
-    torch's partial sort. It changes the score, so the package's two operations are repeated.
+    The choice changes the score. The package takes what torch's partial sort puts first, so that
+    is asked here too; but in the package the rounding of a matrix product comes before it, which
+    differs from one processor to the next. Here equal embeddings are equal.
     """
     import torch
 
-    cosine_O = torch.matmul(torch.from_numpy(others_OD), torch.from_numpy(unit_D))
-    return int(torch.topk(cosine_O, 1).indices[0])
+    level_O = np.where(is_near_O, cosine_O.max(), cosine_O)
+    return int(torch.topk(torch.from_numpy(level_O), 1).indices[0])
 
 
 class RateScore:
