@@ -4,11 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions
-from editgrpo.evaluation.metrics import (
-    Direction,
-    Source,
-    SourceKind,
+from editgrpo.evaluation.definitions import (
     average_metric,
     bleu_metric,
     component_metric,
@@ -16,6 +12,8 @@ from editgrpo.evaluation.metrics import (
     sum_metric,
     text_metric,
 )
+from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions
+from editgrpo.evaluation.metrics import Direction, Source, SourceKind
 from editgrpo.evaluation.sources import (
     ScoringPlan,
     component_scorer,

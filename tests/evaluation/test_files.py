@@ -13,10 +13,8 @@ from editgrpo.evaluation.files import (
     compare_files,
     evaluate_file,
     evaluate_systems,
-    partials_beside,
-    write_outcome,
-    write_scores,
 )
+from editgrpo.evaluation.outputs import partials_beside, write_outcome, write_scores
 from editgrpo.evaluation.predictions import write_predictions
 from editgrpo.evaluation.types import EvaluationOptions
 from tests.evaluation.builders import predictions

@@ -67,7 +67,8 @@ def evaluate(
         metrics, class_rates, samples=samples, confidence=confidence, seed=seed
     )
 
-    from editgrpo.evaluation.files import PARTIALS, SystemFiles, summary_record, write_outcome
+    from editgrpo.evaluation.files import SystemFiles
+    from editgrpo.evaluation.outputs import PARTIALS, summary_record, write_outcome
 
     folder = output or predictions[0].parent
     partials = folder / PARTIALS  # where there is one, an interrupted command is continued

@@ -94,8 +94,8 @@ def score(
         metrics, class_rates, samples=samples, confidence=confidence, seed=seed
     )
 
-    from editgrpo.evaluation.files import (
-        SystemFiles,
+    from editgrpo.evaluation.files import SystemFiles
+    from editgrpo.evaluation.outputs import (
         partials_beside,
         summary_path,
         summary_record,

@@ -11,7 +11,8 @@ from editgrpo.cli.options import given
 
 if TYPE_CHECKING:
     from editgrpo.config import ClinicalConfig
-    from editgrpo.evaluation.files import Outcome, SystemFiles
+    from editgrpo.evaluation.files import SystemFiles
+    from editgrpo.evaluation.outputs import Outcome
     from editgrpo.evaluation.types import EvaluationOptions
 
 Metrics = Annotated[

@@ -25,7 +25,8 @@ from editgrpo.display.html import write_report
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation
-from editgrpo.evaluation.files import evaluate_file, write_comparison
+from editgrpo.evaluation.files import evaluate_file
+from editgrpo.evaluation.outputs import write_comparison
 from editgrpo.evaluation.types import Comparison, EvaluationOptions
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.training.generate import GenerationConfig, generate_predictions

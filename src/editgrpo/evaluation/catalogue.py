@@ -7,9 +7,7 @@ each number means and what it may be compared with.
 from collections.abc import Sequence
 
 from editgrpo.errors import ConfigError, nearest_name
-from editgrpo.evaluation.metrics import (
-    Direction,
-    Metric,
+from editgrpo.evaluation.definitions import (
     average_metric,
     bleu_metric,
     component_metric,
@@ -17,6 +15,7 @@ from editgrpo.evaluation.metrics import (
     sum_metric,
     text_metric,
 )
+from editgrpo.evaluation.metrics import Direction, Metric
 from editgrpo.evaluation.text_metrics import (
     EMPTY,
     REFERENCE_WORDS,
