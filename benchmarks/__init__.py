@@ -1,0 +1,1 @@
+"""One script a claim; the last line that it prints is one JSON object."""
