@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from editgrpo.reports.radgraph.dygie import FoundEntity
     from editgrpo.reports.radgraph.loading import LoadedRadGraph
 
+_CPU_BATCH_TOKENS = 512
+"""A CPU is as busy with 512 tokens as with more, and small batches of like length pad less: 0.095 s
+a report instead of 0.164 s with 8,192 (40 reports of IU X-Ray, one core)."""
+
 
 class RadGraphExtractor:
     """Finds the graphs of reports; the weights are loaded with the first unknown report.
@@ -85,10 +89,11 @@ class RadGraphExtractor:
         def run(batch: list[int]) -> list[list["FoundEntity"]]:
             return loaded.find([pieces[readable[position]] for position in batch])
 
+        most = self._config.batch_tokens
         found = run_batched(
             [loaded.tokenizer.length(pieces[index]) for index in readable],
             run,
-            max_tokens=self._config.batch_tokens,
+            max_tokens=min(most, _CPU_BATCH_TOKENS) if loaded.device.type == "cpu" else most,
         )
         graphs = [RadGraph()] * len(texts)
         for index, entities in zip(readable, found, strict=True):

@@ -2,6 +2,7 @@
 
 Request: `package` (`radgraph` or `radeval`), `model_type`, `models` (folder with a sub-folder of
 extracted files for each model type) and any of
+- `words`: reports, asks for the words of each, joined by spaces;
 - `reports`: asks for the annotations of each report, one at a time, with the raw scores;
 - `pairs`: [candidate, reference] pairs, asks for the three rewards of F1RadGraph;
 - `rexrank`: pairs, asks for RadEval's radgraph_radcliq.
@@ -68,6 +69,10 @@ def main() -> None:
         "cuda": -1,
     }
     answer: dict[str, Any] = {}
+    if "words" in request:
+        split = import_module(f"{package.__name__.rpartition('.')[0]}.utils").preprocess_reports
+        found = split(request["words"], request["model_type"])
+        answer["words"] = [" ".join(each["sentences"][0]) for each in found]
     if "reports" in request:
         radgraph = package.RadGraph(**arguments)
         answer["reports"] = [scored(radgraph, report) for report in request["reports"]]
