@@ -1,5 +1,6 @@
 """The memory of texts: bounded, least recently used first, correct beyond its capacity."""
 
+import threading
 from collections.abc import Sequence
 
 from editgrpo.clinical.memo import Memo, forget_all
@@ -49,3 +50,24 @@ def test_every_memory_can_be_emptied() -> None:
     for memo in memos:
         assert memo(["a", "b"]) == ["A", "B"]
     assert readers[1].batches == [["a"], ["a", "b"]]
+
+
+def test_a_call_that_outlives_its_memory_still_answers() -> None:
+    is_reading, may_go_on = threading.Event(), threading.Event()
+
+    def read(texts: Sequence[str]) -> list[str]:
+        if "slow" in texts:
+            is_reading.set()
+            assert may_go_on.wait(10)
+        return [text.upper() for text in texts]
+
+    memo, answers = Memo(read, capacity=1), list[str]()
+    memo(["known"])
+    late = threading.Thread(target=lambda: answers.extend(memo(["known", "slow"])))
+    late.start()
+    assert is_reading.wait(10)
+    memo(["other"])  # takes the place of "known" while the first call is still reading
+    may_go_on.set()
+    late.join()
+    assert answers == ["KNOWN", "SLOW"]
+    assert len(memo) == 1

@@ -147,3 +147,31 @@ def test_a_journal_is_asked_after_the_store_and_alone_written_to(tmp_path: Path)
     alone = open_store(ClinicalConfig(journal=str(tmp_path / "journal")))
     assert alone is not None and alone is not journal
     assert alone.get("a", ["x", "y"]) == {"y": b"journal"}
+
+
+def test_a_reader_undoes_what_a_killed_writer_left_half_done(tmp_path: Path) -> None:
+    FactStore(tmp_path, writable=True).put("a", dict.fromkeys(TEXTS, b"right" * 100))
+    # A cache of one page: changed pages reach the file before the transaction ends.
+    die_while_writing = (
+        "import os, sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1])\n"
+        "connection.execute('PRAGMA cache_size = 1')\n"
+        "connection.execute('UPDATE facts SET value = zeroblob(500)')\n"
+        "os._exit(0)\n"
+    )
+    path = str(tmp_path / FILE)
+    subprocess.run([sys.executable, "-c", die_while_writing, path], check=True)
+    assert (tmp_path / f"{FILE}-journal").stat().st_size > 0
+    reader = FactStore(tmp_path, writable=False)
+    assert set(reader.get("a", TEXTS).values()) == {b"right" * 100}
+
+
+def test_a_forked_process_opens_a_connection_of_its_own(tmp_path: Path) -> None:
+    store = FactStore(tmp_path, writable=True)
+    store.put("a", {"x": b"1"})
+    own = id(store._connection())
+    child = os.fork()
+    if child == 0:
+        is_another = id(store._connection()) != own
+        os._exit(0 if is_another and store.get("a", ["x"]) == {"x": b"1"} else 1)
+    assert os.waitpid(child, 0)[1] == 0

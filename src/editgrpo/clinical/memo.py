@@ -4,6 +4,7 @@ References come back every epoch, sentences are shared by many reports, and equa
 common within a group; a text is read once as long as it is remembered.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -51,28 +52,35 @@ class Memo(Generic[Facts]):
         self._capacity = capacity
         self._stored = stored
         self._known: dict[str, Facts] = {}
+        self._lock = threading.Lock()
         _MEMOS.add(self)
 
     def __len__(self) -> int:
         return len(self._known)
 
     def __call__(self, texts: Sequence[str]) -> list[Facts]:
-        """Return the value of each text in order; each distinct unknown text is read once."""
+        """Return the value of each text in order; each distinct unknown text is read once.
+
+        Several threads may call; what both read at the same time is read twice.
+        """
         distinct = list(dict.fromkeys(texts))
-        self._known.update(self._on_disk([text for text in distinct if text not in self._known]))
-        unknown = [text for text in distinct if text not in self._known]
+        with self._lock:
+            found = {text: self._known[text] for text in distinct if text in self._known}
+        found.update(self._on_disk([text for text in distinct if text not in found]))
+        unknown = [text for text in distinct if text not in found]
         if unknown:
             read = dict(zip(unknown, self._read(unknown), strict=True))
-            self._known.update(read)
+            found.update(read)
             if self._stored is not None and self._stored.store.writable:
                 encoded = {text: self._stored.encode(facts) for text, facts in read.items()}
                 self._stored.store.put(self._stored.namespace, encoded)
-        values = [self._known[text] for text in texts]
-        for text in distinct:  # dictionaries keep insertion order: the latest used stand last
-            self._known[text] = self._known.pop(text)
-        while len(self._known) > self._capacity:
-            del self._known[next(iter(self._known))]
-        return values
+        with self._lock:
+            for text in distinct:  # dictionaries keep insertion order: the latest used stand last
+                self._known.pop(text, None)
+                self._known[text] = found[text]
+            while len(self._known) > self._capacity:
+                del self._known[next(iter(self._known))]
+        return [found[text] for text in texts]
 
     def _on_disk(self, texts: Sequence[str]) -> dict[str, Facts]:
         if self._stored is None or not texts:
@@ -82,7 +90,8 @@ class Memo(Generic[Facts]):
 
     def forget(self) -> None:
         """Forget every text; what is on disk stays."""
-        self._known.clear()
+        with self._lock:
+            self._known.clear()
 
 
 _MEMOS: WeakSet[Memo[Any]] = WeakSet()

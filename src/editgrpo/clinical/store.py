@@ -5,6 +5,7 @@ a whole store. Values are bytes; what they mean is told by the namespace, which 
 identity and the format's version. Texts themselves are never written, only their SHA-256.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,12 +112,20 @@ class FactStore:
             ) from error
 
     def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection: SQLite's are not to be shared by threads."""
-        if not hasattr(self._connections, "open"):
-            mode = "rwc" if self.writable else "ro"
-            self._connections.open = sqlite3.connect(
+        """Return this thread's connection: SQLite's serve neither two threads nor a forked
+        process."""
+        process = os.getpid()
+        if getattr(self._connections, "process", None) != process:
+            # A reader too may write to the file: what a killed writer left half done is undone by
+            # whoever comes next. Where the file is write protected SQLite opens it for reading.
+            mode = "rwc" if self.writable else "rw"
+            connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_WAIT_S
             )
+            connection.execute(f"PRAGMA query_only = {not self.writable}")
+            # Closed by a forked process, the parent's connection would undo what it has begun.
+            self._connections.inherited = getattr(self._connections, "open", None)
+            self._connections.open, self._connections.process = connection, process
         connection = self._connections.open
         assert isinstance(connection, sqlite3.Connection)
         return connection
