@@ -116,3 +116,27 @@ def test_a_missing_model_names_the_command_that_gets_it(tmp_path: Path) -> None:
     config = ClinicalConfig(models=str(tmp_path), offline=True, device="cpu")
     with pytest.raises(ModelError, match="editgrpo models fetch rate-ner"):
         EntityRecogniser(config).find(["The heart is normal."])
+
+
+def test_a_tokenizer_that_is_a_sentencepiece_model_alone_is_read(
+    models: Path, tmp_path: Path
+) -> None:
+    import sentencepiece
+
+    folder = tmp_path / "rate-ner"
+    shutil.copytree(models / "rate-ner", folder)
+    (folder / "tokenizer.json").unlink()
+    (tmp_path / "text").write_text("\n".join(SENTENCES), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text"),
+        model_prefix=str(folder / "spm"),
+        vocab_size=60,
+        # The order of microsoft/deberta-v3-base.
+        **{"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3},
+        **{"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"},
+        minloglevel=2,
+    )
+    (folder / "spm.vocab").unlink()
+    config = ClinicalConfig(sources={"rate-ner": str(folder)}, offline=True, device="cpu")
+    (mentions,) = EntityRecogniser(config).find([SENTENCES[0]])
+    assert all(isinstance(one, Mention) for one in mentions)
