@@ -59,9 +59,10 @@ def test_progress_counts_items() -> None:
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
     ],
-    ids=["gpu", "host", "python"],
+    ids=["gpu", "host", "cublas", "python"],
 )
 def test_a_batch_that_does_not_fit_is_halved(error: Exception) -> None:
     sizes: list[int] = []

@@ -16,6 +16,8 @@ T = TypeVar("T")
 _ENOUGH_SHARE = 1 / 16
 _LONGER = 1.15
 
+_OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+
 
 def run_batched(
     lengths: Sequence[int],
@@ -91,12 +93,14 @@ def _run_halving(batch: list[int], run: Callable[[list[int]], Sequence[T]]) -> l
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out, on the host or on a GPU.
 
-    torch raises `torch.OutOfMemoryError` for a GPU and a plain RuntimeError for the host.
+    torch raises `torch.OutOfMemoryError` where its own allocator fails on a GPU, and errors that
+    only their words tell apart for the host and for what CUDA's libraries allocate by themselves.
     """
     import torch
 
-    is_host = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    return is_host or isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _release_memory() -> None:

@@ -14,7 +14,8 @@ def torch_device(config: ClinicalConfig) -> "torch.device":
     """Return the device that a configuration asks for.
 
     Args:
-        config: `auto` takes the GPU of this process (LOCAL_RANK) if there is one, else the CPU.
+        config: `auto` takes the GPU of this process (LOCAL_RANK, or the only one that it sees) if
+            there is one, else the CPU.
 
     Returns:
         The device.
@@ -29,9 +30,10 @@ def torch_device(config: ClinicalConfig) -> "torch.device":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     count = torch.cuda.device_count()
+    if name == "cuda":
+        # A launcher may show each of its processes one GPU alone and number them all the same.
+        name = "cuda:0" if count == 1 else f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if int(name.removeprefix("cuda:")) >= count:
         raise ConfigError(
             f"clinical.device is {config.device!r}, but torch sees {count} GPUs; use auto or cpu"

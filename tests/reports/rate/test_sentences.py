@@ -3,6 +3,9 @@
 That the sentences are medSpaCy's as a whole is shown in tests/parity/clinical/test_ratescore.py.
 """
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -112,3 +115,21 @@ def test_rules_of_another_pyrush_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(boundaries, "_MEDSPACY_RULES", {"no such rule": []})
     with pytest.raises(boundaries.ModelError, match=r"rush_rules\.tsv: not the rules of PyRuSH"):
         sentence_rules()
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Let threads take turns as often as Python can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_threads_that_split_at_once_do_not_disturb_each_other(restless: None) -> None:
+    texts = [" ".join(SENTENCES[i % 5 : i % 5 + 4]) + f" Seen {i} times." for i in range(40)]
+    split_sentences.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(split_sentences, texts))
+    split_sentences.cache_clear()
+    assert found == [split_sentences(text) for text in texts]

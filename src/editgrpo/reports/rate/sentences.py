@@ -4,6 +4,7 @@ That pipeline is spaCy's English tokenizer and PyRuSH: PyRuSH proposes ranges of
 sentences start at tokens near their bounds. Nothing else of medSpaCy is used.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -44,11 +45,15 @@ class _Splitter:
 
         self._tokenize = English().make_doc
         self._propose = load_rush().segToSentenceSpans
+        # PyRuSH keeps what it found of a text in itself; scoring that has run into its time limit
+        # may still be splitting when the next reports are edited.
+        self._lock = threading.Lock()
 
     def starts(self, text: str) -> list[int]:
         """Return where sentences start, the first at 0; empty for an empty text."""
-        tokens = [(token.idx, token.is_space) for token in self._tokenize(text)]
-        proposed = [Span(range_.begin, range_.end) for range_ in self._propose(text)]
+        with self._lock:
+            tokens = [(token.idx, token.is_space) for token in self._tokenize(text)]
+            proposed = [Span(range_.begin, range_.end) for range_ in self._propose(text)]
         starts = {tokens[index][0] for index in sentence_starts(tokens, proposed)}
         return sorted(starts | {0}) if tokens else []
 
