@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 import editgrpo
-from editgrpo.config import EditConfig, EditLevel, LoraConfig, ModelConfig, TrainConfig
+from editgrpo.config import (
+    ClinicalConfig,
+    EditConfig,
+    EditLevel,
+    LoraConfig,
+    ModelConfig,
+    RewardConfig,
+    TrainConfig,
+)
 from editgrpo.errors import TrainingError
 from editgrpo.provenance import (
     check_same_config,
@@ -102,6 +110,9 @@ def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
     write_provenance(tmp_path, config=config, seed=3, command="")
     check_same_config(tmp_path, config)
     check_same_config(tmp_path, replace(config, output="moved", save_every=7))
+    # A time limit that was too short may be raised, and models may move as the policy may.
+    patient = replace(config, reward=RewardConfig(timeout_s=7200.0))
+    check_same_config(tmp_path, replace(patient, clinical=ClinicalConfig(models="moved")))
     with pytest.raises(TrainingError, match=r"config.yaml: .* started with seed=3, not 4; resume"):
         check_same_config(tmp_path, replace(config, seed=4))
     with_adapters = replace(config, model=ModelConfig(lora=LoraConfig()))
