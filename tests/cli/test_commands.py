@@ -193,6 +193,18 @@ def test_two_systems_are_compared(predictions: Path, tmp_path: Path, run: Run) -
     assert printed["comparison"] == json.loads((folder / "comparison.json").read_text())
 
 
+def test_predictions_are_not_written_over(predictions: Path, tmp_path: Path, run: Run) -> None:
+    before = predictions.read_bytes()
+    words = ["score", predictions, "--output", predictions, "--overwrite"]
+    assert "this command reads it; name another output" in run(*words, code=2)
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(before)
+    # The copy of `other` would take the place of the system that it is compared with.
+    words = ["evaluate", other, "--compare", predictions, "--output", predictions.parent]
+    assert "this command reads it; name another output" in run(*words, "--overwrite", code=2)
+    assert predictions.read_bytes() == before
+
+
 def test_interrupted_writing_is_taken_up(predictions: Path, tmp_path: Path, run: Run) -> None:
     folder, scores = tmp_path / "out", tmp_path / "scores.jsonl"
     evaluating = ["evaluate", predictions, "--output", folder, "--samples", "20"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli.demo import claim_demo_folder
-from editgrpo.cli.output import claim_output, claim_run_folder
+from editgrpo.cli.output import claim_output, claim_run_folder, spare_inputs
 from editgrpo.errors import ConfigError
 
 
@@ -14,6 +14,7 @@ def run(tmp_path: Path) -> Path:
     """An earlier run with a file of the user's beside its own."""
     folder = tmp_path / "run"
     (folder / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (folder / "annotations" / "process-0").mkdir(parents=True)
     for name in ("provenance.json", "metrics.jsonl", "notes.txt"):
         (folder / name).write_text("{}")
     return folder
@@ -27,12 +28,29 @@ def test_a_new_or_empty_run_folder_is_free(tmp_path: Path) -> None:
 def test_a_run_is_not_overwritten_unasked(run: Path) -> None:
     with pytest.raises(ConfigError, match=r"run: not empty; add --resume to .*--overwrite to"):
         claim_run_folder(run, resume=False, overwrite=False)
-    assert len(list(run.iterdir())) == 4
+    assert len(list(run.iterdir())) == 5
+
+
+def test_a_start_that_failed_before_its_first_step_leaves_the_folder_free(tmp_path: Path) -> None:
+    for name in ("provenance.json", "config.yaml"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "annotations" / "process-0").mkdir(parents=True)  # of the trial of the models
+    claim_run_folder(tmp_path, resume=False, overwrite=False)
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    with pytest.raises(ConfigError, match="not empty"):
+        claim_run_folder(tmp_path, resume=False, overwrite=False)
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    inputs = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    spare_inputs([tmp_path / "scores.csv"], inputs)
+    with pytest.raises(ConfigError, match=r"b\.csv: this command reads it; name another output"):
+        spare_inputs([tmp_path / "scores.csv", tmp_path / "x" / ".." / "b.csv"], inputs)
 
 
 def test_resuming_leaves_everything(run: Path) -> None:
     claim_run_folder(run, resume=True, overwrite=False)
-    assert len(list(run.iterdir())) == 4
+    assert len(list(run.iterdir())) == 5
 
 
 def test_overwriting_removes_the_run_and_nothing_else(run: Path) -> None:
@@ -55,7 +73,7 @@ def test_resume_and_overwrite_exclude_each_other(run: Path) -> None:
 def test_only_the_first_process_looks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     claim_run_folder(run, resume=False, overwrite=True)
-    assert len(list(run.iterdir())) == 4
+    assert len(list(run.iterdir())) == 5
 
 
 def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Overwrite, Seed, examples
-from editgrpo.cli.output import claim_output
+from editgrpo.cli.output import claim_output, spare_inputs
 from editgrpo.cli.scoring import (
     AsJson,
     ClassRates,
@@ -35,7 +35,8 @@ def evaluate(
     predictions: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PREDICTIONS...", help="predictions.jsonl of one system; one file a seed."
+            metavar="PREDICTIONS...",
+            help="Predictions of one system, JSON lines or CSV as for `score`; one file a seed.",
         ),
     ],
     clinical: ClinicalConfig,
@@ -76,6 +77,7 @@ def evaluate(
     claim_output(folder / "scores.json", overwrite=overwrite)
     copy = folder / "predictions.jsonl"  # a single file is copied there
     if len(predictions) == 1 and predictions[0].resolve() != copy.resolve():
+        spare_inputs([copy], other or [])
         claim_output(copy, overwrite=overwrite)
 
     systems = [SystemFiles(paths=tuple(predictions), name=system)]

@@ -17,6 +17,7 @@ RUN_ENTRIES = (
     "metrics.jsonl",
     "timings.jsonl",
     "rollouts.jsonl",
+    "annotations",
     "epochs.json",
     "epochs",
     "checkpoints",
@@ -57,9 +58,10 @@ def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def _never_began(folder: Path) -> bool:
-    # A start that failed before step 0, for a missing model say, leaves its settings only.
+    # A start that failed before step 0, for a missing model say, leaves its settings, and a journal
+    # with the one sentence that models are tried on.
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    return names == {PROVENANCE_FILE, CONFIG_FILE}
+    return names - {"annotations"} == {PROVENANCE_FILE, CONFIG_FILE}
 
 
 def clear_away(folder: Path, entries: Sequence[str]) -> None:
@@ -101,6 +103,23 @@ def claim_output(path: Path, *, overwrite: bool) -> None:
     if not overwrite and not is_free(path):
         what = "not empty" if path.is_dir() else "already there"
         raise ConfigError(f"{path}: {what}; add --overwrite to replace it, or name another output")
+
+
+def spare_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Make sure that a command does not write over what it reads, whatever it was allowed to
+    replace.
+
+    Args:
+        outputs: Files that it writes.
+        inputs: Files that it reads.
+
+    Raises:
+        ConfigError: a file is both.
+    """
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise ConfigError(f"{path}: this command reads it; name another output")
 
 
 def is_free(path: Path) -> bool:

@@ -8,7 +8,7 @@ import typer
 
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Overwrite, Seed, examples, listing_option
-from editgrpo.cli.output import claim_output
+from editgrpo.cli.output import claim_output, spare_inputs
 from editgrpo.cli.scoring import (
     AsJson,
     ClassRates,
@@ -102,8 +102,10 @@ def score(
         write_scores,
     )
 
+    outputs = (output, summary_path(output))
+    spare_inputs(outputs, [path for path in (predictions, other, class_rates) if path is not None])
     partials = partials_beside(output)  # where there are some, an interrupted command is continued
-    for path in (output, summary_path(output)):
+    for path in outputs:
         claim_output(path, overwrite=overwrite or partials.exists())
     systems = [SystemFiles(paths=(predictions,), name=system or predictions.stem)]
     if other is not None:
