@@ -69,6 +69,18 @@ def test_nan_becomes_missing(tmp_path: Path) -> None:
     assert run.kind is RunKind.SFT
 
 
+def test_scores_of_several_seeds_are_not_shown_beside_one_seeds_reports(tmp_path: Path) -> None:
+    write_rl_run(tmp_path / "run", studies="none", edits=True, gain=0.5, steps=10)
+    write_evaluation(tmp_path / "run", "site-a", system="run", quality=0.5)
+    folder = tmp_path / "run" / "evaluation" / "site-a"
+    (run,) = load_runs([tmp_path / "run"])
+    assert [one.predictions for one in run.evaluations] == [folder / "predictions.jsonl"]
+    scores = json.loads((folder / "scores.json").read_text()) | {"n_seeds": 3}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    (run,) = load_runs([tmp_path / "run"])
+    assert [one.predictions for one in run.evaluations] == [None]
+
+
 def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such run folder"):
         load_runs([tmp_path / "absent"])

@@ -121,6 +121,8 @@ def test_two_files_are_compared(good: Path, bad: Path, tmp_path: Path) -> None:
     # bad: TP 3, FP 3, FN 3: 1/2.
     assert row["difference"] == pytest.approx(5 / 6 - 1 / 2)
     assert set(row) == {"a", "b", "difference", "low", "high", "p", "direction"}
+    evaluate_file(good, output=tmp_path / "out", options=OPTIONS)
+    assert not (tmp_path / "out" / "comparison.json").exists(), "of scores that are gone"
 
 
 class StopError(Exception):

@@ -46,7 +46,8 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 
     Args:
         folder: Made if missing. Of the first system: `per_study.jsonl`, `scores.csv`, `scores.json`
-            and, of one seed, a copy of the predictions; `comparison.json` if there are two.
+            and, of one seed, a copy of the predictions; `comparison.json` if there are two, else
+            one of earlier scores is removed.
         outcome: What `evaluate_systems` returned; its numbers that wait in `.scoring` are removed.
     """
     evaluation = outcome.evaluations[0]
@@ -54,7 +55,9 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
     record = scores_record(evaluation)
     write_jsonl(folder / STUDIES_FILE, study_rows(evaluation))
     write_text(folder / TABLE_FILE, _csv_text(metric_rows(record)))
-    if outcome.comparison is not None:
+    if outcome.comparison is None:
+        (folder / COMPARISON_FILE).unlink(missing_ok=True)
+    else:
         write_comparison(folder, outcome.comparison)
     write_json(folder / SCORES_FILE, record)
     shutil.rmtree(folder / PARTIALS, ignore_errors=True)

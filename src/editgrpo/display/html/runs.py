@@ -35,7 +35,7 @@ class Evaluation:
     Attributes:
         name: Name of the folder below `evaluation/`.
         scores: `scores.json`.
-        predictions: Path of `predictions.jsonl`, None if it is not there.
+        predictions: Path of `predictions.jsonl`; None if it is not there, or not what was scored.
     """
 
     name: str
@@ -226,11 +226,13 @@ def _read_evaluations(folder: Path) -> list[Evaluation]:
         scores = _read_object(path)
         if isinstance(scores.get("metrics"), dict):
             predictions = path.with_name("predictions.jsonl")
+            # Scores of several seeds are not those of one file.
+            is_shown = scores.get("n_seeds", 1) == 1 and predictions.is_file()
             evaluations.append(
                 Evaluation(
                     name=path.parent.name,
                     scores=scores,
-                    predictions=predictions if predictions.is_file() else None,
+                    predictions=predictions if is_shown else None,
                 )
             )
     return evaluations
