@@ -4,19 +4,15 @@ Texts are cut into tokens as bert-score 0.3.13 does: white space at the ends is 
 RoBERTa sees a space before the first word.
 """
 
-import logging
-import pickle
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel
 
+from editgrpo.clinical.pretrained import load_model, load_tokenizer, remedy
 from editgrpo.errors import ModelError
 
 MAX_TOKENS = 512
@@ -44,23 +40,16 @@ class TokenEncoder:
         Raises:
             ModelError: a file cannot be read, a weight is missing, or there are fewer layers.
         """
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            # Only RoBERTa's tokenizer has the option; the others pay no heed to it.
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, add_prefix_space=True
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{folder}: no configuration and tokenizer; {_remedy(folder)}"
-            ) from error
+        # Only RoBERTa's tokenizer has the option; the others pay no heed to it.
+        self._tokenizer = load_tokenizer(folder, add_prefix_space=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if config.num_hidden_layers < layers:
             raise ModelError(
                 f"{folder}: the model has {config.num_hidden_layers} layers, layer {layers} is "
-                f"needed; {_remedy(folder)}"
+                f"needed; {remedy(folder)}"
             )
         config.num_hidden_layers = layers
-        self._model = _load_model(folder, config).to(device, dtype)
+        self._model = load_model(AutoModel, folder, dtype=dtype, config=config).to(device)
         self._device = device
         self.special_ids = frozenset({self._tokenizer.cls_token_id, self._tokenizer.sep_token_id})
 
@@ -88,38 +77,3 @@ class TokenEncoder:
             ).last_hidden_state.float()
             unit_BTD = torch.nn.functional.normalize(states_BTD, dim=-1).cpu().numpy()
         return [unit_TD[: len(row)].copy() for unit_TD, row in zip(unit_BTD, rows, strict=True)]
-
-
-def _load_model(folder: Path, config: Any) -> Any:
-    """Load an encoder, and refuse one with weights that the files lack."""
-    try:
-        # What is missing is drawn at random before it is refused: not from the run's own generator.
-        with torch.random.fork_rng(devices=[]), _without_report():
-            model, report = AutoModel.from_pretrained(
-                folder, config=config, local_files_only=True, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{folder}: the weights cannot be read; {_remedy(folder)}") from error
-    # The pooler stands above the layers; checkpoints of masked language models have none.
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise ModelError(
-            f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {_remedy(folder)}"
-        )
-    return model.eval().requires_grad_(False)
-
-
-@contextmanager
-def _without_report() -> Iterator[None]:
-    """Keep transformers from listing the layers and heads that are left out on purpose."""
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _remedy(folder: Path) -> str:
-    return f"get the original with `editgrpo models fetch {folder.name}`"

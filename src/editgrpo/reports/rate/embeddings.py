@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import clinical_key, shared
 from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
@@ -39,7 +40,7 @@ class EntityEmbedder:
             token.
 
         Raises:
-            ModelError: the model is missing.
+            ModelError: the model is missing or damaged.
             RewardError: a single text does not fit into memory.
         """
         if not texts:
@@ -93,9 +94,8 @@ class _Network:
 
 
 def _load(config: ClinicalConfig) -> _Network:
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     folder = model_folder(ClinicalModel.BIOLORD, config)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, dtype=torch_dtype(config), local_files_only=True)
-    return _Network(tokenizer, model.eval().to(torch_device(config)))
+    model = load_model(AutoModel, folder, dtype=torch_dtype(config))
+    return _Network(load_tokenizer(folder), model.to(torch_device(config)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import clinical_key, shared
 from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
@@ -56,7 +57,7 @@ class EntityRecogniser:
             N tuples of mentions in reading order.
 
         Raises:
-            ModelError: the model is missing, or is no RaTE-NER.
+            ModelError: the model is missing or damaged, or is no RaTE-NER.
             RewardError: a single sentence does not fit into memory.
         """
         if not sentences:
@@ -127,17 +128,14 @@ class _Network:
 
 
 def _load(config: ClinicalConfig) -> _Network:
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    from transformers import AutoModelForTokenClassification
 
     folder = model_folder(ClinicalModel.RATE_NER, config)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForTokenClassification.from_pretrained(
-        folder, dtype=torch_dtype(config), local_files_only=True
-    )
+    model = load_model(AutoModelForTokenClassification, folder, dtype=torch_dtype(config))
     names = model.config.id2label
     label_names = tuple(names[index] for index in range(len(names)))
     _require_known_labels(label_names, folder)
-    return _Network(tokenizer, model.eval().to(torch_device(config)), label_names)
+    return _Network(load_tokenizer(folder), model.to(torch_device(config)), label_names)
 
 
 def _require_known_labels(label_names: Sequence[str], folder: Path) -> None:

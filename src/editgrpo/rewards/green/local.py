@@ -5,6 +5,7 @@ from typing import Any
 
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import shared
 from editgrpo.clinical.weights import ClinicalModel, model_folder, model_identity
 from editgrpo.config import ClinicalConfig
@@ -42,7 +43,7 @@ class LocalBackend:
 
         Raises:
             RewardError: a question leaves no room for an answer, or does not fit into memory.
-            ModelError: the model is missing.
+            ModelError: the model is missing or damaged.
         """
         model, tokenizer = _load(self._config)
         ids = [_token_ids(tokenizer, prompt) for prompt in prompts]
@@ -94,11 +95,10 @@ def _load(config: ClinicalConfig) -> tuple[Any, Any]:
     device, dtype = torch_device(config), torch_dtype(config)
 
     def load() -> tuple[Any, Any]:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = load_tokenizer(folder)
         tokenizer.pad_token = tokenizer.eos_token
-        return model.to(device).eval(), tokenizer
+        return load_model(AutoModelForCausalLM, folder, dtype=dtype).to(device), tokenizer
 
     return shared(("green", folder, device, dtype), load)

@@ -1,0 +1,102 @@
+"""Loading a Hugging Face folder, whole or not at all.
+
+transformers draws weights at random where the files have none, and takes an empty vocabulary for
+one that it cannot read; both would score quietly wrong.
+"""
+
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editgrpo.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+_FEWEST_TOKENS = 20
+"""A vocabulary of fewer holds special tokens alone: its file was not read."""
+
+
+def load_tokenizer(folder: Path, **options: Any) -> Any:
+    """Load a tokenizer.
+
+    Args:
+        folder: Holds its files and the model's configuration.
+        **options: Handed to the tokenizer.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ModelError: a file is missing or cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: no configuration and tokenizer; {remedy(folder)}") from error
+    if len(tokenizer) < _FEWEST_TOKENS:
+        raise ModelError(
+            f"{folder}: the tokenizer's vocabulary has {len(tokenizer)} tokens; {remedy(folder)}"
+        )
+    return tokenizer
+
+
+def load_model(
+    auto_class: Any, folder: Path, *, dtype: "torch.dtype", config: Any | None = None
+) -> Any:
+    """Load a model for inference, on the CPU.
+
+    Args:
+        auto_class: Such as `transformers.AutoModel`.
+        folder: Holds configuration and weights.
+        dtype: Number format of weights and activations.
+        config: In place of the folder's configuration.
+
+    Returns:
+        The model in evaluation mode, its weights closed to gradients.
+
+    Raises:
+        ModelError: a file cannot be read, or the weights lack one that the model needs; a pooler is
+            not needed.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    options: dict[str, Any] = {} if config is None else {"config": config}
+    try:
+        # What is missing is drawn at random before it is refused: not from the run's own generator.
+        with torch.random.fork_rng(devices=[]), _without_report():
+            model, report = auto_class.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True, **options
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{folder}: the weights cannot be read; {remedy(folder)}") from error
+    # The pooler stands above the layers; checkpoints of masked language models have none.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(
+            f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {remedy(folder)}"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def remedy(folder: Path) -> str:
+    """Return what to do about a model folder whose files are not right."""
+    return f"get the original with `editgrpo models fetch {folder.name}`"
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from listing the layers and heads that are left out on purpose."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
