@@ -71,3 +71,9 @@ def test_without_the_package_the_test_skips_and_says_how_to_get_it(
     monkeypatch.setenv("EDITGRPO_ORACLE_PYTHON", sys.executable)
     with pytest.raises(pytest.skip.Exception, match=r"EDITGRPO_ORACLE_ABSENT.*make parity"):
         run_oracle(write(tmp_path, ECHO), {}, package="absent")
+
+
+def test_an_oracle_reaches_no_network(tmp_path: Path, package: str) -> None:
+    script = write(tmp_path, "import urllib.request as r; r.urlopen('https://example.org')")
+    with pytest.raises(pytest.fail.Exception, match=r"tried to reach example\.org"):
+        run_oracle(script, {}, package=package)
