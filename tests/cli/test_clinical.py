@@ -78,6 +78,10 @@ def test_annotate_refuses_what_it_cannot_do(studies: Path, tmp_path: Path, run: 
     assert "add chexbert to --annotators" in run(*words, code=2)
     message = run("annotate", studies, "--split", "validation", code=2)
     assert "no study of split validation; name another --split" in message
+    message = run("annotate", studies, "--annotators", "chexbart", code=2)
+    assert "annotator 'chexbart' is unknown; did you mean 'chexbert'?" in message
+    assert "no annotator is named" in run("annotate", studies, "--annotators", ",", code=2)
+    assert not (studies / "annotations").exists(), "an empty store would be taken for a full one"
 
 
 def test_a_file_is_scored_by_models_and_says_which(studies: Path, tmp_path: Path, run: Run) -> None:

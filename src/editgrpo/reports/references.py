@@ -67,12 +67,11 @@ def read_references(
         ConfigError: there is no writable store, no name, or one is unknown.
         ModelError: weights are missing.
     """
+    _check_names(names)  # before a folder is made
     store = open_store(config)
     if store is None or not store.writable:
         raise ConfigError("clinical.store must name a folder, and clinical.store_writes be true")
     readers = {name: _reader(name, config) for name in names}
-    if not readers:
-        raise ConfigError(f"no annotator is named; name some of {', '.join(READER_NAMES)}")
     distinct = list(dict.fromkeys(texts))
     added = {}
     for position, (name, read) in enumerate(readers.items()):
@@ -103,9 +102,15 @@ def label_references(labeler: Labeler, texts: Sequence[str]) -> NDArray[np.uint8
     return np.concatenate([labeler.label(texts[start : start + BATCH]) for start in starts])
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigError(f"no annotator is named; name some of {', '.join(READER_NAMES)}")
+    for name in names:
+        if name not in READER_NAMES:
+            raise ConfigError(f"annotator {name!r} is unknown{nearest_name(name, READER_NAMES)}")
+
+
 def _reader(name: str, config: ClinicalConfig) -> Callable[[Sequence[str]], Any]:
-    if name not in READER_NAMES:
-        raise ConfigError(f"annotator {name!r} is unknown{nearest_name(name, READER_NAMES)}")
     if name == "chexbert":
         return load_labeler(name, config).classify
     return load_annotator(name, config).annotate
