@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editgrpo.clinical.batching import length_batches, run_batched
+from editgrpo.clinical.device import batch_tokens
+from editgrpo.config import ClinicalConfig
 from editgrpo.errors import RewardError
 
 LENGTHS = st.lists(st.integers(1, 50), max_size=60)
@@ -95,3 +97,8 @@ def test_other_errors_are_not_retried() -> None:
     with pytest.raises(RuntimeError, match="shape mismatch"):
         run_batched([1, 1], run, max_tokens=100)
     assert calls == [2]
+
+
+def test_a_cpu_takes_small_batches() -> None:
+    assert batch_tokens(ClinicalConfig(device="cpu")) == 512
+    assert batch_tokens(ClinicalConfig(device="cpu", batch_tokens=64)) == 64

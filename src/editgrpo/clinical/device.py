@@ -9,6 +9,9 @@ from editgrpo.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+# A CPU is as busy with 512 tokens as with more, while small batches pad less and stay in its cache.
+_CPU_BATCH_TOKENS = 512
+
 
 def torch_device(config: ClinicalConfig) -> "torch.device":
     """Return the device that a configuration asks for.
@@ -39,6 +42,12 @@ def torch_device(config: ClinicalConfig) -> "torch.device":
             f"clinical.device is {config.device!r}, but torch sees {count} GPUs; use auto or cpu"
         )
     return torch.device(name)
+
+
+def batch_tokens(config: ClinicalConfig) -> int:
+    """Return the most tokens of one batch where a configuration runs, padding included."""
+    most = config.batch_tokens
+    return min(most, _CPU_BATCH_TOKENS) if torch_device(config).type == "cpu" else most
 
 
 def torch_dtype(config: ClinicalConfig) -> "torch.dtype":

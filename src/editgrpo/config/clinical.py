@@ -31,7 +31,7 @@ class ClinicalConfig:
     """Number format of the models; anything but float32 changes scores in the third decimal."""
 
     batch_tokens: int = 8192
-    """Most tokens in one batch of a model, padding included."""
+    """Most tokens in one batch of a model, padding included; a CPU takes at most 512."""
 
     store: str | None = None
     """Folder of annotations kept on disk (`editgrpo annotate` fills it); None keeps none."""

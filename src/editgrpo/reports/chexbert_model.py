@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer, BertConfig
 
 from editgrpo.clinical.batching import run_batched
-from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.memo import Memo, Stored
 from editgrpo.clinical.shared import shared
 from editgrpo.clinical.store import open_store
@@ -122,7 +122,7 @@ class CheXbertLabeler:
         return run_batched(
             [len(row) for row in rows],
             lambda indices: model.read([rows[index] for index in indices]),
-            max_tokens=self._config.batch_tokens,
+            max_tokens=batch_tokens(self._config),
         )
 
     def _model(self) -> "CheXbert":

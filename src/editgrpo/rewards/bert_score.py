@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.clinical.batching import run_batched
-from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.memo import Memo
 from editgrpo.clinical.shared import shared
 from editgrpo.clinical.weights import ClinicalModel, model_folder
@@ -139,7 +139,7 @@ class BertScore:
         embeddings = run_batched(
             [len(row) for row in rows],
             lambda indices: encoder.embed([rows[index] for index in indices]),
-            max_tokens=self._config.batch_tokens,
+            max_tokens=batch_tokens(self._config),
         )
         return [
             TokenVectors(unit_TD, np.array([id_ not in encoder.special_ids for id_ in row], float))

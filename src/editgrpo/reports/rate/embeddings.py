@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.clinical.batching import run_batched
-from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import clinical_key, shared
 from editgrpo.clinical.weights import ClinicalModel, model_folder
@@ -51,7 +51,7 @@ class EntityEmbedder:
         return run_batched(
             [len(tokens) for tokens in tokens_N],
             lambda batch: network.embed([tokens_N[index] for index in batch]),
-            max_tokens=self._config.batch_tokens,
+            max_tokens=batch_tokens(self._config),
         )
 
 
