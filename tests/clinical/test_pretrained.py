@@ -1,5 +1,6 @@
 """A model folder is loaded whole or refused: no weight drawn at random, no empty vocabulary."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ MODELS: dict[str, tuple[Callable[[Path], Path], Use, str]] = {
     ),
     "green": (
         build_green,
-        lambda config: LocalBackend(config, max_tokens=4).answer(["How many?"]),
+        lambda config: LocalBackend(config, max_tokens=20).answer(["How many?"]),
         "model.layers.1.mlp.down_proj.weight",
     ),
 }
@@ -78,3 +79,16 @@ def test_a_pooler_is_not_needed(tmp_path: Path) -> None:
     weights = {k: v for k, v in load_file(file).items() if not k.startswith("pooler.")}
     save_file(weights, file, metadata={"format": "pt"})
     assert len(EntityEmbedder(offline(tmp_path)).embed(["effusion"])) == 1
+
+
+@each_model
+def test_loading_says_nothing(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    build, use, _ = MODELS[name]
+    build(tmp_path / name)
+    library = logging.getLogger("transformers")
+    library.addHandler(caplog.handler)  # it keeps its records from the root
+    try:
+        use(offline(tmp_path))
+    finally:
+        library.removeHandler(caplog.handler)
+    assert caplog.messages == []

@@ -93,10 +93,14 @@ def remedy(folder: Path) -> str:
 @contextmanager
 def _without_report() -> Iterator[None]:
     """Keep transformers from listing the layers and heads that are left out on purpose."""
+    # Not by its level: above a certain one transformers has more to say.
     logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.addFilter(_is_error)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
