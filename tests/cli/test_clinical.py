@@ -113,3 +113,6 @@ def test_an_edit_takes_the_annotator_of_the_paper(run: Run) -> None:
     words = ["edit", "--rollout", REPORTS[0], "--reference", REPORTS[1], "--annotator", "rate"]
     shown = json.loads(run(*words, "--json"))
     assert shown["report"]
+    # The judge takes no part in edits.
+    message = run(*words, "--green-endpoint", "http://localhost:8000/v1", code=2)
+    assert "No such option" in message

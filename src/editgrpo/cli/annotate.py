@@ -22,7 +22,7 @@ STORE = "annotations"
 """Below the folder of studies, where no store is named."""
 
 
-@clinical_options
+@clinical_options()
 def annotate(
     studies: Annotated[
         Path,

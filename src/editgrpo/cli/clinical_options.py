@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,16 +57,28 @@ GreenEndpoint = Annotated[
 ]
 
 
-def clinical_options(command: Callable[..., None]) -> Callable[..., None]:
+Command = Callable[..., None]
+
+
+def clinical_options(*, judge: bool = False) -> Callable[[Command], Command]:
     """Give a command the options of the clinical models.
 
     Args:
-        command: Takes a keyword argument `clinical`, a `ClinicalConfig`.
+        judge: Whether it may run the judge GREEN.
 
     Returns:
-        The command with one option for each parameter of `_clinical_config` in its place.
+        A decorator for a command that takes a keyword argument `clinical`, a `ClinicalConfig`; it
+        puts one option for each parameter of `_clinical_config` in its place.
     """
-    options = list(inspect.signature(_clinical_config).parameters.values())
+    options = [
+        one
+        for one in inspect.signature(_clinical_config).parameters.values()
+        if judge or one.name != "green_endpoint"
+    ]
+    return functools.partial(_with_options, options)
+
+
+def _with_options(options: Sequence[inspect.Parameter], command: Command) -> Command:
     own = [one for one in inspect.signature(command).parameters.values() if one.name != "clinical"]
 
     @functools.wraps(command)

@@ -22,7 +22,7 @@ EXAMPLES = examples(
 )
 
 
-@clinical_options
+@clinical_options()
 def edit(
     rollout: Annotated[
         str, typer.Option(metavar="TEXT|@FILE", help="Generated report; @FILE reads it, @- stdin.")

@@ -30,7 +30,7 @@ EXAMPLES = examples(
 )
 
 
-@clinical_options
+@clinical_options(judge=True)
 def evaluate(
     predictions: Annotated[
         list[Path],

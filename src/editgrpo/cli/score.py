@@ -55,7 +55,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:4])}{f', and {len(names) - 4} more' if names[4:] else ''}"
 
 
-@clinical_options
+@clinical_options(judge=True)
 def score(
     predictions: Annotated[
         Path,
