@@ -116,3 +116,14 @@ def test_an_edit_takes_the_annotator_of_the_paper(run: Run) -> None:
     # The judge takes no part in edits.
     message = run(*words, "--green-endpoint", "http://localhost:8000/v1", code=2)
     assert "No such option" in message
+
+
+def test_annotate_leaves_no_store_where_weights_are_missing(
+    studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["annotate", str(studies), "--models", str(tmp_path / "none"), "--offline"]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert "editgrpo models fetch rate-ner" in capsys.readouterr().err
+    assert not (studies / "annotations").exists()

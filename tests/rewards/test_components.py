@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from editgrpo.clinical.shared import shared
+from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.reports import load_annotator, load_labeler
@@ -112,6 +113,17 @@ def test_inverse_frequency_needs_class_rates(config: ClinicalConfig, rates: Path
         load_reward("paper", {name: 1.0}, clinical=config)
     chosen = RewardConfig(name="paper", weights={name: 1.0}, class_rates=str(rates))
     assert name in configured_reward(chosen, config).component_names
+
+
+def test_class_rates_of_other_weights_are_refused(config: ClinicalConfig, tmp_path: Path) -> None:
+    name, path = "chexbert/report-inverse-frequency-14", tmp_path / "rates.json"
+    labels = np.eye(len(FINDINGS), dtype=np.uint8)
+    own = model_identity(ClinicalModel.CHEXBERT, config)
+    write_class_rates(path, class_rates(labels, labeler=f"chexbert@{own}"))
+    assert load_component(name, config, class_rates=path).name == name
+    write_class_rates(path, class_rates(labels, labeler="chexbert@0123"))
+    with pytest.raises(ConfigError, match="counted with other weights of CheXbert"):
+        load_component(name, config, class_rates=path)
 
 
 def test_missing_weights_end_a_run_before_its_first_step(tmp_path: Path) -> None:

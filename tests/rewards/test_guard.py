@@ -1,7 +1,9 @@
 """A reward fails in one way only, never says what a report holds, and never waits for ever."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,3 +105,10 @@ def test_a_scorer_that_hangs_is_given_up_and_not_called_again_until_it_ends() ->
     assert guarded._running is not None
     guarded._running.result(10)
     assert guarded.score(["a"], ["b"]).total.tolist() == [0.25]
+
+
+def test_threads_that_score_at_once_wait_for_each_other() -> None:
+    guarded = GuardedReward(Scripted(lambda: time.sleep(0.05)), timeout_s=30.0)
+    with ThreadPoolExecutor(4) as pool:
+        scores = list(pool.map(lambda _: guarded.score(["a"], ["b"]).total.tolist(), range(4)))
+    assert scores == [[0.25]] * 4

@@ -5,7 +5,7 @@ on disk (`clinical/store.py`); edits, rewards and metrics look there first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,10 @@ def read_references(
         ConfigError: there is no writable store, no name, or one is unknown.
         ModelError: weights are missing.
     """
-    _check_names(names)  # before a folder is made
+    # Before a folder is made: an empty store would later pass for one that has everything.
+    _check_names(names)
+    for name in names:
+        _reader(name, replace(config, store=None, store_writes=False))(["No pleural effusion."])
     store = open_store(config)
     if store is None or not store.writable:
         raise ConfigError("clinical.store must name a folder, and clinical.store_writes be true")

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from editgrpo.clinical.memo import Memo
 from editgrpo.clinical.shared import shared
-from editgrpo.clinical.weights import ClinicalModel
+from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.reports import (
@@ -88,8 +88,14 @@ def _inverse_frequency(config: ClinicalConfig, class_rates: Path | None) -> Comp
             "write them with `editgrpo annotate --class-rates` and name the file "
             "(reward.class_rates, --class-rates)"
         )
-    labeler = load_metric_labeler("chexbert", config)
-    return LabelInverseFrequency(labeler, read_class_rates(class_rates))
+    labeler, rates = load_metric_labeler("chexbert", config), read_class_rates(class_rates)
+    _, _, counted_with = rates.labeler.partition("@")
+    if counted_with and counted_with != model_identity(ClinicalModel.CHEXBERT, config):
+        raise ConfigError(
+            f"{class_rates}: counted with other weights of CheXbert than are here; count them "
+            "again with `editgrpo annotate --class-rates`"
+        )
+    return LabelInverseFrequency(labeler, rates)
 
 
 def _radgraph(
@@ -177,7 +183,7 @@ def load_component(
 
     Raises:
         ConfigError: the name is unknown (the message suggests the nearest), or the class rates are
-            missing.
+            missing or were counted with other weights.
     """
     if name not in _BUILDERS:
         raise ConfigError(f"metric {name!r} is unknown{nearest_name(name, COMPONENT_NAMES)}")

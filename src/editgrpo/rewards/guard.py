@@ -71,6 +71,7 @@ class GuardedReward:
         self.component_names = reward.component_names
         self._reward = reward
         self._timeout_s = timeout_s
+        self._lock = threading.Lock()
         self._running: Future[RewardScores] | None = None
 
     def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
@@ -87,7 +88,8 @@ class GuardedReward:
             RewardError: scoring failed, took longer than the limit, or an earlier call that did is
                 still running.
         """
-        with failures_as_reward_errors(self.name):
+        # One call at a time, so that a thread does not take another's call for one that hangs.
+        with failures_as_reward_errors(self.name), self._lock:
             return self._within_limit(lambda: self._reward.score(candidates, references))
 
     def _within_limit(self, call: Callable[[], RewardScores]) -> RewardScores:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
 from editgrpo.reports.radgraph.extractor import RadGraphExtractor, load_extractor
 from editgrpo.reports.radgraph.graph import GraphEntity, GraphRelation, RadGraph, decode, encode
-from editgrpo.reports.radgraph.loading import LoadedRadGraph
+from editgrpo.reports.radgraph.loading import LoadedRadGraph, load_radgraph
 from editgrpo.reports.radgraph.wordpieces import ReportPieces
 from tests.checkpoints.corpus import SENTENCES
 
@@ -123,3 +124,9 @@ def test_a_graph_survives_the_store() -> None:
     )
     assert decode(encode(graph)) == graph
     assert decode(encode(RadGraph())) == RadGraph()
+
+
+def test_loading_leaves_the_run_s_randomness_alone(config: ClinicalConfig) -> None:
+    before = torch.random.get_rng_state()
+    load_radgraph(config, ClinicalModel.RADGRAPH_XL)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -69,9 +69,11 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
     """
     folder = model_folder(model, config)
     archive = read_archive(folder, model.value)
-    encoder, tokenizer = _load_encoder(folder / "encoder")
-    settings = _settings(archive, model.value, word_size=encoder.config.hidden_size)
-    dygie = DyGIE(encoder, settings)
+    # The weights drawn here are replaced at once; a run's own draws must not notice.
+    with torch.random.fork_rng(devices=[]):
+        encoder, tokenizer = _load_encoder(folder / "encoder")
+        settings = _settings(archive, model.value, word_size=encoder.config.hidden_size)
+        dygie = DyGIE(encoder, settings)
     names = _parameter_names(model.value, len(settings.hidden_sizes))
     unused = _load_weights(dygie, archive, names)
     if getattr(encoder, "pooler", None) is not None:
@@ -79,7 +81,7 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
     device = torch_device(config)
     encoder.to(torch_dtype(config))
     max_length = _max_length(archive) or encoder.config.max_position_embeddings
-    _LOG.info("%s: %d parameters without use for inference", archive.path, len(unused))
+    _LOG.debug("%s: %d parameters without use for inference", archive.path, len(unused))
     return LoadedRadGraph(
         WordTokenizer(tokenizer, max_length), dygie.to(device).eval(), device, unused
     )

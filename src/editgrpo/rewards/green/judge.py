@@ -21,6 +21,10 @@ _PER_CALL = 256
 """Questions put together: what is answered is remembered when a later one fails."""
 
 
+FORMAT_VERSION = 1
+"""Version of the answers that are kept on disk; to be raised when a question is put differently."""
+
+
 class Backend(Protocol):
     """Whatever answers the judge's questions."""
 
@@ -116,7 +120,7 @@ class GreenJudge:
                 if store is None
                 else Stored(
                     store=store,
-                    namespace=f"{self.name} {self._backend.identity}",
+                    namespace=f"{self.name}/{FORMAT_VERSION}/{self._backend.identity}",
                     encode=lambda answer: answer.encode("utf-8", "surrogatepass"),
                     decode=lambda value: value.decode("utf-8", "surrogatepass"),
                 )
