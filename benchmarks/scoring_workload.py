@@ -24,11 +24,11 @@ from transformers import AutoModel, AutoModelForTokenClassification, AutoTokeniz
 
 REFERENCES = 32
 ROLLOUTS = 5  # of each reference; each has an edited version beside it
-WARM_UP = 16
+WARM_UP = 8
 
-# Shares of RaTE-NER's tokens that begin an entity and that continue one: an entity for every five
+# Shares of RaTE-NER's tokens that begin an entity and that continue one: an entity for every six
 # tokens, of two tokens, as the published model finds in chest X-ray reports.
-BEGINS, CONTINUES = 0.2, 0.2
+BEGINS, CONTINUES = 0.15, 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,8 +149,8 @@ def build_checkpoints(folder: Path, *, size: Size, texts: Sequence[str]) -> None
 def calibrate_rate_ner(folder: Path, texts: Sequence[str]) -> None:
     """Give a random RaTE-NER a classifier that finds a plausible number of entities.
 
-    Each word piece is dealt a label, and the classifier is fitted to tell the labels from the
-    random encoder's states: so a word is mostly of one type, as it is to the published model.
+    Each piece that starts a word is dealt a label, and the classifier is fitted to tell the labels
+    from the random encoder's states: so a word is mostly of one type, as to the published model.
 
     Args:
         folder: Its weights are replaced.
@@ -164,12 +164,15 @@ def calibrate_rate_ner(folder: Path, texts: Sequence[str]) -> None:
     shares = torch.tensor([1 - BEGINS - CONTINUES, BEGINS, CONTINUES])
     share_L = shares[kind_L] / torch.bincount(kind_L)[kind_L]
     label_V = torch.multinomial(
-        share_L, int(ids_T.max()) + 1, replacement=True, generator=torch.Generator().manual_seed(0)
+        share_L, len(tokenizer), replacement=True, generator=torch.Generator().manual_seed(0)
     )
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    starts_word_V = torch.tensor([bool(re.match(r"▁\w", piece)) for piece in pieces])
+    label_V[~starts_word_V] = names.index("O")
     target_TL = one_hot(label_V[ids_T], len(names)).double()
     mean_D, mean_L = states_TD.mean(dim=0), target_TL.mean(dim=0)
     centred_TD = states_TD - mean_D
-    ridge_DD = 1e-3 * centred_TD.var() * len(ids_T) * torch.eye(len(mean_D))
+    ridge_DD = 1e-6 * centred_TD.var() * len(ids_T) * torch.eye(len(mean_D))
     weight_DL = torch.linalg.solve(
         centred_TD.T @ centred_TD + ridge_DD, centred_TD.T @ (target_TL - mean_L)
     )
