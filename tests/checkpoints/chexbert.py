@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from tokenizers.implementations import BertWordPieceTokenizer
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from tests.checkpoints import Size
-from tests.checkpoints.corpus import SENTENCES
+from tests.checkpoints.corpus import SENTENCES, word_pieces
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 HEAD_CLASSES = (*[4] * 13, 2)
@@ -73,13 +72,9 @@ def write_wordpiece_tokenizer(folder: Path, vocab_size: int, texts: Iterable[str
     Args:
         folder: Where to write; made if it is not there.
         vocab_size: Size of the vocabulary, filled up with unused tokens.
-        texts: What the word pieces are learnt from.
+        texts: What its words are taken from.
     """
-    trained = BertWordPieceTokenizer(lowercase=True)
-    trained.train_from_iterator(
-        texts, vocab_size=vocab_size, min_frequency=1, special_tokens=list(SPECIAL_TOKENS)
-    )
-    tokens = [token for token, _ in sorted(trained.get_vocab().items(), key=lambda item: item[1])]
+    tokens = word_pieces(texts, vocab_size, SPECIAL_TOKENS)
     tokens += [f"[unused{number}]" for number in range(vocab_size - len(tokens))]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")

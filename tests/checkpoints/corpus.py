@@ -1,4 +1,9 @@
-"""Invented report sentences, from which tests make vocabularies and texts."""
+"""Invented report sentences, and vocabularies made from texts, the same in every process: trainers
+of vocabularies break ties differently each time."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
 
 SENTENCES: tuple[str, ...] = (
     "The heart size is normal.",
@@ -18,3 +23,36 @@ SENTENCES: tuple[str, ...] = (
     "Blunting of the costophrenic angle suggests scarring.",
     "Median sternotomy wires are intact; hyperinflation in keeping with emphysema.",
 )
+
+
+def frequent_words(texts: Iterable[str], count: int) -> list[tuple[str, int]]:
+    """Return the most frequent lower-case words of two letters or more, with their numbers.
+
+    Equally frequent ones come in the order of their first use.
+    """
+    words = Counter(word for text in texts for word in re.findall(r"[a-z]{2,}", text.lower()))
+    return words.most_common(max(count, 0))
+
+
+CHARACTERS: tuple[str, ...] = (
+    *(chr(code) for code in range(33, 127) if not chr(code).isupper()),
+    "é",
+    "µ",
+)
+"""Characters of lower-cased texts that every vocabulary here knows."""
+
+
+def word_pieces(texts: Iterable[str], size: int, special: Iterable[str]) -> list[str]:
+    """Make a WordPiece vocabulary.
+
+    Args:
+        texts: What its words are taken from.
+        size: Most pieces.
+        special: Its first tokens.
+
+    Returns:
+        Special tokens, characters at the beginning and inside of words, frequent words; at most
+        `size` of them, fewer where the texts have no more words.
+    """
+    pieces = [*special, *CHARACTERS, *(f"##{each}" for each in CHARACTERS)]
+    return pieces + [word for word, _ in frequent_words(texts, size - len(pieces))]

@@ -6,9 +6,7 @@ checked against the reference package, which loads the same archive strictly.
 
 import io
 import json
-import re
 import tarfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +19,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from tests.checkpoints import Size
 from tests.checkpoints.chexbert import SPECIAL_TOKENS, spread
-from tests.checkpoints.corpus import SENTENCES
+from tests.checkpoints.corpus import SENTENCES, word_pieces
 
 ENTITY_LABELS = {
     "radgraph-xl": (
@@ -131,7 +129,8 @@ def _write(folder: Path, archive_name: str | None, files: Mapping[str, bytes]) -
 def _encoder(folder: Path, dims: _Dimensions, texts: Iterable[str]) -> BertModel:
     """Write configuration and tokenizer of the encoder, as `encoder/` holds them; return it."""
     folder.mkdir(parents=True)
-    vocabulary = _vocabulary(dims.vocabulary, texts)
+    vocabulary = word_pieces(texts, dims.vocabulary, SPECIAL_TOKENS)
+    vocabulary += [f"[unused{number}]" for number in range(dims.vocabulary - len(vocabulary))]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     settings = {"do_lower_case": True, "tokenizer_class": "BertTokenizer"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -155,15 +154,6 @@ def _rows(folder: Path, texts: Sequence[str]) -> Tensor:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(" ".join(texts[:100]), add_special_tokens=False)["input_ids"]
     return torch.tensor(ids[: len(ids) // 40 * 40]).view(-1, 40)[:16]
-
-
-def _vocabulary(size: int, texts: Iterable[str]) -> list[str]:
-    """Return special tokens, characters and the most frequent words, the same in every process."""
-    characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()] + ["é", "µ"]
-    vocabulary = [*SPECIAL_TOKENS, *characters, *(f"##{each}" for each in characters)]
-    words = Counter(word for text in texts for word in re.findall(r"[a-z]{2,}", text.lower()))
-    vocabulary += [word for word, _ in words.most_common(size - len(vocabulary))]
-    return vocabulary + [f"[unused{number}]" for number in range(size - len(vocabulary))]
 
 
 def _config(dims: _Dimensions, encoder: str) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """Random checkpoints of RaTEScore's two models: RaTE-NER (DeBERTa) and BioLORD (MPNet)."""
 
-import json
 from collections.abc import Iterable
+from math import log
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from tokenizers.implementations import BertWordPieceTokenizer
 from torch import nn
 from transformers import (
     DebertaV2Config,
@@ -19,7 +17,7 @@ from transformers import (
 
 from editgrpo.reports.types import EntityType
 from tests.checkpoints import Size
-from tests.checkpoints.corpus import SENTENCES
+from tests.checkpoints.corpus import CHARACTERS, SENTENCES, frequent_words, word_pieces
 
 SPREAD = 0.2
 """Standard deviation of the weights; at the models' own 0.02 all tokens look alike."""
@@ -114,22 +112,19 @@ def build_biolord(
 
 
 def _unigram_tokenizer(texts: Iterable[str], size: int) -> DebertaV2Tokenizer:
-    backend = Tokenizer(models.Unigram())
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=size, unk_token="[UNK]", special_tokens=["[UNK]"])
-    backend.train_from_iterator(texts, trainer)
-    trained: list[tuple[str, float]] = json.loads(backend.to_str())["model"]["vocab"]
-    pieces = [(piece, score) for piece, score in trained if piece != "[UNK]"]
     special = [(token, 0.0) for token in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")]
+    letters = [*CHARACTERS, *(each.upper() for each in CHARACTERS if each.isalpha()), "▁"]
+    pieces = [(each, -12.0) for each in dict.fromkeys(letters)]
+    # Words as they begin a sentence, too; a word costs less than its letters.
+    words = frequent_words(texts, (size - len(special) - len(pieces)) // 2)
+    for word, count in words:
+        pieces += [(f"▁{word}", log(count) - 8.0), (f"▁{word.capitalize()}", log(count) - 9.0)]
     return DebertaV2Tokenizer(vocab=[*special, *pieces, ("[MASK]", 0.0)])
 
 
 def _wordpiece_tokenizer(texts: Iterable[str], size: int) -> MPNetTokenizer:
-    trained = BertWordPieceTokenizer(lowercase=True)
-    special = ["<s>", "<pad>", "</s>", "[UNK]"]
-    trained.train_from_iterator(texts, vocab_size=size, min_frequency=1, special_tokens=special)
-    vocabulary = trained.get_vocab()
-    return MPNetTokenizer(vocab={**vocabulary, "<mask>": len(vocabulary)})
+    tokens = [*word_pieces(texts, size, ("<s>", "<pad>", "</s>", "[UNK]")), "<mask>"]
+    return MPNetTokenizer(vocab={token: index for index, token in enumerate(tokens)})
 
 
 def _spread(model: nn.Module, size: Size) -> None:
