@@ -69,11 +69,15 @@ def test_help_starts_within_half_a_second(words: tuple[str, ...]) -> None:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
-    # Processor time, which unlike the clock does not count other processes of a busy machine.
-    started = seconds_of_children()
+    # Processor time, which unlike the clock does not count other processes of a busy machine; the
+    # best of three, since those still slow a core down.
     command = [sys.executable, "-m", "editgrpo", *words, "--help"]
-    subprocess.run(command, capture_output=True, check=True)
-    assert seconds_of_children() - started < HELP_BUDGET_S
+    taken = []
+    for _ in range(3):
+        started = seconds_of_children()
+        subprocess.run(command, capture_output=True, check=True)
+        taken.append(seconds_of_children() - started)
+    assert min(taken) < HELP_BUDGET_S
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,7 +173,7 @@ def test_another_commit_is_fetched_in_its_place(
         (["fetch", "rate"], "there is no clinical model 'rate'; it must be one of rate-ner, biol"),
         (["verify", "rate"], "there is no clinical model 'rate'"),
         (["fetch", "--for", "x"], "--for is 'x'; it must be one of paper, paper-7, radcliq-v1"),
-        (["list", "--source", "rate-ner"], "--source rate-ner: write it as name=folder"),
+        (["list", "--source", "rate-ner"], "--source rate-ner: write it as model=folder"),
         (["list", "--source", "ner=/"], "there is no clinical model 'ner'"),
         (["verify"], "no model there; run `editgrpo models fetch`"),
         (["verify", "--lock", "none.json"], "none.json: no such lock file"),

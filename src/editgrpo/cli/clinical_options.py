@@ -105,7 +105,7 @@ def _clinical_config(
 ) -> ClinicalConfig:
     """Put the options together; those that were not given keep the library's default."""
     return ClinicalConfig(
-        sources=dict(_read_source(item) for item in sources or []),
+        sources=read_sources(sources),
         offline=offline,
         **given(
             models=None if models is None else str(models),
@@ -117,8 +117,22 @@ def _clinical_config(
     )
 
 
-def _read_source(item: str) -> tuple[str, str]:
-    model, _, source = item.partition("=")
-    if not (model and source):
-        raise ConfigError(f"--source {item}: write it as model=folder, or as model=hub-id")
-    return model, source
+def read_sources(items: Sequence[str] | None) -> dict[str, str]:
+    """Read the values of `--source`.
+
+    Args:
+        items: `MODEL=FOLDER` or `MODEL=HUB_ID` each.
+
+    Returns:
+        Model name to where it comes from.
+
+    Raises:
+        ConfigError: one is written in another way.
+    """
+    sources = {}
+    for item in items or ():
+        model, _, where = item.partition("=")
+        if not (model and where):
+            raise ConfigError(f"--source {item}: write it as model=folder, or as model=hub-id")
+        sources[model] = where
+    return sources

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from editgrpo.cli.clinical_options import Models, Sources, read_sources
 from editgrpo.cli.options import examples
 from editgrpo.clinical.catalogue import USES, ClinicalModel
 from editgrpo.clinical.sources import find_source, is_offline, model_named, models_folder
@@ -31,22 +32,6 @@ _FILE_WIDTH = 160
 _Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="As `editgrpo models list` shows.")
 ]
-_Models = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder with one sub-folder a model. Default: EDITGRPO_MODELS, else "
-        "~/.cache/editgrpo/models."
-    ),
-]
-_Sources = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--source",
-        metavar="NAME=WHERE",
-        help="A folder, or organisation/name@commit of the Hub, in place of the pinned source. "
-        "Repeatable.",
-    ),
-]
 _Lock = Annotated[
     Path | None,
     typer.Option(help="File of commits and hashes that a team shares: those in it must be met."),
@@ -60,8 +45,8 @@ def fetch(
         str | None,
         typer.Option("--for", metavar="USE", help=f"The models of a use: {', '.join(USES)}."),
     ] = None,
-    models: _Models = None,
-    source: _Sources = None,
+    models: Models = None,
+    source: Sources = None,
     lock: _Lock = None,
     rehash: Annotated[
         bool, typer.Option("--rehash", help="Read what is there, and fetch anew what differs.")
@@ -95,7 +80,7 @@ def fetch(
             write_lock(lock, pins)
 
 
-def list_models(models: _Models = None, source: _Sources = None) -> None:
+def list_models(models: Models = None, source: Sources = None) -> None:
     """Show every model: what for, from where, at which commit, how large, in which state."""
     config = _config(models, source)
     sources = [find_source(model, config) for model in ClinicalModel]
@@ -113,8 +98,8 @@ def list_models(models: _Models = None, source: _Sources = None) -> None:
 
 def verify(
     names: _Names = None,
-    models: _Models = None,
-    source: _Sources = None,
+    models: Models = None,
+    source: Sources = None,
     lock: _Lock = None,
 ) -> None:
     """Read models and compare every file with what was fetched, or with a lock file.
@@ -190,10 +175,6 @@ def _chosen(names: list[str] | None, *, every: bool, use: str | None) -> list[Cl
 
 
 def _config(models: Path | None, sources: list[str] | None) -> ClinicalConfig:
-    chosen = {}
-    for item in sources or ():
-        name, separator, where = item.partition("=")
-        if not separator or not where:
-            raise ConfigError(f"--source {item}: write it as name=folder or name=organisation/name")
-        chosen[name] = where
-    return ClinicalConfig(models=None if models is None else str(models), sources=chosen)
+    return ClinicalConfig(
+        models=None if models is None else str(models), sources=read_sources(sources)
+    )
