@@ -202,6 +202,7 @@ def test_loading_leaves_the_run_s_randomness_alone(models: Path) -> None:
     before = torch.random.get_rng_state()
     TokenEncoder(
         models / ClinicalModel.DISTILROBERTA,
+        ClinicalModel.DISTILROBERTA,
         layers=5,
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -210,7 +211,13 @@ def test_loading_leaves_the_run_s_randomness_alone(models: Path) -> None:
 
 
 def load(folder: Path, *, layers: int = 5) -> TokenEncoder:
-    return TokenEncoder(folder, layers=layers, device=torch.device("cpu"), dtype=torch.float32)
+    return TokenEncoder(
+        folder,
+        ClinicalModel.DISTILBERT,
+        layers=layers,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
 
 
 def test_a_model_with_too_few_layers_is_refused(models: Path) -> None:

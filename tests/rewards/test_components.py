@@ -1,13 +1,14 @@
 """Every metric by its name, on small random models; and what may not be trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from editgrpo.clinical.shared import shared
+from editgrpo.clinical.shared import shared, shared_model
 from editgrpo.clinical.weights import ClinicalModel, model_identity
-from editgrpo.config import ClinicalConfig, RewardConfig
+from editgrpo.config import ClinicalConfig, DType, RewardConfig
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.reports import load_annotator, load_labeler
 from editgrpo.reports.chexpert import FINDINGS
@@ -139,6 +140,21 @@ def test_equal_requests_share_one_annotator_and_labeler(config: ClinicalConfig) 
     assert load_labeler("chexbert", config) is load_labeler("chexbert", equal)
     other = ClinicalConfig(models=config.models, offline=True, device="cpu", batch_tokens=64)
     assert load_annotator("rate", config) is not load_annotator("rate", other)
+
+
+def test_configurations_that_differ_in_their_store_share_one_model(tmp_path: Path) -> None:
+    def load(folder: Path) -> object:
+        return object()
+
+    build_rate_ner(tmp_path / "rate-ner")
+    build_biolord(tmp_path / "biolord")
+    config = ClinicalConfig(models=str(tmp_path), offline=True, device="cpu")
+    model = ClinicalModel.RATE_NER
+    one = shared_model(model, config, load)
+    with_journal = replace(config, journal=str(tmp_path), batch_tokens=64)
+    assert shared_model(model, with_journal, load) is one
+    assert shared_model(ClinicalModel.BIOLORD, config, load) is not one
+    assert shared_model(model, replace(config, dtype=DType.BFLOAT16), load) is not one
 
 
 def test_what_fails_to_build_is_built_again() -> None:

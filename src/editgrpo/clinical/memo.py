@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from editgrpo.clinical.store import FactStore
+from editgrpo.clinical.store import FactStore, open_store
+from editgrpo.clinical.weights import ClinicalModel, model_identity
+from editgrpo.config import ClinicalConfig
 
 Facts = TypeVar("Facts")
 
@@ -28,6 +30,38 @@ class Stored(Generic[Facts]):
     encode: Callable[[Facts], bytes]
     decode: Callable[[bytes], Facts]
     """The inverse of `encode`."""
+
+
+def stored_by_model(
+    config: ClinicalConfig,
+    model: ClinicalModel,
+    *,
+    what: str,
+    encode: Callable[[Facts], bytes],
+    decode: Callable[[bytes], Facts],
+) -> Stored[Facts] | None:
+    """Return the layer on disk of what a model reads from texts.
+
+    Args:
+        config: Names the store, if there is one, and says how the model runs.
+        model: Which model; its files are hashed.
+        what: Names the kind of value, and the version of its form and of how texts are prepared;
+            to be changed when values change for equal weights.
+        encode: Turns a value into bytes.
+        decode: The inverse of `encode`.
+
+    Returns:
+        The layer, None if the configuration names no store.
+
+    Raises:
+        DataError: the store cannot be opened.
+        ModelError: there is a store and the model, whose identity is part of its keys, is missing.
+    """
+    store = open_store(config)
+    if store is None:
+        return None
+    namespace = f"{what}/{model_identity(model, config)}/{config.dtype}"
+    return Stored(store=store, namespace=namespace, encode=encode, decode=decode)
 
 
 class Memo(Generic[Facts]):

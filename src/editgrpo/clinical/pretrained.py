@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ _FEWEST_TOKENS = 20
 """A vocabulary of fewer holds special tokens alone: its file was not read."""
 
 
-def load_tokenizer(folder: Path, **options: Any) -> Any:
+def load_tokenizer(folder: Path, model: ClinicalModel, **options: Any) -> Any:
     """Load a tokenizer.
 
     Args:
         folder: Holds its files and the model's configuration.
+        model: Whose it is.
         **options: Handed to the tokenizer.
 
     Returns:
@@ -38,22 +40,28 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: no configuration and tokenizer; {remedy(folder)}") from error
+        raise ModelError(f"{folder}: no configuration and tokenizer; {remedy(model)}") from error
     if len(tokenizer) < _FEWEST_TOKENS:
         raise ModelError(
-            f"{folder}: the tokenizer's vocabulary has {len(tokenizer)} tokens; {remedy(folder)}"
+            f"{folder}: the tokenizer's vocabulary has {len(tokenizer)} tokens; {remedy(model)}"
         )
     return tokenizer
 
 
 def load_model(
-    auto_class: Any, folder: Path, *, dtype: "torch.dtype", config: Any | None = None
+    auto_class: Any,
+    folder: Path,
+    model: ClinicalModel,
+    *,
+    dtype: "torch.dtype",
+    config: Any | None = None,
 ) -> Any:
     """Load a model for inference, on the CPU.
 
     Args:
         auto_class: Such as `transformers.AutoModel`.
         folder: Holds configuration and weights.
+        model: Which model it is.
         dtype: Number format of weights and activations.
         config: In place of the folder's configuration.
 
@@ -71,23 +79,23 @@ def load_model(
     try:
         # What is missing is drawn at random before it is refused: not from the run's own generator.
         with torch.random.fork_rng(devices=[]), _without_report():
-            model, report = auto_class.from_pretrained(
+            network, report = auto_class.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, output_loading_info=True, **options
             )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{folder}: the weights cannot be read; {remedy(folder)}") from error
+        raise ModelError(f"{folder}: the weights cannot be read; {remedy(model)}") from error
     # The pooler stands above the layers; checkpoints of masked language models have none.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ModelError(
-            f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {remedy(folder)}"
+            f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {remedy(model)}"
         )
-    return model.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
-def remedy(folder: Path) -> str:
-    """Return what to do about a model folder whose files are not right."""
-    return f"get the original with `editgrpo models fetch {folder.name}`"
+def remedy(model: ClinicalModel) -> str:
+    """Return what to do about a model whose files are not right."""
+    return f"get the original with `editgrpo models fetch {model}`"
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
 import threading
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
 
 T = TypeVar("T")
@@ -26,6 +29,29 @@ def shared(key: tuple[Hashable, ...], build: Callable[[], T]) -> T:
         if key not in _BUILT:
             _BUILT[key] = build()
         return cast(T, _BUILT[key])
+
+
+def shared_model(model: ClinicalModel, config: ClinicalConfig, load: Callable[[Path], T]) -> T:
+    """Return a loaded model; load it on first use.
+
+    Configurations that differ in other things than the model's files, device and number format
+    (in their store, say) share one copy.
+
+    Args:
+        model: Which model.
+        config: Where it lies and how it runs.
+        load: Loads it from its folder, as the configuration says.
+
+    Returns:
+        What `load` returned, the same object for the life of the process.
+
+    Raises:
+        ModelError: the model is missing, or whatever `load` raises.
+        ConfigError: the device does not exist.
+    """
+    folder = model_folder(model, config)
+    key = ("model", model, folder, torch_device(config), torch_dtype(config))
+    return shared(key, lambda: load(folder))
 
 
 def clinical_key(config: ClinicalConfig) -> tuple[Hashable, ...]:

@@ -31,7 +31,10 @@ class ClinicalConfig:
     """Number format of the models; anything but float32 changes scores in the third decimal."""
 
     batch_tokens: int = 8192
-    """Most tokens in one batch of a model, padding included; a CPU takes at most 512."""
+    """Most tokens in one batch of a model, padding included.
+
+    On a CPU all models but GREEN take 512 at most.
+    """
 
     store: str | None = None
     """Folder of annotations kept on disk (`editgrpo annotate` fills it); None keeps none."""

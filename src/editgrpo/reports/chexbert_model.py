@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, BertConfig
+from transformers import BertConfig
 
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
-from editgrpo.clinical.memo import Memo, Stored
-from editgrpo.clinical.shared import shared
-from editgrpo.clinical.store import open_store
-from editgrpo.clinical.weights import ClinicalModel, model_folder, model_identity
+from editgrpo.clinical.memo import Memo, stored_by_model
+from editgrpo.clinical.pretrained import load_tokenizer
+from editgrpo.clinical.shared import shared_model
+from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
-from editgrpo.errors import ModelError
 from editgrpo.reports.chexbert_network import CheXbertNetwork, load_weights
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 
@@ -101,17 +100,16 @@ class CheXbertLabeler:
         A report's classes take 14 bytes, its embedding 3 kB, which for the training set of
         MIMIC-CXR would be half a gigabyte that no reward reads: embeddings stay in memory.
         """
-        stored: Stored[NDArray[np.uint8]] | None = None
-        store = open_store(self._config)
-        if store is not None:
-            namespace = f"{self.identity}/{self._config.dtype.value}/classes-1"
-            stored = Stored(
-                store=store, namespace=namespace, encode=_encode_classes, decode=_decode_classes
-            )
         return Memo(
             lambda texts: [reading.classes_F for reading in self._readings(texts)],
             capacity=_READINGS,
-            stored=stored,
+            stored=stored_by_model(
+                self._config,
+                ClinicalModel.CHEXBERT,
+                what="chexbert/classes/1",
+                encode=_encode_classes,
+                decode=_decode_classes,
+            ),
         )
 
     def _read(self, texts: Sequence[str]) -> list[Reading]:
@@ -126,11 +124,11 @@ class CheXbertLabeler:
         )
 
     def _model(self) -> "CheXbert":
-        folder = model_folder(ClinicalModel.CHEXBERT, self._config)
         device, dtype = torch_device(self._config), torch_dtype(self._config)
-        return shared(
-            ("chexbert", folder, device, dtype),
-            lambda: CheXbert(folder, device=device, dtype=dtype),
+        return shared_model(
+            ClinicalModel.CHEXBERT,
+            self._config,
+            lambda folder: CheXbert(folder, device=device, dtype=dtype),
         )
 
 
@@ -152,16 +150,8 @@ class CheXbert:
         Raises:
             ModelError: a file cannot be read, or the checkpoint is of another architecture.
         """
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder / "tokenizer", local_files_only=True
-            )
-            bert_config = BertConfig.from_pretrained(folder / "tokenizer", local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{folder / 'tokenizer'}: no configuration and tokenizer of BERT; get them with "
-                "`editgrpo models fetch chexbert`"
-            ) from error
+        self.tokenizer: Any = load_tokenizer(folder / "tokenizer", ClinicalModel.CHEXBERT)
+        bert_config = BertConfig.from_pretrained(folder / "tokenizer", local_files_only=True)
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             network = CheXbertNetwork(bert_config)
         load_weights(network, folder / "chexbert.pth")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.memo import Memo
-from editgrpo.clinical.shared import shared
-from editgrpo.clinical.weights import ClinicalModel, model_folder
+from editgrpo.clinical.shared import shared_model
+from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 
 if TYPE_CHECKING:
@@ -149,9 +149,11 @@ class BertScore:
     def _encoder(self) -> "TokenEncoder":
         from editgrpo.rewards.token_embeddings import TokenEncoder
 
-        folder = model_folder(self._model, self._config)
         device, dtype = torch_device(self._config), torch_dtype(self._config)
-        return shared(
-            ("token encoder", folder, device, dtype),
-            lambda: TokenEncoder(folder, layers=LAYER, device=device, dtype=dtype),
+        return shared_model(
+            self._model,
+            self._config,
+            lambda folder: TokenEncoder(
+                folder, self._model, layers=LAYER, device=device, dtype=dtype
+            ),
         )

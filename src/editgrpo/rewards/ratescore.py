@@ -15,8 +15,9 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
+from editgrpo.edits.similarity import contradiction_matrix
 from editgrpo.errors import RewardError
-from editgrpo.reports.types import AnnotatedReport, Annotator, EntityType
+from editgrpo.reports.types import AnnotatedReport, Annotator, Entity, EntityType
 
 NO_ENTITIES = 0.5
 """Score of a pair in which either report has no entity."""
@@ -81,12 +82,8 @@ def rate_weights(variant: RateVariant) -> RateWeights:
     matrix, contradiction = _WEIGHTS[variant]
     order = [published["types"].index(type_) for type_ in _TYPES]
     affinity_TT = np.array(published[matrix], dtype=np.float64)[np.ix_(order, order)]
-    contradicts_TT = np.array(
-        [
-            [None not in (a.presence, b.presence) and a.presence is not b.presence for b in _TYPES]
-            for a in _TYPES
-        ]
-    )
+    one_of_each = [Entity(text="", type=type_) for type_ in _TYPES]
+    contradicts_TT = contradiction_matrix(one_of_each, one_of_each)
     return RateWeights(affinity_TT, np.where(contradicts_TT, contradiction, 1.0))
 
 

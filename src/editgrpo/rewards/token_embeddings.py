@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModel
 
+from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.clinical.pretrained import load_model, load_tokenizer, remedy
 from editgrpo.errors import ModelError
 
@@ -27,12 +28,19 @@ class TokenEncoder:
     """
 
     def __init__(
-        self, folder: Path, *, layers: int, device: torch.device, dtype: torch.dtype
+        self,
+        folder: Path,
+        model: ClinicalModel,
+        *,
+        layers: int,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         """Load a Hugging Face folder.
 
         Args:
             folder: Configuration, tokenizer and weights.
+            model: Which model it holds.
             layers: The layer whose output is taken, counted from 1; those above are not loaded.
             device: Where the model runs.
             dtype: Number format of weights and activations.
@@ -41,15 +49,15 @@ class TokenEncoder:
             ModelError: a file cannot be read, a weight is missing, or there are fewer layers.
         """
         # Only RoBERTa's tokenizer has the option; the others pay no heed to it.
-        self._tokenizer = load_tokenizer(folder, add_prefix_space=True)
+        self._tokenizer = load_tokenizer(folder, model, add_prefix_space=True)
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         if config.num_hidden_layers < layers:
             raise ModelError(
                 f"{folder}: the model has {config.num_hidden_layers} layers, layer {layers} is "
-                f"needed; {remedy(folder)}"
+                f"needed; {remedy(model)}"
             )
         config.num_hidden_layers = layers
-        self._model = load_model(AutoModel, folder, dtype=dtype, config=config).to(device)
+        self._model = load_model(AutoModel, folder, model, dtype=dtype, config=config).to(device)
         self._device = device
         self.special_ids = frozenset({self._tokenizer.cls_token_id, self._tokenizer.sep_token_id})
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import batch_tokens
-from editgrpo.clinical.memo import Memo, Stored
-from editgrpo.clinical.shared import clinical_key, shared
-from editgrpo.clinical.store import open_store
-from editgrpo.clinical.weights import ClinicalModel, model_identity
+from editgrpo.clinical.memo import Memo, stored_by_model
+from editgrpo.clinical.shared import clinical_key, shared, shared_model
+from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 from editgrpo.reports.radgraph.graph import (
     FORMAT_VERSION,
@@ -50,16 +49,9 @@ class RadGraphExtractor:
         """
         self.model = model
         self._config = config
-        store = open_store(config)
-        stored = None
-        if store is not None:
-            identity = f"{model_identity(model, config)}/{config.dtype}"
-            stored = Stored(
-                store=store,
-                namespace=f"radgraph/{FORMAT_VERSION}/{identity}",
-                encode=encode,
-                decode=decode,
-            )
+        stored = stored_by_model(
+            config, model, what=f"radgraph/{FORMAT_VERSION}", encode=encode, decode=decode
+        )
         self._memo: Memo[RadGraph] = Memo(self._read, stored=stored)
 
     def extract(self, texts: Sequence[str]) -> list[RadGraph]:
@@ -114,8 +106,7 @@ def load_extractor(config: ClinicalConfig, model: ClinicalModel) -> RadGraphExtr
 def _load(config: ClinicalConfig, model: ClinicalModel) -> "LoadedRadGraph":
     from editgrpo.reports.radgraph.loading import load_radgraph
 
-    key = ("radgraph", model, clinical_key(config))
-    return shared(key, lambda: load_radgraph(config, model))
+    return shared_model(model, config, lambda _: load_radgraph(config, model))
 
 
 def _graph(words: Sequence[Word], entities: Sequence["FoundEntity"]) -> RadGraph:

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel
 
 from editgrpo.clinical.device import torch_device, torch_dtype
+from editgrpo.clinical.pretrained import load_tokenizer
 from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
@@ -71,7 +72,7 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
     archive = read_archive(folder, model.value)
     # The weights drawn here are replaced at once; a run's own draws must not notice.
     with torch.random.fork_rng(devices=[]):
-        encoder, tokenizer = _load_encoder(folder / "encoder")
+        encoder, tokenizer = _load_encoder(folder / "encoder", model)
         settings = _settings(archive, model.value, word_size=encoder.config.hidden_size)
         dygie = DyGIE(encoder, settings)
     names = _parameter_names(model.value, len(settings.hidden_sizes))
@@ -87,16 +88,10 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
     )
 
 
-def _load_encoder(folder: Path) -> tuple[Any, Any]:
+def _load_encoder(folder: Path, model: ClinicalModel) -> tuple[Any, Any]:
     """Return the encoder, its weights still random, and its tokenizer."""
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{folder}: no configuration and tokenizer of the encoder; "
-            "get them with `editgrpo models fetch`"
-        ) from error
+    tokenizer = load_tokenizer(folder, model)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
     return AutoModel.from_config(config), tokenizer
 
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.clinical.memo import Memo, Stored
-from editgrpo.clinical.store import FactStore, open_store
-from editgrpo.clinical.weights import ClinicalModel, model_identity
+from editgrpo.clinical.memo import Memo, stored_by_model
+from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 from editgrpo.reports.rate.embeddings import EntityEmbedder, decode_embedding, encode_embedding
 from editgrpo.reports.rate.entities import (
@@ -48,15 +47,28 @@ class RateAnnotator:
         Args:
             config: Where the models lie, how they run, and where annotations are kept.
         """
-        store = open_store(config)
         # What a sentence's entities are is remembered with the sentence itself.
         self._mentions: Memo[tuple[Mention, ...]] = Memo(
-            EntityRecogniser(config).find, capacity=0, stored=_stored_mentions(store, config)
+            EntityRecogniser(config).find,
+            capacity=0,
+            stored=stored_by_model(
+                config,
+                ClinicalModel.RATE_NER,
+                what=f"rate/entities/{FORMAT}",
+                encode=encode_mentions,
+                decode=decode_mentions,
+            ),
         )
         self._embeddings: Memo[NDArray[np.float32]] = Memo(
             EntityEmbedder(config).embed,
             capacity=ENTITIES,
-            stored=_stored_embeddings(store, config),
+            stored=stored_by_model(
+                config,
+                ClinicalModel.BIOLORD,
+                what=f"rate/embeddings/{FORMAT}",
+                encode=encode_embedding,
+                decode=decode_embedding,
+            ),
         )
         self._sentences: Memo[AnnotatedSentence] = Memo(
             self._annotate_sentences, capacity=SENTENCES
@@ -106,34 +118,3 @@ class RateAnnotator:
             )
             for text in texts
         ]
-
-
-def _stored_mentions(
-    store: FactStore | None, config: ClinicalConfig
-) -> Stored[tuple[Mention, ...]] | None:
-    if store is None:
-        return None
-    return Stored(
-        store=store,
-        namespace=_namespace("rate/entities", ClinicalModel.RATE_NER, config),
-        encode=encode_mentions,
-        decode=decode_mentions,
-    )
-
-
-def _stored_embeddings(
-    store: FactStore | None, config: ClinicalConfig
-) -> Stored[NDArray[np.float32]] | None:
-    if store is None:
-        return None
-    return Stored(
-        store=store,
-        namespace=_namespace("rate/embeddings", ClinicalModel.BIOLORD, config),
-        encode=encode_embedding,
-        decode=decode_embedding,
-    )
-
-
-def _namespace(what: str, model: ClinicalModel, config: ClinicalConfig) -> str:
-    """Name all that a stored value depends on besides its text."""
-    return f"{what}/{FORMAT}/{model_identity(model, config)}/{config.dtype}"

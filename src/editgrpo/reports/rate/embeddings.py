@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
-from editgrpo.clinical.shared import clinical_key, shared
-from editgrpo.clinical.weights import ClinicalModel, model_folder
+from editgrpo.clinical.shared import shared_model
+from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 
 MAX_TOKENS = 30
@@ -45,7 +46,9 @@ class EntityEmbedder:
         """
         if not texts:
             return []
-        network = shared(("biolord", clinical_key(self._config)), lambda: _load(self._config))
+        network = shared_model(
+            ClinicalModel.BIOLORD, self._config, lambda folder: _load(folder, self._config)
+        )
         encoded = network.tokenizer(list(texts), max_length=MAX_TOKENS, truncation=True)
         tokens_N: list[list[int]] = encoded["input_ids"]
         return run_batched(
@@ -80,22 +83,20 @@ class _Network:
         """Embed a batch."""
         import torch
 
+        # Padded by position, not by id: a text may spell out the padding token.
         batch = self.tokenizer.pad({"input_ids": tokens_N}, return_tensors="pt")
-        # Padding by position, not by id: a text may spell out the padding token.
-        lengths_N = torch.tensor([len(tokens) for tokens in tokens_N])
-        is_token_NT = torch.arange(batch["input_ids"].shape[1]) < lengths_N[:, None]
+        batch = batch.to(self.model.device)
         with torch.inference_mode():
             hidden_NTD = self.model(
-                input_ids=batch["input_ids"].to(self.model.device),
-                attention_mask=is_token_NT.long().to(self.model.device),
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
             ).last_hidden_state
         embedding_ND = hidden_NTD[:, 0].float().cpu().numpy()
         return [read_only(embedding_D.copy()) for embedding_D in embedding_ND]
 
 
-def _load(config: ClinicalConfig) -> _Network:
+def _load(folder: Path, config: ClinicalConfig) -> _Network:
     from transformers import AutoModel
 
-    folder = model_folder(ClinicalModel.BIOLORD, config)
-    model = load_model(AutoModel, folder, dtype=torch_dtype(config))
-    return _Network(load_tokenizer(folder), model.to(torch_device(config)))
+    source = ClinicalModel.BIOLORD
+    model = load_model(AutoModel, folder, source, dtype=torch_dtype(config))
+    return _Network(load_tokenizer(folder, source), model.to(torch_device(config)))

@@ -9,8 +9,8 @@ from typing import Any
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
-from editgrpo.clinical.shared import clinical_key, shared
-from editgrpo.clinical.weights import ClinicalModel, model_folder
+from editgrpo.clinical.shared import shared_model
+from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
 from editgrpo.reports.rate.decoding import decode_labels
@@ -62,7 +62,9 @@ class EntityRecogniser:
         """
         if not sentences:
             return []
-        network = shared(("rate-ner", clinical_key(self._config)), lambda: _load(self._config))
+        network = shared_model(
+            ClinicalModel.RATE_NER, self._config, lambda folder: _load(folder, self._config)
+        )
         encoded = network.tokenizer(list(sentences), max_length=MAX_TOKENS, truncation=True)
         tokens_N: list[list[int]] = encoded["input_ids"]
         labels_N = run_batched(
@@ -96,14 +98,12 @@ class _Network:
         """Return the most probable label of every token of a batch."""
         import torch
 
+        # Padded by position, not by id: a text may spell out the padding token.
         batch = self.tokenizer.pad({"input_ids": tokens_N}, return_tensors="pt")
-        # Padding by position, not by id: a sentence may spell out the padding token.
-        lengths_N = torch.tensor([len(tokens) for tokens in tokens_N])
-        is_token_NT = torch.arange(batch["input_ids"].shape[1]) < lengths_N[:, None]
+        batch = batch.to(self.model.device)
         with torch.inference_mode():
             logits_NTL = self.model(
-                input_ids=batch["input_ids"].to(self.model.device),
-                attention_mask=is_token_NT.long().to(self.model.device),
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
             ).logits
         return [
             [self.label_names[label] for label in labels[: len(tokens)]]
@@ -127,15 +127,15 @@ class _Network:
         )
 
 
-def _load(config: ClinicalConfig) -> _Network:
+def _load(folder: Path, config: ClinicalConfig) -> _Network:
     from transformers import AutoModelForTokenClassification
 
-    folder = model_folder(ClinicalModel.RATE_NER, config)
-    model = load_model(AutoModelForTokenClassification, folder, dtype=torch_dtype(config))
+    source = ClinicalModel.RATE_NER
+    model = load_model(AutoModelForTokenClassification, folder, source, dtype=torch_dtype(config))
     names = model.config.id2label
     label_names = tuple(names[index] for index in range(len(names)))
     _require_known_labels(label_names, folder)
-    return _Network(load_tokenizer(folder), model.to(torch_device(config)), label_names)
+    return _Network(load_tokenizer(folder, source), model.to(torch_device(config)), label_names)
 
 
 def _require_known_labels(label_names: Sequence[str], folder: Path) -> None:

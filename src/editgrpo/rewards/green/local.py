@@ -1,13 +1,14 @@
 """The judge in this process, through transformers."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
-from editgrpo.clinical.shared import shared
-from editgrpo.clinical.weights import ClinicalModel, model_folder, model_identity
+from editgrpo.clinical.shared import shared_model
+from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import RewardError
 from editgrpo.rewards.green.prompt import MAX_TOKENS, chat_text
@@ -91,14 +92,15 @@ def _token_ids(tokenizer: Any, prompt: str) -> list[int]:
 
 def _load(config: ClinicalConfig) -> tuple[Any, Any]:
     """Return model and tokenizer, loaded once for each folder, device and number format."""
-    folder = model_folder(ClinicalModel.GREEN, config)
-    device, dtype = torch_device(config), torch_dtype(config)
 
-    def load() -> tuple[Any, Any]:
+    def load(folder: Path) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM
 
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder, ClinicalModel.GREEN)
         tokenizer.pad_token = tokenizer.eos_token
-        return load_model(AutoModelForCausalLM, folder, dtype=dtype).to(device), tokenizer
+        model = load_model(
+            AutoModelForCausalLM, folder, ClinicalModel.GREEN, dtype=torch_dtype(config)
+        )
+        return model.to(torch_device(config)), tokenizer
 
-    return shared(("green", folder, device, dtype), load)
+    return shared_model(ClinicalModel.GREEN, config, load)
