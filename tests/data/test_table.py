@@ -1,3 +1,5 @@
+import gzip
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,38 @@ def test_json_lines_may_leave_out_columns_and_hold_lists(tmp_path: Path) -> None
     assert table.rows[1].where.endswith("line 3")
 
 
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv", "a.csv.GZ"])
+def test_a_compressed_table_is_told_by_its_content(tmp_path: Path, name: str) -> None:
+    content = "\ufeffid;text\r\n1;café\r\n"
+    for packed in (gzip.compress(content.encode()), content.encode()):
+        table = read_table(write(tmp_path / name, packed))
+        assert table.columns == ("id", "text")
+        assert [dict(row.cells) for row in table.rows] == [{"id": "1", "text": "café"}]
+        assert table.rows[0].where == f"{tmp_path / name}, line 2"
+
+
+def test_compressed_json_lines_are_read(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "a.jsonl.gz", gzip.compress(b'{"id": 7}\n')))
+    assert [dict(row.cells) for row in table.rows] == [{"id": "7"}]
+
+
+def test_a_download_that_was_cut_off_or_damaged_is_named(tmp_path: Path) -> None:
+    rows = (f"{k},{k * k}\n" for k in range(1000))
+    whole = gzip.compress("".join(("id,square\n", *rows)).encode())
+    damaged = whole[:50] + bytes(100) + whole[150:]
+    for content in (whole[: len(whole) // 2], whole[:-2], whole[:12], damaged):
+        with pytest.raises(DataError, match=r"a\.csv\.gz: is cut off or damaged inside") as caught:
+            read_table(write(tmp_path / "a.csv.gz", content))
+        assert "\n" not in str(caught.value)
+
+
+def test_an_archive_in_place_of_a_table_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", "id\n1\n")
+    with pytest.raises(DataError, match=r"a\.csv\.zip: is a zip archive or a workbook; unpack it"):
+        read_table(tmp_path / "a.csv.zip")
+
+
 def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,text\n1,café\n".encode("utf-16"))
     assert read_table(path, encoding="utf-16").rows[0].cells["text"] == "café"
@@ -48,7 +82,8 @@ def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no row"),
+        (b"", "is empty and holds no row; get the file again"),
+        (b"\n\n", "holds no row"),
         (b"id,text\n", "holds no row"),
         (b"id,text\n1,a\n2,b,c\n", "line 3: 3 cells under 2 columns"),
         (b"id,text\n1\n", "line 2: 1 cells under 2 columns"),
@@ -56,6 +91,11 @@ def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
         (b"id,id\n1,2\n", "line 1: column 'id' stands twice"),
         (b"id,text\n1,a\n2,caf\xe9\n", "line 3: not utf-8; .* perhaps latin-1"),
         ("id,text\n1,a\n".encode("utf-16"), "not utf-8; .* perhaps utf-16"),
+        ("id,text\n1,a\n".encode("utf-16-le"), "line 1: holds zero bytes; .* perhaps utf-16"),
+        (
+            b"id,text\n" + b"1,a\n" * 9000 + b"2,caf\xe9\n",
+            "line 9002: not utf-8; .* perhaps latin-1",
+        ),
     ],
 )
 def test_a_broken_csv_file_is_named_with_its_line(
@@ -64,6 +104,8 @@ def test_a_broken_csv_file_is_named_with_its_line(
     with pytest.raises(DataError, match=rf"a\.csv.*{message}") as caught:
         read_table(write(tmp_path / "a.csv", content))
     assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=rf"a\.csv.*{message}"):
+        read_table(write(tmp_path / "a.csv", gzip.compress(content)))
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,27 @@
-"""CSV and JSON lines as rows of text cells that know their line.
+"""CSV and JSON lines, compressed or not, as rows of text cells that know their line.
 
 Left out: what the columns mean. A cell is text, or a tuple of texts where JSON holds a list.
 """
 
 import csv
+import gzip
 import io
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from editgrpo.data.record import shown
 from editgrpo.errors import DataError
-from editgrpo.files import read_jsonl
+from editgrpo.files import parse_json_object
 
 _DELIMITERS = (",", ";", "\t", "|")
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
 
+_Stream = io.BufferedReader | gzip.GzipFile
 Cell = str | tuple[str, ...]
 
 
@@ -42,11 +48,12 @@ class Table:
 
 
 def read_table(path: Path, *, delimiter: str | None = None, encoding: str = "utf-8") -> Table:
-    """Read a CSV file with a header, or JSON lines.
+    """Read a CSV file with a header, or JSON lines; either may be compressed with gzip.
 
     Args:
-        path: `.jsonl` and `.ndjson` are JSON lines, everything else is CSV. Line ends of any system
-            and a byte order mark are understood.
+        path: `.jsonl` and `.ndjson` are JSON lines, everything else is CSV; `.gz` may follow, but
+            compression is told by the content. Line ends of any system and a byte order mark are
+            understood.
         delimiter: Between CSV cells; None takes whichever of comma, semicolon, tab and bar stands
             most often in the header.
         encoding: Of a CSV file; JSON lines are UTF-8.
@@ -55,30 +62,82 @@ def read_table(path: Path, *, delimiter: str | None = None, encoding: str = "utf
         The table. A column that a JSON object lacks, or has as null, is an empty cell.
 
     Raises:
-        DataError: The file cannot be read, is in another encoding, has no row, or a row does not
-            fit the header; the message names the line.
+        DataError: The file cannot be read, is cut off, is in another encoding, has no row, or a row
+            does not fit the header; the message names the line.
     """
-    if path.suffix.lower() in _JSON_LINES:
-        table = _read_json_lines(path)
-    else:
-        table = _read_csv(path, delimiter, encoding)
+    with _opened(path) as stream:
+        if Path(path.name.lower().removesuffix(".gz")).suffix in _JSON_LINES:
+            table = _read_json_lines(path, stream)
+        else:
+            table = _read_csv(path, stream, delimiter, encoding)
+    if not table.columns:
+        raise DataError(f"{path}: is empty and holds no row; get the file again")
     if not table.rows:
         raise DataError(f"{path}: holds no row below its header; give a table with studies")
     return table
 
 
-def _read_csv(path: Path, delimiter: str | None, encoding: str) -> Table:
-    text = _read_text(path, encoding)
-    if delimiter is None:
-        delimiter = max(_DELIMITERS, key=text.split("\n", 1)[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = _csv_rows(reader, path)
-    columns = tuple(name.strip() for name in next(rows, (0, []))[1])
-    repeated = {name for name in columns if columns.count(name) > 1}
-    if repeated:
-        name = shown(sorted(repeated)[0])
-        raise DataError(f"{path}, line 1: column {name} stands twice; rename one")
-    return Table(path, columns, tuple(_row(path, columns, *row) for row in rows))
+@contextmanager
+def _opened(path: Path) -> Iterator[_Stream]:
+    """Open a file, decompressed if it is gzip, and say what is wrong where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.peek(4)[:4]
+            if start.startswith(_ZIP):
+                raise DataError(
+                    f"{path}: is a zip archive or a workbook; unpack it, or save it as CSV"
+                )
+            if start.startswith(_GZIP):
+                with _decompressed(file) as content:
+                    yield content
+            else:
+                yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path}: is cut off or damaged inside its compression; get the file again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; give a readable table") from error
+
+
+@contextmanager
+def _decompressed(file: io.BufferedReader) -> Iterator[_Stream]:
+    with gzip.GzipFile(fileobj=file) as content:
+        try:
+            yield content
+        except DataError:
+            # Damage shows as nonsense in the rows first; the checksum at the end tells it apart.
+            while content.read(1 << 20):
+                pass
+            raise
+
+
+def _read_csv(path: Path, stream: _Stream, delimiter: str | None, encoding: str) -> Table:
+    try:
+        # Read line by line: the whole text beside the rows would be several times the file.
+        lines = io.TextIOWrapper(stream, encoding, newline="")
+    except LookupError as error:
+        raise DataError(
+            f"encoding {encoding!r} is unknown; use utf-8, utf-16 or latin-1"
+        ) from error
+    try:
+        header = lines.readline().removeprefix("\ufeff")
+        if "\0" in header:
+            raise DataError(f"{path}, line 1: holds zero bytes; give the encoding, perhaps utf-16")
+        reader = csv.reader(
+            chain((header,), lines),
+            delimiter=delimiter or max(_DELIMITERS, key=header.count),
+            strict=True,
+        )
+        rows = _csv_rows(reader, path)
+        columns = tuple(name.strip() for name in next(rows, (0, []))[1])
+        repeated = {name for name in columns if columns.count(name) > 1}
+        if repeated:
+            name = shown(sorted(repeated)[0])
+            raise DataError(f"{path}, line 1: column {name} stands twice; rename one")
+        return Table(path, columns, tuple(_row(path, columns, *row) for row in rows))
+    except UnicodeError as error:
+        raise _wrong_encoding(path, encoding) from error
 
 
 def _csv_rows(reader: Iterator[list[str]], path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -102,36 +161,32 @@ def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> R
             f"{path}, line {line}: {len(cells)} cells under {len(columns)} columns; check the "
             "delimiter and quotation marks"
         )
-    stripped = (cell.strip() for cell in cells)
-    return Row(f"{path}, line {line}", dict(zip(columns, stripped, strict=True)))
+    return Row(f"{path}, line {line}", dict(zip(columns, map(str.strip, cells), strict=True)))
 
 
-def _read_text(path: Path, encoding: str) -> str:
+def _wrong_encoding(path: Path, encoding: str) -> DataError:
+    """Say on which line a file stops being in an encoding; decoding as a stream cannot tell."""
+    with _opened(path) as stream:
+        content = stream.read()
+    line = 1
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; give a readable table") from error
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except LookupError as error:
-        raise DataError(
-            f"encoding {encoding!r} is unknown; use utf-8, utf-16 or latin-1"
-        ) from error
+        content.decode(encoding)
     except UnicodeError as error:
-        line = content[: getattr(error, "start", 0)].count(b"\n") + 1
-        likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 or cp1252"
-        raise DataError(
-            f"{path}, line {line}: not {encoding}; give the encoding, perhaps {likely}"
-        ) from error
+        line += content[: getattr(error, "start", 0)].count(b"\n")
+    likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 or cp1252"
+    return DataError(f"{path}, line {line}: not {encoding}; give the encoding, perhaps {likely}")
 
 
-def _read_json_lines(path: Path) -> Table:
+def _read_json_lines(path: Path, stream: _Stream) -> Table:
     columns: dict[str, None] = {}
     objects = []
-    for number, record in read_jsonl(path):
-        where = f"{path}, line {number}"
-        objects.append((where, {name: _json_cell(v, name, where) for name, v in record.items()}))
-        columns.update(dict.fromkeys(record))
+    for number, raw in enumerate(stream, start=1):
+        if raw.strip():
+            where = f"{path}, line {number}"
+            record = parse_json_object(raw, where)
+            cells = {name: _json_cell(value, name, where) for name, value in record.items()}
+            objects.append((where, cells))
+            columns.update(dict.fromkeys(record))
     rows = (Row(where, {name: cells.get(name, "") for name in columns}) for where, cells in objects)
     return Table(path, tuple(columns), tuple(rows))
 

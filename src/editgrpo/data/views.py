@@ -6,24 +6,34 @@ the film was taken.
 
 import re
 from collections import Counter
+from functools import lru_cache
 
 from editgrpo.data.missing import is_given
 from editgrpo.data.study import View
 
-_POSITIONS = frozenset({"ERECT", "UPRIGHT", "SUPINE", "RECUMBENT", "SITTING", "STANDING"})
+_POSITIONS = frozenset(
+    {"ERECT", "UPRIGHT", "SUPINE", "PRONE", "RECUMBENT", "SITTING", "STANDING", "SEMI", "PORTABLE"}
+)
 _PHRASES: dict[str, View] = {
     "POSTERO ANTERIOR": View.PA,
     "POSTEROANTERIOR": View.PA,
     "ANTERO POSTERIOR": View.AP,
     "ANTEROPOSTERIOR": View.AP,
     "CROSS TABLE": View.LATERAL,
+    "LATERO LATERAL": View.LATERAL,
+    "LATEROLATERAL": View.LATERAL,
     "PICC LINE": View.OTHER,
 }
 _WORDS: tuple[tuple[View, frozenset[str]], ...] = (
     # The first row that shares a word decides: "AP LLD" and "lateral decubitus" are DECUBITUS.
     (View.DECUBITUS, frozenset({"DECUBITUS", "DECUB", "LLD", "RLD"})),
     (View.OBLIQUE, frozenset({"OBLIQUE", "OBL", "LAO", "RAO", "LPO", "RPO"})),
-    (View.OTHER, frozenset({"OTHER", "KUB", "SWIMMERS", "COSTAL", "EXCLUDE", "ABDOMEN", "RIBS"})),
+    (
+        View.OTHER,
+        frozenset(
+            {"OTHER", "KUB", "SWIMMER", "SWIMMERS", "COSTAL", "EXCLUDE", "ABDOMEN", "RIB", "RIBS"}
+        ),
+    ),
 )
 _PLAIN_WORDS: dict[str, View] = {
     "PA": View.PA,
@@ -31,6 +41,7 @@ _PLAIN_WORDS: dict[str, View] = {
     "FRONTAL": View.FRONTAL,
     **dict.fromkeys(("LATERAL", "LAT", "LL", "RL", "L", "XTABLE"), View.LATERAL),
 }
+_FRONTAL_VIEWS = frozenset({View.FRONTAL, View.PA, View.AP})
 
 
 def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None) -> View:
@@ -46,17 +57,23 @@ def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None
 
     Returns:
         UNKNOWN if the name is not given, not understood, tells only a position, or names a frontal
-        and a lateral projection at once.
+        and a lateral projection at once; FRONTAL if it names both frontal ones.
     """
-    words = re.sub(r"[\W_]+", " ", (name or "").replace(".", "")).strip().upper()
-    if not is_given(words):
-        return View.UNKNOWN
-    view = _view_of(words)
-    if view is None:
-        if unrecognised is not None and words not in _POSITIONS:
-            unrecognised[words] += 1
-        return View.UNKNOWN
-    return view
+    words, view = _read_name(name or "")
+    if view is not None:
+        return view
+    if unrecognised is not None:
+        unrecognised[words] += 1
+    return View.UNKNOWN
+
+
+@lru_cache(maxsize=4096)  # Names repeat; a column of free text, mapped by mistake, does not.
+def _read_name(name: str) -> tuple[str, View | None]:
+    """Return a name's words in upper case, and its view; None where they are not understood."""
+    words = re.sub(r"[\W_]+", " ", re.sub(r"[.'’]", "", name)).strip().upper()
+    if not is_given(words) or _POSITIONS.issuperset(words.split()):
+        return words, View.UNKNOWN
+    return words, _view_of(words)
 
 
 def _view_of(words: str) -> View | None:
@@ -66,6 +83,7 @@ def _view_of(words: str) -> View | None:
             return view
     found = {view for phrase, view in _PHRASES.items() if phrase in words}
     found |= {view for word, view in _PLAIN_WORDS.items() if word in single}
-    if found in ({View.FRONTAL, View.PA}, {View.FRONTAL, View.AP}):
-        found.remove(View.FRONTAL)
+    if len(found) > 1 and found <= _FRONTAL_VIEWS:
+        exact = found - {View.FRONTAL}
+        found = exact if len(exact) == 1 else {View.FRONTAL}
     return found.pop() if len(found) == 1 else None
