@@ -4,8 +4,6 @@ import resource
 import sys
 from pathlib import Path
 
-import torch
-
 
 def peak_memory_mib() -> int:
     """Return the most memory that this process held at once, in MiB."""
@@ -19,4 +17,6 @@ def peak_memory_mib() -> int:
 
 def peak_gpu_memory_mib() -> int | None:
     """Return the most GPU memory that tensors took at once, in MiB; None without a GPU."""
+    import torch  # not above: it takes memory and seconds that a benchmark of data must not show
+
     return torch.cuda.max_memory_allocated() // 1024**2 if torch.cuda.is_available() else None
