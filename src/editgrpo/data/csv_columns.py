@@ -1,12 +1,13 @@
 """Columns of a long CSV file, as text: hundreds of thousands of rows in about a second.
 
 `table.py` reads small tables of any form into rows; this reads published tables whose columns are
-known, plain or gzipped, and finds the line of a fault only when there is one.
+known, plain or compressed, and finds the line of a fault only when there is one.
 """
 
 import csv
 import gzip
 import io
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pyarrow import csv as arrow_csv
 from editgrpo.data.record import shown
 from editgrpo.errors import DataError
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
 _AGAIN = "download the file again"
 
 
@@ -45,7 +46,8 @@ class Columns:
 
     def where(self, row: int) -> str:
         """Return file and line of a row counted from 0, for messages."""
-        lines = _rows(self.path, self.content.decode("utf-8-sig"))
+        # Columns that nobody asked for may be in any encoding.
+        lines = _rows(self.path, self.content.decode("utf-8-sig", errors="replace"))
         number = next(number for k, (number, _) in enumerate(lines) if k == row + 1)
         return f"{self.path}, line {number}"
 
@@ -54,8 +56,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     """Read columns of a CSV file with a header.
 
     Args:
-        path: UTF-8, with or without a byte order mark, line ends of any system; plain or gzipped,
-            whatever its name says.
+        path: UTF-8, with or without a byte order mark, line ends of any system; plain, gzipped, or
+            alone in a zip archive, whatever its name says.
         columns: Their names, in any order in the file; others are passed over.
 
     Returns:
@@ -71,6 +73,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(content),
+            # PadChest's lists of labels are printed over several lines.
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
             convert_options=arrow_csv.ConvertOptions(
                 include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
             ),
@@ -92,13 +96,25 @@ def _read(path: Path) -> bytes:
         content = path.read_bytes()
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        elif content.startswith(_ZIP):
+            content = _unzipped(path, content)
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: is damaged, or not all of it is there; {_AGAIN}") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; give a readable table") from error
     if not content.strip():
         raise DataError(f"{path}: is empty; {_AGAIN}")
     return content
+
+
+def _unzipped(path: Path, content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        # macOS adds a shadow of every file.
+        names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+        tables = [name for name in names if name.lower().endswith(".csv")]
+        if len(tables) != 1:
+            raise DataError(f"{path}: must hold one CSV table, not {len(tables)}; {_AGAIN}")
+        return archive.read(tables[0])
 
 
 def _check_header(path: Path, content: bytes, columns: Sequence[str]) -> None:

@@ -114,10 +114,9 @@ def find_table(folder: Path, kind: str) -> Path:
     name = f"mimic-cxr-2.*-{kind}.csv"
     found = sorted([*folder.glob(name), *folder.glob(f"{name}.gz")])
     if not found:
-        where = folder.parent if folder.name == "files" else folder
+        remedy = "the folder above it" if folder.name == "files" else "the folder that holds it"
         raise DataError(
-            f"{where if where.is_dir() else folder}: holds no {name} or {name}.gz; it comes with "
-            "MIMIC-CXR-JPG: give the folder that holds it"
+            f"{folder}: holds no {name}, gzipped or not; it comes with MIMIC-CXR-JPG: give {remedy}"
         )
     if len(found) > 1:
         raise DataError(
