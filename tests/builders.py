@@ -1,10 +1,17 @@
 """Helpers that several test files share."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, finish
+from editgrpo.data.resize import PixelBudget
+from editgrpo.data.study import Study
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SMALL_BUDGET = PixelBudget(min_pixels=28 * 28, max_pixels=56 * 56)
 
 
 def shared_data() -> Path:
@@ -12,4 +19,34 @@ def shared_data() -> Path:
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real samples are not at hand: no ../shared/data beside the repository")
+    return folder
+
+
+def write_set(
+    folder: Path,
+    studies: Sequence[Study],
+    films: Mapping[str, Image.Image] | None = None,
+    *,
+    budget: PixelBudget = SMALL_BUDGET,
+) -> Path:
+    """Prepare studies made by hand; an image without a film of its own is a grey square."""
+    originals = folder.with_name(f"{folder.name}-originals")
+    originals.mkdir(parents=True, exist_ok=True)
+    files: dict[str, str] = {}
+    for image_id in dict.fromkeys(image.image_id for study in studies for image in study.images):
+        path = originals / f"{len(files)}.png"
+        film = (films or {}).get(image_id) or Image.new("L", (56, 56), 20 + 7 * len(files) % 200)
+        film.save(path)
+        files[image_id] = str(path)
+    finish(
+        Candidates(
+            dataset="folder", studies=list(studies), image_files=files, split_rule="as given"
+        ),
+        folder,
+        PrepareOptions(
+            inclusion=Inclusion(require_findings=False, require_images=False, max_images=100),
+            budget=budget,
+            workers=1,
+        ),
+    )
     return folder

@@ -210,8 +210,6 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "max_dropped_share": st.floats(0, 0.999),
     "group_size": st.integers(1, 50).map(lambda half: 2 * half),
     "max_completion_tokens": st.integers(2, 10_000),
-    "min_pixels": st.integers(1, 1000),
-    "max_pixels": st.integers(1000, 10**9),
     "micro_batch_size": st.just(4),
     "batch_size": st.integers(1, 100).map(lambda n: 4 * n),
     "prompts_per_pass": st.just(2),

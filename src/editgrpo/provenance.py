@@ -46,7 +46,6 @@ FREE_ON_RESUME = frozenset(
         "model.path",
         "model.gradient_checkpointing",
         "data.folder",
-        "data.image_cache",
         "data.prompt_template",
         "clinical.models",
         "clinical.offline",

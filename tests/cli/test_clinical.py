@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.store import write_studies
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.files import read_jsonl, write_jsonl
 from editgrpo.reports.chexpert import FINDINGS
+from tests.builders import write_set
 from tests.checkpoints.chexbert import build_chexbert
 from tests.checkpoints.corpus import SENTENCES
 from tests.checkpoints.rate import build_biolord, build_rate_ner
@@ -45,16 +45,15 @@ def run(capsys: pytest.CaptureFixture[str], models: Path) -> Run:
 
 @pytest.fixture
 def studies(tmp_path: Path) -> Path:
-    images = (StudyImage(path="a.png", view=View.PA),)
+    images = (StudyImage(image_id="a", view=View.PA),)
     splits = [Split.TRAIN] * 4 + [Split.TEST] * 2
-    write_studies(
+    return write_set(
         tmp_path / "studies",
-        (
+        [
             Study(study_id=f"s{k}", patient_id=f"p{k}", split=split, images=images, findings=text)
             for k, (split, text) in enumerate(zip(splits, REPORTS, strict=True))
-        ),
+        ],
     )
-    return tmp_path / "studies"
 
 
 def test_references_are_annotated_once(studies: Path, tmp_path: Path, run: Run) -> None:

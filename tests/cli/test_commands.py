@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.data.store import StudySet
 from editgrpo.files import read_jsonl, write_jsonl
 
 Run = Callable[..., str]
@@ -31,11 +32,22 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty phantom studies of site A, written by the command."""
     folder = tmp_path_factory.mktemp("data") / "studies"
-    words = ["prepare", "phantom", "--output", str(folder), "--studies", "30", "--size-px", "32"]
+    words = ["prepare", "phantom", "--output", str(folder), "--studies", "30", "--size-px", "56"]
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 0
     return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def counted(shown: str, name: str) -> int:
+    """Return the last number of the flow's line of a name."""
+    (line,) = (line for line in shown.splitlines() if line.strip().startswith(name))
+    return int(line.split()[-1].replace(",", ""))
 
 
 def rows(path: Path) -> list[dict[str, object]]:
@@ -45,15 +57,15 @@ def rows(path: Path) -> list[dict[str, object]]:
 @pytest.fixture
 def predictions(studies: Path, tmp_path: Path) -> Path:
     """Predictions that are right for every second study and the first study's report otherwise."""
-    written = rows(studies / "studies.jsonl")
+    written = list(StudySet.load(studies))
     path = tmp_path / "system" / "predictions.jsonl"
     write_jsonl(
         path,
         (
             {
-                "study_id": study["study_id"],
-                "prediction": written[0 if number % 2 else number]["findings"],
-                "reference": study["findings"],
+                "study_id": study.study_id,
+                "prediction": written[0 if number % 2 else number].findings,
+                "reference": study.findings,
             }
             for number, study in enumerate(written)
         ),
@@ -62,11 +74,11 @@ def predictions(studies: Path, tmp_path: Path) -> Path:
 
 
 def test_phantom_studies_are_not_written_over_unasked(studies: Path, run: Run) -> None:
-    again = ["prepare", "phantom", "--output", studies, "--studies", "30", "--size-px", "32"]
-    before = (studies / "studies.jsonl").read_bytes()
+    again = ["prepare", "phantom", "--output", studies, "--studies", "30", "--size-px", "56"]
+    before = contents(studies)
     assert "not empty; add --overwrite" in run(*again, code=2)
     assert "       30  studies\n" in run(*again, "--overwrite")
-    assert (studies / "studies.jsonl").read_bytes() == before, "same seed, other bytes"
+    assert contents(studies) == before, "same seed, other bytes"
 
 
 def test_an_unknown_site_is_named(tmp_path: Path, run: Run) -> None:
@@ -80,17 +92,17 @@ def test_a_table_becomes_studies(studies: Path, tmp_path: Path, run: Run) -> Non
     with table.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["Study", "Patient", "File", "Text"])
-        for study in rows(studies / "studies.jsonl"):
-            images = study["images"]
-            assert isinstance(images, list)
-            image = studies / images[0]["path"]
-            writer.writerow([study["study_id"], study["patient_id"], image, study["findings"]])
+        everything = StudySet.load(studies)
+        for study in everything:
+            image = tmp_path / f"{study.study_id}.png"
+            image.write_bytes(everything.images.png(study.images[0].image_id))
+            writer.writerow([study.study_id, study.patient_id, image, study.findings])
     columns = ["study_id=Study", "patient_id=Patient", "image=File", "findings=Text", "view==PA"]
     words = [word for column in columns for word in ("--column", column)]
     shown = run("prepare", "folder", table, "--output", tmp_path / "mine", *words)
-    assert "       30  studies kept\n" in shown
-    assert "       30  PA images\n" in shown
-    assert len(rows(tmp_path / "mine" / "studies.jsonl")) == 30
+    assert counted(shown, "studies kept") == 30
+    assert counted(shown, "PA images") == 30
+    assert len(StudySet.load(tmp_path / "mine")) == 30
     assert rows(tmp_path / "mine" / "rejected.jsonl") == []
     words[-1] = "vew==PA"
     message = run("prepare", "folder", table, "--output", tmp_path / "new", *words, code=2)
@@ -98,7 +110,8 @@ def test_a_table_becomes_studies(studies: Path, tmp_path: Path, run: Run) -> Non
 
 
 def test_iu_xray_needs_its_files(tmp_path: Path, run: Run) -> None:
-    words = ["prepare", "iu-xray", tmp_path / "absent.tgz", "--output", tmp_path / "iu"]
+    words = ["prepare", "iu-xray", "--root", tmp_path, "--reports", tmp_path / "absent.tgz"]
+    words += ["--out", tmp_path / "iu"]
     assert "absent.tgz" in run(*words, "--without-images", code=2)
 
 

@@ -11,7 +11,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 
 MODEL = "{dtype: float32, freeze_vision_tower: false, gradient_checkpointing: false, path: %s}"
-DATA = "{min_pixels: 784, max_pixels: 784, max_images: 2, folder: %s}"
+DATA = "{max_images: 2, folder: %s}"
 
 
 def run(*words: str | Path) -> None:
@@ -23,7 +23,7 @@ def run(*words: str | Path) -> None:
 @pytest.mark.slow
 def test_the_commands_lead_from_data_to_a_page(tmp_path: Path) -> None:
     studies, sft, rl = tmp_path / "studies", tmp_path / "sft", tmp_path / "rl"
-    run("prepare", "phantom", "--output", studies, "--studies", "40", "--size-px", "32")
+    run("prepare", "phantom", "--output", studies, "--studies", "40", "--size-px", "28")
     texts = [study.findings for study in StudySet.load(studies)]
     write_tiny_checkpoint(tmp_path / "base", texts, TinyModelConfig(), seed=0)
 

@@ -39,9 +39,9 @@ def test_the_prompt_on_the_data_page_is_the_built_in_one() -> None:
         patient_id="p",
         split=Split.TRAIN,
         images=(
-            StudyImage(path="a", view=View.PA),
-            StudyImage(path="b", view=View.LATERAL),
-            StudyImage(path="c", view=View.AP, timepoint=Timepoint.PRIOR),
+            StudyImage(image_id="a", view=View.PA),
+            StudyImage(image_id="b", view=View.LATERAL),
+            StudyImage(image_id="c", view=View.AP, timepoint=Timepoint.PRIOR),
         ),
         indication="Cough for a week.",
     )

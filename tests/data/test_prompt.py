@@ -10,7 +10,7 @@ PRIOR = Timepoint.PRIOR
 
 
 def image(name: str, view: View, timepoint: Timepoint = Timepoint.CURRENT) -> StudyImage:
-    return StudyImage(path=name, view=view, timepoint=timepoint)
+    return StudyImage(image_id=name, view=view, timepoint=timepoint)
 
 
 def a_study(*images: StudyImage, indication: str = "", comparison: str = "") -> Study:
@@ -53,7 +53,7 @@ def test_the_prompt_holds_views_sections_and_the_task_and_nothing_else() -> None
 def test_image_parts_and_images_have_the_same_order() -> None:
     study = a_study(image("l", View.LATERAL), image("f", View.PA))
     prompt = build_messages(study, max_images=6)
-    assert [shown.path for shown in prompt.images] == ["f", "l"]
+    assert [shown.image_id for shown in prompt.images] == ["f", "l"]
     (message,) = prompt.messages
     assert message["role"] == "user"
     assert [part["type"] for part in message["content"]] == [
@@ -88,7 +88,7 @@ def test_current_and_frontal_images_are_chosen_first(max_images: int, expected: 
     )
     # Current: b and d frontal, then e; prior: lateral a, then oblique c.
     chosen = choose_images(a_study(*images), max_images=max_images)
-    assert "".join(picked.path for picked in chosen) == expected
+    assert "".join(picked.image_id for picked in chosen) == expected
 
 
 def test_no_image_may_be_asked_for_less_than_once() -> None:

@@ -92,8 +92,8 @@ def test_the_prompt_of_the_demo_holds_every_part() -> None:
         patient_id="p",
         split=Split.TRAIN,
         images=(
-            StudyImage(path="a.png", view=View.PA),
-            StudyImage(path="b.png", view=View.AP, timepoint=Timepoint.PRIOR),
+            StudyImage(image_id="a", view=View.PA),
+            StudyImage(image_id="b", view=View.AP, timepoint=Timepoint.PRIOR),
         ),
         indication="Cough.",
         findings="The lungs are clear.",
@@ -101,7 +101,7 @@ def test_the_prompt_of_the_demo_holds_every_part() -> None:
     prompt = build_messages(study, max_images=4, template=str(RECIPES / "prompt.jinja"))
     parts = prompt.messages[0]["content"]
     text = "".join(part.get("text", "<image>") for part in parts)
-    assert [image.path for image in prompt.images] == ["a.png", "b.png"]
+    assert [image.image_id for image in prompt.images] == ["a", "b"]
     assert "current PA <image>" in text and "prior AP <image>" in text
     assert "INDICATION: Cough." in text and "TECHNIQUE: none" in text and "COMPARISON: none" in text
     assert "clear" not in text

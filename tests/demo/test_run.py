@@ -226,7 +226,7 @@ def test_a_finished_demo_only_reads_when_it_is_run_again(
 ) -> None:
     written = {
         path: (path.stat().st_mtime_ns, path.read_bytes())
-        for pattern in ("*.safetensors", "metrics.jsonl", "studies.jsonl")
+        for pattern in ("*.safetensors", "metrics.jsonl", "*.arrow")
         for path in finished.plan.folder.rglob(pattern)
     }
     predicted = {p: p.read_bytes() for p in finished.plan.folder.rglob("predictions.jsonl")}

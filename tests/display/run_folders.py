@@ -9,7 +9,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from editgrpo.data.resize import PixelBudget
+from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.reports.chexpert import FINDINGS
+from tests.builders import write_set
 
 DIRECTIONS = {"text/repeated-sentences": "lower", "text/words": "neither"}
 COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
@@ -43,40 +46,39 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def write_studies_folder(folder: Path, count: int, site: str, seed: int = 0) -> None:
     """Write studies with two views, every third with a prior image."""
     rng = random.Random(seed)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows = []
+    studies: list[Study] = []
+    films: dict[str, Image.Image] = {}
     for number in range(count):
         findings = reference_of(number)
-        views = [("PA", "current"), ("lateral", "current")]
+        views = [(View.PA, Timepoint.CURRENT), (View.LATERAL, Timepoint.CURRENT)]
         if number % 3 == 0:
-            views.append(("AP", "prior"))
+            views.append((View.AP, Timepoint.PRIOR))
         images = []
         for view, timepoint in views:
-            name = f"images/{site}-{number:03d}-{view}-{timepoint}.png"
-            _radiograph(rng, view, large_heart=ABNORMAL[0] in findings).save(folder / name)
-            images.append({"path": name, "view": view, "timepoint": timepoint})
-        rows.append(
-            {
-                "study_id": f"{site}-{number:03d}",
-                "patient_id": f"{site}-p{number // 2:03d}",
-                "split": "test" if number % 4 == 0 else "train",
-                "images": images,
-                "indication": "Cough for two weeks.",
-                "technique": "PA and lateral views.",
-                "comparison": "Earlier film." if number % 3 == 0 else "",
-                "findings": " ".join(findings),
-                "impression": "",
-            }
+            name = f"{site}-{number:03d}-{view}-{timepoint}"
+            films[name] = _radiograph(rng, view, large_heart=ABNORMAL[0] in findings)
+            images.append(StudyImage(image_id=name, view=view, timepoint=timepoint))
+        studies.append(
+            Study(
+                study_id=f"{site}-{number:03d}",
+                patient_id=f"{site}-p{number:03d}",
+                split=Split.TEST if number % 4 == 0 else Split.TRAIN,
+                images=tuple(images),
+                indication="Cough for two weeks.",
+                technique="PA and lateral views.",
+                comparison="Earlier film." if number % 3 == 0 else "",
+                findings=" ".join(findings),
+            )
         )
-    write_lines(folder / "studies.jsonl", rows)
+    write_set(folder, studies, films, budget=PixelBudget(min_pixels=50_000, max_pixels=70_000))
 
 
-def _radiograph(rng: random.Random, view: str, *, large_heart: bool) -> Image.Image:
+def _radiograph(rng: random.Random, view: View, *, large_heart: bool) -> Image.Image:
     image = Image.new("L", (256, 256), 25)
     draw = ImageDraw.Draw(image)
     draw.ellipse((20, 10, 236, 300), fill=150)
     shift = rng.randint(-4, 4)
-    if view == "lateral":
+    if view is View.LATERAL:
         draw.ellipse((60 + shift, 50, 200 + shift, 220), fill=55)
     else:
         draw.ellipse((45 + shift, 45, 118 + shift, 225), fill=50)

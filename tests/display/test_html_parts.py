@@ -1,10 +1,12 @@
 """The parts of the HTML report: reading run folders, choosing pages, cutting differences."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from editgrpo.data.store import StudySet, write_tables
 from editgrpo.display.html.palette import run_colours
 from editgrpo.display.html.results import evaluation_blocks
 from editgrpo.display.html.rollouts import choose_groups, index_groups, read_group, spread
@@ -158,16 +160,16 @@ def test_studies_are_found_beside_the_runs_or_where_the_caller_says(tmp_path: Pa
     assert [path.name for path in find_studies(runs[0], None)] == ["site-a"]
     both = find_studies(runs[0], tmp_path / "studies")
     assert [path.name for path in both] == ["site-a", "site-b"]
-    with pytest.raises(DataError, match=r"no studies\.jsonl"):
+    with pytest.raises(DataError, match=r"no prepared\.json"):
         find_studies(runs[0], tmp_path / "sft")
 
 
 def test_catalogue_prefers_the_study_whose_findings_are_the_reference(tmp_path: Path) -> None:
     write_studies_folder(tmp_path / "one", 2, "x")
     write_studies_folder(tmp_path / "two", 2, "x")
-    lines = (tmp_path / "two" / "studies.jsonl").read_text().splitlines()
-    study = json.loads(lines[0]) | {"findings": "Another text."}
-    (tmp_path / "two" / "studies.jsonl").write_text(json.dumps(study) + "\n")
+    study = StudySet.load(tmp_path / "two").find("x-000")
+    assert study is not None
+    write_tables(tmp_path / "two", [replace(study, findings="Another text.")])
     catalogue = StudyCatalogue()
     folders = [tmp_path / "one", tmp_path / "two"]
     assert catalogue.key("x-000", "Another text.", folders) == "1/x-000"
@@ -176,11 +178,13 @@ def test_catalogue_prefers_the_study_whose_findings_are_the_reference(tmp_path: 
 
 
 def test_unreadable_images_are_counted_not_fatal(tmp_path: Path) -> None:
-    write_studies_folder(tmp_path, 1, "x")
-    first = next((tmp_path / "images").glob("*lateral*"))
-    first.write_bytes(b"not an image")
+    folder = tmp_path / "studies"
+    write_studies_folder(folder, 1, "x")
+    lateral = StudySet.load(folder).images.png("x-000-lateral-current")
+    shard = folder / "images" / "shard-00000.arrow"
+    shard.write_bytes(shard.read_bytes().replace(lateral, bytes(len(lateral))))
     catalogue = StudyCatalogue()
-    key = catalogue.key("x-000", "", [tmp_path])
+    key = catalogue.key("x-000", "", [folder])
     assert key is not None
     shown = catalogue.shown(key)
     assert shown["unreadable"] == 1

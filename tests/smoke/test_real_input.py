@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 
 STEPS = 2
 MODEL = "{dtype: float32, freeze_vision_tower: false, gradient_checkpointing: false, path: %s}"
-DATA = "{min_pixels: 3136, max_pixels: 12544, max_images: 4, validation_limit: 6, folder: %s}"
+SMALL = ("--min-pixels", "3136", "--max-pixels", "12544")
+DATA = "{max_images: 4, validation_limit: 6, folder: %s}"
 COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
 RULES = ("mislabelled", "replacement", "deletion", "augmentation", "none")
 STEP_METRICS = {
@@ -71,9 +72,8 @@ def prepare_iu_xray(folder: Path) -> Split:
     annotation = folder.with_name("annotation.json")
     content = {"train": [{"id": "CXR7_IM-2263"}], "val": [{"id": "CXR1900_IM-0584"}], "test": []}
     annotation.write_text(json.dumps(content))
-    run("prepare", "iu-xray", source / "NLMCXR_reports.tgz", "--images", source / "images",
-        "--projections", source / "indiana_projections.csv", "--annotation", annotation,
-        "--output", folder)  # fmt: skip
+    run("prepare", "iu-xray", "--root", source, "--reports", source / "NLMCXR_reports.tgz",
+        "--annotation", annotation, *SMALL, "--out", folder)  # fmt: skip
     return Split.VALIDATION
 
 
@@ -84,7 +84,7 @@ def prepare_longitudinal(folder: Path) -> Split:
                "time": "offset", "findings": "clinical_notes"}  # fmt: skip
     words = [w for field in columns.items() for w in ("--column", "=".join(field))]
     run("prepare", "folder", source / "manifest.csv", "--images", source / "images", *words,
-        "--output", folder)  # fmt: skip
+        *SMALL, "--out", folder)  # fmt: skip
     return Split.TEST
 
 

@@ -113,5 +113,5 @@ def test_missing_models_and_studies_are_named(tiny: Tiny, tmp_path: Path) -> Non
     with pytest.raises(ModelError, match=r"no config\.json"):
         resolve_model_folder(str(tmp_path))
     data = tiny.data(folder=str(tmp_path))
-    with pytest.raises(DataError, match=r"studies\.jsonl"):
+    with pytest.raises(DataError, match=r"prepared\.json"):
         run_training(tiny.train_config(tmp_path / "run", data=data))

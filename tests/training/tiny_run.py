@@ -25,12 +25,13 @@ from editgrpo.config import (
 )
 from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet, write_studies
+from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.training.models import load_for_inference, load_processor
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
+from tests.builders import write_set
 
 SENTENCES = (
     "The heart is enlarged.",
@@ -42,6 +43,7 @@ SENTENCES = (
     "The lungs are clear.",
     "There is pulmonary edema.",
 )
+
 STUDIES = 24
 MAX_TOKENS = 24
 SHAPE = TinyModelConfig(hidden_size=32, layers=2, vision_layers=1, heads=2, vocabulary=400)
@@ -55,14 +57,8 @@ class Tiny:
     studies: Path
 
     def data(self, **changes: Any) -> DataConfig:
-        """Return the data configuration: images of 56 x 56 pixels at most, four tokens each."""
-        settings: dict[str, Any] = {
-            "folder": str(self.studies),
-            "min_pixels": 28 * 28,
-            "max_pixels": 56 * 56,
-            **changes,
-        }
-        return DataConfig(**settings)
+        """Return the data configuration."""
+        return DataConfig(**{"folder": str(self.studies), **changes})
 
     def model(self, **changes: Any) -> ModelConfig:
         """Return the model configuration: float32, everything trained."""
@@ -113,21 +109,21 @@ PLAIN = EditConfig(level=EditLevel.NONE)
 
 
 def write_short_studies(folder: Path, count: int) -> None:
-    """Write phantom studies with short reports of our own."""
+    """Write phantom studies, images of four tokens each, with short reports of our own."""
     raw = folder.with_name(folder.name + "-phantom")
     write_phantom(
-        raw, studies=count, site=Site.A, seed=3, size_px=64, split_shares=(0.75, 0.25, 0), workers=1
+        raw, studies=count, site=Site.A, seed=3, size_px=56, split_shares=(0.75, 0.25, 0), workers=1
     )
     studies = StudySet.load(raw)
-    write_studies(folder, [_with_short_report(k, study, raw) for k, study in enumerate(studies)])
+    films = {image_id: studies.images.load(image_id) for image_id in studies.images}
+    write_set(folder, [_with_short_report(k, study) for k, study in enumerate(studies)], films)
 
 
-def _with_short_report(number: int, study: Study, raw: Path) -> Study:
+def _with_short_report(number: int, study: Study) -> Study:
     draw = random.Random(number)
     pairs = [SENTENCES[k : k + 2] for k in range(0, len(SENTENCES), 2)]
     findings = " ".join(draw.choice(pair) for pair in draw.sample(pairs, 2 + number % 2))
-    images = tuple(replace(image, path=str(raw / image.path)) for image in study.images)
-    return replace(study, findings=findings, impression="", images=images)
+    return replace(study, findings=findings, impression="")
 
 
 def write_trained_checkpoint(folder: Path, studies: Path) -> None:

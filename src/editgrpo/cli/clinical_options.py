@@ -1,14 +1,12 @@
 """Options of every command that may run clinical models: where these lie and how they run."""
 
-import functools
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import given
+from editgrpo.cli.options import Command, given, shared_options
 from editgrpo.config import ClinicalConfig, DType
 from editgrpo.errors import ConfigError
 
@@ -57,9 +55,6 @@ GreenEndpoint = Annotated[
 ]
 
 
-Command = Callable[..., None]
-
-
 def clinical_options(*, judge: bool = False) -> Callable[[Command], Command]:
     """Give a command the options of the clinical models.
 
@@ -70,27 +65,8 @@ def clinical_options(*, judge: bool = False) -> Callable[[Command], Command]:
         A decorator for a command that takes a keyword argument `clinical`, a `ClinicalConfig`; it
         puts one option for each parameter of `_clinical_config` in its place.
     """
-    options = [
-        one
-        for one in inspect.signature(_clinical_config).parameters.values()
-        if judge or one.name != "green_endpoint"
-    ]
-    return functools.partial(_with_options, options)
-
-
-def _with_options(options: Sequence[inspect.Parameter], command: Command) -> Command:
-    own = [one for one in inspect.signature(command).parameters.values() if one.name != "clinical"]
-
-    @functools.wraps(command)
-    def run(**values: Any) -> None:
-        chosen = {option.name: values.pop(option.name) for option in options}
-        command(clinical=_clinical_config(**chosen), **values)
-
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*own, *options]]
-    # Typer reads the options from both.
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-    return run
+    without = () if judge else ("green_endpoint",)
+    return shared_options("clinical", _clinical_config, without=without)
 
 
 def _clinical_config(

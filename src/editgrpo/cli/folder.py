@@ -5,16 +5,8 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, examples, given
-from editgrpo.cli.output import claim_output
-from editgrpo.cli.studies import (
-    KeepWithoutFindings,
-    RequireImpression,
-    StudiesOutput,
-    WithoutImages,
-    inclusion_rule,
-    run_preparation,
-)
+from editgrpo.cli.options import Seed, examples, given
+from editgrpo.cli.studies import PrepareFlags, prepare_options, run_preparation
 
 EXAMPLES = examples(
     "editgrpo prepare folder reports.csv --images radiographs --output studies/mine "
@@ -23,6 +15,7 @@ EXAMPLES = examples(
 )
 
 
+@prepare_options
 def prepare_folder(
     table: Annotated[
         Path,
@@ -30,7 +23,6 @@ def prepare_folder(
             metavar="TABLE", help="CSV with a header, or JSON lines; a row an image or a study."
         ),
     ],
-    output: StudiesOutput,
     column: Annotated[
         list[str],
         typer.Option(
@@ -52,18 +44,15 @@ def prepare_folder(
     encoding: Annotated[
         str | None, typer.Option(help="Of the CSV file; utf-8 if not given.")
     ] = None,
-    without_images: WithoutImages = False,
-    keep_without_findings: KeepWithoutFindings = False,
-    require_impression: RequireImpression = False,
     seed: Seed = 0,
-    overwrite: Overwrite = False,
+    *,
+    flags: PrepareFlags,
 ) -> None:
     """Turn your own table and images into studies; a missing split is drawn by patient."""
-    claim_output(output, overwrite=overwrite)
-
     from editgrpo.data.columns import parse_column_map
     from editgrpo.data.folder import TableSource
     from editgrpo.data.folder import prepare_folder as prepare
+    from editgrpo.data.splits import SplitRule
 
     source = TableSource(
         table=table,
@@ -71,9 +60,4 @@ def prepare_folder(
         images=images,
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
-    inclusion = inclusion_rule(
-        without_images=without_images,
-        keep_without_findings=keep_without_findings,
-        require_impression=require_impression,
-    )
-    run_preparation(prepare, source, output, inclusion=inclusion, seed=seed)
+    run_preparation(prepare, source, flags, split_rule=SplitRule(seed=seed))

@@ -58,10 +58,7 @@ def generate(
     settings = given(
         temperature=temperature, max_completion_tokens=max_completion_tokens, batch_size=batch_size
     )
-    with (
-        closing_bar("Resizing images") as on_images,
-        closing_bar("Generating reports") as progress,
-    ):
+    with closing_bar("Generating reports") as progress:
         generate_predictions(
             model=model,
             data=data,
@@ -69,6 +66,5 @@ def generate(
             output=output,
             config=GenerationConfig(seed=seed, **settings),
             progress=progress,
-            on_images=on_images,
         )
     typer.echo(f"The predictions are in {output}")

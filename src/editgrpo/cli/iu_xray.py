@@ -5,33 +5,26 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, examples
-from editgrpo.cli.output import claim_output
-from editgrpo.cli.studies import (
-    KeepWithoutFindings,
-    RequireImpression,
-    StudiesOutput,
-    WithoutImages,
-    inclusion_rule,
-    run_preparation,
-)
+from editgrpo.cli.options import Seed, examples
+from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
 
 EXAMPLES = examples(
-    "editgrpo prepare iu-xray NLMCXR_reports.tgz --images NLMCXR_png --output studies/iu-xray",
-    "editgrpo prepare iu-xray indiana_reports.csv --projections indiana_projections.csv "
-    "--images images_normalized --annotation annotation.json --output studies/iu-xray",
+    "editgrpo prepare iu-xray --root openi --out studies/iu-xray",
+    "editgrpo prepare iu-xray --root openi --annotation r2gen/annotation.json "
+    "--out studies/iu-xray",
 )
 
 
+@prepare_options
 def prepare_iu_xray(
+    root: Root,
     reports: Annotated[
-        Path,
-        typer.Argument(
-            metavar="REPORTS",
-            help="NLMCXR_reports.tgz, a folder of its XML files, or indiana_reports.csv.",
+        Path | None,
+        typer.Option(
+            help="NLMCXR_reports.tgz, a folder of its XML files, or indiana_reports.csv; "
+            "looked for in the root if not given, as are the following."
         ),
-    ],
-    output: StudiesOutput,
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Folder of images: NLMCXR_png, images_normalized or R2Gen's images."),
@@ -46,24 +39,20 @@ def prepare_iu_xray(
         Path | None,
         typer.Option(help="R2Gen's annotation.json, for its split; else drawn by patient."),
     ] = None,
-    without_images: WithoutImages = False,
-    keep_without_findings: KeepWithoutFindings = False,
-    require_impression: RequireImpression = False,
     seed: Seed = 0,
-    overwrite: Overwrite = False,
+    *,
+    flags: PrepareFlags,
 ) -> None:
     """Turn IU X-Ray, as the original archive or as the Indiana CSV pair, into studies."""
-    claim_output(output, overwrite=overwrite)
-
-    from editgrpo.data.iu_xray import IUXraySource
+    from editgrpo.data.iu_source import IUXraySource
     from editgrpo.data.iu_xray import prepare_iu_xray as prepare
+    from editgrpo.data.splits import SplitRule
 
     source = IUXraySource(
-        reports=reports, projections=projections, images=images, annotation=annotation
+        root=root,
+        reports=reports,
+        projections=projections,
+        images=images,
+        annotation=annotation,
     )
-    inclusion = inclusion_rule(
-        without_images=without_images,
-        keep_without_findings=keep_without_findings,
-        require_impression=require_impression,
-    )
-    run_preparation(prepare, source, output, inclusion=inclusion, seed=seed)
+    run_preparation(prepare, source, flags, split_rule=SplitRule(seed=seed))

@@ -1,6 +1,8 @@
 """Options that several commands share, and how their examples are laid out."""
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,3 +122,45 @@ def text_override(key: str, text: str) -> str:
 def given(**options: Any) -> dict[str, Any]:
     """Keep the options that were given, so that the library's own defaults hold for the others."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+Command = Callable[..., None]
+
+
+def shared_options(
+    name: str, factory: Callable[..., Any], *, without: Collection[str] = ()
+) -> Callable[[Command], Command]:
+    """Give a command options that others have too.
+
+    Args:
+        name: A keyword argument of the command; it is given what the factory returns.
+        factory: Takes one keyword argument for each option, annotated as Typer reads it.
+        without: Options that this command does not have.
+
+    Returns:
+        A decorator that puts the options in the place of that argument.
+    """
+    parameters = inspect.signature(factory).parameters.values()
+    return functools.partial(
+        _with_options, name, factory, [one for one in parameters if one.name not in without]
+    )
+
+
+def _with_options(
+    name: str,
+    factory: Callable[..., Any],
+    options: Collection[inspect.Parameter],
+    command: Command,
+) -> Command:
+    own = [one for one in inspect.signature(command).parameters.values() if one.name != name]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        chosen = {option.name: values.pop(option.name) for option in options}
+        command(**{name: factory(**chosen)}, **values)
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*own, *options]]
+    # Typer reads the options from both.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run

@@ -14,8 +14,7 @@ EXAMPLES = examples(
     "editgrpo prepare phantom --output studies/site-b --studies 500 --site B --seed 1",
 )
 
-# What the command writes; `--overwrite` removes these beside the first, and nothing else.
-ENTRIES = ("phantom_findings.jsonl", "studies.jsonl", "images", "image-cache")
+TRUTH = "phantom_findings.jsonl"
 
 
 def prepare_phantom(
@@ -32,12 +31,13 @@ def prepare_phantom(
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.data.phantom import Site, write_phantom
+    from editgrpo.data.seal import ENTRIES
     from editgrpo.display.terminal import progress_bar
 
     if site.upper() not in list(Site):
         raise ConfigError(f"--site is {site!r}; it must be one of {', '.join(Site)}")
     if overwrite:
-        clear_away(output, ENTRIES)
+        clear_away(output, (*ENTRIES, TRUTH))
     with progress_bar("Writing phantom studies") as progress:
         summary = write_phantom(
             output,

@@ -50,16 +50,12 @@ def sft(
     from editgrpo.training.sft import run_sft
 
     hide_loading_bars()
-    with (
-        closing_bar("Resizing images") as on_images,
-        closing_bar("Generating validation reports") as on_validation,
-    ):
+    with closing_bar("Generating validation reports") as on_validation:
         model = run_sft(
             config,
             resume=resume,
             command=command_line(),
             on_metrics=_show_metrics,
-            on_images=on_images if is_first_process() else None,
             on_validation=on_validation if is_first_process() else None,
         )
     if is_first_process():

@@ -1,15 +1,24 @@
-"""What the `prepare` commands share: their options, and the account they end with."""
+"""What the `prepare` commands share: their options, how they run, and the account they end with."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from editgrpo.data.prepare import Inclusion, PrepareSummary
+from editgrpo.cli.options import Overwrite, given, shared_options
+from editgrpo.cli.output import claim_output, clear_away
+from editgrpo.errors import ConfigError
 
-StudiesOutput = Annotated[Path, typer.Option("--output", help="Folder of studies to write.")]
+if TYPE_CHECKING:
+    from editgrpo.data.flow import Flow
+    from editgrpo.data.prepare import PrepareOptions, PrepareSummary
+
+Root = Annotated[Path, typer.Option(help="Folder of the originals; nothing is written in it.")]
+StudiesOutput = Annotated[
+    Path, typer.Option("--output", "--out", help="Folder of studies to write.")
+]
 WithoutImages = Annotated[
     bool, typer.Option("--without-images", help="Keep studies that have no readable image.")
 ]
@@ -19,66 +28,206 @@ KeepWithoutFindings = Annotated[
 RequireImpression = Annotated[
     bool, typer.Option("--require-impression", help="Leave out studies that have no impression.")
 ]
+MaxImages = Annotated[
+    int | None,
+    typer.Option(help="Most images of a study, prior ones included; 6 if not given."),
+]
+MinPixels = Annotated[
+    int | None, typer.Option(help="Least pixels of a resized image; the paper's if not given.")
+]
+MaxPixels = Annotated[
+    int | None, typer.Option(help="Most pixels of a resized image; the paper's if not given.")
+]
+MultipleOf = Annotated[
+    int | None,
+    typer.Option(help="Sides are multiples of it: the model's patch size times merge size; 28."),
+]
+Workers = Annotated[int | None, typer.Option(help="Processes; one a core if not given.")]
+ResumePreparation = Annotated[
+    bool, typer.Option("--resume", help="Continue an interrupted preparation in the output.")
+]
+DryCount = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the flow from source to kept studies, write nothing."),
+]
+RedactIds = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="KEYFILE",
+        help="Replace ids by keyed hashes, and dates by days; the key is made if missing.",
+    ),
+]
 
 
-def inclusion_rule(
-    *, without_images: bool, keep_without_findings: bool, require_impression: bool
-) -> "Inclusion":
-    """Turn the options of a `prepare` command into the rule of which studies are kept."""
-    from editgrpo.data.prepare import Inclusion
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareFlags:
+    """The shared options as they were given."""
 
-    return Inclusion(
-        require_findings=not keep_without_findings,
+    output: Path
+    without_images: bool
+    keep_without_findings: bool
+    require_impression: bool
+    max_images: int | None
+    min_pixels: int | None
+    max_pixels: int | None
+    multiple_of: int | None
+    workers: int | None
+    resume: bool
+    overwrite: bool
+    dry_run: bool
+    redact_ids: Path | None
+
+    def options(self, **inclusion: Any) -> "PrepareOptions":
+        """Turn the flags into options of the library.
+
+        Args:
+            **inclusion: Further rules of inclusion that only some data sets have.
+
+        Returns:
+            The options.
+        """
+        from editgrpo.data.prepare import Inclusion, PrepareOptions
+        from editgrpo.data.redact import Redactor
+        from editgrpo.data.resize import PixelBudget
+
+        return PrepareOptions(
+            inclusion=Inclusion(
+                require_findings=not self.keep_without_findings,
+                require_impression=self.require_impression,
+                require_images=not self.without_images,
+                **given(max_images=self.max_images),
+                **inclusion,
+            ),
+            budget=PixelBudget(
+                **given(
+                    min_pixels=self.min_pixels,
+                    max_pixels=self.max_pixels,
+                    multiple_of=self.multiple_of,
+                )
+            ),
+            workers=self.workers,
+            resume=self.resume,
+            dry_run=self.dry_run,
+            redactor=None if self.redact_ids is None else Redactor.from_key_file(self.redact_ids),
+        )
+
+    def claim(self) -> None:
+        """Make sure that the output may be written.
+
+        Raises:
+            ConfigError: it is in use, or options contradict each other.
+        """
+        if self.resume and self.overwrite:
+            raise ConfigError("--resume and --overwrite contradict each other; give one of them")
+        if self.dry_run:
+            return
+        if self.resume:
+            if self.output.is_dir() and not _is_preparation(self.output):
+                claim_output(self.output, overwrite=False)
+            return
+        claim_output(self.output, overwrite=self.overwrite)
+        if self.overwrite:
+            from editgrpo.data.seal import ENTRIES
+
+            entries = [name for name in ENTRIES if (self.output / name).is_file()]
+            clear_away(self.output, [*entries, *(set(ENTRIES) - set(entries))])
+
+
+def _flags(
+    *,
+    output: StudiesOutput,
+    without_images: WithoutImages = False,
+    keep_without_findings: KeepWithoutFindings = False,
+    require_impression: RequireImpression = False,
+    max_images: MaxImages = None,
+    min_pixels: MinPixels = None,
+    max_pixels: MaxPixels = None,
+    multiple_of: MultipleOf = None,
+    workers: Workers = None,
+    redact_ids: RedactIds = None,
+    resume: ResumePreparation = False,
+    overwrite: Overwrite = False,
+    dry_run: DryCount = False,
+) -> PrepareFlags:
+    """Put the shared options together."""
+    return PrepareFlags(
+        output=output,
+        without_images=without_images,
+        keep_without_findings=keep_without_findings,
         require_impression=require_impression,
-        require_images=not without_images,
+        max_images=max_images,
+        min_pixels=min_pixels,
+        max_pixels=max_pixels,
+        multiple_of=multiple_of,
+        workers=workers,
+        redact_ids=redact_ids,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
     )
+
+
+prepare_options = shared_options("flags", _flags)
+"""Decorates a `prepare` command that takes the keyword argument `flags`, a `PrepareFlags`."""
+
+
+def _is_preparation(folder: Path) -> bool:
+    from editgrpo.data.store import PREPARED_FILE, UNFINISHED_FILE
+
+    return any((folder / name).is_file() for name in (PREPARED_FILE, UNFINISHED_FILE))
 
 
 def run_preparation(
     prepare: "Callable[..., PrepareSummary]",
     source: Any,
-    output: Path,
+    flags: PrepareFlags,
     *,
-    inclusion: "Inclusion",
-    seed: int,
+    inclusion: dict[str, Any] | None = None,
+    **more: Any,
 ) -> None:
-    """Prepare studies behind a progress bar and print the account.
+    """Prepare studies behind progress bars and print the account.
 
     Args:
         prepare: The function of `editgrpo.data` that reads this kind of source.
         source: The files.
-        output: The folder of studies.
-        inclusion: Which studies are kept.
-        seed: Decides the split where the source gives none.
+        flags: The shared options.
+        inclusion: Further rules of inclusion that only some data sets have.
+        **more: Further arguments of `prepare`.
     """
-    from editgrpo.data.splits import SplitRule
-    from editgrpo.display.terminal import progress_bar
+    from editgrpo.display.terminal import stage_bars
 
-    with progress_bar("Checking images") as progress:
-        summary = prepare(
-            source,
-            output,
-            split_rule=SplitRule(seed=seed),
-            inclusion=inclusion,
-            progress=progress,
-        )
-    show_account(summary.rows(), output, summary.split_rule)
+    flags.claim()
+    options = flags.options(**(inclusion or {}))
+    with stage_bars() as progress:
+        summary = prepare(source, flags.output, options, progress=progress, **more)
+    show_flow(summary.flow)
+    for name, count in sorted(summary.unrecognised_views.items(), key=lambda item: -item[1]):
+        typer.echo(f"View not understood, {count:,} times: {_short_view(name)}")
+    typer.echo(f"Split: {summary.split_rule}")
+    if flags.dry_run:
+        typer.echo("Nothing was written, and no image was looked at (--dry-run)")
+        return
+    typer.echo(
+        f"Studies are in {flags.output}; rejected.jsonl there says what was left out, and why"
+    )
+
+
+_LONGEST_VIEW = 24  # characters: a longer one is no view, but a column of text mapped by mistake
+
+
+def _short_view(name: str) -> str:
+    return name if len(name) <= _LONGEST_VIEW else "(long text)"
+
+
+def show_flow(flow: "Flow") -> None:
+    """Print the flow from source to kept studies as a table, one column a split."""
+    from editgrpo.display.flow import flow_lines
+
+    for line in flow_lines(flow):
+        typer.echo(line)
 
 
 def show_counts(rows: Iterable[tuple[str, int]]) -> None:
     """Print what was counted, one line each, with its number aligned before it."""
     for name, count in rows:
         typer.echo(f"{count:>9,}  {name}")
-
-
-def show_account(rows: Iterable[tuple[str, int]], output: Path, split_rule: str) -> None:
-    """Print the account of a preparation.
-
-    Args:
-        rows: What was counted, and how many.
-        output: The folder of studies.
-        split_rule: How the splits came about, in words.
-    """
-    show_counts(rows)
-    typer.echo(f"Split: {split_rule}")
-    typer.echo(f"Studies are in {output}; rejected.jsonl there says what was left out, and why")

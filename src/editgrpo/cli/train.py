@@ -47,18 +47,11 @@ def train(
         return
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
-    from editgrpo.display.terminal import StepLine, closing_bar
+    from editgrpo.display.terminal import StepLine
     from editgrpo.training.train import run_training
 
     hide_loading_bars()
     steps = StepLine(config.steps)
-    with closing_bar("Resizing images") as on_images:
-        model = run_training(
-            config,
-            resume=resume,
-            command=command_line(),
-            on_step=steps.show,
-            on_images=on_images if is_first_process() else None,
-        )
+    model = run_training(config, resume=resume, command=command_line(), on_step=steps.show)
     if is_first_process():
         typer.echo(f"The trained model is in {model}")

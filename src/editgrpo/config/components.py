@@ -91,28 +91,13 @@ class DataConfig:
     """Prepared studies and how they are shown to the model."""
 
     folder: str = "studies"
-    """Folder that holds `studies.jsonl` (see docs/data.md)."""
-
-    min_pixels: int = 262_144
-    """Least pixels of an image after resizing.
-
-    Paper: 262,144.
-    """
-
-    max_pixels: int = 401_408
-    """Most pixels of an image after resizing.
-
-    Paper: 401,408.
-    """
+    """A prepared folder (see docs/data.md); the size of the images is its own."""
 
     max_images: int = 6
     """Most images shown for a study; current before prior, frontal before lateral."""
 
     prompt_template: str | None = None
     """A Jinja file that replaces the built-in prompt; None uses the built-in one."""
-
-    image_cache: str | None = None
-    """Folder of resized images; None keeps it beside the studies."""
 
     train_limit: int | None = None
     """Use only the first so many training studies; None uses all."""
@@ -121,13 +106,6 @@ class DataConfig:
     """Use only the first so many validation studies; None uses all."""
 
     def __post_init__(self) -> None:
-        require(self.min_pixels >= 1, "data.min_pixels", self.min_pixels, "at least 1")
-        require(
-            self.max_pixels >= self.min_pixels,
-            "data.max_pixels",
-            self.max_pixels,
-            f"at least data.min_pixels ({self.min_pixels})",
-        )
         require(self.max_images >= 1, "data.max_images", self.max_images, "at least 1")
         for name in ("train_limit", "validation_limit"):
             limit = getattr(self, name)

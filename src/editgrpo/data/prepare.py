@@ -1,26 +1,32 @@
-"""What every data set's preparation shares: which studies are kept, and the account of it.
+"""What every data set's preparation shares: which studies are kept, their images, the account.
 
-Sources (`folder.py`, `iu_xray.py`) read their files into studies; `finish` leaves out, checks,
-writes and counts.
+Sources (`mimic_cxr.py`, `iu_xray.py`, ...) read their files into `Candidates`; `finish` leaves out,
+makes the images, writes and counts.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from editgrpo.data.check import check_images
+from editgrpo.data import seal
+from editgrpo.data.flow import Flow, make_flow
+from editgrpo.data.image_jobs import ImageJob, fill_store
+from editgrpo.data.prompt import choose_images
+from editgrpo.data.redact import Redactor
+from editgrpo.data.resize import PixelBudget
 from editgrpo.data.splits import check_patients_apart
-from editgrpo.data.store import REJECTED_FILE, Rejection, write_rejected, write_studies
-from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
-from editgrpo.errors import DataError
+from editgrpo.data.store import Rejection, write_tables
+from editgrpo.data.study import Split, Study, StudyImage
+from editgrpo.data.workers import Progress, default_workers
+from editgrpo.errors import ConfigError, DataError
 
-_LONGEST_VIEW = 24  # characters
+NO_CURRENT_IMAGE = "no readable current image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inclusion:
-    """Which studies are kept."""
+    """Which studies are kept, and how many of their images."""
 
     require_findings: bool = True
     """Leave out studies without a findings section: there is nothing to learn from them."""
@@ -31,173 +37,264 @@ class Inclusion:
     require_images: bool = True
     """Leave out studies without a readable current image."""
 
+    max_images: int = 6
+    """Most images of a study, prior ones included; `prompt.choose_images` says which are taken."""
+
+    drop_over_limit: bool = False
+    """Leave out studies with more current images than that, in place of choosing among them."""
+
+    def __post_init__(self) -> None:
+        if self.max_images < 1:
+            raise ConfigError(f"max_images is {self.max_images}; it must be at least 1")
+
+    def reason_to_leave_out(self, study: Study) -> str | None:
+        """Return why a study is left out before its images are looked at; None if it is not."""
+        if self.require_findings and not study.findings:
+            return "no findings, impression only" if study.impression else "no findings"
+        if self.require_impression and not study.impression:
+            return "no impression"
+        current = len(study.current_images)
+        if self.require_images and not current:
+            return "no image listed"
+        if self.drop_over_limit and current > self.max_images:
+            return f"more than {self.max_images} images"
+        return None
+
 
 @dataclass(slots=True)
 class Candidates:
     """What a source read, before anything is left out.
 
     Attributes:
-        studies: Every study that could be put together.
-        seen: Studies in the source, those included that could not be put together.
-        rejections: Those, and why.
-        facts: Further counts worth stating.
-        unrecognised_views: How often each view name was not understood.
+        dataset: Key of `card.DATASETS`.
+        studies: Every study that could be put together, in a stable order, with its prior images.
+        image_files: Path of the original of each image of these studies, by image id.
         split_rule: How studies were assigned to splits, in words.
+        suffixes: Tried in turn behind each path.
+        rejections: Studies that could not be put together, and images that no study can show.
+        facts: Further counts worth stating, by split.
+        unrecognised_views: How often each view name was not understood.
     """
 
+    dataset: str
     studies: list[Study]
-    seen: int
+    image_files: Mapping[str, str]
     split_rule: str
+    suffixes: tuple[str, ...] = ("",)
     rejections: list[Rejection] = field(default_factory=list)
-    facts: dict[str, int] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[Split, int]] = field(default_factory=dict)
     unrecognised_views: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareOptions:
+    """How studies are prepared."""
+
+    inclusion: Inclusion = field(default_factory=Inclusion)
+    """Which studies are kept."""
+
+    budget: PixelBudget = field(default_factory=PixelBudget)
+    """The size of their images."""
+
+    workers: int | None = None
+    """Processes; None takes one a core."""
+
+    resume: bool = False
+    """Continue what an interrupted preparation left in the output."""
+
+    dry_run: bool = False
+    """Count only: no image is looked at, and nothing is written."""
+
+    redactor: Redactor | None = None
+    """Hides identifiers; None keeps them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareSummary:
-    """The account of a preparation: `seen` is `kept` plus all of `dropped`.
+    """The account of a preparation.
 
     Attributes:
         folder: Where the studies stand now.
-        seen: Studies in the source.
-        facts: Further counts of the source, such as studies with both sections.
-        dropped: Studies left out, by reason.
-        kept: Studies written.
-        studies_of_split: Studies written, by split.
-        images: Image entries written, prior ones included.
-        images_left_out: Image entries left out, by reason, those of dropped studies included.
-        with_prior: Studies written that have prior images.
-        views: Image entries written, by view.
+        flow: From what the source holds to what is kept, by split.
         unrecognised_views: View names that were not understood, with how often they stood.
         split_rule: How studies were assigned to splits, in words.
     """
 
     folder: Path
-    seen: int
-    facts: Mapping[str, int]
-    dropped: Mapping[str, int]
-    kept: int
-    studies_of_split: Mapping[Split, int]
-    images: int
-    images_left_out: Mapping[str, int]
-    with_prior: int
-    views: Mapping[View, int]
+    flow: Flow
     unrecognised_views: Mapping[str, int]
     split_rule: str
-
-    def rows(self) -> list[tuple[str, int]]:
-        """Return the account as (what, how many) in the order in which it should be shown."""
-        rows = [("studies seen", self.seen), *self.facts.items()]
-        rows += [(f"left out: {reason}", count) for reason, count in self.dropped.items()]
-        rows += [("studies kept", self.kept)]
-        rows += [(f"in {split}", count) for split, count in self.studies_of_split.items()]
-        rows += [("with prior images", self.with_prior), ("images", self.images)]
-        rows += [(f"{view} images", count) for view, count in self.views.items()]
-        rows += [(f"images left out: {why}", n) for why, n in self.images_left_out.items()]
-        unknown_views: Counter[str] = Counter()
-        for name, count in self.unrecognised_views.items():
-            # A long one is no view: a column of report text was mapped by mistake.
-            unknown_views[name if len(name) <= _LONGEST_VIEW else "(long text)"] += count
-        rows += [(f"view not understood: {name}", n) for name, n in unknown_views.items()]
-        return rows
 
 
 def finish(
     candidates: Candidates,
-    output: Path,
+    output: Path | str,
+    options: PrepareOptions | None = None,
     *,
-    inclusion: Inclusion,
-    progress: Callable[[int, int], None] | None = None,
+    root: Path | None = None,
+    progress: Progress | None = None,
 ) -> PrepareSummary:
-    """Apply the inclusion rules, check the images, and write the folder of studies.
+    """Apply the inclusion rules, make the images, and write the folder of studies.
 
-    `studies.jsonl` is written last: where it stands, the preparation is complete.
+    `prepared.json` is written last: where it stands, the preparation is complete.
 
     Args:
         candidates: What a source read.
         output: Folder of the studies; made if missing.
-        inclusion: Which studies are kept.
-        progress: Called with (images checked, images in all).
+        options: How; None takes the defaults.
+        root: Folder of the originals; nothing is written in it.
+        progress: Called as images are made and files are hashed.
 
     Returns:
         The account.
 
     Raises:
-        DataError: No study is kept (`rejected.jsonl` says why), a patient stands in two splits, or
-            the folder cannot be written to.
+        ConfigError: The output lies in `root`, or holds another preparation.
+        DataError: No study is kept, a patient stands in two splits, an image has no file, or the
+            folder cannot be written to.
     """
+    options = options or PrepareOptions()
+    output = Path(output)
+    if root is not None:
+        seal.check_place(output, root)
     check_patients_apart(candidates.studies)
-    rejections = list(candidates.rejections)
-    included: list[Study] = []
-    for study in candidates.studies:
-        reason = _reason_to_leave_out(study, inclusion)
-        if reason is None:
-            included.append(_with_short_paths(study, output))
-        else:
-            rejections.append(Rejection(study_id=study.study_id, image=None, reason=reason))
-    kept, image_rejections = check_images(
-        included, output, require_images=inclusion.require_images, progress=progress
+    plan = _plan(candidates, options.inclusion)
+    if options.dry_run:
+        return _summary(candidates, output, plan.flow(candidates))
+    jobs = _jobs(candidates, plan.studies)
+    if options.redactor is not None:
+        plan, jobs = _redacted(options.redactor, plan, jobs)
+    mark = seal.fingerprint(jobs, options.budget, (root or output).absolute())
+    seal.begin(output, mark, resume=options.resume)
+    problems = fill_store(
+        output,
+        jobs,
+        options.budget,
+        workers=options.workers or default_workers(),
+        progress=progress,
     )
-    rejections += image_rejections
-    write_rejected(output, rejections)
-    if not kept:
-        raise DataError(
-            f"{output / REJECTED_FILE}: none of {candidates.seen} studies is kept "
-            f"({_most_common_reasons(rejections)}); correct the source or the options"
+    plan = _without_unusable(plan, problems, require_images=options.inclusion.require_images)
+    if not plan.studies:
+        raise DataError(_nothing_kept(output, plan.rejections))
+    flow = plan.flow(candidates)
+    write_tables(output, plan.studies)
+    account = seal.account_of(
+        dataset=candidates.dataset,
+        split_rule=candidates.split_rule,
+        budget=options.budget,
+        flow=flow,
+        mark=mark,
+        redaction=options.redactor.fingerprint if options.redactor is not None else "",
+    )
+    seal.seal(output, account, plan.rejections, progress=progress)
+    return _summary(candidates, output, flow)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Studies that are kept so far, what was left out, and studies whose images were chosen
+    among."""
+
+    studies: list[Study]
+    rejections: list[Rejection]
+    cut: Counter[Split]
+
+    def flow(self, candidates: Candidates) -> Flow:
+        return make_flow(
+            kept=self.studies, rejections=self.rejections, facts=candidates.facts, cut=self.cut
         )
-    write_studies(output, kept)
-    return _account(candidates, kept, rejections, output)
 
 
-def _reason_to_leave_out(study: Study, inclusion: Inclusion) -> str | None:
-    if inclusion.require_findings and not study.findings:
-        return "no findings"
-    if inclusion.require_impression and not study.impression:
-        return "no impression"
-    if inclusion.require_images and not any(
-        image.timepoint is Timepoint.CURRENT for image in study.images
-    ):
-        return "no current image listed"
-    return None
+def _plan(candidates: Candidates, inclusion: Inclusion) -> _Plan:
+    plan = _Plan([], list(candidates.rejections), Counter())
+    for study in candidates.studies:
+        reason = inclusion.reason_to_leave_out(study)
+        if reason is not None:
+            plan.rejections.append(_left_out(study, reason))
+            continue
+        chosen = choose_images(study, max_images=inclusion.max_images)
+        plan.cut[study.split] += len(chosen) < len(study.images)
+        plan.studies.append(_with_images(study, chosen))
+    return plan
 
 
-def _with_short_paths(study: Study, output: Path) -> Study:
-    """Make paths inside the output folder relative to it, so that the folder can be moved, and all
-    others absolute."""
-
-    def short(image: StudyImage) -> StudyImage:
-        path = Path(image.path).absolute()
-        if path.is_relative_to(output.absolute()):
-            path = path.relative_to(output.absolute())
-        return replace(image, path=str(path))
-
-    return replace(study, images=tuple(short(image) for image in study.images))
+def _with_images(study: Study, images: Sequence[StudyImage]) -> Study:
+    """Return a study with some of its images; without prior images it has no prior study."""
+    if tuple(images) == study.images:
+        return study
+    shown = replace(study, images=tuple(images))
+    return shown if shown.prior_images else replace(shown, prior_study_id="", prior_time="")
 
 
-def _most_common_reasons(rejections: Sequence[Rejection]) -> str:
+def _left_out(study: Study, reason: str) -> Rejection:
+    return Rejection(study_id=study.study_id, image=None, reason=reason, split=study.split)
+
+
+def _jobs(candidates: Candidates, studies: Iterable[Study]) -> list[ImageJob]:
+    """Return every image of some studies once, in order."""
+    jobs: dict[str, ImageJob] = {}
+    for study in studies:
+        for image in study.images:
+            if image.image_id in jobs:
+                continue
+            path = candidates.image_files.get(image.image_id)
+            if path is None:
+                raise DataError(
+                    f"study {study.study_id!r}: image {image.image_id!r} has no file; give its path"
+                )
+            jobs[image.image_id] = ImageJob(image.image_id, path, candidates.suffixes)
+    return list(jobs.values())
+
+
+def _redacted(
+    redactor: Redactor, plan: _Plan, jobs: Sequence[ImageJob]
+) -> tuple[_Plan, list[ImageJob]]:
+    rejections = [
+        replace(
+            rejection,
+            study_id=redactor.identifier(rejection.study_id),
+            image=None if rejection.image is None else redactor.identifier(rejection.image),
+        )
+        for rejection in plan.rejections
+    ]
+    hidden = [replace(job, image_id=redactor.identifier(job.image_id)) for job in jobs]
+    return _Plan(redactor.studies(plan.studies), rejections, plan.cut), hidden
+
+
+def _without_unusable(plan: _Plan, problems: Mapping[str, str], *, require_images: bool) -> _Plan:
+    """Leave out images that cannot be used, and studies that have no current one left."""
+    kept: list[Study] = []
+    rejections = list(plan.rejections)
+    for study in plan.studies:
+        usable = [image for image in study.images if image.image_id not in problems]
+        rejections += (
+            Rejection(
+                study_id=study.study_id,
+                image=image.image_id,
+                reason=problems[image.image_id],
+                split=study.split,
+            )
+            for image in study.images
+            if image.image_id in problems
+        )
+        study = _with_images(study, usable)
+        if require_images and not study.current_images:
+            rejections.append(_left_out(study, NO_CURRENT_IMAGE))
+        else:
+            kept.append(study)
+    return _Plan(kept, rejections, plan.cut)
+
+
+def _nothing_kept(output: Path, rejections: Sequence[Rejection]) -> str:
     counts = Counter(rejection.reason for rejection in rejections).most_common(3)
-    return ", ".join(f"{reason}: {count}" for reason, count in counts)
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in counts)
+    return f"{output}: no study is kept ({reasons}); correct the source or the options"
 
 
-def _account(
-    candidates: Candidates, kept: Sequence[Study], rejections: Sequence[Rejection], output: Path
-) -> PrepareSummary:
-    images = [image for study in kept for image in study.images]
-    splits = Counter(study.split for study in kept)
-    views = Counter(image.view for image in images)
+def _summary(candidates: Candidates, output: Path, flow: Flow) -> PrepareSummary:
     return PrepareSummary(
         folder=output,
-        seen=candidates.seen,
-        facts=candidates.facts,
-        dropped=Counter(r.reason for r in rejections if r.image is None),
-        kept=len(kept),
-        studies_of_split={split: splits[split] for split in Split},
-        images=len(images),
-        images_left_out=Counter(r.reason for r in rejections if r.image is not None),
-        with_prior=sum(
-            any(image.timepoint is Timepoint.PRIOR for image in study.images) for study in kept
-        ),
-        views={view: views[view] for view in View if views[view]},
+        flow=flow,
         unrecognised_views=candidates.unrecognised_views,
         split_rule=candidates.split_rule,
     )

@@ -1,23 +1,56 @@
-"""Studies on disk: a folder with `studies.jsonl`, one study a line, and `rejected.jsonl` beside it.
+"""Prepared studies on disk: one memory-mapped Arrow table for each split.
 
-Callers see a set of studies as a `Sequence[Study]`. Only the position of each line is kept in
-memory; a study is parsed when it is asked for.
+Callers see a set of studies as a `Sequence[Study]`. Nothing is parsed on loading; a study is made
+when it is asked for. docs/data.md describes the folder; `prepare.py` writes it.
 """
 
-import mmap
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
-from editgrpo.data.record import study_from_record, study_to_record
-from editgrpo.data.study import Split, Study, StudyImage
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from editgrpo.data.arrow_files import FileStamp, check_stamp, file_stamp, read_arrow, write_arrow
+from editgrpo.data.image_store import ImageStore
+from editgrpo.data.record import check_study, study_from_row, study_to_row
+from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.files import parse_json_object, write_jsonl
 
-STUDIES_FILE = "studies.jsonl"
+STUDIES_FOLDER = "studies"
+PREPARED_FILE = "prepared.json"
+UNFINISHED_FILE = "unfinished.json"
 REJECTED_FILE = "rejected.jsonl"
+FORM = 1
+"""Of the folder; raised when an older one can no longer be read."""
+
+_SCHEMA = pa.schema(
+    [
+        ("study_id", pa.string()),
+        ("patient_id", pa.string()),
+        ("split", pa.string()),
+        ("time", pa.string()),
+        ("prior_study_id", pa.string()),
+        ("prior_time", pa.string()),
+        (
+            "images",
+            pa.list_(
+                pa.struct(
+                    [("image_id", pa.string()), ("view", pa.string()), ("timepoint", pa.string())]
+                )
+            ),
+        ),
+        ("indication", pa.string()),
+        ("technique", pa.string()),
+        ("comparison", pa.string()),
+        ("findings", pa.string()),
+        ("impression", pa.string()),
+    ]
+)
+# Rows made into studies at once when a set is walked through.
+_BATCH = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,66 +59,86 @@ class Rejection:
 
     Attributes:
         study_id: The study.
-        image: Path of the image that was left out; None if the whole study was.
+        image: Id of the image that was left out; None if the whole study was.
         reason: One short phrase, without report text.
+        split: Of the study; None where it is not known.
     """
 
     study_id: str
     image: str | None
     reason: str
+    split: Split | None = None
 
 
 class StudySet(Sequence[Study]):
     """The studies of a folder, or of one of its splits, in file order.
 
-    The file stays open: replacing `studies.jsonl` does not change a set that is already loaded.
+    The files stay mapped: replacing the folder does not change a set that is already loaded.
+
+    Attributes:
+        folder: The prepared folder.
+        table: The columns, see docs/data.md.
+        images: The images of the folder.
     """
 
-    def __init__(self, folder: Path, positions: Sequence[int]) -> None:
-        """Use `load` instead, which checks the file.
+    def __init__(self, folder: Path, table: pa.Table, origin: "_Origin") -> None:
+        """Use `load` instead, which checks the files.
 
         Args:
-            folder: The folder that holds `studies.jsonl`.
-            positions: Byte offset of the line of each study.
+            folder: The prepared folder.
+            table: The studies.
+            origin: Where they stand in the files.
         """
         self.folder = folder
-        self._positions = array("Q", positions)
-        self._open()
+        self.table = table
+        self._origin = origin
+        self._images: ImageStore | None = None
 
     @classmethod
     def load(cls, folder: Path | str, *, split: Split | None = None) -> "StudySet":
-        """Check every line of a folder's `studies.jsonl` and return its studies.
+        """Map the studies of a folder.
 
         Args:
-            folder: A folder written by `editgrpo prepare` or by `write_studies`.
+            folder: A folder written by `editgrpo prepare` or by `prepare.write_set`.
             split: Keep only the studies of this split; None keeps all.
 
         Returns:
             The studies in file order; none if the split has none.
 
         Raises:
-            DataError: The file is missing, or a line is not a study of the documented form, or two
-                lines have one study_id. The message names file, line and field.
+            DataError: The preparation is not complete, or a file of it is missing or damaged.
         """
         folder = Path(folder)
-        path = folder / STUDIES_FILE
-        positions: list[int] = []
-        line_of_study: dict[str, int] = {}
-        for number, position, line in _lines(path):
-            study = _parse(line, where=f"{path}, line {number}")
-            first = line_of_study.setdefault(study.study_id, number)
-            if first != number:
-                raise DataError(
-                    f"{path}, line {number}: field 'study_id' repeats line {first}; make it unique"
-                )
-            if split is None or study.split is split:
-                positions.append(position)
-        if not line_of_study:
-            raise DataError(f"{path}: holds no study; run `editgrpo prepare` again")
-        return cls(folder, positions)
+        # A split without studies has no table, so only the account tells it from one that is lost.
+        listed = read_prepared(folder)["files"]
+        paths = [
+            path
+            for path in (table_path(folder, part) for part in Split if split in (part, None))
+            if path.relative_to(folder).as_posix() in listed
+        ]
+        stamps = {path: file_stamp(path) for path in paths}
+        tables = [_read_table(path) for path in paths]
+        table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+        return cls(folder, table, _Origin(split, range(table.num_rows), stamps))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place alone: the process that gets the set maps it itself."""
+        return _load_again, (self.folder, self._origin)
+
+    @property
+    def images(self) -> ImageStore:
+        """The images of the folder; opened when first asked for."""
+        if self._images is None:
+            self._images = ImageStore.open(self.folder)
+        return self._images
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return int(self.table.num_rows)
+
+    def __iter__(self) -> Iterator[Study]:
+        for batch in self.table.to_batches(max_chunksize=_BATCH):
+            for row in batch.to_pylist():
+                yield study_from_row(row, where=str(self.folder))
 
     @overload
     def __getitem__(self, index: int) -> Study: ...
@@ -93,107 +146,132 @@ class StudySet(Sequence[Study]):
     def __getitem__(self, index: slice) -> "StudySet": ...
     def __getitem__(self, index: int | slice) -> "Study | StudySet":
         if isinstance(index, slice):
-            return StudySet(self.folder, self._positions[index])
-        start = self._positions[index]
-        end = self._bytes.find(b"\n", start)
-        line = self._bytes[start : end if end >= 0 else len(self._bytes)]
-        return _parse(line, where=f"{self.folder / STUDIES_FILE}, byte {start}")
+            part = range(len(self))[index]
+            origin = replace(self._origin, rows=self._origin.rows[index])
+            return StudySet(self.folder, _rows_of(self.table, part), origin)
+        position = range(len(self))[index]
+        (row,) = self.table.slice(position, 1).to_pylist()
+        return study_from_row(row, where=f"{self.folder}, row {position}")
 
     def __repr__(self) -> str:
         return f"StudySet({str(self.folder)!r}, {len(self)} studies)"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the open file, so that worker processes can be handed a set."""
-        return {
-            "folder": self.folder,
-            "positions": self._positions.tolist(),
-            "stamp": self._stamp,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open the file again and check that it is still the one that was loaded."""
-        self.folder = state["folder"]
-        self._positions = array("Q", state["positions"])
-        self._open()
-        if self._stamp != state["stamp"]:
-            raise DataError(f"{self.folder / STUDIES_FILE}: was replaced; load the studies again")
-
-    def image_path(self, image: StudyImage) -> Path:
-        """Return where an image of these studies lies: its own path if absolute, else under the
-        folder."""
-        return self.folder / image.path
-
-    def _open(self) -> None:
-        with _open(self.folder / STUDIES_FILE) as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        status = (self.folder / STUDIES_FILE).stat()
-        self._stamp = (status.st_size, status.st_mtime_ns)
+    def find(self, study_id: str) -> Study | None:
+        """Return the study of an id; None if there is none."""
+        position = pc.index(self.table["study_id"], pa.scalar(study_id)).as_py()
+        return None if position < 0 else self[position]
 
 
-def write_studies(folder: Path | str, studies: Iterable[Study]) -> int:
-    """Write a folder's `studies.jsonl` in one step: whole, or not at all.
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where the rows of a set stand: the split that was loaded, which of its rows, and from
+    which files."""
+
+    split: Split | None
+    rows: range
+    stamps: Mapping[Path, FileStamp]
+
+
+def _load_again(folder: Path, origin: _Origin) -> StudySet:
+    for path, stamp in origin.stamps.items():
+        check_stamp(path, stamp)
+    whole = StudySet.load(folder, split=origin.split)
+    return StudySet(folder, _rows_of(whole.table, origin.rows), origin)
+
+
+def _rows_of(table: pa.Table, rows: range) -> pa.Table:
+    if rows.step == 1:
+        return table.slice(rows.start, len(rows))
+    return table.take(pa.array(rows, pa.int64()))
+
+
+def table_path(folder: Path, split: Split) -> Path:
+    """Return where the studies of a split stand."""
+    return folder / STUDIES_FOLDER / f"{split.value}.arrow"
+
+
+def read_prepared(folder: Path) -> dict[str, Any]:
+    """Read what a folder says of its own preparation.
+
+    Args:
+        folder: A prepared folder.
+
+    Returns:
+        The content of `prepared.json`, see docs/data.md.
+
+    Raises:
+        DataError: There is none, the preparation was not finished, or it has another form.
+    """
+    path = folder / PREPARED_FILE
+    try:
+        prepared: Any = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        if (folder / UNFINISHED_FILE).exists():
+            raise DataError(
+                f"{folder}: its preparation was not finished; run the same command with --resume"
+            ) from error
+        raise DataError(
+            f"{folder}: holds no {PREPARED_FILE}; give a folder written by `editgrpo prepare`"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON; prepare the set again") from error
+    if not isinstance(prepared, dict) or prepared.get("form") != FORM:
+        raise DataError(f"{path}: is not of form {FORM}; prepare the set again with this version")
+    if not isinstance(prepared.get("files"), dict):
+        raise DataError(f"{path}: lists no files; prepare the set again")
+    return prepared
+
+
+def write_tables(folder: Path, studies: Iterable[Study]) -> dict[Split, int]:
+    """Write the tables of a folder, one for each split that has studies.
 
     Args:
         folder: Made if missing.
-        studies: In the order in which they shall stand; they are checked as on loading.
+        studies: In the order in which they shall stand within their split.
 
     Returns:
-        How many were written.
+        How many studies each split has.
 
     Raises:
-        DataError: Two studies share a study_id, a study would not load again, there is none, or the
-            folder cannot be written to.
+        DataError: Two studies share a study_id, a study cannot be written as it is, there is none,
+            or the folder cannot be written to.
     """
-    path = Path(folder) / STUDIES_FILE
-    return _write(path, _checked_records(studies, path))
-
-
-def write_rejected(folder: Path | str, rejections: Iterable[Rejection]) -> int:
-    """Write a folder's `rejected.jsonl`, empty if nothing was left out, and return its length."""
-    return _write(Path(folder) / REJECTED_FILE, (asdict(rejection) for rejection in rejections))
-
-
-def _checked_records(studies: Iterable[Study], path: Path) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
+    rows: dict[Split, list[Study]] = {split: [] for split in Split}
     for study in studies:
         if study.study_id in seen:
-            raise DataError(f"{path}: study_id {study.study_id!r} would stand in it twice")
+            raise DataError(f"{folder}: study_id {study.study_id!r} would stand in it twice")
         seen.add(study.study_id)
-        record = study_to_record(study)
-        study_from_record(record, where=f"{path}, study {study.study_id!r}")
-        yield record
+        check_study(study, where=str(folder))
+        rows[study.split].append(study)
     if not seen:
-        raise DataError(f"{path}: there is no study to write")
+        raise DataError(f"{folder}: there is no study to write")
+    for split, part in rows.items():
+        path = table_path(folder, split)
+        try:
+            if part:
+                write_arrow(path, _table(part))
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+            ) from error
+    return {split: len(part) for split, part in rows.items()}
 
 
-def _write(path: Path, records: Iterable[dict[str, Any]]) -> int:
-    try:
-        return write_jsonl(path, records)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder"
-        ) from error
+def _table(studies: Sequence[Study]) -> pa.Table:
+    batches = (
+        pa.RecordBatch.from_pylist(
+            [study_to_row(study) for study in studies[start : start + _BATCH]], schema=_SCHEMA
+        )
+        for start in range(0, len(studies), _BATCH)
+    )
+    return pa.Table.from_batches(batches, schema=_SCHEMA)
 
 
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); give a folder written by "
-            "`editgrpo prepare`"
-        ) from error
-
-
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield line number from 1, byte offset and content of every line that is not blank."""
-    position = 0
-    with _open(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, position, line
-            position += len(line)
-
-
-def _parse(line: bytes, *, where: str) -> Study:
-    return study_from_record(parse_json_object(line, where), where=where)
+def _read_table(path: Path) -> pa.Table:
+    table = read_arrow(path)
+    if table.schema.names != _SCHEMA.names or table.schema.types != _SCHEMA.types:
+        raise DataError(f"{path}: is not a table of studies; prepare the set again")
+    return table

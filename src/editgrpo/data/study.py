@@ -1,8 +1,7 @@
 """A chest X-ray study: the views that are shown to the model, the clinical context, and the report
 sections.
 
-This is the one form of a study in the package; `store.py` reads and writes it, one JSON object a
-line.
+This is the one form of a study in the package; `store.py` keeps it on disk.
 """
 
 from dataclasses import dataclass
@@ -43,12 +42,12 @@ class StudyImage:
     """One radiograph of a study.
 
     Attributes:
-        path: Absolute, or relative to the folder of `studies.jsonl`.
+        image_id: Its key in the image store, unique in the set.
         view: Its projection.
         timepoint: CURRENT or PRIOR.
     """
 
-    path: str
+    image_id: str
     view: View
     timepoint: Timepoint = Timepoint.CURRENT
 
@@ -57,16 +56,43 @@ class StudyImage:
 class Study:
     """One study.
 
-    Missing sections are empty strings.
-        The prior report is not a field: it is never an input (paper, Task).
+    What is not given is an empty string. The prior report is not a field: it is never an input
+    (paper, Task).
+
+    Attributes:
+        study_id: Unique in the set.
+        patient_id: All studies of a patient stand in one split.
+        split: Its part of the set.
+        images: Current images, then those of the prior study.
+        time: When it was taken: ISO 8601 local time, or days on any scale as text; `times.py`.
+        prior_study_id: The study that the prior images are of; it need not be in the set.
+        prior_time: When that one was taken, in the form of `time`.
+        indication: Section shown to the model.
+        technique: Section shown to the model.
+        comparison: Section shown to the model.
+        findings: The text to learn.
+        impression: Kept, but shown to no model.
     """
 
     study_id: str
     patient_id: str
     split: Split
     images: tuple[StudyImage, ...]
+    time: str = ""
+    prior_study_id: str = ""
+    prior_time: str = ""
     indication: str = ""
     technique: str = ""
     comparison: str = ""
     findings: str = ""
     impression: str = ""
+
+    @property
+    def current_images(self) -> tuple[StudyImage, ...]:
+        """The images of the study itself."""
+        return tuple(image for image in self.images if image.timepoint is Timepoint.CURRENT)
+
+    @property
+    def prior_images(self) -> tuple[StudyImage, ...]:
+        """The images of the prior study."""
+        return tuple(image for image in self.images if image.timepoint is Timepoint.PRIOR)

@@ -11,7 +11,7 @@ from pathlib import Path
 from editgrpo.config import DataConfig
 from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet
+from editgrpo.data.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.plan import (
     RARE_FINDINGS,
@@ -108,7 +108,7 @@ class _Demo:
         size, seed = self._plan.size, self._plan.seed
         for site, studies in ((Site.A, size.site_a_studies), (Site.B, size.site_b_studies)):
             folder = self._plan.studies(site)
-            if not (folder / "studies.jsonl").is_file():
+            if not (folder / PREPARED_FILE).is_file():
                 with self._stage(f"Phantom studies, site {site.value}") as progress:
                     write_phantom(
                         folder,

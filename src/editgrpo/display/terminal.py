@@ -112,6 +112,26 @@ def closing_bar(description: str) -> Iterator[ProgressCallback]:
         yield advance
 
 
+@contextmanager
+def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one progress bar after another, for work that goes through stages.
+
+    Yields:
+        A function of (stage, done, total); a stage that was not seen before ends the one before.
+    """
+    with ExitStack() as live:
+        shown: dict[str, ProgressCallback] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                live.close()
+                shown.clear()
+                shown[stage] = live.enter_context(progress_bar(stage))
+            shown[stage](done, total)
+
+        yield advance
+
+
 class _PlainProgress:
     """Occasional lines in place of a bar."""
 

@@ -12,7 +12,8 @@ import torch
 from editgrpo.config import DataConfig
 from editgrpo.config.check import require, require_seed
 from editgrpo.data.prompt import DEFAULT_TEMPLATE
-from editgrpo.data.record import study_to_record
+from editgrpo.data.record import study_to_row
+from editgrpo.data.store import read_prepared
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.files import json_line, parse_json_object, write_jsonl
@@ -96,7 +97,6 @@ def generate_predictions(
     output: Path,
     config: GenerationConfig,
     progress: Progress | None = None,
-    on_images: Progress | None = None,
 ) -> Path:
     """Generate reports for a split and write `predictions.jsonl`; continue where an earlier call
     stopped.
@@ -109,7 +109,6 @@ def generate_predictions(
         output: The predictions file. While it is incomplete it is named `<output>.partial`.
         config: How to generate.
         progress: Called with (done, total).
-        on_images: Called with (images done, images in all) while images are resized.
 
     Returns:
         The predictions file.
@@ -132,7 +131,6 @@ def generate_predictions(
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     policy = load_for_inference(folder, dtype=dtype).to(device).eval()
     encoder = PromptEncoder(studies, load_processor(folder), data)
-    encoder.prepare_images(on_images)
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
@@ -157,13 +155,13 @@ def _fingerprint(
     weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
     facts = {
         "weights": [(name, status.st_size, status.st_mtime_ns) for name, status in weights],
-        "pixels": (data.min_pixels, data.max_pixels, data.max_images),
+        "pixels": (read_prepared(Path(data.folder))["budget"], data.max_images),
         "generation": asdict(config),
     }
     digest = hashlib.sha256(json.dumps(facts).encode())
     digest.update(Path(data.prompt_template or DEFAULT_TEMPLATE).read_bytes())
     for study in studies:
-        digest.update(json_line(study_to_record(study)).encode())
+        digest.update(json_line(study_to_row(study)).encode())
     return digest.hexdigest()
 
 

@@ -1,18 +1,17 @@
-"""From a study to an encoded prompt: message, cached images, token ids and patches."""
+"""From a study to an encoded prompt: message, images of the store, token ids and patches."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from editgrpo.config import DataConfig
-from editgrpo.data.images import ImageCache, prepare_images
+from editgrpo.data.image_store import ImageStore
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet
+from editgrpo.data.store import StudySet, read_prepared
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
 
-# Resized images kept in memory: all of a small set's, and a bounded part of a large one's.
+# Images kept in memory as pixels: all of a small set's, and a bounded part of a large one's.
 _MEMORY_BYTES = 256 * 2**20
 
 
@@ -20,44 +19,25 @@ class PromptEncoder:
     """Encodes studies of one set for one model.
 
     Args:
-        studies: The set that the studies belong to; it knows where images lie.
+        studies: The set that the studies belong to; it holds their images.
         processor: Of the model.
-        config: Pixel budget, number of images, prompt template, cache folder.
+        config: Number of images, prompt template.
+
+    Raises:
+        DataError: The set's images do not have a size that the model can read.
     """
 
     def __init__(self, studies: StudySet, processor: StudyProcessor, config: DataConfig) -> None:
-        self._studies = studies
         self.processor = processor
         self._config = config
-        cache = Path(config.image_cache) if config.image_cache else studies.folder / "image-cache"
-        self.images = ImageCache(
-            studies,
-            cache,
-            min_pixels=config.min_pixels,
-            max_pixels=config.max_pixels,
-            factor=processor.factor,
-            memory_items=_MEMORY_BYTES // (3 * config.max_pixels),
-        )
-
-    def prepare_images(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Decode and resize every image that will be shown, so that no step waits or fails.
-
-        Args:
-            progress: Called with (images done, images in all).
-
-        Returns:
-            How many images were not in the cache yet.
-
-        Raises:
-            DataError: images cannot be decoded; says how many, and names the first with its study.
-        """
-        return prepare_images(
-            self._studies,
-            self.images,
-            max_images=self._config.max_images,
-            progress=progress,
-            workers=os.cpu_count() or 1,
-        )
+        self._images = ImageStore.open(studies.folder, memory_bytes=_MEMORY_BYTES)
+        multiple = int(read_prepared(studies.folder)["budget"]["multiple_of"])
+        if multiple % processor.factor and len(self._images):
+            raise DataError(
+                f"{studies.folder}: sides of its images are multiples of {multiple}, and this "
+                f"model reads multiples of {processor.factor}; prepare the set again with "
+                f"--multiple-of {processor.factor} (the phantom: with a fitting --size-px)"
+            )
 
     def encode(self, study: Study) -> EncodedPrompt:
         """Encode the prompt of one study.
@@ -75,7 +55,10 @@ class PromptEncoder:
         prompt = build_messages(
             study, max_images=self._config.max_images, template=self._config.prompt_template
         )
-        pixels = [self.images.load(image) for image in prompt.images]
+        try:
+            pixels = [self._images.pixels(image.image_id) for image in prompt.images]
+        except DataError as error:
+            raise DataError(f"study {study.study_id!r}: {error}") from error
         return self.processor.encode(study.study_id, prompt, pixels)
 
     def encode_all(self, studies: Sequence[Study]) -> list[EncodedPrompt]:
@@ -87,7 +70,7 @@ def load_split(folder: str, split: Split, limit: int | None) -> StudySet:
     """Load the studies of one split that a run or a generation uses.
 
     Args:
-        folder: Holds `studies.jsonl`.
+        folder: A prepared folder.
         split: Which part.
         limit: The first so many; None for all.
 
@@ -99,5 +82,5 @@ def load_split(folder: str, split: Split, limit: int | None) -> StudySet:
     """
     studies = StudySet.load(Path(folder), split=split)
     if not len(studies):
-        raise DataError(f"{folder}: no {split.value} study; check the split field of studies.jsonl")
+        raise DataError(f"{folder}: no {split.value} study; `editgrpo data stats` shows its splits")
     return studies if limit is None else studies[:limit]

@@ -98,7 +98,6 @@ def run_sft(
     resume: bool = False,
     command: str = "",
     on_metrics: OnMetrics | None = None,
-    on_images: Callable[[int, int], None] | None = None,
     on_validation: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Fine-tune a model on the findings of the training studies.
@@ -108,7 +107,6 @@ def run_sft(
         resume: Continue from the newest whole checkpoint of the run folder.
         command: What started the run, for its provenance.
         on_metrics: Called on the main process with the metrics of each step and of each epoch.
-        on_images: Called with (images done, images in all) while images are resized.
         on_validation: Called with (studies done, studies in all) while validation reports are
             generated.
 
@@ -135,8 +133,6 @@ def run_sft(
     evaluate = EvaluateEpochs(
         config, boundaries, validation, validation_encoder, on_metrics, on_validation
     )
-    for part in (encoder, validation_encoder):
-        part.prepare_images(on_images)
     stop = StopOnSignal()
     trainer = FindingsTrainer(
         config,

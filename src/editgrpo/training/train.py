@@ -2,7 +2,6 @@
 step."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,6 @@ def run_training(
     resume: bool = False,
     command: str = "",
     on_step: OnStep | None = None,
-    on_images: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train a policy by EditGRPO or one of its variants.
 
@@ -57,7 +55,6 @@ def run_training(
         command: What started the run, for its provenance.
         on_step: Called on the main process after each step with its metrics and its seconds by
             phase.
-        on_images: Called with (images done, images in all) while images are resized.
 
     Returns:
         The folder of the trained model, a complete checkpoint.
@@ -74,7 +71,6 @@ def run_training(
     run = Path(config.output)
     checkpoint = begin_run(config, resume=resume, command=command)
     setup, policy = _set_up(config, run, on_step)
-    setup.encoder.prepare_images(on_images)
     stop = StopOnSignal()
     trainer = EditGRPOTrainer(
         config,

@@ -1,28 +1,30 @@
-"""All studies of one phantom patient: films on disk, reports, truth.
+"""All studies of one phantom patient: films, reports, truth.
 
 Every patient, study and purpose has a random generator of its own, so neither the number of worker
 processes nor their order changes a byte, and rewording a report leaves its images as they were.
 """
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
+from editgrpo.data.image_jobs import encode_image
+from editgrpo.data.image_store import StoredImage
 from editgrpo.data.phantom.anatomy import Anatomy, draw_anatomy
 from editgrpo.data.phantom.findings import DEVICES, Finding, Progress
 from editgrpo.data.phantom.grammar import write_report
 from editgrpo.data.phantom.patients import Course, draw_course
 from editgrpo.data.phantom.render import render_film
 from editgrpo.data.phantom.sites import SiteProfile
-from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
+from editgrpo.data.priors import with_prior
+from editgrpo.data.resize import PixelBudget
+from editgrpo.data.study import Split, Study, StudyImage, View
 
-IMAGES = "images"
+_DAYS_BETWEEN_STUDIES = 180
 
 
 class _Purpose(IntEnum):
@@ -41,7 +43,12 @@ class Recipe:
     profile: SiteProfile
     seed: int
     size_px: int
-    folder: Path
+
+    @property
+    def budget(self) -> PixelBudget:
+        """The films as they are drawn: nothing is left to resize."""
+        area = self.size_px**2
+        return PixelBudget(min_pixels=area, max_pixels=area, multiple_of=self.size_px)
 
     def generator(self, patient: int, study: int, purpose: IntEnum) -> Generator:
         """Return the generator of one purpose of one study."""
@@ -60,9 +67,10 @@ class PlannedPatient:
 
 @dataclass(frozen=True, slots=True)
 class PhantomStudy:
-    """A written study, its truth, and the CheXpert classes that its report calls present."""
+    """A study, its films, its truth, and the CheXpert classes that its report calls present."""
 
     study: Study
+    films: tuple[StoredImage, ...]
     findings: tuple[Finding, ...]
     labels: tuple[str, ...]
 
@@ -72,52 +80,70 @@ def patient_course(recipe: Recipe, number: int) -> Course:
     return draw_course(recipe.profile, recipe.generator(number, 0, _Purpose.COURSE))
 
 
-def write_patients(recipe: Recipe, patients: Sequence[PlannedPatient]) -> list[PhantomStudy]:
-    """Render and word the studies of some patients; images go to the recipe's folder."""
-    return [study for patient in patients for study in _write_patient(recipe, patient)]
+def planned_images(recipe: Recipe, patient: PlannedPatient) -> list[str]:
+    """Return the ids of all films of a patient, in order, without drawing one."""
+    course = patient_course(recipe, patient.number)
+    return [
+        image.image_id
+        for index, findings in enumerate(course.findings[: patient.n_studies])
+        for image in _images(recipe, patient.number, index, findings)
+    ]
 
 
-def _write_patient(recipe: Recipe, patient: PlannedPatient) -> list[PhantomStudy]:
+def draw_patient(recipe: Recipe, patient: PlannedPatient) -> list[PhantomStudy]:
+    """Render and word the studies of a patient.
+
+    Args:
+        recipe: What all patients share.
+        patient: Which one.
+
+    Returns:
+        The studies in order of time.
+    """
     course = patient_course(recipe, patient.number)
     body = draw_anatomy(recipe.generator(patient.number, 0, _Purpose.BODY))
     written: list[PhantomStudy] = []
     for index, findings in enumerate(course.findings[: patient.n_studies]):
-        study_id = f"{recipe.profile.name}-{patient.number:06d}-{index + 1}"
-        views = _views(recipe, patient.number, index, findings)
-        images = tuple(
-            StudyImage(path=f"{IMAGES}/{study_id}-{_view_name(view)}.png", view=view)
-            for view in views
+        images = _images(recipe, patient.number, index, findings)
+        films = tuple(
+            _film(recipe, (patient.number, index), body, findings, image) for image in images
         )
-        for image in images:
-            _write_film(recipe, (patient.number, index), body, findings, image)
-        prior = written[-1].study.images if written else ()
         report = write_report(
             findings,
             phrasing=recipe.profile.phrasing,
             has_prior=bool(written),
-            bedside=View.LATERAL not in views,
+            bedside=all(image.view is not View.LATERAL for image in images),
             rng=recipe.generator(patient.number, index, _Purpose.REPORT),
         )
         study = Study(
-            study_id=study_id,
+            study_id=_study_id(recipe, patient.number, index),
             patient_id=f"{recipe.profile.name}-{patient.number:06d}",
             split=patient.split,
-            images=images + _as_prior(prior),
+            images=images,
+            time=str(index * _DAYS_BETWEEN_STUDIES),
             indication=report.indication,
             technique=report.technique,
             comparison=report.comparison,
             findings=report.findings,
             impression=report.impression,
         )
-        written.append(PhantomStudy(study, findings, report.labels))
+        if written:
+            study = with_prior(study, written[-1].study)
+        written.append(PhantomStudy(study, films, findings, report.labels))
     return written
 
 
-def _as_prior(images: tuple[StudyImage, ...]) -> tuple[StudyImage, ...]:
+def _study_id(recipe: Recipe, patient: int, index: int) -> str:
+    return f"{recipe.profile.name}-{patient:06d}-{index + 1}"
+
+
+def _images(
+    recipe: Recipe, patient: int, index: int, findings: tuple[Finding, ...]
+) -> tuple[StudyImage, ...]:
+    study_id = _study_id(recipe, patient, index)
     return tuple(
-        StudyImage(path=image.path, view=image.view, timepoint=Timepoint.PRIOR)
-        for image in images
-        if image.timepoint is Timepoint.CURRENT
+        StudyImage(image_id=f"{study_id}-{_view_name(view)}", view=view)
+        for view in _views(recipe, patient, index, findings)
     )
 
 
@@ -135,13 +161,13 @@ def _views(
     return (View.AP,) if portable else (View.PA, View.LATERAL)
 
 
-def _write_film(
+def _film(
     recipe: Recipe,
     position: tuple[int, int],
     body: Anatomy,
     findings: tuple[Finding, ...],
     image: StudyImage,
-) -> None:
+) -> StoredImage:
     purpose = _Purpose.LATERAL if image.view is View.LATERAL else _Purpose.FRONTAL
     pixels = render_film(
         body,
@@ -151,5 +177,4 @@ def _write_film(
         size_px=recipe.size_px,
         rng=recipe.generator(*position, purpose),
     )
-    # The noise of a film hardly compresses; level 1 is several times faster than the default.
-    Image.fromarray(pixels).save(recipe.folder / image.path, compress_level=1)
+    return encode_image(image.image_id, Image.fromarray(pixels), recipe.budget)

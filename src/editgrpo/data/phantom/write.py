@@ -1,38 +1,39 @@
-"""Write a phantom data set: images, `studies.jsonl`, and the truth behind them."""
+"""Write a phantom data set: a prepared folder, and the truth behind it."""
 
 import os
 import shutil
-import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data import seal
+from editgrpo.data.flow import make_flow
+from editgrpo.data.image_store import ImageStoreWriter
 from editgrpo.data.phantom.findings import Finding, Kind, Progress
 from editgrpo.data.phantom.patient_files import (
-    IMAGES,
     PhantomStudy,
     PlannedPatient,
     Recipe,
+    draw_patient,
     patient_course,
-    write_patients,
+    planned_images,
 )
 from editgrpo.data.phantom.sites import PROFILES, Site, SiteProfile
-from editgrpo.data.store import write_studies
-from editgrpo.data.study import Split
+from editgrpo.data.store import write_tables
+from editgrpo.data.study import Split, Study
+from editgrpo.data.workers import default_workers, ordered_map
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import write_jsonl
 
 TRUTH_FILE = "phantom_findings.jsonl"
 DEFAULT_SHARES = (0.7, 0.1, 0.2)
-# Patients that one worker writes between two progress reports.
-_CHUNK = 24
+# Patients that one process is handed at once.
+_CHUNK = 8
 # Below this many patients, starting worker processes costs more time than it saves.
 _POOL_FROM = 150
 # More processes than this wait for the disk.
@@ -102,17 +103,35 @@ def write_phantom(
         raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")
     profile = site if isinstance(site, SiteProfile) else PROFILES[site]
     with _whole_or_nothing(folder) as unfinished:
-        (unfinished / IMAGES).mkdir()
-        recipe = Recipe(profile=profile, seed=seed, size_px=size_px, folder=unfinished)
+        recipe = Recipe(profile=profile, seed=seed, size_px=size_px)
         plan = _plan(recipe, studies, split_shares)
-        written: list[PhantomStudy] = []
-        for batch in _write_all(recipe, plan, workers):
-            written.extend(batch)
+        writer = ImageStoreWriter(
+            unfinished, [name for patient in plan for name in planned_images(recipe, patient)]
+        )
+        drawn: list[PhantomStudy] = []
+        for item in _draw_all(recipe, plan, workers):
+            for film in item.films:
+                writer.add(film)
+            drawn.append(replace(item, films=()))
             if progress is not None:
-                progress(len(written), studies)
-        write_studies(unfinished, (item.study for item in written))
-        write_jsonl(unfinished / TRUTH_FILE, (_truth_record(item) for item in written))
-    return _summarise(written)
+                progress(len(drawn), studies)
+        writer.finish()
+        write_jsonl(unfinished / TRUTH_FILE, (_truth_record(item) for item in drawn))
+        _seal(unfinished, recipe, [item.study for item in drawn])
+    return _summarise(drawn)
+
+
+def _seal(folder: Path, recipe: Recipe, studies: list[Study]) -> None:
+    write_tables(folder, studies)
+    account = seal.account_of(
+        dataset="phantom",
+        split_rule=f"by patient, in order; site {recipe.profile.name}, seed {recipe.seed}",
+        budget=recipe.budget,
+        flow=make_flow(kept=studies, rejections=(), facts={}, cut={}),
+        mark=f"{recipe.profile.name}-{recipe.seed}-{len(studies)}",
+        redaction="",
+    )
+    seal.seal(folder, account, ())
 
 
 def _check(studies: int, size_px: int, split_shares: tuple[float, float, float]) -> None:
@@ -161,24 +180,13 @@ def _plan(
     return plan
 
 
-def _write_all(
+def _draw_all(
     recipe: Recipe, plan: list[PlannedPatient], workers: int | None
-) -> Iterator[list[PhantomStudy]]:
-    chunks = [plan[start : start + _CHUNK] for start in range(0, len(plan), _CHUNK)]
+) -> Iterator[PhantomStudy]:
     if workers is None:
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS) if len(plan) >= _POOL_FROM else 1
-    if workers <= 1:
-        yield from map(partial(write_patients, recipe), chunks)
-        return
-    # Not fork: the parent may have loaded libraries with threads of their own.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_leave_interrupts) as pool:
-        yield from pool.map(partial(write_patients, recipe), chunks)
-
-
-def _leave_interrupts() -> None:
-    # Ctrl-C reaches every process; this one stops when the parent does, without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        workers = min(default_workers(), _MOST_WORKERS) if len(plan) >= _POOL_FROM else 1
+    for patient in ordered_map(partial(draw_patient, recipe), plan, workers=workers, chunk=_CHUNK):
+        yield from patient
 
 
 def _truth_record(item: PhantomStudy) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def _summarise(written: list[PhantomStudy]) -> PhantomSummary:
     present = [
         {f.kind for f in item.findings if f.progress is not Progress.RESOLVED} for item in written
     ]
-    images = {image.path for item in written for image in item.study.images}
+    images = {image.image_id for item in written for image in item.study.images}
     kinds = Counter(kind for found in present for kind in found)
     splits = Counter(item.study.split for item in written)
     firsts = len({item.study.patient_id for item in written})

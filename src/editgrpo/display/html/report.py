@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from editgrpo.display.html.assets import asset, page_environment, plotly_script
 from editgrpo.display.html.curves import reward_components, run_curves, summary_cards
 from editgrpo.display.html.palette import RULE_COLOURS, run_colours
 from editgrpo.display.html.predictions import shown_predictions
@@ -161,34 +158,28 @@ def _render(
     pages: dict[str, Any],
     notes: list[str],
 ) -> str:
-    from plotly.offline import get_plotlyjs  # loads slowly; only the report needs it
-
-    environment = Environment(
-        loader=PackageLoader("editgrpo.display.html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     colours = run_colours([run.name for run in runs])
     cards = summary_cards(runs)
     curves = [run_curves(run) for run in runs]
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        runs=runs,
-        cards=cards,
-        colours=colours,
-        rule_colours=RULE_COLOURS,
-        blocks=blocks,
-        pages=pages,
-        notes=notes,
-        has=_presence(runs, curves),
-        components=reward_components(runs),
-        css=_asset("report.css"),
-        scripts=[_asset(name) for name in _SCRIPTS],
-        plotly=Markup(get_plotlyjs()),
-        data=_page_data(runs, colours, curves, blocks, pages),
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            runs=runs,
+            cards=cards,
+            colours=colours,
+            rule_colours=RULE_COLOURS,
+            blocks=blocks,
+            pages=pages,
+            notes=notes,
+            has=_presence(runs, curves),
+            components=reward_components(runs),
+            css=asset("report.css"),
+            scripts=[asset(name) for name in _SCRIPTS],
+            plotly=plotly_script(),
+            data=_page_data(runs, colours, curves, blocks, pages),
+        )
     )
 
 
@@ -225,9 +216,3 @@ def _page_data(
         "predictions": pages["predictions"],
         "studies": pages["studies"],
     }
-
-
-def _asset(name: str) -> Markup:
-    """Return one of our own style sheets or scripts; they are trusted, so they are not escaped."""
-    path = files("editgrpo.display.html") / "static" / name
-    return Markup(path.read_text(encoding="utf-8"))

@@ -8,9 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from editgrpo.data.decode import decode_image
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.store import STUDIES_FILE, StudySet
+from editgrpo.data.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Study
 from editgrpo.display.html.runs import Run
 from editgrpo.errors import DataError
@@ -31,24 +30,24 @@ def find_studies(run: Run, studies: Path | None) -> list[Path]:
         studies: A folder of studies, or a folder of such folders, that is looked at first; or None.
 
     Returns:
-        Folders that hold `studies.jsonl`, the likeliest first.
+        Prepared folders, the likeliest first.
 
     Raises:
         DataError: `studies` is given and holds no studies.
     """
     found = []
     if studies is not None:
-        found = [path.parent for path in (studies / STUDIES_FILE,) if path.is_file()]
-        found += [path.parent for path in sorted(studies.glob(f"*/{STUDIES_FILE}"))]
+        found = [path.parent for path in (studies / PREPARED_FILE,) if path.is_file()]
+        found += [path.parent for path in sorted(studies.glob(f"*/{PREPARED_FILE}"))]
         if not found:
-            raise DataError(f"{studies}: no {STUDIES_FILE} here or one folder below")
+            raise DataError(f"{studies}: no {PREPARED_FILE} here or one folder below")
     data = run.config.get("data")
     named = data.get("folder") if isinstance(data, dict) else None
     if isinstance(named, str):
         # The path was relative to where the run was started, which may not be where we are now.
         bases = (Path(), run.folder, *run.folder.resolve().parents[:3])
         candidates = [base / named for base in bases]
-        found += [path for path in candidates if (path / STUDIES_FILE).is_file()][:1]
+        found += [path for path in candidates if (path / PREPARED_FILE).is_file()][:1]
     return list({path.resolve(): path for path in found}.values())
 
 
@@ -104,7 +103,7 @@ class StudyCatalogue:
         images, unreadable = [], 0
         for image in choose_images(study, max_images=MAX_IMAGES):
             try:
-                source = image_as_uri(self._sets[folder].image_path(image))
+                source = image_as_uri(self._sets[folder].images.load(image.image_id))
             except DataError:
                 unreadable += 1
                 continue
@@ -126,19 +125,15 @@ class StudyCatalogue:
         return self._folders[folder]
 
 
-def image_as_uri(path: Path) -> str:
+def image_as_uri(image: Image.Image) -> str:
     """Return an image, scaled down, as a `data:` address.
 
     Args:
-        path: Any image that training can read.
+        image: Mode "L" or "RGB"; it is scaled in place.
 
     Returns:
         A JPEG of at most 448 pixels a side; grey images stay grey.
-
-    Raises:
-        DataError: the image is missing or cannot be decoded.
     """
-    image = decode_image(path)
     image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     image.save(stream, format="JPEG", quality=JPEG_QUALITY, optimize=True)

@@ -1,0 +1,114 @@
+"""From the originals of a set to its image store: decode, resize, encode, in several processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from editgrpo.data.decode import decode_image
+from editgrpo.data.image_store import ImageStoreWriter, StoredImage
+from editgrpo.data.resize import PixelBudget, resize_image
+from editgrpo.data.workers import Progress, ordered_map
+from editgrpo.errors import DataError
+
+# Images that a process is handed at once: a second of its time.
+_CHUNK = 8
+# The noise of a film hardly compresses; level 1 is several times faster than the default.
+_PNG_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """One image to be made.
+
+    Attributes:
+        image_id: Its key in the store.
+        path: Of the original; without suffix if `suffixes` has others than "".
+        suffixes: Tried in turn; the first file that exists is taken.
+    """
+
+    image_id: str
+    path: str
+    suffixes: tuple[str, ...] = ("",)
+
+    def original(self) -> Path:
+        """Return the file that exists, or the first that was looked for."""
+        candidates = [Path(self.path + suffix) for suffix in self.suffixes]
+        return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def encode_image(image_id: str, image: Image.Image, budget: PixelBudget) -> StoredImage:
+    """Make an image ready for the store.
+
+    Args:
+        image_id: Its key.
+        image: Mode "L" or "RGB", of any size.
+        budget: The size that it shall have.
+
+    Returns:
+        The image as it is stored.
+
+    Raises:
+        DataError: It is too long and thin.
+    """
+    resized = resize_image(image, budget)
+    content = BytesIO()
+    resized.save(content, "PNG", compress_level=_PNG_LEVEL)
+    return StoredImage(
+        image_id=image_id, png=content.getvalue(), height=resized.height, width=resized.width
+    )
+
+
+def make_image(job: ImageJob, budget: PixelBudget) -> StoredImage:
+    """Decode, resize and encode an original.
+
+    Args:
+        job: The image.
+        budget: The size that it shall have.
+
+    Returns:
+        The image, or its problem if it cannot be used.
+    """
+    path = job.original()
+    try:
+        return encode_image(job.image_id, decode_image(path), budget)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ").split("; ")[0]
+        return StoredImage(image_id=job.image_id, problem=reason)
+
+
+def fill_store(
+    folder: Path,
+    jobs: Sequence[ImageJob],
+    budget: PixelBudget,
+    *,
+    workers: int,
+    progress: Progress | None = None,
+) -> dict[str, str]:
+    """Make every image of a set, behind those that are safe already.
+
+    Args:
+        folder: Of the set.
+        jobs: All images, in an order that every attempt shares.
+        budget: The size that they shall have.
+        workers: Processes.
+        progress: Called after each image.
+
+    Returns:
+        The problem of each image that cannot be used, by its id.
+
+    Raises:
+        DataError: The folder cannot be written to, the disk is full, or a process died.
+    """
+    writer = ImageStoreWriter(folder, [job.image_id for job in jobs])
+    done = writer.done
+    make = partial(make_image, budget=budget)
+    for image in ordered_map(make, jobs[done:], workers=workers, chunk=_CHUNK):
+        writer.add(image)
+        done += 1
+        if progress is not None:
+            progress("Preparing images", done, len(jobs))
+    return writer.finish()

@@ -1,0 +1,217 @@
+"""The beginning and the end of a preparation: which one a folder belongs to, and its account.
+
+`unfinished.json` stands in the folder from the first image on; `prepared.json` is written last.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from editgrpo.data.card import card_text
+from editgrpo.data.flow import Flow
+from editgrpo.data.image_jobs import ImageJob
+from editgrpo.data.image_store import IMAGES_FOLDER
+from editgrpo.data.resize import PixelBudget
+from editgrpo.data.store import (
+    FORM,
+    PREPARED_FILE,
+    REJECTED_FILE,
+    STUDIES_FOLDER,
+    UNFINISHED_FILE,
+    Rejection,
+)
+from editgrpo.data.workers import Progress
+from editgrpo.errors import ConfigError, DataError
+from editgrpo.files import write_json, write_jsonl, write_text
+
+CARD_FILE = "README.md"
+ENTRIES = (
+    PREPARED_FILE,
+    UNFINISHED_FILE,
+    CARD_FILE,
+    REJECTED_FILE,
+    STUDIES_FOLDER,
+    IMAGES_FOLDER,
+)
+"""All that a preparation writes."""
+
+
+def fingerprint(jobs: Iterable[ImageJob], budget: PixelBudget, root: Path) -> str:
+    """Return what two attempts must share for the second to continue the first.
+
+    Args:
+        jobs: All images of the set.
+        budget: The size that they shall have.
+        root: Of the originals; it may be mounted elsewhere when the preparation continues.
+
+    Returns:
+        64 hexadecimal digits, the same if form, budget, and the ids and places of all images in
+        order are the same.
+    """
+    digest = hashlib.sha256(json.dumps([FORM, asdict(budget)]).encode())
+    prefix = str(root)
+    for job in jobs:
+        line = f"\0{job.image_id}\0{job.path.removeprefix(prefix)}"
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def check_place(output: Path, root: Path) -> None:
+    """Refuse to write among the originals.
+
+    Args:
+        output: Folder of the studies.
+        root: Of the originals.
+
+    Raises:
+        ConfigError: `output` is the root, or lies in it.
+    """
+    if output.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"{output}: lies inside {root}, where nothing is written; name a folder outside"
+        )
+
+
+def begin(output: Path, mark: str, *, resume: bool) -> None:
+    """Start a preparation, or continue one that was interrupted.
+
+    Args:
+        output: Folder of the studies.
+        mark: The fingerprint of this attempt.
+        resume: Whether what is there may be continued.
+
+    Raises:
+        ConfigError: The folder holds another preparation, or one that was not to be continued.
+        DataError: The folder cannot be written to.
+    """
+    earlier = _earlier_mark(output)
+    if earlier is not None and not resume:
+        raise ConfigError(
+            f"{output}: holds a preparation; add --resume to continue it, or name another folder"
+        )
+    if earlier is not None and earlier != mark:
+        raise ConfigError(
+            f"{output}: holds a preparation of other images or options; give the same ones to "
+            "continue it, add --overwrite in place of --resume, or name another folder"
+        )
+    try:
+        if earlier is None:
+            write_json(output / UNFINISHED_FILE, {"fingerprint": mark})
+    except OSError as error:
+        raise DataError(
+            f"{output}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+
+
+def seal(
+    output: Path,
+    account: Mapping[str, Any],
+    rejections: Sequence[Rejection],
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Write what a finished preparation says of itself, `prepared.json` last.
+
+    Args:
+        output: Folder of the studies, with its tables and images.
+        account: The content of `prepared.json` but for form and files.
+        rejections: Everything that was left out.
+        progress: Called after each file that is hashed.
+
+    Raises:
+        DataError: The folder cannot be written to.
+    """
+    prepared = {"form": FORM, **account}
+    try:
+        write_jsonl(output / REJECTED_FILE, (asdict(rejection) for rejection in rejections))
+        write_text(output / CARD_FILE, card_text(account["dataset"], prepared))
+        files = hash_files(output, sealed_files(output), progress=progress)
+        write_json(output / PREPARED_FILE, {**prepared, "files": files})
+        (output / UNFINISHED_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{output}: cannot be written to ({error.strerror}); free space and run the same "
+            "command with --resume"
+        ) from error
+
+
+def sealed_files(folder: Path) -> list[str]:
+    """Return the files of a prepared folder whose hashes it keeps, relative to it, sorted."""
+    paths = [folder / REJECTED_FILE, folder / CARD_FILE]
+    for part in (STUDIES_FOLDER, IMAGES_FOLDER):
+        paths += (folder / part).glob("*.arrow")
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
+
+
+def hash_files(
+    folder: Path, names: Sequence[str], *, progress: Progress | None = None
+) -> dict[str, str]:
+    """Return the SHA-256 of files.
+
+    Args:
+        folder: Where the names start.
+        names: Of the files.
+        progress: Called after each file.
+
+    Returns:
+        64 hexadecimal digits for each name.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+
+    def digest(name: str) -> str:
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    hashes: dict[str, str] = {}
+    # Hashing leaves the interpreter lock, so threads serve.
+    with ThreadPoolExecutor() as pool:
+        for done, (name, value) in enumerate(zip(names, pool.map(digest, names), strict=True), 1):
+            hashes[name] = value
+            if progress is not None:
+                progress("Hashing files", done, len(names))
+    return hashes
+
+
+def account_of(
+    *, dataset: str, split_rule: str, budget: PixelBudget, flow: Flow, mark: str, redaction: str
+) -> dict[str, Any]:
+    """Put together what `prepared.json` says, but for form and files.
+
+    Args:
+        dataset: Key of `card.DATASETS`.
+        split_rule: How studies were assigned to splits, in words.
+        budget: The size of the images.
+        flow: From source to kept.
+        mark: The fingerprint of the images.
+        redaction: Fingerprint of the key that hid identifiers; empty if they were not hidden.
+
+    Returns:
+        The account.
+    """
+    return {
+        "dataset": dataset,
+        "split_rule": split_rule,
+        "budget": asdict(budget),
+        "fingerprint": mark,
+        "redaction": redaction,
+        "flow": flow.record(),
+    }
+
+
+def _earlier_mark(output: Path) -> str | None:
+    for name in (PREPARED_FILE, UNFINISHED_FILE):
+        path = output / name
+        if path.exists():
+            try:
+                return str(json.loads(path.read_bytes())["fingerprint"])
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise ConfigError(
+                    f"{path}: is damaged; add --overwrite, or name another folder"
+                ) from error
+    return None
