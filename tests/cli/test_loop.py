@@ -23,7 +23,7 @@ def run(*words: str | Path) -> None:
 @pytest.mark.slow
 def test_the_commands_lead_from_data_to_a_page(tmp_path: Path) -> None:
     studies, sft, rl = tmp_path / "studies", tmp_path / "sft", tmp_path / "rl"
-    run("prepare", "phantom", "--output", studies, "--studies", "40", "--size-px", "28")
+    run("prepare", "phantom", "--output", studies, "--studies", "40", "--size-px", "56")
     texts = [study.findings for study in StudySet.load(studies)]
     write_tiny_checkpoint(tmp_path / "base", texts, TinyModelConfig(), seed=0)
 
