@@ -22,9 +22,6 @@ from editgrpo.display.numbers import MISSING
 from editgrpo.files import replacing, write_json
 from editgrpo.reports.chexpert import FINDINGS
 
-MOST_SHOWN_IMAGES = 6
-"""Images of a study that a prompt shows unless told otherwise; the paper's limit."""
-
 _SHOWN_SIZES = 5
 DAY_BINS = ((1, "under 1 day"), (7, "1 to 6 days"), (30, "7 to 29 days"), (365, "30 to 364 days"))
 """Upper end, not included, and name of the gaps that are counted together."""
@@ -114,18 +111,15 @@ def _table_3_row(one: SetStatistics) -> tuple[str, ...]:
 
 def _studies_table(one: SetStatistics) -> StatisticsTable:
     def row(split: SplitStatistics) -> dict[str, str]:
-        images = split.images_a_study
-        more = images.above(MOST_SHOWN_IMAGES) if images else 0
         return {
             "studies": _count(split.studies),
             "patients": _count(split.patients),
             "studies a patient": _mean_sd(split.studies_a_patient),
             "studies a patient, most": _maximum(split.studies_a_patient),
             "images": _count(split.images),
-            "images a study": _mean_sd(images),
+            "images a study": _mean_sd(split.images_a_study),
             "current images a study": _mean_sd(split.current_images_a_study),
-            "images a study, most": _maximum(images),
-            f"studies with more than {MOST_SHOWN_IMAGES} images": _share(more, split.studies),
+            "images a study, most": _maximum(split.images_a_study),
             "studies with a prior": _share(split.with_prior, split.studies),
         }
 

@@ -1,0 +1,63 @@
+"""Finding a study by its id, and the ids that a mistyped one may stand for."""
+
+import bisect
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from editgrpo.data.record import shown
+from editgrpo.data.store import StudySet
+from editgrpo.data.study import Study
+from editgrpo.errors import DataError
+
+_MOST_SUGGESTED = 3
+# Comparing a name with all of 200,000 ids takes a minute; with neighbours, no time.
+_NEIGHBOURS = 100
+_LIKE = 0.6
+
+
+def find_study(studies: StudySet, study_id: str) -> Study:
+    """Return the study of an id.
+
+    Args:
+        studies: The set.
+        study_id: As it stands in the set.
+
+    Returns:
+        The study.
+
+    Raises:
+        DataError: There is none; the message suggests at most three ids that are like it.
+    """
+    study = studies.find(study_id)
+    if study is not None:
+        return study
+    like = similar_ids(study_id, studies.table["study_id"].to_pylist())
+    remedy = f"did you mean {' or '.join(map(repr, like))}?" if like else "give one of its ids"
+    raise DataError(f"{studies.folder}: has no study {shown(study_id)}; {remedy}")
+
+
+def similar_ids(wanted: str, ids: Sequence[str]) -> list[str]:
+    """Return ids that are like a mistyped one.
+
+    Looked at are ids that hold it or are held by it, and those that begin or end most like it.
+
+    Args:
+        wanted: What was typed.
+        ids: All ids, in any order.
+
+    Returns:
+        At most three, the most alike first.
+    """
+    lowered = wanted.strip().lower()
+    holding = [one for one in ids if lowered and lowered in one.lower()]
+    candidates = [*holding[:_NEIGHBOURS], *_beginning_like(wanted, sorted(ids))]
+    backwards = sorted(one[::-1] for one in ids)
+    candidates += [one[::-1] for one in _beginning_like(wanted[::-1], backwards)]
+    return get_close_matches(
+        wanted, list(dict.fromkeys(candidates)), n=_MOST_SUGGESTED, cutoff=_LIKE
+    )
+
+
+def _beginning_like(wanted: str, ordered: Sequence[str]) -> Sequence[str]:
+    place = bisect.bisect_left(ordered, wanted)
+    return ordered[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
