@@ -107,11 +107,11 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str, share: float) 
     refused(path, "truncated or damaged")
 
 
-@pytest.mark.parametrize("content", [b"", b"DICM" * 40, b"GIF89a" + bytes(40)])
+@pytest.mark.parametrize("content", [b"DIC" * 50, b"GIF89a" + bytes(40), bytes(200)])
 def test_files_that_are_no_image_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    refused(path, "is neither JPEG nor PNG")
+    refused(path, "is neither JPEG, PNG nor DICOM")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
