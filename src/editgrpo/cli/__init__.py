@@ -16,6 +16,7 @@ import typer
 from editgrpo import __version__
 from editgrpo.cli import (
     annotate,
+    data,
     demo,
     edit,
     evaluate,
@@ -23,8 +24,10 @@ from editgrpo.cli import (
     generate,
     iu_xray,
     models,
+    padchest_gr,
     phantom,
     report,
+    rexgradient,
     score,
     sft,
     train,
@@ -56,10 +59,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 prepare_app = typer.Typer(help="Turn a data set into a folder of studies.")
-prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
+prepare_app.command("rexgradient", epilog=rexgradient.EXAMPLES)(rexgradient.prepare_rexgradient)
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
+prepare_app.command("padchest-gr", epilog=padchest_gr.EXAMPLES)(padchest_gr.prepare_padchest_gr)
+prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
 app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
+data_app = typer.Typer(
+    help="Look at a prepared set: what it holds, one study, whether it is whole."
+)
+data_app.command("stats", epilog=data.STATS_EXAMPLES)(data.stats)
+data_app.command("show", epilog=data.SHOW_EXAMPLES)(data.show)
+data_app.command("check", epilog=data.CHECK_EXAMPLES)(data.check)
+app.add_typer(data_app, name="data", epilog=examples("editgrpo data stats studies/mimic"))
 models_app = typer.Typer(help="Fetch, list and verify the weights of the clinical models.")
 models_app.command("fetch", epilog=models.FETCH_EXAMPLES)(models.fetch)
 models_app.command("list", epilog=models.LIST_EXAMPLES)(models.list_models)

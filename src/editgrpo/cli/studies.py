@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from editgrpo.cli.options import Overwrite, given, shared_options
-from editgrpo.cli.output import claim_output, clear_away
+from editgrpo.cli.output import claim_output
 from editgrpo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class PrepareFlags:
             ),
             workers=self.workers,
             resume=self.resume,
+            overwrite=self.overwrite,
             dry_run=self.dry_run,
             redactor=None if self.redact_ids is None else Redactor.from_key_file(self.redact_ids),
         )
@@ -119,18 +120,8 @@ class PrepareFlags:
         """
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite contradict each other; give one of them")
-        if self.dry_run:
-            return
-        if self.resume:
-            if self.output.is_dir() and not _is_preparation(self.output):
-                claim_output(self.output, overwrite=False)
-            return
-        claim_output(self.output, overwrite=self.overwrite)
-        if self.overwrite:
-            from editgrpo.data.seal import ENTRIES
-
-            entries = [name for name in ENTRIES if (self.output / name).is_file()]
-            clear_away(self.output, [*entries, *(set(ENTRIES) - set(entries))])
+        if not (self.dry_run or self.resume):
+            claim_output(self.output, overwrite=self.overwrite)
 
 
 def _flags(
@@ -169,12 +160,6 @@ def _flags(
 
 prepare_options = shared_options("flags", _flags)
 """Decorates a `prepare` command that takes the keyword argument `flags`, a `PrepareFlags`."""
-
-
-def _is_preparation(folder: Path) -> bool:
-    from editgrpo.data.store import PREPARED_FILE, UNFINISHED_FILE
-
-    return any((folder / name).is_file() for name in (PREPARED_FILE, UNFINISHED_FILE))
 
 
 def run_preparation(

@@ -1,6 +1,7 @@
 """From the originals of a set to its image store: decode, resize, encode, in several processes."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -106,9 +107,11 @@ def fill_store(
     writer = ImageStoreWriter(folder, [job.image_id for job in jobs])
     done = writer.done
     make = partial(make_image, budget=budget)
-    for image in ordered_map(make, jobs[done:], workers=workers, chunk=_CHUNK):
-        writer.add(image)
-        done += 1
-        if progress is not None:
-            progress("Preparing images", done, len(jobs))
+    # Closed here, for an error that somebody keeps would keep the processes as well.
+    with closing(ordered_map(make, jobs[done:], workers=workers, chunk=_CHUNK)) as images:
+        for image in images:
+            writer.add(image)
+            done += 1
+            if progress is not None:
+                progress("Preparing images", done, len(jobs))
     return writer.finish()

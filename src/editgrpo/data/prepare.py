@@ -102,6 +102,9 @@ class PrepareOptions:
     resume: bool = False
     """Continue what an interrupted preparation left in the output."""
 
+    overwrite: bool = False
+    """Remove an earlier preparation from the output before the first image is made."""
+
     dry_run: bool = False
     """Count only: no image is looked at, and nothing is written."""
 
@@ -161,11 +164,13 @@ def finish(
     plan = _plan(candidates, options.inclusion)
     if options.dry_run:
         return _summary(candidates, output, plan.flow(candidates))
+    if not plan.studies:
+        raise DataError(_nothing_kept(output, plan.rejections, "source or the options"))
     jobs = _jobs(candidates, plan.studies)
     if options.redactor is not None:
         plan, jobs = _redacted(options.redactor, plan, jobs)
     mark = seal.fingerprint(jobs, options.budget, (root or output).absolute())
-    seal.begin(output, mark, resume=options.resume)
+    seal.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
     problems = fill_store(
         output,
         jobs,
@@ -175,7 +180,8 @@ def finish(
     )
     plan = _without_unusable(plan, problems, require_images=options.inclusion.require_images)
     if not plan.studies:
-        raise DataError(_nothing_kept(output, plan.rejections))
+        # Problems of images are remembered with them: --resume would not look at the files again.
+        raise DataError(_nothing_kept(output, plan.rejections, "images, and add --overwrite"))
     flow = plan.flow(candidates)
     write_tables(output, plan.studies)
     account = seal.account_of(
@@ -285,10 +291,10 @@ def _without_unusable(plan: _Plan, problems: Mapping[str, str], *, require_image
     return _Plan(kept, rejections, plan.cut)
 
 
-def _nothing_kept(output: Path, rejections: Sequence[Rejection]) -> str:
+def _nothing_kept(output: Path, rejections: Sequence[Rejection], remedy: str) -> str:
     counts = Counter(rejection.reason for rejection in rejections).most_common(3)
     reasons = ", ".join(f"{reason}: {count}" for reason, count in counts)
-    return f"{output}: no study is kept ({reasons}); correct the source or the options"
+    return f"{output}: no study is kept ({reasons}); correct the {remedy}"
 
 
 def _summary(candidates: Candidates, output: Path, flow: Flow) -> PrepareSummary:

@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from editgrpo.data.store import (
 )
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.files import write_json, write_jsonl, write_text
+from editgrpo.files import remove_partial_files, write_json, write_jsonl, write_text
 
 CARD_FILE = "README.md"
 ENTRIES = (
@@ -76,19 +77,24 @@ def check_place(output: Path, root: Path) -> None:
         )
 
 
-def begin(output: Path, mark: str, *, resume: bool) -> None:
+def begin(output: Path, mark: str, *, resume: bool, overwrite: bool = False) -> None:
     """Start a preparation, or continue one that was interrupted.
 
     Args:
         output: Folder of the studies.
         mark: The fingerprint of this attempt.
         resume: Whether what is there may be continued.
+        overwrite: Whether an earlier preparation there is removed first; nothing else is.
 
     Raises:
-        ConfigError: The folder holds another preparation, or one that was not to be continued.
+        ConfigError: The folder holds another preparation, one that was not to be continued, or
+            something else.
         DataError: The folder cannot be written to.
     """
+    was_removed = overwrite and _remove(output)
     earlier = _earlier_mark(output)
+    if earlier is None and not was_removed and output.is_dir() and any(output.iterdir()):
+        raise ConfigError(f"{output}: holds other files; name another folder")
     if earlier is not None and not resume:
         raise ConfigError(
             f"{output}: holds a preparation; add --resume to continue it, or name another folder"
@@ -99,8 +105,11 @@ def begin(output: Path, mark: str, *, resume: bool) -> None:
             "continue it, add --overwrite in place of --resume, or name another folder"
         )
     try:
-        if earlier is None:
-            write_json(output / UNFINISHED_FILE, {"fingerprint": mark})
+        write_json(output / UNFINISHED_FILE, {"fingerprint": mark})
+        # The account is of tables that may change now, as rules of inclusion have no fingerprint.
+        (output / PREPARED_FILE).unlink(missing_ok=True)
+        for folder in (output, output / STUDIES_FOLDER, output / IMAGES_FOLDER):
+            remove_partial_files(folder)
     except OSError as error:
         raise DataError(
             f"{output}: cannot be written to ({error.strerror}); choose another folder"
@@ -202,6 +211,20 @@ def account_of(
         "redaction": redaction,
         "flow": flow.record(),
     }
+
+
+def _remove(output: Path) -> bool:
+    """Remove what a preparation wrote, first what says that it is complete; say whether there was
+    one."""
+    if not any((output / name).is_file() for name in (PREPARED_FILE, UNFINISHED_FILE)):
+        return False
+    for name in ENTRIES:
+        entry = output / name
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    return True
 
 
 def _earlier_mark(output: Path) -> str | None:
