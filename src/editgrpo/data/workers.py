@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -32,7 +32,7 @@ def default_workers() -> int:
 
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, chunk: int = 1
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Apply a function to items in several processes.
 
     Args:

@@ -1,0 +1,97 @@
+"""Arrow streams as files: whole or absent when written, mapped into memory when read."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from editgrpo.errors import DataError
+from editgrpo.files import replacing
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+
+FileStamp = tuple[int, int, int] | None
+"""Tells a file from one that took its place; None if there is no file."""
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write a table as an Arrow stream, whole or not at all, one batch a chunk.
+
+    Args:
+        path: The final name.
+        table: The table; its schema's metadata is kept.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        with pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+        # The name must never stand for a file whose end a power cut took.
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Map an Arrow stream into memory; only what is looked at is read.
+
+    Args:
+        path: A file that `write_arrow` wrote.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: The file is missing, or is no whole Arrow stream.
+    """
+    try:
+        with pa.memory_map(str(path)) as source:
+            # Arrow takes a stream that was cut between two batches for a shorter one.
+            source.seek(max(0, source.size() - len(_END_OF_STREAM)))
+            is_whole = source.read() == _END_OF_STREAM
+            source.seek(0)
+            with pa.ipc.open_stream(source) as stream:
+                table = stream.read_all()
+            table.validate()
+    except OSError as error:
+        reason = error.strerror or "is damaged or cut short"
+        raise DataError(f"{path}: {reason}; restore it or prepare the set again") from error
+    except (pa.ArrowException, ValueError) as error:
+        raise _damaged(path) from error
+    if not is_whole:
+        raise _damaged(path)
+    return table
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """Return what another process compares before it maps the file that this one has mapped.
+
+    Args:
+        path: A file, which may be missing.
+
+    Returns:
+        Its stamp.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def check_stamp(path: Path, stamp: FileStamp) -> None:
+    """Check that a file is the one that another process has mapped.
+
+    Args:
+        path: The file.
+        stamp: Of the one that was mapped.
+
+    Raises:
+        DataError: It is another one.
+    """
+    if file_stamp(path) != stamp:
+        raise DataError(f"{path}: was replaced since it was opened; load the studies again")
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: is damaged or cut short; restore it or prepare the set again")
