@@ -1,8 +1,11 @@
 """Helpers that several test files share."""
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -50,3 +53,38 @@ def write_set(
         ),
     )
     return folder
+
+
+def noise(height: int, width: int, *, channels: int | None = None, seed: int = 0) -> Image.Image:
+    """Return an image that no two sizes or seeds share."""
+    shape = (height, width) if channels is None else (height, width, channels)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file of a folder, hidden ones included, by relative path."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process lives; one that nobody waited for has ended."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # it ended in between, or there is no /proc
+        return not Path("/proc/self").exists()
+    return state not in "ZX"
+
+
+def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 30.0) -> bool:
+    """Wait until something is so, and return whether it came to be."""
+    end = time.monotonic() + timeout_s
+    while not (answer := is_so()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return answer
