@@ -1,0 +1,130 @@
+"""The card of a prepared set: licence, agreement, counts, columns, and how to open it.
+
+It is the folder's README.md, and its header tells `datasets.load_dataset` what lies where. The same
+preparation gives the same card: it holds no date, host or path.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import yaml
+
+from editgrpo.data.agreements import DATASETS, DatasetCard, Sharing
+from editgrpo.data.flow import FlowKind
+from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError, nearest_name
+
+__all__ = ["DATASETS", "DatasetCard", "Sharing", "card_text"]
+
+_SHARING: dict[Sharing, str] = {
+    Sharing.FORBIDDEN: (
+        "**Do not share this folder.** It may not be uploaded, published or copied to where others "
+        "can read it, whole or in part; hiding identifiers does not change that."
+    ),
+    Sharing.OWN_JUDGEMENT: (
+        "**Find out whether this folder may be shared before you share it.** editgrpo does not "
+        "know where its studies come from."
+    ),
+    Sharing.FREE: "This folder may be shared.",
+}
+_IDENTIFIERS_KEPT = "As in the source."
+_IDENTIFIERS_HIDDEN = (
+    "Those of patients, studies and images are HMAC-SHA256 of the original ones, with a key of "
+    "fingerprint `{}` that is not in this folder; times are days since the patient's first study "
+    'here. `Redactor.from_key_file("KEYFILE").identifier("ORIGINAL")` of `editgrpo.data.redact` '
+    "gives the name of an original. Texts and pixels are as in the source."
+)
+_IMAGES_SHOWN = "images shown, prior ones included"  # a row of flow.py
+_UNASSIGNED = "unassigned"
+_ALL = "all"
+_NAME_OF_KIND: dict[str, str] = {FlowKind.LEFT_OUT.value: "left out: "}
+
+
+def card_text(dataset: str, prepared: Mapping[str, Any]) -> str:
+    """Write the card of a prepared set.
+
+    Args:
+        dataset: Key of `DATASETS`.
+        prepared: Content of `prepared.json`, with or without `files`.
+
+    Returns:
+        Markdown with a YAML header; the same for the same input.
+
+    Raises:
+        ConfigError: There is no such data set.
+    """
+    if dataset not in DATASETS:
+        raise ConfigError(f"data set {dataset!r} is not known{nearest_name(dataset, [*DATASETS])}")
+    card, flow = DATASETS[dataset], prepared["flow"]
+    has_images = any(row[_ALL] for row in flow if row["name"] == _IMAGES_SHOWN)
+    redaction = prepared.get("redaction", "")
+    columns = [*Split, _UNASSIGNED, _ALL]
+    if not any(row[_UNASSIGNED] for row in flow):
+        columns.remove(_UNASSIGNED)
+    return _template().render(
+        header=_header(card, _splits(flow), has_images=has_images),
+        card=card,
+        prepared=prepared,
+        sharing=_SHARING[card.sharing],
+        redaction=_IDENTIFIERS_HIDDEN.format(redaction) if redaction else _IDENTIFIERS_KEPT,
+        has_images=has_images,
+        columns=columns,
+        rows=[
+            {
+                "name": _NAME_OF_KIND.get(row["kind"], "") + row["name"],
+                "counts": [f"{row[column]:,}" for column in columns],
+            }
+            for row in flow
+        ],
+    )
+
+
+def _splits(flow: Sequence[Mapping[str, Any]]) -> list[Split]:
+    """Return the splits that have studies, and so a table."""
+    kept = [row for row in flow if row["kind"] == FlowKind.KEPT.value]
+    return [split for split in Split if any(row[split] for row in kept)]
+
+
+def _header(card: DatasetCard, splits: Sequence[Split], *, has_images: bool) -> str:
+    """Return the YAML header that the hub and `datasets` read.
+
+    A split of images cannot be called "all", which `datasets` keeps for the union of all splits;
+    asking for "all" gives it all the same.
+    """
+    header: dict[str, Any] = {"pretty_name": card.title, "license": card.licence_id}
+    if card.licence_id == "other":
+        header["license_name"] = re.sub(r"[^a-z0-9.]+", "-", card.licence.lower())
+        header["license_link"] = card.licence_link
+    configs: list[dict[str, Any]] = [
+        {
+            "config_name": "studies",
+            "default": True,
+            "data_files": [
+                {"split": split.value, "path": f"studies/{split.value}.arrow"} for split in splits
+            ],
+        }
+    ]
+    if has_images:
+        configs.append(
+            {
+                "config_name": "images",
+                "data_files": [{"split": "images", "path": "images/shard-*.arrow"}],
+            }
+        )
+    header["configs"] = configs
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1_000)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("editgrpo.data"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, from our own words and names
+    )
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
+    return environment.get_template("card.jinja")
