@@ -92,8 +92,8 @@ def begin(output: Path, mark: str, *, resume: bool, overwrite: bool = False) -> 
         DataError: The folder cannot be written to.
     """
     was_removed = overwrite and _remove(output)
-    earlier = _earlier_mark(output)
-    if earlier is None and not was_removed and output.is_dir() and any(output.iterdir()):
+    earlier = None if was_removed else _earlier_mark(output)
+    if earlier is None and not was_removed and _holds_files(output):
         raise ConfigError(f"{output}: holds other files; name another folder")
     if earlier is not None and not resume:
         raise ConfigError(
@@ -214,17 +214,30 @@ def account_of(
 
 
 def _remove(output: Path) -> bool:
-    """Remove what a preparation wrote, first what says that it is complete; say whether there was
-    one."""
+    """Remove what a preparation wrote but for its mark, first what says that it is complete; say
+    whether there was one."""
     if not any((output / name).is_file() for name in (PREPARED_FILE, UNFINISHED_FILE)):
         return False
-    for name in ENTRIES:
-        entry = output / name
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink(missing_ok=True)
+    try:
+        # If this is killed half-way, the rest is still known as a preparation.
+        write_json(output / UNFINISHED_FILE, {"fingerprint": ""})
+        for entry in (output / name for name in ENTRIES if name != UNFINISHED_FILE):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{output}: the earlier preparation cannot be removed ({error.strerror}); remove it "
+            "by hand, or name another folder"
+        ) from error
     return True
+
+
+def _holds_files(output: Path) -> bool:
+    # The first file of a preparation may have been killed as it was written.
+    own = f".{Path(UNFINISHED_FILE).stem}.*.partial.json"
+    return output.is_dir() and any(not path.match(own) for path in output.iterdir())
 
 
 def _earlier_mark(output: Path) -> str | None:
