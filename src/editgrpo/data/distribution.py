@@ -45,10 +45,12 @@ class Distribution:
             return None
         values, counts = np.unique(numbers, return_counts=True)
         frequencies = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        # From the sorted values, so that the order of the numbers does not change the last digits.
+        mean = float(values @ counts / len(numbers))
         return cls(
             count=len(numbers),
-            mean=float(numbers.mean()),
-            sd=float(numbers.std()),
+            mean=mean,
+            sd=float(np.sqrt((values - mean) ** 2 @ counts / len(numbers))),
             minimum=int(values[0]),
             median=float(np.median(numbers)),
             p95=_quantile(frequencies, 0.95 * len(numbers)),

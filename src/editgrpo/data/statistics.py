@@ -143,7 +143,9 @@ def _prevalence(
     # The other columns are not touched: taking rows of them would read the whole file.
     findings = table["findings"]
     return {
-        split: count_labels(findings.take(rows).to_pylist(), labels.labeler, progress=advance)
+        split: count_labels(
+            findings.take(pa.array(rows, pa.int64())).to_pylist(), labels.labeler, progress=advance
+        )
         for split, rows in chosen.items()
     }
 

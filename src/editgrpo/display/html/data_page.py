@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data.distribution import Distribution
+from editgrpo.data.record import SECTIONS
 from editgrpo.data.statistics import SetStatistics, SplitStatistics
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.display.data_stats import day_bins, labels_note, statistics_tables
@@ -72,7 +73,7 @@ def data_charts(statistics: SetStatistics) -> dict[str, Chart]:
             {s: ({v.value: n for v, n in _views(row).items()}, None) for s, row in splits.items()},
         ),
         "sections": _chart(
-            list(next(iter(splits.values())).sections),
+            list(SECTIONS),
             {s: (row.sections, row.studies) for s, row in splits.items()},
         ),
         "gap": _gaps(splits),

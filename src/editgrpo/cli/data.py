@@ -1,0 +1,164 @@
+"""`editgrpo data`: what a prepared set holds, one study as a picture, and whether all is in
+order."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from editgrpo.cli.clinical_options import clinical_options
+from editgrpo.cli.options import Overwrite, Seed, examples, given
+from editgrpo.cli.output import claim_output
+from editgrpo.config import ClinicalConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STATS_EXAMPLES = examples(
+    "editgrpo data stats studies/mimic",
+    "editgrpo data stats studies/mimic --html mimic.html --json mimic.json",
+    "editgrpo data stats studies/mimic --labeler chexbert --label-sample 2000",
+)
+SHOW_EXAMPLES = examples(
+    "editgrpo data show studies/mimic s50414267",
+    "editgrpo data show studies/mimic s50414267 --output sheet.png",
+)
+CHECK_EXAMPLES = examples("editgrpo data check studies/mimic")
+
+FAULTY = 1
+NO_LABELS = "none"
+_FILE_WIDTH = 120
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="A folder that `editgrpo prepare` wrote.")
+]
+
+
+@clinical_options()
+def stats(
+    folder: Folder,
+    clinical: ClinicalConfig,
+    json: Annotated[Path | None, typer.Option(help="Write all numbers as JSON.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write all numbers as CSV.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write charts and tables as one HTML page.")
+    ] = None,
+    labeler: Annotated[
+        str, typer.Option(help="What reads the 14 CheXpert findings: rules, chexbert or none.")
+    ] = "rules",
+    label_sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most reports of a split that are labelled; 20,000 if not given."),
+    ] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Show what a prepared set holds: the paper's Table 3, views, lengths, times and labels."""
+    for path in (json, csv, html):
+        if path is not None:
+            claim_output(path, overwrite=overwrite)
+
+    from editgrpo.data.prevalence import LabelRequest
+    from editgrpo.data.statistics import set_statistics
+    from editgrpo.data.store import StudySet
+    from editgrpo.display.data_stats import rich_table, statistics_tables, write_statistics
+    from editgrpo.display.html.data_page import write_data_page
+    from editgrpo.display.terminal import progress_bar
+    from editgrpo.reports.registry import load_labeler
+
+    studies = StudySet.load(folder)
+    labels = None
+    if labeler != NO_LABELS:
+        reader = load_labeler(labeler, clinical)
+        labels = LabelRequest(labeler=reader, seed=seed, **given(most=label_sample))
+    with progress_bar("Labelling reports") as progress:
+        statistics = set_statistics(studies, labels=labels, progress=progress)
+    console = _console()
+    for table in statistics_tables(statistics):
+        console.print(rich_table(table))
+    if json is not None:
+        write_statistics(statistics, json)
+    if csv is not None:
+        write_statistics(statistics, csv)
+    if html is not None:
+        write_data_page(statistics, html)
+    for path in (json, csv, html):
+        if path is not None:
+            typer.echo(f"Written: {path}")
+
+
+def show(
+    folder: Folder,
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its id in the set.")],
+    output: Annotated[
+        Path | None, typer.Option(help="PNG file; without it, STUDY.png in this folder.")
+    ] = None,
+    max_images: Annotated[
+        int, typer.Option(min=1, help="Most images that the prompt shows; as data.max_images.")
+    ] = 6,
+    prompt_template: Annotated[
+        Path | None, typer.Option(help="Jinja file of the prompt; as data.prompt_template.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw one study: its images, those of its prior, the prompt and the reference.
+
+    The picture holds a report and radiographs: keep it as you keep the data set.
+    """
+    path = output or Path(f"{_UNSAFE.sub('_', study)}.png")
+    claim_output(path, overwrite=overwrite)
+
+    from editgrpo.data.contact_sheet import contact_sheet
+    from editgrpo.data.lookup import find_study
+    from editgrpo.data.store import StudySet
+    from editgrpo.files import replacing
+
+    studies = StudySet.load(folder)
+    sheet = contact_sheet(
+        find_study(studies, study), studies.images, max_images=max_images, template=prompt_template
+    )
+    with replacing(path) as partial:
+        sheet.save(partial, "PNG")
+    typer.echo(f"The sheet is in {path} ({sheet.width} × {sheet.height} pixels)")
+
+
+def check(
+    folder: Folder,
+    json: Annotated[Path | None, typer.Option(help="Write every problem as JSON.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Read a prepared set again: files, splits, times, prior studies and every image.
+
+    Exit code 1 if anything is wrong; warnings alone do not count.
+    """
+    if json is not None:
+        claim_output(json, overwrite=overwrite)
+
+    from editgrpo.data.verify import verify
+    from editgrpo.display.data_check import problems_table, verification_record
+    from editgrpo.display.terminal import stage_bars
+    from editgrpo.files import write_json
+
+    with stage_bars() as progress:
+        found = verify(folder, progress=progress)
+    if json is not None:
+        write_json(json, verification_record(found))
+    if found.problems:
+        _console().print(problems_table(found.problems))
+    looked_at = f"{found.files:,} files, {found.studies:,} studies, {found.images:,} images"
+    if found.failures:
+        kinds = len({problem.kind for problem in found.failures})
+        typer.echo(f"{folder}: {len(found.failures):,} problems of {kinds} kinds in {looked_at}")
+        raise typer.Exit(FAULTY)
+    warnings = f", {len(found.warnings):,} warnings" if found.warnings else ""
+    typer.echo(f"{folder}: all in order{warnings} ({looked_at})")
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # Whoever reads a file or a pipe has no narrow window.
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
