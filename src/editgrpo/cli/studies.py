@@ -77,10 +77,11 @@ class PrepareFlags:
     dry_run: bool
     redact_ids: Path | None
 
-    def options(self, **inclusion: Any) -> "PrepareOptions":
+    def options(self, root: Path | None, **inclusion: Any) -> "PrepareOptions":
         """Turn the flags into options of the library.
 
         Args:
+            root: Folder of the originals, where no key is made.
             **inclusion: Further rules of inclusion that only some data sets have.
 
         Returns:
@@ -90,6 +91,10 @@ class PrepareFlags:
         from editgrpo.data.redact import Redactor
         from editgrpo.data.resize import PixelBudget
 
+        redactor = None
+        if self.redact_ids is not None and not self.dry_run:
+            places = [self.output, *([] if root is None else [root])]
+            redactor = Redactor.from_key_file(self.redact_ids, outside=places)
         return PrepareOptions(
             inclusion=Inclusion(
                 require_findings=not self.keep_without_findings,
@@ -109,7 +114,7 @@ class PrepareFlags:
             resume=self.resume,
             overwrite=self.overwrite,
             dry_run=self.dry_run,
-            redactor=None if self.redact_ids is None else Redactor.from_key_file(self.redact_ids),
+            redactor=redactor,
         )
 
     def claim(self) -> None:
@@ -182,7 +187,7 @@ def run_preparation(
     from editgrpo.display.terminal import stage_bars
 
     flags.claim()
-    options = flags.options(**(inclusion or {}))
+    options = flags.options(getattr(source, "root", None), **(inclusion or {}))
     with stage_bars() as progress:
         summary = prepare(source, flags.output, options, progress=progress, **more)
     show_flow(summary.flow)
