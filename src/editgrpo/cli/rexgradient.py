@@ -1,0 +1,52 @@
+"""`editgrpo prepare rexgradient`: ReXGradient-160K into studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import examples
+from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
+from editgrpo.data.study import Split
+
+EXAMPLES = examples(
+    "editgrpo prepare rexgradient --root ReXGradient-160K --out studies/rexgradient",
+    "editgrpo prepare rexgradient --root ReXGradient-160K --longitudinal "
+    "--out studies/rexgradient-longitudinal",
+)
+
+
+@prepare_options
+def prepare_rexgradient(
+    root: Root,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="deid_png, or the folder that holds it; looked for in the root if not given."
+        ),
+    ] = None,
+    longitudinal: Annotated[
+        bool,
+        typer.Option(
+            "--longitudinal",
+            help="Show the images of the patient's most recent earlier study; the paper does not.",
+        ),
+    ] = False,
+    split: Annotated[
+        list[Split] | None,
+        typer.Option(help="Prepare this official split only. Repeatable; all if not given."),
+    ] = None,
+    *,
+    flags: PrepareFlags,
+) -> None:
+    """Turn ReXGradient-160K into studies; those with more than six images are left out."""
+    from editgrpo.data.rexgradient import ReXGradientSource
+    from editgrpo.data.rexgradient import prepare_rexgradient as prepare
+
+    source = ReXGradientSource(
+        root=root,
+        images=images,
+        longitudinal=longitudinal,
+        splits=tuple(each for each in Split if not split or each in split),
+    )
+    run_preparation(prepare, source, flags, inclusion={"drop_over_limit": True})

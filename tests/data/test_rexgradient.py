@@ -1,0 +1,539 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from editgrpo.data.image_store import ImageStore
+from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
+from editgrpo.data.resize import PixelBudget
+from editgrpo.data.rexgradient import (
+    REXGRADIENT_INCLUSION,
+    ReXGradientSource,
+    prepare_rexgradient,
+    read_rexgradient,
+)
+from editgrpo.data.store import REJECTED_FILE, StudySet
+from editgrpo.data.study import Split, Study, View
+from editgrpo.errors import ConfigError, DataError
+from tests.builders import shared_data
+from tests.data.trees import rexgradient as tree
+
+TINY = PixelBudget(min_pixels=784, max_pixels=3136, multiple_of=28)
+
+
+def options(**inclusion: Any) -> PrepareOptions:
+    rule = Inclusion(drop_over_limit=True, **inclusion)
+    return PrepareOptions(inclusion=rule, budget=TINY, workers=1)
+
+
+def short(study_id: str) -> str:
+    """Return the end of a StudyInstanceUid, by which the trees number their studies."""
+    return study_id.rpartition(".")[2]
+
+
+def prepare(
+    root: Path, output: Path, how: PrepareOptions | None = None, **source: Any
+) -> tuple[PrepareSummary, dict[str, Study], list[dict[str, Any]]]:
+    summary = prepare_rexgradient(ReXGradientSource(root=root, **source), output, how or options())
+    studies = {short(study.study_id): study for study in StudySet.load(output)}
+    lines = (output / REJECTED_FILE).read_text(encoding="utf-8").splitlines()
+    return summary, studies, [json.loads(line) for line in lines]
+
+
+def standard_tree(root: Path) -> Path:
+    return tree.build(root, tree.standard_entries(), draw=tree.draw_film)
+
+
+def counts(summary: PrepareSummary, name: str) -> tuple[int, int, int]:
+    row = summary.flow.row(name).counts
+    return row.get(Split.TRAIN, 0), row.get(Split.VALIDATION, 0), row.get(Split.TEST, 0)
+
+
+def test_studies_are_counted_by_split_from_raw_to_kept(tmp_path: Path) -> None:
+    summary, studies, rejected = prepare(standard_tree(tmp_path / "rex"), tmp_path / "out")
+    # train: 101 to 111; 104 has an impression only, 106 seven images, 108 one view for two images,
+    # 109 no section at all, 111 no image. test: 302 has no patient.
+    assert counts(summary, "studies in the source") == (11, 2, 2)
+    assert counts(summary, "no findings, impression only") == (1, 0, 0)
+    assert counts(summary, "no findings") == (1, 0, 0)
+    assert counts(summary, "more than 6 images") == (1, 0, 0)
+    assert counts(summary, "image lists of unequal length") == (1, 0, 0)
+    assert counts(summary, "no image listed") == (1, 0, 0)
+    assert counts(summary, "PatientID is missing") == (0, 0, 1)
+    assert counts(summary, "studies kept") == (6, 2, 1)
+    # Of the ten train studies that can be read, 104 and 109 have no findings, 109 no impression.
+    assert counts(summary, "with findings") == (8, 2, 1)
+    assert counts(summary, "with impression") == (9, 1, 1)
+    assert counts(summary, "with a body part other than the chest") == (1, 0, 0)
+    assert counts(summary, "without a study date") == (1, 0, 0)
+    # 101: 2, 102: 1, 103: 2, 105: 2, 107: 6, 110: 1.
+    assert counts(summary, "images shown, prior ones included") == (14, 3, 1)
+    assert counts(summary, "patients") == (4, 2, 1)
+    assert counts(summary, "studies with prior images") == (0, 0, 0)
+    assert sorted(studies) == ["101", "102", "103", "105", "107", "110", "201", "202", "301"]
+    assert {short(line["study_id"]): line["reason"] for line in rejected} == {
+        "104": "no findings, impression only",
+        "106": "more than 6 images",
+        "108": "image lists of unequal length",
+        "109": "no findings",
+        "111": "no image listed",
+        "302": "PatientID is missing",
+    }
+
+
+def test_a_study_holds_its_sections_its_day_and_its_images_in_order(tmp_path: Path) -> None:
+    _, studies, _ = prepare(standard_tree(tmp_path / "rex"), tmp_path / "out")
+    study = studies["102"]
+    assert (study.patient_id, study.split, study.time) == ("A", Split.TRAIN, "2015-03-01")
+    assert study.indication == "Cough for a week."
+    assert study.comparison == "Film of January."
+    assert study.findings == "Both lungs are well aerated. The heart is not enlarged."
+    assert study.impression == "Normal film."
+    assert study.technique == ""
+    assert [(image.image_id, image.view) for image in studies["103"].images] == [
+        ("1.2.103.0.1", View.AP),
+        ("1.2.103.1.1", View.LATERAL),
+    ]
+    assert [image.view for image in studies["105"].images] == [View.PA, View.UNKNOWN]
+    assert studies["110"].time == ""
+    assert studies["201"].split is Split.VALIDATION
+
+
+def test_priors_are_the_most_recent_earlier_study_of_the_patient_when_asked_for(
+    tmp_path: Path,
+) -> None:
+    summary, studies, _ = prepare(
+        standard_tree(tmp_path / "rex"), tmp_path / "out", longitudinal=True
+    )
+    # 102 and 103 are of one day: both follow 101, neither the other. 105 follows 104, which is left
+    # out itself. 107 follows 106, of whose images none fits beside its own six.
+    priors = {name: short(study.prior_study_id) for name, study in studies.items()}
+    assert {name: prior for name, prior in priors.items() if prior} == {
+        "102": "101",
+        "103": "101",
+        "105": "104",
+    }
+    assert counts(summary, "studies with prior images") == (3, 0, 0)
+    assert [image.image_id for image in studies["102"].prior_images] == [
+        "1.2.101.0.1",
+        "1.2.101.1.1",
+    ]
+    assert studies["102"].prior_time == "2015-01-01"
+
+
+def test_studies_with_more_images_than_shown_are_kept_on_request(tmp_path: Path) -> None:
+    root = standard_tree(tmp_path / "rex")
+    how = PrepareOptions(inclusion=Inclusion(), budget=TINY, workers=1)
+    _, studies, _ = prepare(root, tmp_path / "out", how)
+    assert len(studies["106"].images) == 6
+    assert REXGRADIENT_INCLUSION.drop_over_limit
+
+
+@pytest.mark.parametrize(
+    ("name", "view"),
+    [
+        ("PA", View.PA),
+        ("AP", View.AP),
+        ("LATERAL", View.LATERAL),
+        ("LL", View.LATERAL),
+        ("LAT", View.LATERAL),
+        ("LAO", View.OBLIQUE),
+        ("RAO", View.OBLIQUE),
+        ("LPO", View.OBLIQUE),
+        ("RPO", View.OBLIQUE),
+        ("POSTERO_ANTERIOR", View.PA),
+        ("ANTERO_POSTERIOR", View.AP),
+        ("AP AXIAL", View.AP),
+        ("DECUBITUS", View.DECUBITUS),
+        ("ERECT", View.UNKNOWN),
+        ("SUPINE", View.UNKNOWN),
+        ("KUB", View.OTHER),
+        ("OBLIQUE", View.OBLIQUE),
+        ("PICC LINE", View.OTHER),
+        ("OTHER", View.OTHER),
+        ("UNKNOWN", View.UNKNOWN),
+        ("N/A", View.UNKNOWN),
+        ("None", View.UNKNOWN),
+        (None, View.UNKNOWN),
+        (7, View.UNKNOWN),
+    ],
+)
+def test_views_of_the_set_have_the_names_of_all_sets(
+    tmp_path: Path, name: str | None, view: View
+) -> None:
+    entries = {"train": dict([tree.entry("A", "1", [name])])}
+    source = ReXGradientSource(root=tree.build(tmp_path, entries), splits=(Split.TRAIN,))
+    candidates = read_rexgradient(source)
+    assert candidates.studies[0].images[0].view is view
+    assert not candidates.unrecognised_views
+
+
+def test_a_view_that_is_not_understood_is_counted_by_name(tmp_path: Path) -> None:
+    entries = {"train": dict([tree.entry("A", "1", ["SKYLINE", "SKYLINE"])])}
+    source = ReXGradientSource(root=tree.build(tmp_path, entries), splits=(Split.TRAIN,))
+    assert read_rexgradient(source).unrecognised_views == {"SKYLINE": 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "section"),
+    [
+        ("None", ""),
+        ("", ""),
+        (" \n", ""),
+        (None, ""),
+        (float("nan"), ""),
+        (..., ""),
+        ("___", ""),
+        ("None.", "None."),  # somebody wrote a sentence
+        ("Two  lines,\r\none sentence.", "Two lines, one sentence."),
+    ],
+)
+def test_sections_that_are_not_there_are_empty(tmp_path: Path, value: Any, section: str) -> None:
+    entries = {"train": dict([tree.entry("A", "1", Comparison=value)])}
+    source = ReXGradientSource(root=tree.build(tmp_path, entries), splits=(Split.TRAIN,))
+    assert read_rexgradient(source).studies[0].comparison == section
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"PatientID": ...}, "PatientID is missing"),
+        ({"PatientID": "  "}, "PatientID is missing"),
+        ({"PatientID": ["A"]}, "PatientID is missing"),
+        ({"ImagePath": ...}, "ImagePath is missing"),
+        ({"ImagePath": "one.png"}, "ImagePath is not a list"),
+        ({"ImageViewPosition": "PA"}, "ImageViewPosition is not a list"),
+        ({"ImageViewPosition": []}, "image lists of unequal length"),
+        ({"ImageBodyPart": ["CHEST", "CHEST"]}, "image lists of unequal length"),
+        ({"Findings": 7}, "Findings is not text"),
+        ({"Impression": ["Normal."]}, "Impression is not text"),
+        ({"Indication": "\ud800"}, "Indication is not text"),
+    ],
+)
+def test_an_entry_that_is_no_study_is_left_out_with_its_reason(
+    tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    good, bad = tree.entry("A", "1"), tree.entry("B", "2")
+    bad[1].update(fields)
+    bad = (bad[0], {name: value for name, value in bad[1].items() if value is not ...})
+    root = tree.build(tmp_path, {"train": dict([good])})
+    path = root / "metadata/train_metadata_view_position.json"
+    path.write_text(json.dumps(dict([bad, good])))
+    candidates = read_rexgradient(ReXGradientSource(root=root, splits=(Split.TRAIN,)))
+    assert [study.study_id for study in candidates.studies] == [good[0]]
+    assert [(r.study_id, r.image, r.reason, r.split) for r in candidates.rejections] == [
+        (bad[0], None, reason, Split.TRAIN)
+    ]
+
+
+def test_an_entry_that_is_no_object_is_left_out(tmp_path: Path) -> None:
+    root = tree.build(tmp_path, {"train": dict([tree.entry("A", "1")])})
+    path = root / "metadata/train_metadata_view_position.json"
+    path.write_text(json.dumps({"pX_aY_sZ": None}))
+    candidates = read_rexgradient(ReXGradientSource(root=root, splits=(Split.TRAIN,)))
+    assert [rejection.reason for rejection in candidates.rejections] == ["entry is not an object"]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        None,
+        7,
+        "",
+        "/etc/passwd",
+        "../deid_png/",
+        "../deid_png/../../secret.png",
+        "../deid_png//etc/passwd",
+        "../../deid_png/A/1.png",
+        "elsewhere/deid_png/A/1.png",
+        "..\\deid_png\\A\\1.png",
+        "../deid_png/\ud800.png",
+    ],
+)
+def test_a_path_that_leaves_the_images_is_left_out_and_the_study_stays(
+    tmp_path: Path, listed: Any
+) -> None:
+    key, made = tree.entry("A", "1", ["PA", "LL"])
+    root = tree.build(tmp_path, {"train": {key: made}})
+    made["ImagePath"][0] = listed
+    (root / "metadata/train_metadata_view_position.json").write_text(json.dumps({key: made}))
+    candidates = read_rexgradient(ReXGradientSource(root=root, splits=(Split.TRAIN,)))
+    assert [image.view for image in candidates.studies[0].images] == [View.LATERAL]
+    assert [(r.image, r.reason) for r in candidates.rejections] == [
+        ("ImagePath[0]", "path is not ../deid_png/...")
+    ]
+
+
+def test_an_image_listed_twice_is_shown_once(tmp_path: Path) -> None:
+    key, made = tree.entry("A", "1", ["PA", "LL"])
+    made["ImagePath"][1] = made["ImagePath"][0]
+    root = tree.build(tmp_path, {"train": {key: made}})
+    candidates = read_rexgradient(ReXGradientSource(root=root, splits=(Split.TRAIN,)))
+    assert [image.view for image in candidates.studies[0].images] == [View.PA]
+    assert [r.reason for r in candidates.rejections] == ["image listed twice"]
+
+
+def test_two_files_of_one_name_are_named_by_their_studies_too(tmp_path: Path) -> None:
+    entries = dict([tree.entry("A", "1"), tree.entry("B", "2"), tree.entry("C", "3")])
+    first, second, _ = entries
+    for key in (first, second):
+        folder = entries[key]["ImagePath"][0].rpartition("/")[0]
+        entries[key]["ImagePath"] = [f"{folder}/9.9.png"]
+    root = tree.build(tmp_path, {"train": entries})
+    candidates = read_rexgradient(ReXGradientSource(root=root, splits=(Split.TRAIN,)))
+    names = [study.images[0].image_id for study in candidates.studies]
+    assert names == [f"{first}/9.9", f"{second}/9.9", "1.2.3.0.1"]
+    assert candidates.image_files[names[0]] != candidates.image_files[names[1]]
+
+
+def test_missing_empty_and_damaged_images_are_listed_and_their_studies_go_on(
+    tmp_path: Path,
+) -> None:
+    root = standard_tree(tmp_path / "rex")
+    films = {path.stem: path for path in root.glob("deid_png/**/*.png")}
+    films["1.2.101.0.1"].unlink()
+    films["1.2.103.0.1"].write_bytes(b"")
+    content = films["1.2.105.0.1"].read_bytes()
+    films["1.2.105.0.1"].write_bytes(content[: len(content) // 2])
+    films["1.2.301.0.1"].write_text("no image")
+    summary, studies, rejected = prepare(root, tmp_path / "out")
+    of_images = {line["image"] for line in rejected if line["image"] is not None}
+    assert of_images == {"1.2.101.0.1", "1.2.103.0.1", "1.2.105.0.1", "1.2.301.0.1"}
+    assert [image.image_id for image in studies["101"].images] == ["1.2.101.1.1"]
+    assert len(studies["103"].images) == len(studies["105"].images) == 1
+    assert counts(summary, "no readable current image") == (0, 0, 1)
+    assert "301" not in studies
+
+
+def test_every_image_of_8_and_of_16_bits_is_in_the_store(tmp_path: Path) -> None:
+    root = standard_tree(tmp_path / "rex")
+    modes = {Image.open(path).mode for path in root.glob("deid_png/**/*.png")}
+    assert modes == {"L", "I;16"}
+    _, studies, _ = prepare(root, tmp_path / "out")
+    store = ImageStore.open(tmp_path / "out")
+    wanted = {image.image_id for study in studies.values() for image in study.images}
+    assert set(store) == wanted
+    # 24 x 20 pixels are too few: 784 of them are 30.7 x 25.6, in steps of 28 that is 28 x 28 or 56.
+    assert {store.size(name) for name in wanted} <= {(28, 28), (28, 56), (56, 28)}
+    extremes = {store.load(name).getextrema() for name in wanted}
+    # A film of 12 bits in 16 is neither black nor clipped.
+    assert all(isinstance(low, int | float) and low < 60 < 120 < high for low, high in extremes)
+
+
+LAYOUTS: list[tuple[str, str, Callable[[Path], dict[str, Any]]]] = [
+    ("metadata", "deid_png", lambda base: {"root": base}),
+    ("download/metadata", "deid_png", lambda base: {"root": base}),
+    ("metadata", "deid_png", lambda base: {"root": base / "metadata"}),
+    ("metadata", "pixels/deid_png", lambda base: {"root": base, "images": base / "pixels"}),
+    ("metadata", "films", lambda base: {"root": base, "images": base / "films"}),
+]
+
+
+@pytest.mark.parametrize(("metadata", "images", "options_of"), LAYOUTS, ids=range(5))
+def test_metadata_and_images_are_found_where_users_put_them(
+    tmp_path: Path, metadata: str, images: str, options_of: Callable[[Path], dict[str, Any]]
+) -> None:
+    base = tmp_path / "rex"
+    tree.build(base, tree.standard_entries(), draw=tree.draw_film, metadata=metadata)
+    if images != "deid_png":
+        (base / images).parent.mkdir(exist_ok=True)
+        shutil.move(base / "deid_png", base / images)
+    summary, _, _ = prepare(output=tmp_path / "out", **options_of(base))
+    assert counts(summary, "studies kept") == (6, 2, 1)
+
+
+def test_one_split_can_be_prepared_alone(tmp_path: Path) -> None:
+    root = standard_tree(tmp_path / "rex")
+    for split in ("train", "valid"):
+        (root / f"metadata/{split}_metadata_view_position.json").unlink()
+    summary, studies, _ = prepare(root, tmp_path / "out", splits=(Split.TEST,))
+    assert list(studies) == ["301"]
+    assert summary.split_rule == "official: test is test"
+    with pytest.raises(ConfigError, match="splits must be one or more of"):
+        ReXGradientSource(root=root, splits=())
+
+
+def test_metadata_without_images_gives_the_account_and_reports(tmp_path: Path) -> None:
+    root = tree.build(tmp_path / "rex", tree.standard_entries())
+    dry = PrepareOptions(inclusion=REXGRADIENT_INCLUSION, dry_run=True)
+    summary = prepare_rexgradient(ReXGradientSource(root=root), tmp_path / "dry", dry)
+    assert counts(summary, "studies kept") == (6, 2, 1)
+    assert not (tmp_path / "dry").exists()
+    summary, studies, _ = prepare(root, tmp_path / "out", options(require_images=False))
+    # 111 lists no image, which is no reason now; the seven images of 106 still are one.
+    assert counts(summary, "studies kept") == (7, 2, 1)
+    assert not any(study.images for study in studies.values())
+
+
+def test_nothing_is_written_among_the_originals(tmp_path: Path) -> None:
+    root = standard_tree(tmp_path / "rex")
+
+    def state() -> list[tuple[str, int, int]]:
+        return [
+            (str(path), path.stat().st_mtime_ns, path.stat().st_size)
+            for path in sorted(root.rglob("*"))
+        ]
+
+    before = state()
+    prepare(root, tmp_path / "out", longitudinal=True)
+    assert state() == before
+    elsewhere = tmp_path / "films"
+    shutil.move(root / "deid_png", elsewhere)
+    with pytest.raises(ConfigError, match=r"lies inside .*rex, where nothing is written"):
+        prepare(root, root / "out", images=elsewhere)
+    with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
+        prepare(root, elsewhere / "out", images=elsewhere)
+
+
+def test_the_same_tree_gives_the_same_files(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        prepare(standard_tree(tmp_path / name / "rex"), tmp_path / name / "out")
+
+    def content(name: str) -> dict[str, bytes]:
+        out = tmp_path / name / "out"
+        return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.arrow")}
+
+    assert content("first") == content("second")
+    assert content("first")
+
+
+def spoil(root: Path, name: str) -> str:
+    """Break a tree in a documented way, and return the message."""
+    train = root / "metadata/train_metadata_view_position.json"
+    test = root / "metadata/test_metadata_view_position.json"
+    key, made = next(iter(json.loads(train.read_text()).items()))
+    match name:
+        case "no folder":
+            shutil.rmtree(root)
+            return f"{root}: is not a folder; give the one that holds metadata and deid_png"
+        case "no metadata":
+            train.unlink()
+            return (
+                f"{root}: neither {train.name} nor metadata/{train.name} is there; download it, or "
+                "prepare only the splits you hold"
+            )
+        case "lesser metadata":
+            lesser = train.rename(train.with_name("train_metadata.json"))
+            return (
+                f"{lesser}: does not give the view of every image; download {train.name} into the "
+                "same folder"
+            )
+        case "csv metadata":
+            lesser = train.rename(train.with_name("train_metadata.csv"))
+            return (
+                f"{lesser}: does not give the view of every image; download {train.name} into the "
+                "same folder"
+            )
+        case "empty file":
+            train.write_bytes(b"")
+            return f"{train}: is empty; download the file again"
+        case "no study":
+            train.write_text("{}")
+            return f"{train}: holds no study; download the file again"
+        case "cut off":
+            train.write_bytes(train.read_bytes()[:2000])
+            return f"{train}: ends in the middle; download the file again"
+        case "list":
+            train.write_text(json.dumps([made]))
+            return f"{train}: must be one JSON object, {{...}}; download the file again"
+        case "latin-1":
+            train.write_bytes(b'{\n"p": "\xf1"}')
+            return f"{train}, line 2: not UTF-8; save the file as UTF-8, or download it again"
+        case "study twice":
+            train.write_text(f'{{"{key}": {json.dumps(made)}, "{key}": {json.dumps(made)}}}')
+            return f"{train}: study {key!r} stands twice; download the metadata again"
+        case "study in two splits":
+            test.write_text(json.dumps({key: made}))
+            return f"{test}: study {key!r} stands also in {train.name}; download the metadata again"
+        case "patient in two splits":
+            test.write_text(json.dumps(dict([tree.entry("A", "999")])))
+            return (
+                "patient 'A' stands in both train and test (study 'pA_a999_s1.2.999'); give each "
+                "patient one split, or leave the split column out"
+            )
+        case "parts":
+            shutil.rmtree(root / "deid_png")
+            (root / "deid_png.part00").touch()
+            return (
+                f"{root}: holds deid_png.part* but no folder deid_png; unpack it with `cat "
+                "deid_png.part* | tar --zstd -x`"
+            )
+        case _:
+            shutil.rmtree(root / "deid_png")
+            return (
+                f"{root}: holds no folder deid_png; name the folder of images, or prepare without "
+                "images"
+            )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no folder",
+        "no metadata",
+        "lesser metadata",
+        "csv metadata",
+        "empty file",
+        "no study",
+        "cut off",
+        "list",
+        "latin-1",
+        "study twice",
+        "study in two splits",
+        "patient in two splits",
+        "parts",
+        "no images",
+    ],
+)
+def test_a_broken_source_is_named_in_one_line_with_a_remedy(tmp_path: Path, name: str) -> None:
+    root = standard_tree(tmp_path / "rex")
+    message = spoil(root, name)
+    with pytest.raises(DataError) as error:
+        prepare(root, tmp_path / "out")
+    assert str(error.value) == message
+
+
+def test_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
+    root = standard_tree(tmp_path / "rex")
+    plain = read_rexgradient(ReXGradientSource(root=root)).studies
+    for path in root.glob("metadata/*.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_rexgradient(ReXGradientSource(root=root)).studies == plain
+
+
+def test_a_named_folder_of_images_must_exist(tmp_path: Path) -> None:
+    root = standard_tree(tmp_path / "rex")
+    with pytest.raises(DataError, match=r"absent: is not a folder; give the one that holds"):
+        prepare(root, tmp_path / "out", images=tmp_path / "absent")
+
+
+def test_the_template_of_the_layout_is_read(tmp_path: Path) -> None:
+    root = shared_data() / "layouts/rexgradient"
+    how = options(require_images=False)
+    summary, studies, _ = prepare(root, tmp_path / "out", how, splits=(Split.TRAIN,))
+    assert counts(summary, "studies kept") == (1, 0, 0)
+    (study,) = studies.values()
+    assert (study.patient_id, study.time) == ("GRDNXXXXXXXXXXXX", "2015-01-01")
+
+
+def test_real_radiographs_go_through(tmp_path: Path) -> None:
+    films = sorted((shared_data() / "longitudinal_cxr/images").iterdir())[:4]
+
+    def draw(path: Path, number: int) -> None:
+        with Image.open(films[number % len(films)]) as film:
+            film.convert("L").save(path)
+
+    entries = tree.standard_entries()
+    root = tree.build(tmp_path / "rex", {**entries, "train": {}}, draw=draw)
+    how = PrepareOptions(inclusion=REXGRADIENT_INCLUSION, workers=1)
+    _, studies, _ = prepare(root, tmp_path / "out", how, splits=(Split.VALIDATION, Split.TEST))
+    store = ImageStore.open(tmp_path / "out")
+    sizes = [store.size(image.image_id) for s in studies.values() for image in s.images]
+    # Every film fills the paper's range of pixels, in steps of 28.
+    assert len(sizes) == 4
+    assert all(262_144 <= height * width <= 401_408 for height, width in sizes)
+    assert all(height % 28 == width % 28 == 0 for height, width in sizes)
