@@ -1,0 +1,39 @@
+"""`editgrpo prepare padchest-gr`: PadChest-GR into studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import examples
+from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
+from editgrpo.data.padchest_reports import Language
+
+EXAMPLES = examples(
+    "editgrpo prepare padchest-gr --root PadChest-GR --out studies/padchest-gr",
+    "editgrpo prepare padchest-gr --root PadChest-GR --language es --out studies/padchest-gr-es",
+)
+
+
+@prepare_options
+def prepare_padchest_gr(
+    root: Root,
+    language: Annotated[
+        Language, typer.Option(help="Language of the reports: English or Spanish.")
+    ] = Language.ENGLISH,
+    padchest_csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv of PadChest: gives exact "
+            "views and the dates of prior studies."
+        ),
+    ] = None,
+    *,
+    flags: PrepareFlags,
+) -> None:
+    """Turn PadChest-GR into studies: a report is its sentences in order."""
+    from editgrpo.data.padchest_gr import PadChestGRSource
+    from editgrpo.data.padchest_gr import prepare_padchest_gr as prepare
+
+    source = PadChestGRSource(root=root, language=language, views=padchest_csv)
+    run_preparation(prepare, source, flags)
