@@ -23,6 +23,7 @@ from editgrpo.cli import (
     folder,
     generate,
     iu_xray,
+    mimic_cxr,
     models,
     padchest_gr,
     phantom,
@@ -59,6 +60,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 prepare_app = typer.Typer(help="Turn a data set into a folder of studies.")
+prepare_app.command("mimic-cxr", epilog=mimic_cxr.EXAMPLES)(mimic_cxr.prepare_mimic_cxr)
 prepare_app.command("rexgradient", epilog=rexgradient.EXAMPLES)(rexgradient.prepare_rexgradient)
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
 prepare_app.command("padchest-gr", epilog=padchest_gr.EXAMPLES)(padchest_gr.prepare_padchest_gr)
