@@ -1,18 +1,24 @@
 import csv
+import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
-from editgrpo.data.folder import TableSource, prepare_folder
-from editgrpo.data.prepare import Inclusion, PrepareSummary
+from editgrpo.data.folder import TableSource, prepare_folder, read_folder
+from editgrpo.data.prepare import PrepareOptions, PrepareSummary
 from editgrpo.data.splits import SplitRule
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, Timepoint, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
+from tests.data.accounts import fact, images_left_out, kept, left_out, options, seen
 
+USUAL = options()
 ONE_ROW_AN_IMAGE = {"study_id": "study", "image": "file", "findings": "text", "view": "view"}
 
 
@@ -26,13 +32,29 @@ def write_table(folder: Path, header: str, *rows: str) -> Path:
     return folder / "table.csv"
 
 
+def write_dicom(path: Path) -> None:
+    """Write a small uncompressed 12-bit radiograph."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"  # digital X-ray, for presentation
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    film = Dataset()
+    film.file_meta = meta
+    film.SOPClassUID, film.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+    film.Rows = film.Columns = 8
+    film.SamplesPerPixel, film.PhotometricInterpretation = 1, "MONOCHROME2"
+    film.BitsAllocated, film.BitsStored, film.HighBit, film.PixelRepresentation = 16, 12, 11, 0
+    film.PixelData = b"".join((64 * k).to_bytes(2, "little") for k in range(64))
+    film.save_as(path, enforce_file_format=True)
+
+
 def prepare(
-    table: Path, columns: dict[str, str], **options: object
+    table: Path, columns: dict[str, str], how: PrepareOptions = USUAL, **more: object
 ) -> tuple[PrepareSummary, dict[str, Study]]:
     output = table.parent / "studies"
-    source_names = ("images", "separator", "delimiter", "encoding")
-    source = {name: options.pop(name) for name in source_names if name in options}
-    summary = prepare_folder(TableSource(table=table, columns=columns, **source), output, **options)
+    rule = more.pop("split_rule", None)
+    source = TableSource(table=table, columns=columns, **more)
+    summary = prepare_folder(source, output, how, split_rule=rule)
     return summary, {study.study_id: study for study in StudySet.load(output)}
 
 
@@ -45,8 +67,8 @@ def test_rows_of_one_study_are_put_together(tmp_path: Path) -> None:
         "s1,b.png,LL,",
     )
     summary, studies = prepare(table, ONE_ROW_AN_IMAGE)
-    assert (summary.seen, summary.kept, summary.facts["rows"]) == (2, 2, 3)
-    assert [(Path(i.path).name, i.view) for i in studies["s1"].images] == [
+    assert (seen(summary), kept(summary), fact(summary, "rows")) == (2, 2, 3)
+    assert [(i.image_id, i.view) for i in studies["s1"].images] == [
         ("a.png", View.PA),
         ("b.png", View.LATERAL),
     ]
@@ -77,7 +99,7 @@ def test_a_row_may_be_a_whole_study(tmp_path: Path) -> None:
         },
     )
     first = studies["1"]
-    assert summary.images == 3
+    assert fact(summary, "images shown, prior ones included") == 3
     assert [image.view for image in first.images] == [View.PA, View.LATERAL]
     assert (first.indication, first.technique, first.comparison) == (
         "Cough.",
@@ -110,12 +132,18 @@ def test_prior_images_come_from_the_most_recent_earlier_study(tmp_path: Path) ->
     summary, studies = prepare(table, columns)
     # The middle study has no findings and is left out, but its image is what the reader compared.
     assert set(studies) == {"late", "early", "undated", "unknown"}
-    assert [(Path(i.path).name, i.timepoint) for i in studies["late"].images] == [
+    assert [(i.image_id, i.timepoint) for i in studies["late"].images] == [
         ("c.png", Timepoint.CURRENT),
         ("b.png", Timepoint.PRIOR),
     ]
     assert len(studies["early"].images) == len(studies["undated"].images) == 1
-    assert (summary.with_prior, summary.facts["with a time"]) == (1, 3)
+    assert (studies["late"].time, studies["late"].prior_time) == (
+        "2024-03-01",
+        "2024-02-29T08:15:00",
+    )
+    assert studies["late"].prior_study_id == "middle"
+    assert studies["undated"].time == studies["unknown"].time == ""
+    assert (fact(summary, "studies with prior images"), fact(summary, "with a time")) == (1, 3)
 
 
 def test_a_split_column_is_used_as_it_is(tmp_path: Path) -> None:
@@ -142,7 +170,7 @@ def test_white_space_is_tidied_and_marks_for_nothing_are_empty(tmp_path: Path) -
     )
     summary, studies = prepare(table, ONE_ROW_AN_IMAGE | {"indication": "why"})
     assert (studies["s"].findings, studies["s"].indication) == ("Clear lungs.", "")
-    assert summary.dropped == {"no findings": 1}
+    assert left_out(summary) == {"no findings": 1}
 
 
 def test_studies_that_cannot_be_put_together_are_left_out_with_a_reason(tmp_path: Path) -> None:
@@ -159,8 +187,8 @@ def test_studies_that_cannot_be_put_together_are_left_out_with_a_reason(tmp_path
     )
     summary, studies = prepare(table, ONE_ROW_AN_IMAGE | {"patient_id": "patient"})
     assert set(studies) == {"s1"}
-    assert summary.seen == 5
-    assert summary.dropped == {
+    assert seen(summary) == 5
+    assert left_out(summary) == {
         "no study_id": 1,
         "its rows disagree on findings": 1,
         "its rows disagree on patient_id": 1,
@@ -201,7 +229,7 @@ def test_cells_that_cannot_be_understood_are_named(
     with pytest.raises(DataError, match=message) as caught:
         prepare(table, ONE_ROW_AN_IMAGE | mapping)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "studies" / "studies.jsonl").exists()
+    assert not (tmp_path / "studies" / "prepared.json").exists()
 
 
 def test_the_longitudinal_set_is_prepared(tmp_path: Path) -> None:
@@ -215,14 +243,14 @@ def test_the_longitudinal_set_is_prepared(tmp_path: Path) -> None:
         "findings": "clinical_notes",
     }
     source = TableSource(table=folder / "manifest.csv", columns=columns, images=folder / "images")
-    summary = prepare_folder(source, tmp_path)
+    summary = prepare_folder(source, tmp_path / "studies", USUAL)
     # datasets.md: 353 images, 249 of them with notes; every image decodes.
-    assert (summary.seen, summary.kept, summary.images_left_out) == (353, 249, {})
+    assert (seen(summary), kept(summary), images_left_out(summary)) == (353, 249, {})
     # Independent count: with a note, a time, and another image of the patient at an earlier time.
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     timed = [row for row in rows if row["offset"].lstrip("-").isdecimal()]
-    assert summary.facts["with a time"] == len(timed)
+    assert fact(summary, "with a time") == len(timed)
     first_time = {
         row["patientid"]: min(
             int(other["offset"]) for other in timed if other["patientid"] == row["patientid"]
@@ -230,19 +258,134 @@ def test_the_longitudinal_set_is_prepared(tmp_path: Path) -> None:
         for row in timed
     }
     followed = [row for row in timed if int(row["offset"]) > first_time[row["patientid"]]]
-    assert summary.with_prior == sum(bool(row["clinical_notes"].strip()) for row in followed) > 0
+    noted = sum(bool(row["clinical_notes"].strip()) for row in followed)
+    assert fact(summary, "studies with prior images") == noted > 0
 
 
 def test_studies_without_findings_can_be_kept_for_generation(tmp_path: Path) -> None:
     table = write_table(tmp_path, "study,file,view,text", "s,a.png,PA,")
-    summary, _ = prepare(table, ONE_ROW_AN_IMAGE, inclusion=Inclusion(require_findings=False))
-    assert summary.kept == 1
+    summary, _ = prepare(table, ONE_ROW_AN_IMAGE, options(require_findings=False))
+    assert kept(summary) == 1
 
 
 def test_a_table_without_images_can_be_prepared_for_work_on_reports(tmp_path: Path) -> None:
     table = write_table(tmp_path, "study,text", "s,Clear lungs.")
     columns = {"study_id": "study", "findings": "text"}
-    summary, _ = prepare(table, columns, inclusion=Inclusion(require_images=False))
-    assert (summary.kept, summary.images) == (1, 0)
+    summary, _ = prepare(table, columns, options(require_images=False))
+    assert (kept(summary), fact(summary, "images shown, prior ones included")) == (1, 0)
     with pytest.raises(ConfigError, match="no column is mapped to 'image'"):
         prepare(table, columns)
+
+
+def test_an_image_is_named_by_its_path_from_the_folder_of_images_on(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    outside = tmp_path / "elsewhere" / "c.png"
+    for path in (films / "p 1" / "a.png", films / "b.png", outside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(path)
+    rows = [
+        "s1,p 1/a.png,PA,Clear.",
+        "s1,./p 1//a.png,LAT,Clear.",
+        f"s2,{films / 'b.png'},PA,Clear.",
+        f"s3,{outside},PA,Clear.",
+    ]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["study,file,view,text", *rows]), encoding="utf-8")
+    summary, studies = prepare(table, ONE_ROW_AN_IMAGE, images=films)
+    # The first two rows of s1 name one image; the view of the first row counts.
+    assert [(i.image_id, i.view) for i in studies["s1"].images] == [("p 1/a.png", View.PA)]
+    assert [i.image_id for i in studies["s2"].images] == ["b.png"]
+    assert [i.image_id for i in studies["s3"].images] == [str(outside)]
+    assert images_left_out(summary) == {}
+    images = StudySet.load(tmp_path / "studies").images
+    assert set(images) == {"p 1/a.png", "b.png", str(outside)}
+
+
+def test_a_compressed_table_with_foreign_line_ends_gives_the_same_studies(tmp_path: Path) -> None:
+    table = write_table(tmp_path, "study,file,view,text", "s,a.png,PA,Clear.", "t,b.png,LL,Clear.")
+    _, plain = prepare(table, ONE_ROW_AN_IMAGE)
+    content = b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n")
+    packed = tmp_path / "packed" / "table.csv.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(content))
+    _, studies = prepare(packed, ONE_ROW_AN_IMAGE, images=tmp_path)
+    assert studies == plain
+
+
+def test_unreadable_images_are_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
+    table = write_table(
+        tmp_path,
+        "study,file,view,text,part",
+        "s,a.png,PA,Clear.,train",
+        "s,b.png,LL,Clear.,train",
+        "t,c.png,PA,Clear.,test",
+    )
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "c.png").unlink()
+    summary, studies = prepare(table, ONE_ROW_AN_IMAGE | {"split": "part"})
+    assert [image.image_id for image in studies["s"].images] == ["a.png"]
+    assert set(studies) == {"s"}
+    assert left_out(summary) == {"no readable current image": 1}
+    lines = (tmp_path / "studies" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    listed = {(row["study_id"], row["split"], row["image"]) for row in map(json.loads, lines)}
+    assert listed == {("s", "train", "b.png"), ("t", "test", "c.png"), ("t", "test", None)}
+
+
+def test_the_account_tells_the_splits_apart(tmp_path: Path) -> None:
+    table = write_table(
+        tmp_path,
+        "study,file,view,text,part,patient",
+        "s,a.png,PA,Clear.,train,p",
+        "s,b.png,LL,Clear.,train,p",
+        "t,c.png,PA,,test,q",
+        "u,d.png,PA,Clear.,test,r",
+        "v,e.png,PA,Clear.,test,r",
+        "v,f.png,PA,Other.,test,r",
+        "w,g.png,PA,Clear.,test,",
+    )
+    summary, _ = prepare(table, ONE_ROW_AN_IMAGE | {"split": "part", "patient_id": "patient"})
+    train_and_test = {
+        row.name: (row.counts.get(Split.TRAIN, 0), row.counts.get(Split.TEST, 0), row.total)
+        for row in summary.flow.rows
+    }
+    expected = {
+        "studies in the source": (1, 4, 5),
+        "rows": (2, 2, 4),  # of the studies that could be put together
+        "with findings": (1, 1, 2),
+        "no findings": (0, 1, 1),
+        "its rows disagree on findings": (0, 1, 1),
+        "no patient_id": (0, 1, 1),
+        "studies kept": (1, 1, 2),
+    }
+    assert expected.items() <= train_and_test.items()
+
+
+def test_dicom_originals_are_images_as_any_other(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm")
+    Image.new("L", (8, 8)).save(tmp_path / "b.png")
+    table = write_table(tmp_path, "study,file,view,text", "s,a.dcm,PA,Clear.", "s,b.png,LL,Clear.")
+    summary, studies = prepare(table, ONE_ROW_AN_IMAGE)
+    assert [image.image_id for image in studies["s"].images] == ["a.dcm", "b.png"]
+    assert images_left_out(summary) == {}
+
+
+@pytest.mark.slow
+def test_a_table_of_the_size_of_mimic_is_read_in_less_than_a_minute(tmp_path: Path) -> None:
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("study", "patient", "file", "view", "date", "text"))
+        for k in range(400_000):
+            study, patient = k // 2, k // 6
+            date = f"2150-01-{1 + study % 3:02d}T10:15:30.125"
+            view = ("PA", "LATERAL")[k % 2]
+            writer.writerow((study, patient, f"p{patient}/{k}.jpg", view, date, "Clear lungs."))
+    source = TableSource(
+        table=tmp_path / "table.csv",
+        columns=ONE_ROW_AN_IMAGE | {"patient_id": "patient", "time": "date"},
+    )
+    start = time.process_time()
+    candidates = read_folder(source, SplitRule())
+    assert time.process_time() - start < 60
+    assert (len(candidates.studies), len(candidates.image_files)) == (200_000, 400_000)
+    # Of three studies of a patient on three days, two have a prior; 200,000 = 3 * 66,666 + 2.
+    assert sum(bool(s.prior_study_id) for s in candidates.studies) == 2 * 66_666 + 1

@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import tarfile
@@ -11,12 +12,13 @@ from PIL import Image
 from editgrpo.data.iu_images import ImageIndex, image_id_candidates
 from editgrpo.data.iu_reports import IUReport, read_reports
 from editgrpo.data.iu_xray import IUXraySource, prepare_iu_xray
-from editgrpo.data.prepare import Inclusion
+from editgrpo.data.prepare import PrepareOptions
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, View
 from editgrpo.data.table import read_table
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
+from tests.data.accounts import fact, images_left_out, kept, left_out, options, seen
 
 # Invented reports in the true layout. Report 1 has the long form of image ids, report 2 the usual.
 IDS = {
@@ -25,7 +27,8 @@ IDS = {
     "3": [],
 }
 FINDINGS = {"1": "Clear lungs &amp; normal heart.", "2": "", "3": "Small  effusion."}
-NO_IMAGES = Inclusion(require_images=False)
+USUAL = options()
+NO_IMAGES = options(require_images=False)
 
 
 def xml_of(uid: str) -> str:
@@ -108,8 +111,8 @@ def real_reports() -> dict[str, IUReport]:
     return {report.uid: report for report in reports}
 
 
-def prepared(folder: Path, source: IUXraySource, **options: object) -> dict[str, Study]:
-    prepare_iu_xray(source, folder / "studies", **options)
+def prepared(folder: Path, source: IUXraySource, how: PrepareOptions = USUAL) -> dict[str, Study]:
+    prepare_iu_xray(source, folder / "studies", how)
     return {study.study_id: study for study in StudySet.load(folder / "studies")}
 
 
@@ -127,21 +130,22 @@ def test_every_form_of_reports_goes_with_every_layout_of_images(
         projections=projections(tmp_path),
         images=write_images(tmp_path),
     )
-    summary = prepare_iu_xray(source, tmp_path / "studies")
+    summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
     # Report 2 has no findings and report 3 no image.
-    assert (summary.seen, summary.kept) == (3, 1)
-    assert summary.facts["with findings and impression"] == 2
-    assert summary.dropped == {"no findings": 1, "no current image listed": 1}
+    assert (seen(summary), kept(summary)) == (3, 1)
+    assert fact(summary, "with findings and impression") == 2
+    assert left_out(summary) == {"no findings, impression only": 1, "no image listed": 1}
     (study,) = StudySet.load(tmp_path / "studies")
     assert (study.study_id, study.patient_id) == ("CXR1", "1")
     assert study.findings == "Clear lungs & normal heart."
     assert (study.indication, study.technique, study.comparison) == ("Cough", "Two views", "")
-    names = [Path(image.path).name for image in study.images]
+    ids = [image.image_id for image in study.images]
     views = [image.view for image in study.images]
     if write_images is images_as_r2gen:
-        assert (names, views) == (["0.png", "1.png"], [View.UNKNOWN] * 2)
+        assert ids == ["CXR1_1_IM-0001/0", "CXR1_1_IM-0001/1"]
+        assert views == [View.UNKNOWN] * 2
     else:
-        assert ["4001" in name for name in names] == [True, False]
+        assert ids == IDS["1"]
         assert views == [View.FRONTAL, View.LATERAL]
 
 
@@ -155,19 +159,23 @@ def test_a_missing_image_is_listed_and_the_others_stay(tmp_path: Path) -> None:
     images = images_as_nlmcxr(tmp_path)
     (images / "CXR1_1_IM-0001-3001.png").unlink()
     source = IUXraySource(reports=reports_as_archive(tmp_path), images=images)
-    assert len(prepared(tmp_path, source)["CXR1"].images) == 1
+    summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
+    assert images_left_out(summary) == {"image file is missing": 1}
+    (study,) = StudySet.load(tmp_path / "studies")
+    assert [image.image_id for image in study.images] == ["CXR1_1_IM-0001-4001"]
     lines = (tmp_path / "studies" / "rejected.jsonl").read_text().splitlines()
     rejected = [json.loads(line) for line in lines]
     assert {
         "study_id": "CXR1",
-        "image": str(images / "CXR1_1_IM-0001-3001.png"),
+        "split": study.split.value,
+        "image": "CXR1_1_IM-0001-3001",
         "reason": "image file is missing",
     } in rejected
 
 
 def test_studies_can_be_kept_without_any_image(tmp_path: Path) -> None:
     source = IUXraySource(reports=reports_as_archive(tmp_path))
-    studies = prepared(tmp_path, source, inclusion=NO_IMAGES)
+    studies = prepared(tmp_path, source, NO_IMAGES)
     assert set(studies) == {"CXR1", "CXR3"}
     assert studies["CXR3"].findings == "Small effusion."
     with pytest.raises(ConfigError, match="no folder of images is given"):
@@ -186,9 +194,10 @@ def test_the_split_of_r2gen_is_used_and_studies_outside_it_are_left_out(tmp_path
             tmp_path, {"train": [], "val": [{"id": "CXR1_1_IM-0001"}], "test": []}
         ),
     )
-    summary = prepare_iu_xray(source, tmp_path / "studies", inclusion=NO_IMAGES)
-    assert summary.studies_of_split[Split.VALIDATION] == summary.kept == 1
-    assert summary.dropped == {"not in R2Gen's annotation": 2}
+    summary = prepare_iu_xray(source, tmp_path / "studies", NO_IMAGES)
+    assert summary.flow.row("studies kept").counts == {Split.VALIDATION: 1}
+    assert left_out(summary) == {"not in R2Gen's annotation": 2}
+    assert summary.flow.row("not in R2Gen's annotation").counts == {None: 2}
     assert summary.split_rule == "R2Gen's annotation"
 
 
@@ -207,7 +216,7 @@ def test_a_broken_annotation_is_named(tmp_path: Path, content: object, message: 
         reports=reports_as_archive(tmp_path), annotation=annotation(tmp_path, content)
     )
     with pytest.raises(DataError, match=rf"annotation\.json.*{message}"):
-        prepare_iu_xray(source, tmp_path / "studies", inclusion=NO_IMAGES)
+        prepare_iu_xray(source, tmp_path / "studies", NO_IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +281,15 @@ def test_broken_csv_files_are_named(tmp_path: Path) -> None:
         read_reports(reports, projections(tmp_path))
 
 
+def test_csv_files_may_be_compressed_and_come_from_another_system(tmp_path: Path) -> None:
+    plain = read_reports(reports_as_csv(tmp_path), projections(tmp_path))
+    paths = [tmp_path / "indiana_reports.csv", tmp_path / "indiana_projections.csv"]
+    for path in paths:
+        content = b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n")
+        path.with_suffix(".csv.gz").write_bytes(gzip.compress(content))
+    assert read_reports(*(path.with_suffix(".csv.gz") for path in paths)) == plain
+
+
 def test_a_folder_without_images_of_a_known_layout_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         ImageIndex.scan(tmp_path / "absent")
@@ -282,25 +300,25 @@ def test_a_folder_without_images_of_a_known_layout_is_named(tmp_path: Path) -> N
 
 def test_images_of_r2gen_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     write_images(tmp_path, [f"CXR7_IM-2263/{k}.png" for k in range(12)])
-    names = [path.name for path in ImageIndex.scan(tmp_path).by_uid["7"]]
-    assert names == [f"{k}.png" for k in range(12)]
+    images = ImageIndex.scan(tmp_path).by_uid["7"]
+    assert [Path(image.path).name for image in images] == [f"{k}.png" for k in range(12)]
+    assert [image.image_id for image in images] == [f"CXR7_IM-2263/{k}" for k in range(12)]
 
 
 def test_the_real_archive_has_the_published_counts(tmp_path: Path) -> None:
-    folder = shared_data() / "iu_xray"
-    source = IUXraySource(
-        reports=folder / "NLMCXR_reports.tgz",
-        projections=folder / "indiana_projections.csv",
-        images=folder / "images",
-    )
-    summary = prepare_iu_xray(source, tmp_path)
-    assert summary.seen == 3955
-    assert summary.facts["with findings and impression"] == 3419
-    assert summary.seen == summary.kept + sum(summary.dropped.values())
-    studies = {study.study_id: study for study in StudySet.load(tmp_path)}
+    source = IUXraySource(root=shared_data() / "iu_xray")
+    summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
+    assert seen(summary) == 3955
+    assert fact(summary, "with findings and impression") == 3419
+    assert seen(summary) == kept(summary) + sum(left_out(summary).values())
+    studies = {study.study_id: study for study in StudySet.load(tmp_path / "studies")}
     assert set(studies) == {"CXR7", "CXR1900"}  # the two with images at hand
     for study in studies.values():
         assert [image.view for image in study.images] == [View.FRONTAL, View.LATERAL]
+    assert [image.image_id for image in studies["CXR7"].images] == [
+        "CXR7_IM-2263-1001",
+        "CXR7_IM-2263-2001",
+    ]
 
 
 def test_both_forms_of_the_real_data_set_give_the_same_studies(tmp_path: Path) -> None:
@@ -309,6 +327,9 @@ def test_both_forms_of_the_real_data_set_give_the_same_studies(tmp_path: Path) -
     table = read_reports(folder / "indiana_reports.csv", folder / "indiana_projections.csv")
     assert (len(xml), len(table)) == (3955, 3851)
     assert [report.uid for report in table if report.findings != xml[report.uid].findings] == []
+    # Image ids and views too: what the CSV form lists is in the XML, which lists 4 images more.
+    unlike = [report.uid for report in table if set(report.images) - set(xml[report.uid].images)]
+    assert unlike == []
 
 
 def test_every_real_csv_name_is_an_image_of_its_report() -> None:
@@ -317,6 +338,6 @@ def test_every_real_csv_name_is_an_image_of_its_report() -> None:
     for row in rows:
         uid, name = str(row.cells["uid"]), str(row.cells["filename"])
         ids = {image_id for image_id, _ in real_reports()[uid].images}
-        if not ids.intersection(image_id_candidates(uid, name)):
+        if image_id_candidates(uid, name)[0] not in ids:
             unmapped.append(name)
     assert (len(rows), unmapped) == (7466, [])

@@ -58,7 +58,7 @@ def read_reports(reports: Path, projections: Path | None) -> list[IUReport]:
             number.
     """
     views = _read_projections(projections) if projections is not None else {}
-    if reports.suffix.lower() == ".csv":
+    if reports.name.lower().endswith((".csv", ".csv.gz")):
         if projections is None:
             raise DataError(
                 f"{reports}: says nothing of images; give indiana_projections.csv beside it"

@@ -19,4 +19,4 @@ def is_given(text: str) -> bool:
 
 def has_text(text: str) -> bool:
     """Say whether a section holds a letter or a digit; `?`, `-` and `___` alone hold nothing."""
-    return any(character.isalnum() for character in text)
+    return text[:1].isalnum() or any(character.isalnum() for character in text)

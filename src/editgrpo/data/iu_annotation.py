@@ -1,0 +1,51 @@
+"""R2Gen's `annotation.json` of IU X-Ray, read for its split: 2,069, 296 and 590 reports."""
+
+import json
+import re
+from pathlib import Path
+
+from editgrpo.data.splits import parse_split
+from editgrpo.data.study import Split
+from editgrpo.errors import DataError
+
+_R2GEN_ID = re.compile(r"CXR(\d+)_.*")
+
+
+def read_annotation(path: Path) -> dict[str, Split]:
+    """Return the split of every report in R2Gen's annotation.
+
+    Args:
+        path: One JSON object with lists train, val and test of entries with an id.
+
+    Returns:
+        Split by report number.
+
+    Raises:
+        DataError: The file cannot be read, is of another form, is for another data set, or names a
+            report in two splits.
+    """
+    try:
+        annotation = json.loads(path.read_bytes())
+        entries = [
+            (parse_split(name, where=f"{path}: key"), entry["id"])
+            for name, part in annotation.items()
+            for entry in part
+        ]
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error.strerror or error}; give R2Gen's annotation.json"
+        ) from error
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: must be one JSON object with lists train, val and test of entries with an id"
+        ) from error
+    split_of_uid: dict[str, Split] = {}
+    for split, identifier in entries:
+        match = _R2GEN_ID.fullmatch(str(identifier))
+        if match is None:
+            raise DataError(f"{path}: an id does not look like CXR7_IM-2263; is it for IU X-Ray?")
+        if split_of_uid.setdefault(match[1], split) is not split:
+            raise DataError(f"{path}: report CXR{match[1]} stands in two splits; correct one")
+    return split_of_uid
