@@ -1,8 +1,10 @@
+import gzip
 import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.mimic_tree import METADATA, SPLIT, TreeForm, TreeImage, TreeStudy, write_tree
 
@@ -11,7 +13,8 @@ from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, View
 from editgrpo.errors import ConfigError, DataError
-from tests.builders import shared_data
+from tests.builders import SMALL_BUDGET, shared_data
+from tests.data.dicom_files import dicom
 from tests.data.trees.mimic import (
     AP,
     COURSES,
@@ -19,14 +22,16 @@ from tests.data.trees.mimic import (
     IMPRESSION,
     LATERAL,
     PA,
-    filled,
+    Filled,
+    filled_with_phantoms,
+    filled_with_real_ones,
     report_of,
     study,
 )
 
 TRAIN, VALIDATION, TEST = Split.TRAIN, Split.VALIDATION, Split.TEST
 DRY = PrepareOptions(dry_run=True)
-HERE = PrepareOptions(workers=1)
+HERE = PrepareOptions(workers=1, budget=SMALL_BUDGET)
 
 
 def tree(root: Path, *studies: TreeStudy, **form: object) -> MimicCXRSource:
@@ -56,8 +61,8 @@ def test_the_flow_counts_by_split_what_went_in_and_why_it_was_left_out(tmp_path:
     summary = prepare_mimic_cxr(tree(tmp_path / "mimic", *COURSES), tmp_path / "out", HERE)
     # Counted by hand in `COURSES`: train, validation, test.
     assert counts(summary, "studies in the source") == (6, 1, 2)
-    assert counts(summary, "patients in the source") == (2, 1, 1)
-    assert counts(summary, "images listed") == (7, 2, 2)
+    assert counts(summary, "patients in all") == (2, 1, 1)
+    assert counts(summary, "images in all") == (7, 2, 2)
     assert counts(summary, "without date and time") == (1, 0, 0)
     assert counts(summary, "with findings") == (5, 1, 1)
     assert counts(summary, "with impression") == (6, 0, 1)
@@ -261,24 +266,49 @@ def test_a_root_without_images_is_named(tmp_path: Path) -> None:
         prepare_mimic_cxr(source, tmp_path / "out", HERE)
 
 
-def test_real_text_and_films_come_through_as_they_are(tmp_path: Path) -> None:
-    content = filled(tmp_path / "phantom")
-
+def prepared_from(content: Filled, folder: Path) -> dict[str, Study]:
     def film(image: TreeImage) -> bytes:
         return content.films[image.dicom_id]
 
-    source = tree(
-        tmp_path / "mimic", *content.studies, image_suffix=content.suffix, image_bytes=film
-    )
-    studies = prepared(source, tmp_path / "out")
+    form = {"image_suffix": content.suffix, "image_bytes": film}
+    return prepared(tree(folder / "mimic", *content.studies, **form), folder / "out")
+
+
+@pytest.mark.parametrize("is_real", [True, False])
+def test_reports_and_films_come_through_as_they_are(tmp_path: Path, is_real: bool) -> None:
+    if is_real:
+        content = filled_with_real_ones(shared_data())
+    else:
+        content = filled_with_phantoms(tmp_path / "phantom")
+    studies = prepared_from(content, tmp_path)
     assert {key: item.findings for key, item in studies.items()} == content.findings
     # Eight studies of four patients: the second of each shows the first.
     assert sum(bool(item.prior_images) for item in studies.values()) == 4
 
 
+@pytest.mark.parametrize("suffix", [".dcm", ".dcm.gz"])
+def test_a_tree_of_dicom_files_is_read(tmp_path: Path, suffix: str) -> None:
+    ramp = np.linspace(0, 4095, 56 * 56).reshape(56, 56).astype(np.uint16)
+
+    def film(image: TreeImage) -> bytes:
+        content = dicom(ramp, BitsStored=12)
+        return gzip.compress(content) if suffix.endswith(".gz") else content
+
+    prepared(
+        tree(tmp_path / "mimic", *COURSES[:1], COURSES[2], image_suffix=suffix, image_bytes=film),
+        tmp_path / "out",
+    )
+    studies = StudySet.load(tmp_path / "out")
+    assert len(studies.images) == 2  # PA and lateral; the other study has no findings
+    pixels = studies.images.pixels(studies[0].images[0].image_id)
+    assert (pixels[0, 0, 0], pixels[-1, -1, 0]) == (0, 255)
+
+
 def test_the_template_of_the_layout_is_read(tmp_path: Path) -> None:
     source = MimicCXRSource(root=shared_data() / "layouts" / "mimic_cxr_jpg")
-    options = PrepareOptions(workers=1, inclusion=Inclusion(require_images=False))
+    options = PrepareOptions(
+        workers=1, budget=SMALL_BUDGET, inclusion=Inclusion(require_images=False)
+    )
     prepare_mimic_cxr(source, tmp_path / "out", options)
     (item,) = StudySet.load(tmp_path / "out")
     assert (item.study_id, item.split, item.time) == (

@@ -115,7 +115,7 @@ def read_mimic_cxr(source: MimicCXRSource, *, progress: Progress | None = None) 
         suffixes=_suffixes(list(files.values())),
         split_rule=f"official: {find_table(folder, 'split').name}",
         rejections=account.rejections(studies),
-        facts=account.facts,
+        facts={name: counts for name, counts in account.facts.items() if counts.total()},
         unrecognised_views=listing.unrecognised_views,
     )
 
@@ -127,12 +127,12 @@ class _Account:
         self.unusable: dict[str, str] = {}
         """Why the report of a study cannot be used, by study_id."""
         names = (
-            "patients in the source",
-            "images listed",
-            "without date and time",
+            "patients in all",
+            "images in all",
             "with findings",
             "with impression",
             "with findings and impression",
+            "without date and time",
             *(decision.value for decision in Decision),
         )
         self.facts: dict[str, Counter[Split]] = {name: Counter() for name in names}
@@ -169,8 +169,8 @@ class _Account:
         split, facts = listed.split, self.facts
         if listed.subject_id not in self._patients:
             self._patients.add(listed.subject_id)
-            facts["patients in the source"][split] += 1
-        facts["images listed"][split] += len(listed.images)
+            facts["patients in all"][split] += 1
+        facts["images in all"][split] += len(listed.images)
         facts["without date and time"][split] += not listed.time
         facts["with findings"][split] += bool(sections.findings)
         facts["with impression"][split] += bool(sections.impression)

@@ -1,7 +1,6 @@
 """Small trees in the layout of MIMIC-CXR, through the writer that the benchmark uses at full size.
 
-`COURSES` is a tree whose counts can be told by looking at it. `filled` gives studies with real
-text and films where those lie beside the repository, and with those of the phantom elsewhere.
+`COURSES` is a tree whose counts can be told by looking at it.
 """
 
 import random
@@ -14,7 +13,6 @@ from benchmarks.mimic_tree import TreeImage, TreeStudy, dicom_id
 from editgrpo.data.iu_reports import read_reports
 from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.store import StudySet
-from tests.builders import REPOSITORY
 
 PA = ("PA", "postero-anterior")
 AP = ("AP", "antero-posterior")
@@ -92,22 +90,25 @@ class Filled:
     suffix: str
 
 
-def filled(folder: Path, count: int = 8) -> Filled:
-    """Return studies with real IU text and real films, or with those of the phantom.
-
-    Args:
-        folder: Empty; the phantom is written there.
-        count: How many studies, each with one image.
-    """
-    data = REPOSITORY.parent / "shared" / "data"
-    if data.is_dir():
-        texts = _real_texts(data / "iu_xray" / "NLMCXR_reports.tgz", count)
-        films = sorted((data / "longitudinal_cxr" / "images").glob("*.jpg"))[:count]
-        return _filled(texts, [film.read_bytes() for film in films], ".jpg")
+def filled_with_phantoms(folder: Path, count: int = 8) -> Filled:
+    """Return studies with the reports and films of phantom studies, which are written to
+    `folder`."""
     write_phantom(folder, studies=count, site=Site.A, seed=0, size_px=64)
     phantom = StudySet.load(folder)
-    shown = [phantom.images.png(item.images[0].image_id) for item in phantom]
-    return _filled([(item.findings, IMPRESSION) for item in phantom], shown, ".png")
+    films = [phantom.images.png(item.images[0].image_id) for item in phantom]
+    return _filled([(item.findings, IMPRESSION) for item in phantom], films, ".png")
+
+
+def filled_with_real_ones(data: Path, count: int = 8) -> Filled:
+    """Return studies with the text of IU X-Ray and films of the longitudinal set.
+
+    Args:
+        data: The folder of real samples.
+        count: How many studies, each with one image.
+    """
+    texts = _real_texts(data / "iu_xray" / "NLMCXR_reports.tgz", count)
+    films = sorted((data / "longitudinal_cxr" / "images").glob("*.jpg"))[:count]
+    return _filled(texts, [film.read_bytes() for film in films], ".jpg")
 
 
 def _real_texts(archive: Path, count: int) -> list[tuple[str, str]]:
