@@ -29,12 +29,17 @@ _SHARING: dict[Sharing, str] = {
     ),
     Sharing.FREE: "This folder may be shared.",
 }
-_IDENTIFIERS_KEPT = "As in the source."
-_IDENTIFIERS_HIDDEN = (
+# How identifiers and times are described, as they are and hidden.
+_AS_THEY_ARE = (
+    "As in the source.",
+    "ISO 8601 local time, or a number of days; it orders the studies of a patient",
+)
+_HIDDEN = (
     "Those of patients, studies and images are HMAC-SHA256 of the original ones, with a key of "
-    "fingerprint `{}` that is not in this folder; times are days since the patient's first study "
-    'here. `Redactor.from_key_file("KEYFILE").identifier("ORIGINAL")` of `editgrpo.data.redact` '
-    "gives the name of an original. Texts and pixels are as in the source."
+    "fingerprint `{fingerprint}` that is not in this folder. Where the key is, "
+    '`Redactor.from_key_file("KEYFILE").identifier("ORIGINAL")` of `editgrpo.data.redact` gives '
+    "the name of an original. Texts and pixels are as in the source.",
+    "days since the patient's first study here",
 )
 _IMAGES_SHOWN = "images shown, prior ones included"  # a row of flow.py
 _UNASSIGNED = "unassigned"
@@ -59,7 +64,8 @@ def card_text(dataset: str, prepared: Mapping[str, Any]) -> str:
         raise ConfigError(f"data set {dataset!r} is not known{nearest_name(dataset, [*DATASETS])}")
     card, flow = DATASETS[dataset], prepared["flow"]
     has_images = any(row[_ALL] for row in flow if row["name"] == _IMAGES_SHOWN)
-    redaction = prepared.get("redaction", "")
+    fingerprint, budget = prepared["redaction"], prepared["budget"]
+    identifiers, time = _HIDDEN if fingerprint else _AS_THEY_ARE
     columns = [*Split, _UNASSIGNED, _ALL]
     if not any(row[_UNASSIGNED] for row in flow):
         columns.remove(_UNASSIGNED)
@@ -68,7 +74,10 @@ def card_text(dataset: str, prepared: Mapping[str, Any]) -> str:
         card=card,
         prepared=prepared,
         sharing=_SHARING[card.sharing],
-        redaction=_IDENTIFIERS_HIDDEN.format(redaction) if redaction else _IDENTIFIERS_KEPT,
+        identifiers=identifiers.format(fingerprint=fingerprint),
+        time=time,
+        budget=f"{budget['min_pixels']:,} to {budget['max_pixels']:,} pixels, both sides multiples "
+        f"of {budget['multiple_of']}",
         has_images=has_images,
         columns=columns,
         rows=[
