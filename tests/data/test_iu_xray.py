@@ -222,6 +222,7 @@ def test_a_broken_annotation_is_named(tmp_path: Path, content: object, message: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", "1.xml: is not XML"),
         ("<eCitation>", "1.xml: is not XML"),
         ("<eCitation/>", "1.xml: has no <uId"),
         ('<eCitation><uId id="7"/></eCitation>', "1.xml: has no <uId"),
@@ -276,7 +277,14 @@ def test_broken_csv_files_are_named(tmp_path: Path) -> None:
         read_reports(reports, None)
     with pytest.raises(DataError, match=r"indiana_reports\.csv: column 'filename' is missing"):
         read_reports(reports, reports)
-    reports.write_text(reports.read_text().replace("\n1,", "\none,"))
+    text = reports.read_text()
+    reports.write_bytes(text.replace("Cough", "toux sévère").encode("latin-1"))
+    with pytest.raises(DataError, match=r"indiana_reports\.csv, line 2: not utf-8; save it as UTF"):
+        read_reports(reports, projections(tmp_path))
+    reports.write_bytes(b"")
+    with pytest.raises(DataError, match=r"indiana_reports\.csv: is empty and holds no row"):
+        read_reports(reports, projections(tmp_path))
+    reports.write_text(text.replace("\n1,", "\none,"))
     with pytest.raises(DataError, match="line 2: uid must be a number"):
         read_reports(reports, projections(tmp_path))
 

@@ -123,7 +123,10 @@ def _read_csv(path: Path, stream: _Stream, delimiter: str | None, encoding: str)
     try:
         header = lines.readline().removeprefix("\ufeff")
         if "\0" in header:
-            raise DataError(f"{path}, line 1: holds zero bytes; give the encoding, perhaps utf-16")
+            raise DataError(
+                f"{path}, line 1: holds zero bytes; save it as UTF-8 or give the encoding, perhaps "
+                "utf-16"
+            )
         reader = csv.reader(
             chain((header,), lines),
             delimiter=delimiter or max(_DELIMITERS, key=header.count),
@@ -174,7 +177,9 @@ def _wrong_encoding(path: Path, encoding: str) -> DataError:
     except UnicodeError as error:
         line += content[: getattr(error, "start", 0)].count(b"\n")
     likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 or cp1252"
-    return DataError(f"{path}, line {line}: not {encoding}; give the encoding, perhaps {likely}")
+    return DataError(
+        f"{path}, line {line}: not {encoding}; save it as UTF-8 or give the encoding, perhaps {likely}"
+    )
 
 
 def _read_json_lines(path: Path, stream: _Stream) -> Table:
