@@ -19,8 +19,9 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.encaps import get_frame
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import BaseTag, Tag
@@ -53,7 +54,9 @@ _PYDICOM_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BytesLengthException,
     EOFError,
+    InvalidDicomError,
     LookupError,
     MemoryError,
     OSError,
@@ -65,7 +68,8 @@ _PYDICOM_ERRORS = (
     zlib.error,
 )
 
-# Warnings and log lines of pydicom may quote values of the file.
+# Warnings and log lines of pydicom may quote values of the file; those of validation surely do.
+config.settings.reading_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 dicom_codecs.register()
@@ -89,14 +93,15 @@ def decode_dicom(content: bytes, *, max_pixels: int) -> Image.Image:
     try:
         dataset, syntax = _read(content, max_bytes=_BYTES_PER_PIXEL * max_pixels)
         if not dataset.get("PixelData"):
-            raise DataError("has no pixel data; leave the file out")
+            raise DataError("has no pixel data; get the file again or leave it out")
         module = read_pixel_module(dataset)
         _check_size(module, max_pixels)
         pixels = _decode_pixels(dataset, module, syntax)
     except DataError:
         raise
-    except _PYDICOM_ERRORS as error:
-        raise DataError("DICOM file is truncated or damaged; get the file again") from error
+    except _PYDICOM_ERRORS:
+        # Not chained: pydicom's messages may quote bytes of the file.
+        raise DataError("DICOM file is truncated or damaged; get the file again") from None
     if module.is_colour:
         return Image.fromarray(pixels.astype(np.uint8, copy=False))
     levels = module.grey_scale.levels(all_values(pixels.dtype), values_present(pixels))
