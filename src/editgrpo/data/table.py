@@ -178,7 +178,8 @@ def _wrong_encoding(path: Path, encoding: str) -> DataError:
         line += content[: getattr(error, "start", 0)].count(b"\n")
     likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 or cp1252"
     return DataError(
-        f"{path}, line {line}: not {encoding}; save it as UTF-8 or give the encoding, perhaps {likely}"
+        f"{path}, line {line}: not {encoding}; save it as UTF-8 or give the encoding, perhaps "
+        f"{likely}"
     )
 
 
