@@ -54,7 +54,8 @@ def read_arrow(path: Path) -> pa.Table:
                 table = stream.read_all()
             table.validate()
     except OSError as error:
-        reason = error.strerror or "is damaged or cut short"
+        # Arrow's own text names the file again.
+        reason = os.strerror(error.errno) if error.errno else "is damaged or cut short"
         raise DataError(f"{path}: {reason}; restore it or prepare the set again") from error
     except (pa.ArrowException, ValueError) as error:
         raise _damaged(path) from error
