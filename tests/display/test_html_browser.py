@@ -1,47 +1,20 @@
 """The report in a real browser: nothing overflows or fails, and the controls do their work."""
 
 import itertools
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from editgrpo.data.prevalence import LabelRequest
+from editgrpo.data.statistics import set_statistics
 from editgrpo.display.html import write_report
+from editgrpo.display.html.data_page import write_data_page
+from editgrpo.reports.rules import RulesLabeler
+from tests.data.described import described_set
 from tests.display.run_folders import write_demo
 
 pytestmark = pytest.mark.browser
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    chromedriver = shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip("chromium and chromedriver are not installed; apt-get install chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(executable_path=chromedriver)
-    )
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +160,19 @@ def test_theme_changes_the_page_and_the_charts(browser: Any, page: Path) -> None
     _click(browser, "#theme")
     assert browser.execute_script(f"return {ground}") != before
     assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_a_data_set_is_drawn_without_overflow_or_error(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    labels = LabelRequest(labeler=RulesLabeler())
+    statistics = set_statistics(described_set(tmp_path / "set"), labels=labels)
+    write_data_page(statistics, tmp_path / "set.html")
+    _open(browser, tmp_path / "set.html", width)
+    _draw_everything(browser)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.execute_script(f"return {overflow}") == 0
+    _click(browser, "#theme")
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    assert browser.execute_script("return performance.getEntriesByType('resource')") == []

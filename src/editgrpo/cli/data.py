@@ -149,12 +149,15 @@ def check(
     if found.problems:
         _console().print(problems_table(found.problems))
     looked_at = f"{found.files:,} files, {found.studies:,} studies, {found.images:,} images"
+    verdict = _counted(len(found.failures), "problem") if found.failures else "all in order"
+    warnings = f", {_counted(len(found.warnings), 'warning')}" if found.warnings else ""
+    typer.echo(f"{folder}: {verdict}{warnings} ({looked_at})")
     if found.failures:
-        kinds = len({problem.kind for problem in found.failures})
-        typer.echo(f"{folder}: {len(found.failures):,} problems of {kinds} kinds in {looked_at}")
         raise typer.Exit(FAULTY)
-    warnings = f", {len(found.warnings):,} warnings" if found.warnings else ""
-    typer.echo(f"{folder}: all in order{warnings} ({looked_at})")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _console() -> "Console":

@@ -212,7 +212,7 @@ class _Page:
         page = Image.new("RGB", (_WIDTH, self.bottom + _MARGIN), _PAPER)
         draw = ImageDraw.Draw(page)
         for y in self.rules:
-            draw.line((_MARGIN, y, _WIDTH - _MARGIN, y), fill=_RULE, width=2)
+            draw.line((_MARGIN, y, _WIDTH - _MARGIN - 1, y), fill=_RULE, width=2)
         for picture, place in self.pasted:
             page.paste(picture, place)
         for line, place, style in self.written:
@@ -221,6 +221,12 @@ class _Page:
 
 
 def _fitting_scale(films: Sequence[_Film]) -> float:
-    width = sum(film.picture.width for film in films)
-    height = max(film.picture.height for film in films)
-    return min((_CONTENT - (len(films) - 1) * _GAP) / width, _TALLEST_PX / height)
+    """Return the scale at which a row is as long as the page is wide, and not too tall."""
+    room: float = _CONTENT - (len(films) - 1) * _GAP
+    widths = [film.picture.width for film in films]
+    # A narrow film takes the room of its caption; the others share what is left.
+    while narrow := [w for w in widths if w * room / sum(widths) < _LEAST_CAPTION_PX]:
+        room -= _LEAST_CAPTION_PX * len(narrow)
+        widths = [w for w in widths if w not in narrow]
+    tallest = max(film.picture.height for film in films)
+    return min(room / sum(widths), _TALLEST_PX / tallest)

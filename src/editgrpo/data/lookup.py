@@ -31,8 +31,11 @@ def find_study(studies: StudySet, study_id: str) -> Study:
     study = studies.find(study_id)
     if study is not None:
         return study
-    like = similar_ids(study_id, studies.table["study_id"].to_pylist())
-    remedy = f"did you mean {' or '.join(map(repr, like))}?" if like else "give one of its ids"
+    ids = studies.table["study_id"].to_pylist()
+    like = similar_ids(study_id, ids)
+    remedy = f"did you mean {' or '.join(map(repr, like))}?" if like else "give an id of the set"
+    if not like and ids:
+        remedy += f", such as {ids[0]!r}"
     raise DataError(f"{studies.folder}: has no study {shown(study_id)}; {remedy}")
 
 
