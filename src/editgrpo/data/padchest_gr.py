@@ -177,8 +177,8 @@ class _Reader:
         )
         if not report.prior_study_id and not report.prior_image_id:
             return study
-        patient_id, time = self._of_prior(report)
-        reason = _reason_against_prior(report, study, prior_patient=patient_id, prior_time=time)
+        known = self._known_of_prior(report)
+        reason = _reason_against_prior(report, study, known)
         if reason:
             name = report.prior_image_id or report.prior_study_id
             rejections.append(
@@ -190,18 +190,19 @@ class _Reader:
             patient_id=study.patient_id,
             split=study.split,
             images=self._images(report.prior_image_id),
-            time=time,
+            time=known.time,
         )
         return with_prior(study, prior)
 
-    def _of_prior(self, report: GroundedReport) -> tuple[str, str]:
-        """Return patient and day of the prior study, each empty if it is not known."""
+    def _known_of_prior(self, report: GroundedReport) -> "_KnownPrior":
         owner = self._study_of_image.get(report.prior_image_id, report.prior_study_id)
         if owner in self._studies:
             listed = self._studies[owner][1]
-            return listed.patient_id, listed.time
+            return _KnownPrior(owner, listed.patient_id, listed.time)
         image = (self._padchest or {}).get(report.prior_image_id)
-        return (image.patient_id, image.time) if image is not None else ("", "")
+        if image is None:
+            return _KnownPrior()
+        return _KnownPrior(image.study_id, image.patient_id, image.time)
 
     def _images(self, *image_ids: str) -> tuple[StudyImage, ...]:
         return tuple(StudyImage(image_id=name, view=self._view(name)) for name in image_ids)
@@ -213,21 +214,30 @@ class _Reader:
         return View.FRONTAL if image_id in self._study_of_image else View.UNKNOWN
 
 
-def _reason_against_prior(
-    report: GroundedReport, study: Study, *, prior_patient: str, prior_time: str
-) -> str:
+@dataclass(frozen=True, slots=True)
+class _KnownPrior:
+    """What the tables say of a prior image; empty where they do not know it."""
+
+    study_id: str = ""
+    patient_id: str = ""
+    time: str = ""
+
+
+def _reason_against_prior(report: GroundedReport, study: Study, known: _KnownPrior) -> str:
     """Return why the prior study that the set names is not shown; empty if it is.
 
-    Days are known of studies of the set and, with PadChest's table, of all. A prior of the same day
-    is shown: no time of day says otherwise, and the set calls it previous.
+    Days are known of studies of the set and, with PadChest's table, of all. Of two studies of one
+    day no day says which was first, so that neither may be shown with the other.
     """
     if not report.prior_study_id or not report.prior_image_id:
         return "prior study without image" if report.prior_study_id else "prior image without study"
     current = {image.image_id for image in study.images}
     if report.prior_study_id == study.study_id or report.prior_image_id in current:
         return "prior study is the study itself"
-    if prior_patient and prior_patient != study.patient_id:
-        return "prior study of another patient"
-    if prior_time and study.time and prior_time > study.time:
-        return "prior study is later than the study"
+    if known.study_id and known.study_id != report.prior_study_id:
+        return "prior image is of another study"
+    if known.patient_id and known.patient_id != study.patient_id:
+        return "prior study is of another patient"
+    if known.time and study.time and known.time >= study.time:
+        return "prior study is not earlier"
     return ""

@@ -7,7 +7,6 @@ wrong images.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from editgrpo.data.days import iso_day
@@ -17,6 +16,7 @@ from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study
 
 IMAGE_FOLDER = "deid_png"
+_SUFFIX = ".png"
 _IMAGE_LISTS = ("ImagePath", "ImageViewPosition", "ImageModality", "ImageBodyPart", "ImageShape")
 # As Python and pandas write a section that is not there.
 _NO_SECTION = frozenset({"None", "nan", "NaN", "null"})
@@ -126,7 +126,7 @@ def _images(
         elif place in images:
             reason = "image listed twice"
         else:
-            images[place] = ListedImage(place, PurePosixPath(place).stem, _name(view))
+            images[place] = ListedImage(place, _stem(place), _name(view))
             continue
         rejections.append(
             Rejection(study_id=study_id, image=f"ImagePath[{number}]", reason=reason, split=split)
@@ -139,11 +139,15 @@ def _below_image_folder(path: object) -> str | None:
     if not isinstance(path, str) or not is_unicode(path) or "\\" in path or "\0" in path:
         return None
     before, found, below = f"/{path}".partition(f"/{IMAGE_FOLDER}/")
-    parts = PurePosixPath(below).parts
     # A path must not lead out of the folder, whatever a metadata file says.
-    if not found or not parts or ".." in parts or below.startswith("/"):
-        return None
-    return below if before in ("", "/..", "/.") else None
+    is_plain = {"", ".", ".."}.isdisjoint(below.split("/"))
+    return below if found and is_plain and before in ("", "/..", "/.") else None
+
+
+def _stem(path: str) -> str:
+    # A SopInstanceUid has dots of its own, so that only the known suffix is one.
+    name = path.rpartition("/")[2]
+    return name[: -len(_SUFFIX)] if name.lower().endswith(_SUFFIX) else name
 
 
 def _patient(entry: Mapping[str, Any]) -> str:
