@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from editgrpo.cli import main
 from editgrpo.data.image_store import ImageStore
 from editgrpo.data.padchest_gr import PadChestGRSource, prepare_padchest_gr, read_padchest_gr
 from editgrpo.data.padchest_reports import Language
@@ -555,3 +557,20 @@ def test_real_radiographs_go_through_as_16_bit_images(tmp_path: Path) -> None:
     assert [image.image_id for image in study.images] == ["1_a", "9_a"]
     sizes = [store.size(image.image_id) for image in study.images]
     assert all(262_144 <= height * width <= 401_408 for height, width in sizes)
+
+
+def test_the_command_prints_the_flow_and_takes_the_options_of_the_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tree.standard_tree(tmp_path / "gr")
+    table = tree.write_padchest(
+        tmp_path / "PADCHEST.csv", ("901_pri.png", "901", "12", "20100101", "L")
+    )
+    words = f"prepare padchest-gr --root {root} --out {tmp_path / 'out'} --language es"
+    with pytest.raises(SystemExit) as stop:
+        main([*words.split(), "--padchest-csv", str(table), "--workers", "1"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert re.search(r"left out: a sentence without sentence_es +1 +0 +0 +0 +1\n", printed)
+    assert re.search(r"lateral images +1 +0 +0 +0 +1\n", printed)
+    assert "Split: official: column split of the master table\n" in printed

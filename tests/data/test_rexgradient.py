@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from editgrpo.cli import main
 from editgrpo.data.image_store import ImageStore
 from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
 from editgrpo.data.resize import PixelBudget
@@ -352,7 +354,7 @@ def test_one_split_can_be_prepared_alone(tmp_path: Path) -> None:
         (root / f"metadata/{split}_metadata_view_position.json").unlink()
     summary, studies, _ = prepare(root, tmp_path / "out", splits=(Split.TEST,))
     assert list(studies) == ["301"]
-    assert summary.split_rule == "official: test is test"
+    assert summary.split_rule == "official: test"
     with pytest.raises(ConfigError, match="splits must be one or more of"):
         ReXGradientSource(root=root, splits=())
 
@@ -537,3 +539,20 @@ def test_real_radiographs_go_through(tmp_path: Path) -> None:
     assert len(sizes) == 4
     assert all(262_144 <= height * width <= 401_408 for height, width in sizes)
     assert all(height % 28 == width % 28 == 0 for height, width in sizes)
+
+
+def test_the_command_prints_the_flow_and_takes_the_options_of_the_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = standard_tree(tmp_path / "rex")
+    words = f"prepare rexgradient --root {root} --out {tmp_path / 'out'} --split train"
+    with pytest.raises(SystemExit) as stop:
+        main([*words.split(), "--longitudinal", "--workers", "1"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert re.search(r"left out: more than 6 images +1 +1\n", printed)
+    assert re.search(r"studies with prior images +3 +3\n", printed)
+    assert "Split: official: train\n" in printed
+    # Without options, images have the paper's least pixels, though the films have 24 x 20.
+    store = ImageStore.open(tmp_path / "out")
+    assert all(height * width >= 262_144 for height, width in map(store.size, store))

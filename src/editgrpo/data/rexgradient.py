@@ -125,8 +125,7 @@ def read_rexgradient(source: ReXGradientSource, *, images_must_exist: bool = Fal
             for record in records
             for image in record.images
         },
-        split_rule="official: "
-        + ", ".join(f"{METADATA_NAMES[split]} is {split.value}" for split in source.splits),
+        split_rule="official: " + ", ".join(METADATA_NAMES[split] for split in source.splits),
         rejections=rejections,
         facts=facts,
         unrecognised_views=unrecognised,
