@@ -149,7 +149,7 @@ class ReportFiles:
 
 def _key(name: str) -> str:
     """Return the last three parts of a report's name, empty if it is another file's."""
-    key = "/".join(name.removeprefix("./").rsplit("/", 3)[-3:])
+    key = "/".join(name.rsplit("/", 3)[-3:])
     return key if key.endswith(".txt") and key.startswith("p") and key.count("/") == 2 else ""
 
 

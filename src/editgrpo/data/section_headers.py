@@ -52,11 +52,13 @@ TABLE: tuple[tuple[Kind, str], ...] = (
     (Kind.TECHNIQUE, r"\bTECHNIQUES?\b|^PROCEDURES?\b"),
     (Kind.EXAMINATION, r"^(?:TYPE OF )?(?:EXAM|EXAMINATIONS?|EXAMS|STUDY|STUDIES)\b"),
     (Kind.OTHER, r"\bRECOMMENDATIONS?\b|^COMMENTS?$|^NOTE$"),
+    # Last, so that "LUNG FINDINGS" opens findings.
     (
         Kind.PART,
         r"\b(?:LUNGS?|PLEURAL?|PLEURAE|HEART|CARDIAC|CARDIOMEDIASTINUM|MEDIASTINUM|HILA|HILUM|AORTA"
-        r"|AIRWAYS?|TRACHEA|DIAPHRAGMS?|BONES?|BONY|OSSEOUS|SKELETON|SPINE|SOFT TISSUES?|CHEST WALL"
-        r"|ABDOMEN|VASCULATURE|VESSELS|TUBES?|LINES?|CATHETERS?|DEVICES?|HARDWARE|PACEMAKER)\b",
+        r"|AIRWAYS?|TRACHEA|DIAPHRAGMS?|BONES?|BONY|OSSEOUS|SKELETON|SPINE|THORAX|NECK|SHOULDERS?"
+        r"|SOFT TISSUES?|CHEST WALL|ABDOMEN|VASCULATURE|VESSELS|EFFUSIONS?|PNEUMOTHORAX|EDEMA"
+        r"|TUBES?|LINES?|CATHETERS?|DEVICES?|HARDWARE|PACEMAKER)\b|^OTHER$",
     ),
 )
 
@@ -145,7 +147,7 @@ def in_capitals(header: str) -> bool:
 
 
 def _words(header: str) -> list[str]:
-    text = header.upper().replace("(S)", "S").replace("X-RAY", "XRAY")
+    text = header.upper().replace("(S)", "S")
     return [_corrected(word) for word in _NOT_A_WORD.sub(" ", text).split()]
 
 

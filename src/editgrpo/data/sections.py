@@ -210,8 +210,7 @@ def _final_report(reports: list[list[list[_Piece]]], text: str) -> list[_Piece]:
         [piece for block in blocks if not _is_aside(block) for piece in block] for blocks in reports
     ]
     if not any(_tidy(text[piece.start : piece.end]) for pieces in kept for piece in pieces):
-        # Nothing parts the addendum from its report.
-        kept = [[piece for block in blocks for piece in block] for blocks in reports]
+        kept = reports[-1][-1:]  # nothing parts the addendum from its report
     for wanted in (RESULTS, tuple(Kind)):
         for pieces in reversed(kept):
             if any(piece.kind in wanted for piece in pieces):
