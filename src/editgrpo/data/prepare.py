@@ -111,6 +111,10 @@ class PrepareOptions:
     redactor: Redactor | None = None
     """Hides identifiers; None keeps them."""
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}; it must be at least 1")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareSummary:
@@ -169,13 +173,13 @@ def finish(
     jobs = _jobs(candidates, plan.studies)
     if options.redactor is not None:
         plan, jobs = _redacted(options.redactor, plan, jobs)
-    mark = seal.fingerprint(jobs, options.budget, (root or output).absolute())
+    mark = seal.fingerprint(jobs, options.budget, root or output)
     seal.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
     problems = fill_store(
         output,
         jobs,
         options.budget,
-        workers=options.workers or default_workers(),
+        workers=default_workers() if options.workers is None else options.workers,
         progress=progress,
     )
     plan = _without_unusable(plan, problems, require_images=options.inclusion.require_images)

@@ -47,7 +47,8 @@ def fingerprint(jobs: Iterable[ImageJob], budget: PixelBudget, root: Path) -> st
     Args:
         jobs: All images of the set.
         budget: The size that they shall have.
-        root: Of the originals; it may be mounted elsewhere when the preparation continues.
+        root: Of the originals, with which their paths begin; it may be mounted elsewhere when the
+            preparation continues.
 
     Returns:
         64 hexadecimal digits, the same if form, budget, and the ids and places of all images in
