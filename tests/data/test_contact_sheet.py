@@ -1,5 +1,6 @@
 """Contact sheets: every pixel of the images, in the order of the prompt, and texts that fit."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,26 @@ def test_a_time_in_days_and_one_that_is_not_given_are_named(
     assert "Current study · day 3.5" in written
     assert "Current study · time not given" in written
     assert "not given" in written, "a study without findings has no reference"
+
+
+@pytest.mark.parametrize(
+    ("time", "prior_time", "shown"),
+    [
+        ("2150-01-02T08:00:00", "2150-01-01T08:00:00", "2150-01-01 08:00:00, 1 day before"),
+        ("2150-01-02T07:00:00", "2150-01-01T08:00:00", "2150-01-01 08:00:00, 23 hours before"),
+        ("2150-01-01T09:00:00", "2150-01-01T08:00:00", "2150-01-01 08:00:00, 1 hour before"),
+        ("2150-01-01T08:59:00", "2150-01-01T08:00:00", "2150-01-01 08:00:00, under an hour before"),
+        ("2150-01-01", "2145-01-01", "2145-01-01, 1,826 days before"),  # 5 * 365 and one leap day
+        ("3.5", "1", "day 1, 2 days before"),
+        ("3.5", "", "time not given"),
+    ],
+)
+def test_the_time_since_the_prior_is_told(
+    studies: StudySet, written: list[str], time: str, prior_time: str, shown: str
+) -> None:
+    study = replace(STUDIES[0], time=time, prior_time=prior_time)
+    contact_sheet(study, studies.images, max_images=6)
+    assert f"Prior study s0 · {shown}" in written
 
 
 def test_images_over_the_limit_are_shown_and_named(studies: StudySet, written: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,26 @@ def test_lengths_sections_and_gaps(described: SetStatistics) -> None:
     assert train.days_since_prior.frequencies == {9: 1}
     assert test.findings_words is None, "a section that is not given has no length"
     assert test.days_since_prior is None
+
+
+def test_whole_days_stay_whole_at_every_time_of_day(tmp_path: Path) -> None:
+    start = datetime(2149, 1, 1, 13, 7, 41)  # over 2149-06-07, where days since 1970 reach 2**16
+    studies = [
+        Study(
+            study_id=str(days),
+            patient_id=str(days),
+            split=Split.TRAIN,
+            images=(),
+            time=(start + timedelta(days=2 * days, minutes=days)).isoformat(),
+            prior_study_id="earlier",
+            prior_time=(start + timedelta(days=days, minutes=days)).isoformat(),
+        )
+        for days in range(200)
+    ]
+    found = set_statistics(StudySet.load(write_set(tmp_path / "set", studies)))
+    days = found.splits[Split.TRAIN].days_since_prior
+    assert days is not None
+    assert days.frequencies == dict.fromkeys(range(200), 1)
 
 
 def test_image_sizes_are_those_of_the_store(described: SetStatistics) -> None:
@@ -138,6 +159,9 @@ def test_counts_add_up_to_the_studies_themselves(random_set: StudySet) -> None:
         given = sum(bool(getattr(one, name)) for one in studies)
         assert sum(split.sections[name] for split in found) == given
     assert sum(split.images for split in found) == len(random_set.images)
+    assert sum(split.with_prior for split in found) == sum(
+        bool(one.prior_images) for one in studies
+    )
 
 
 def test_the_size_of_the_chunks_changes_nothing(
@@ -190,6 +214,13 @@ def test_every_report_has_one_class_of_every_finding() -> None:
     assert found is not None
     assert list(found.counts) == list(FINDINGS)
     assert all(sum(counts.values()) == 1200 for counts in found.counts.values())
+
+
+def test_an_uncertain_finding_counts_as_there() -> None:
+    found = count_labels(["Possible pneumonia.", "No pneumonia."], RulesLabeler())
+    assert found is not None
+    assert found.counts["Pneumonia"][LabelClass.UNCERTAIN] == 1
+    assert found.share("Pneumonia") == 0.5
 
 
 def test_a_distribution_is_worked_out_by_hand() -> None:

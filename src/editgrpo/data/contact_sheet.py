@@ -136,8 +136,12 @@ def _prior_heading(study: Study) -> str:
     if not (study.time and study.prior_time):
         return f"{named} · {_shown_time(study.prior_time)}"
     days = time_order(study.time) - time_order(study.prior_time)
-    before = f"{days:.0f} days before" if days >= 1.5 else f"{24 * days:.0f} hours before"
-    return f"{named} · {_shown_time(study.prior_time)}, {before}"
+    # Rounded down; the small allowance is for what times as days lose in a float.
+    number, unit = int(days + 1e-6), "day"
+    if number < 1:
+        number, unit = int(24 * days + 1e-4), "hour"
+    gap = f"{number:,} {unit}{'' if number == 1 else 's'}" if number else "under an hour"
+    return f"{named} · {_shown_time(study.prior_time)}, {gap} before"
 
 
 @dataclass(slots=True)

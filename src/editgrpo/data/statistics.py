@@ -25,6 +25,7 @@ from editgrpo.data.times import time_order
 Counts = NDArray[np.int64]
 
 _CHUNK = 16_384  # studies
+_ROUNDING_DAYS = 1e-6  # a tenth of a second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,4 +236,5 @@ def _days_since_prior(batch: pa.RecordBatch) -> Counts:
     both = pc.and_(pc.not_equal(times, ""), pc.not_equal(prior_times, ""))
     pairs = zip(times.filter(both).to_pylist(), prior_times.filter(both).to_pylist(), strict=True)
     gaps = [time_order(time) - time_order(prior) for time, prior in pairs]
-    return np.floor(np.array(gaps, dtype=np.float64)).astype(np.int64)
+    # Days since 1970 lose a binary digit on 2149-06-07, so ten days over it may be 9.999999999.
+    return np.floor(np.array(gaps, dtype=np.float64) + _ROUNDING_DAYS).astype(np.int64)
