@@ -16,15 +16,14 @@ import os
 import re
 import secrets
 import stat
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 from editgrpo.data.record import shown
-from editgrpo.data.study import Study
+from editgrpo.data.study import Study, StudyImage
 from editgrpo.data.times import parse_time
 from editgrpo.errors import ConfigError
 
@@ -33,11 +32,13 @@ _KEY_TEXT = re.compile(rb"\s*[0-9a-fA-F]{64}\s*")
 # 96 bits: the odds that any two of 10^6 identifiers meet are 10^12 / 2^97, below 10^-17.
 _IDENTIFIER_DIGITS = 24
 _FINGERPRINT_DIGITS = 16
-_SECONDS_PER_DAY = Decimal(86_400)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECONDS_PER_DAY = Decimal(86_400_000_000)
 # 0.864 microseconds: times that differ by a microsecond stay apart.
 _SMALLEST_DAY = Decimal("1e-11")
 
-_Position = datetime | Decimal
+_Position = tuple[str, Decimal]
+"""The form of a time, and its days or, of a date, its microseconds since 1970."""
 
 
 class Redactor:
@@ -122,14 +123,13 @@ class Redactor:
         positions = {
             text: _position(text) for text in {time for study in studies for time in _times(study)}
         }
-        of_patient: dict[str, set[str]] = defaultdict(set)
-        for study in studies:
-            of_patient[study.patient_id].update(_times(study))
-        first = {
-            patient: _earliest([positions[time] for time in times], patient)
-            for patient, times in of_patient.items()
-            if times
-        }
+        first = _first_positions(studies, positions)
+        names: dict[str, str] = {}  # most stand several times: patients, priors, prior images
+
+        def name(text: str) -> str:
+            if text and text not in names:
+                names[text] = self.identifier(text)
+            return names[text] if text else ""
 
         def days(text: str, patient: str) -> str:
             return _days_between(first[patient], positions[text]) if text else ""
@@ -137,13 +137,13 @@ class Redactor:
         return [
             replace(
                 study,
-                study_id=self.identifier(study.study_id),
-                patient_id=self.identifier(study.patient_id),
-                prior_study_id=self.identifier(study.prior_study_id)
-                if study.prior_study_id
-                else "",
+                study_id=name(study.study_id),
+                patient_id=name(study.patient_id),
+                prior_study_id=name(study.prior_study_id),
                 images=tuple(
-                    replace(image, image_id=self.identifier(image.image_id))
+                    StudyImage(
+                        image_id=name(image.image_id), view=image.view, timepoint=image.timepoint
+                    )
                     for image in study.images
                 ),
                 time=days(study.time, study.patient_id),
@@ -192,30 +192,35 @@ def _position(text: str) -> _Position:
     number, form = parse_time(text, where="a study to rename")
     if form == "number":
         # The shortest text of the number, so that 0.3 - 0.1 is 0.2 and equal numbers stay equal.
-        return Decimal(repr(number))
+        return form, Decimal(repr(number))
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return form, Decimal((moment - _EPOCH) // timedelta(microseconds=1))
 
 
-def _earliest(positions: Sequence[_Position], patient: str) -> _Position:
-    dates = [position for position in positions if isinstance(position, datetime)]
-    numbers = [position for position in positions if isinstance(position, Decimal)]
-    if dates and numbers:
-        raise ConfigError(
-            f"patient {shown(patient)}: some times are numbers and some are dates; give all in one "
-            "form"
-        )
-    return min(dates) if dates else min(numbers)
+def _first_positions(
+    studies: Iterable[Study], positions: Mapping[str, _Position]
+) -> dict[str, _Position]:
+    """Return the earliest position of each patient that has one."""
+    first: dict[str, _Position] = {}
+    for study in studies:
+        for time in _times(study):
+            position = positions[time]
+            earliest = first.setdefault(study.patient_id, position)
+            if position[0] != earliest[0]:
+                raise ConfigError(
+                    f"patient {shown(study.patient_id)}: some times are numbers and some are "
+                    "dates; give all in one form"
+                )
+            first[study.patient_id] = min(position, earliest)
+    return first
 
 
 def _days_between(first: _Position, position: _Position) -> str:
     """Return the time from one to the other in days, without an exponent or trailing zeros."""
-    if isinstance(first, datetime) and isinstance(position, datetime):
-        microseconds = (position - first) // timedelta(microseconds=1)
-        days = (Decimal(microseconds) / 1_000_000 / _SECONDS_PER_DAY).quantize(_SMALLEST_DAY)
-    elif isinstance(first, Decimal) and isinstance(position, Decimal):
-        days = position - first
-    else:
-        raise AssertionError("_earliest refuses two forms")
+    form, place = position
+    days = place - first[1]
+    if form == "date":
+        days = (days / _MICROSECONDS_PER_DAY).quantize(_SMALLEST_DAY)
     text = f"{days:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

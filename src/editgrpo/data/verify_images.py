@@ -98,6 +98,8 @@ def verify_images(
 
 
 def _report_repeated_ids(store: ImageStore, report: Report) -> None:
+    if len(store) == store.index.num_rows:
+        return
     seen: set[str] = set()
     for image_id in store.index["image_id"].to_pylist():
         if image_id in seen:
@@ -107,21 +109,22 @@ def _report_repeated_ids(store: ImageStore, report: Report) -> None:
 
 def _shards(store: ImageStore, passed_over: Container[str], report: Report) -> list[_Shard]:
     """Group the index by shard; a shard that it does not name must be empty."""
-    paths = {path.name: path for path in store.folder.glob("shard-*.arrow")}
-    entries: dict[str, list[_Entry]] = {name: [] for name in paths}
+    indexed: dict[int, list[_Entry]] = {}
     columns = [store.index[name].to_pylist() for name in store.index.schema.names]
-    for image_id, shard, offset, length, height, width in zip(*columns, strict=True):
+    for image_id, number, offset, length, height, width in zip(*columns, strict=True):
         entry = _Entry(image_id, offset, length, height, width)
-        entries.setdefault(shard_name(shard), []).append(entry)
+        indexed.setdefault(number, []).append(entry)
+    entries = {shard_name(number): tuple(part) for number, part in indexed.items()}
+    present = {path.name for path in store.folder.glob("shard-*.arrow")}
     shards = [
-        _Shard(store.folder / name, tuple(part))
-        for name, part in sorted(entries.items())
+        _Shard(store.folder / name, entries.get(name, ()))
+        for name in sorted(present | entries.keys())
         if f"{IMAGES_FOLDER}/{name}" not in passed_over
     ]
     for shard in shards:
-        if shard.path.name not in paths:
+        if shard.path.name not in present:
             report(_index_problem(f"names {shard.file}, which is not there"))
-    return [shard for shard in shards if shard.path.name in paths]
+    return [shard for shard in shards if shard.path.name in present]
 
 
 def _check_shard(shard: _Shard, *, budget: PixelBudget) -> _Findings:
