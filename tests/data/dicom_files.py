@@ -75,6 +75,13 @@ def dicom(
     return stream.getvalue()
 
 
+def ramp(bits: int, *, height: int = 19, width: int = 23) -> NDArray[np.uint16]:
+    """Return an image with edges, noise, and every bit of its values in use."""
+    y, x = np.mgrid[:height, :width]
+    noise = np.random.default_rng(0).integers(0, 9, (height, width))
+    return ((x * 90 + y * 110 + noise + 2000 * (x > 11)) * 2**bits // 4096 % 2**bits).astype("u2")
+
+
 def table(
     first: int, outputs: list[int], *, bits: int, entries: int | None = None
 ) -> list[Dataset]:
@@ -144,10 +151,10 @@ def lossless_jpeg(pixels: NDArray[Any], *, bits: int, predictor: int) -> bytes:
     counts = bytes([0, 0, 0, 0, 17, *[0] * 11])  # 17 codes of five bits, for sizes 0 to 16
     return (
         b"\xff\xd8"
-        + struct.pack(">HHBHHBBBB", 0xFFC3, 11, bits, height, width, 1, 1, 0x11, 0)
         + struct.pack(">HHB", 0xFFC4, 36, 0)
         + counts
         + bytes(range(17))
+        + struct.pack(">HHBHHBBBB", 0xFFC3, 11, bits, height, width, 1, 1, 0x11, 0)
         + struct.pack(">HHBBBBBB", 0xFFDA, 8, 1, 1, 0, predictor, 0, 0)
         + scan
         + b"\xff\xd9"

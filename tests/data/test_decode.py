@@ -1,13 +1,18 @@
+import gzip
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from editgrpo.data.decode import decode_image
 from editgrpo.errors import DataError
+from tests.data.dicom_files import dicom
 
 
 def save(image: Image.Image, path: Path, **options: object) -> Path:
@@ -141,3 +146,74 @@ def test_decompression_bombs_are_refused_unread(tmp_path: Path, side: int) -> No
         + chunk(b"IEND", b"")
     )
     refused(path, "more than 80,000,000")
+
+
+def test_files_inside_gzip_are_read(tmp_path: Path) -> None:
+    plain = save(Image.fromarray(np.array([[0, 7]], np.uint8)), tmp_path / "a.png")
+    zipped = tmp_path / "a.png.gz"
+    zipped.write_bytes(gzip.compress(plain.read_bytes()))
+    assert np.asarray(decode_image(zipped)).tolist() == [[0, 7]]
+    zipped.write_bytes(zipped.read_bytes()[:-12])
+    refused(zipped, "truncated or damaged")
+
+
+def test_what_a_file_holds_decides_and_not_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(dicom(np.array([[0, 100], [200, 400]], np.uint16)))
+    assert np.asarray(decode_image(path)).tolist() == [[0, 64], [128, 255]]  # 63.75, 127.5
+
+
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_files_that_are_too_large_are_refused_before_they_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_zipped: bool
+) -> None:
+    monkeypatch.setattr("editgrpo.data.decode._MAX_SOURCE_BYTES", 1000)
+    path = tmp_path / "a"
+    path.write_bytes(gzip.compress(bytes(100_000)) if is_zipped else bytes(1001))
+    refused(path, "holds more than 1,000 bytes")
+
+
+def test_a_hot_pixel_darkens_the_rest_of_a_16_bit_image(tmp_path: Path) -> None:
+    # A detector of 12 bits with one pixel at the top of 16: nothing is clipped, as documented.
+    values = np.full((100, 100), 4095, np.uint16)
+    values[0, 0], values[5, 5] = 0, 65_535
+    decoded = np.asarray(decode_image(save(Image.fromarray(values), tmp_path / "a.png")))
+    assert decoded[5, 5] == 255
+    assert decoded[50, 50] == 16  # 4095 / 65535 * 255 = 15.93
+
+
+@pytest.mark.parametrize(("least", "greatest"), [(0, 65_535), (137, 4095), (60_000, 60_001)])
+def test_a_16_bit_image_is_mapped_as_its_pixels_would_be_one_by_one(
+    tmp_path: Path, least: int, greatest: int
+) -> None:
+    values = np.arange(65_536).clip(least, greatest).astype(np.uint16).reshape(256, 256)
+    decoded = np.asarray(decode_image(save(Image.fromarray(values), tmp_path / "a.png")))
+    exact = (values.astype(np.float64) - least) * 255 / (greatest - least)
+    assert np.array_equal(decoded, np.rint(exact))
+
+
+def test_every_pixel_of_a_jpeg_is_decoded(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200), np.uint8)
+    path = save(Image.fromarray(noise), tmp_path / "a.jpg", quality=90)
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(decode_image(path)), np.asarray(image))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_altered_files_are_decoded_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 4096, (16, 16), np.uint16)
+    stream = BytesIO()
+    kind = data.draw(st.sampled_from(["JPEG", "PNG"]))
+    Image.fromarray(noise if kind == "PNG" else (noise >> 4).astype(np.uint8)).save(stream, kind)
+    content = bytearray(stream.getvalue())
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "altered"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        assert decode_image(path).mode in ("L", "RGB")
+    except DataError as error:
+        assert str(error).startswith(f"{path}: ")

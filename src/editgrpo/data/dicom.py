@@ -158,4 +158,4 @@ def _decode_pixels(dataset: Dataset, module: PixelModule, syntax: UID) -> NDArra
         decoding_plugin=dicom_codecs.PLUGIN if syntax in dicom_codecs.SYNTAXES else "",
         **options,
     )
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return pixels
