@@ -237,4 +237,5 @@ def _days_since_prior(batch: pa.RecordBatch) -> Counts:
     pairs = zip(times.filter(both).to_pylist(), prior_times.filter(both).to_pylist(), strict=True)
     gaps = [time_order(time) - time_order(prior) for time, prior in pairs]
     # Days since 1970 lose a binary digit on 2149-06-07, so ten days over it may be 9.999999999.
-    return np.floor(np.array(gaps, dtype=np.float64) + _ROUNDING_DAYS).astype(np.int64)
+    days: Counts = np.floor(np.array(gaps, dtype=np.float64) + _ROUNDING_DAYS).astype(np.int64)
+    return days
