@@ -1,19 +1,19 @@
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.record import study_from_record
+from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
-from tests.builders import REPOSITORY
+from tests.builders import REPOSITORY, write_set
 
 PAGE = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return [text for its_language, text in fenced if its_language == language]
 
 
 def test_the_examples_of_the_data_page_run_in_order(
@@ -23,14 +23,19 @@ def test_the_examples_of_the_data_page_run_in_order(
     for code in blocks("python"):
         exec(compile(code, "docs/data.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "1 The lungs are clear. studies/by-hand/images/s1-front.png"
-    assert printed[1] == "(560, 672, 3)"
+    assert printed[0] == "1 The lungs are clear. (560, 672, 3)"
+    assert printed[1] == "24"
     assert "Cough. Findings:" in printed[2]
 
 
-def test_the_study_on_the_data_page_is_one() -> None:
-    (text,) = blocks("json")
-    assert study_from_record(json.loads(text), where="docs/data.md").study_id == "s1"
+def test_the_columns_on_the_data_page_are_those_of_a_table(tmp_path: Path) -> None:
+    study = Study(study_id="s", patient_id="p", split=Split.TRAIN, images=())
+    columns = StudySet.load(write_set(tmp_path / "set", [study])).table.column_names
+    (table,) = re.findall(r"^\| column of .*?\n\n", PAGE, flags=re.MULTILINE | re.DOTALL)
+    named = [
+        name for line in table.strip().splitlines()[2:] for name in line.split("|")[1].split(", ")
+    ]
+    assert [name.strip(" `") for name in named] == columns
 
 
 def test_the_prompt_on_the_data_page_is_the_built_in_one() -> None:

@@ -107,6 +107,8 @@ def fill_store(
     writer = ImageStoreWriter(folder, [job.image_id for job in jobs])
     done = writer.done
     make = partial(make_image, budget=budget)
+    chunks = -(-(len(jobs) - done) // _CHUNK)
+    workers = max(1, min(workers, chunks))  # a process that is given nothing is not worth its start
     # Closed here, for an error that somebody keeps would keep the processes as well.
     with closing(ordered_map(make, jobs[done:], workers=workers, chunk=_CHUNK)) as images:
         for image in images:
