@@ -201,28 +201,45 @@ def test_a_wrong_template_is_the_prompts_own_error(studies: StudySet, tmp_path: 
         sheet_of(studies, "s1", template=tmp_path / "none.jinja")
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6])
-def test_large_images_of_any_shape_stay_on_the_page(tmp_path: Path, count: int) -> None:
-    shapes = [(504, 756), (756, 504), (616, 616), (336, 1176), (1176, 336), (560, 672)]
-    names = [f"large-{k}" for k in range(count)]
+WIDE, NARROW = (336, 1176), (1176, 336)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [(504, 756)],
+        [(504, 756), (756, 504)],
+        [(504, 756), (756, 504), (616, 616)],
+        [WIDE, WIDE, WIDE, NARROW],
+        [NARROW, NARROW, NARROW, WIDE],
+        [(504, 756), (756, 504), (616, 616), WIDE, NARROW],
+        [(504, 756), (756, 504), (616, 616), WIDE, NARROW, (560, 672)],
+    ],
+)
+def test_large_images_of_any_shape_are_whole(tmp_path: Path, sizes: list[tuple[int, int]]) -> None:
+    # Reds that no letter has.
+    colours = [(200, 12 * k, 30) for k in range(len(sizes))]
     films = {
-        name: Image.new("L", (width, height), 10 * k)
-        for k, (name, (height, width)) in enumerate(zip(names, shapes, strict=False))
+        str(k): Image.new("RGB", (width, height), colours[k])
+        for k, (height, width) in enumerate(sizes)
     }
-    study = Study(
-        study_id="s",
-        patient_id="p",
-        split=Split.TEST,
-        images=tuple(image(name, View.PA) for name in names),
-    )
-    budget = PixelBudget()
-    studies = StudySet.load(write_set(tmp_path / "set", [study], films, budget=budget))
-    sheet = sheet_of(studies, "s")
-    page = np.asarray(sheet.convert("L"))
+    views = tuple(image(name, View.PA) for name in films)
+    study = Study(study_id="s", patient_id="p", split=Split.TEST, images=views)
+    folder = write_set(tmp_path / "set", [study], films, budget=PixelBudget())
+    studies = StudySet.load(folder)
+    page = np.asarray(sheet_of(studies, "s"))
     assert (page[:, -40:] == 255).all(), "the right margin is free"
     assert (page[-40:] == 255).all(), "the lower margin is free"
-    for k in range(count):
-        assert (page == 10 * k).sum() > 20_000, "every image is seen, and not as a stamp"
+    scales = []
+    for name, colour in zip(films, colours, strict=True):
+        rows, columns = np.nonzero((page == colour).all(axis=2))
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert len(rows) == height * width, "another image lies over it"
+        stored_height, stored_width = studies.images.size(name)
+        assert height / stored_height == pytest.approx(width / stored_width, abs=0.01)
+        scales.append(width / stored_width)
+    assert scales == pytest.approx([scales[0]] * len(scales), abs=0.01)
+    assert 0.2 < scales[0] <= 1
 
 
 def test_the_fonts_have_the_letters_of_spanish_reports() -> None:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STATS_EXAMPLES = examples(
-    "editgrpo data stats studies/mimic",
-    "editgrpo data stats studies/mimic --html mimic.html --json mimic.json",
-    "editgrpo data stats studies/mimic --labeler chexbert --label-sample 2000",
+    "editgrpo data stats studies/mimic-cxr",
+    "editgrpo data stats studies/mimic-cxr --html mimic.html --json mimic.json",
+    "editgrpo data stats studies/mimic-cxr --labeler chexbert --label-sample 2000",
 )
 SHOW_EXAMPLES = examples(
-    "editgrpo data show studies/mimic s50414267",
-    "editgrpo data show studies/mimic s50414267 --output sheet.png",
+    "editgrpo data show studies/mimic-cxr 50414267",
+    "editgrpo data show studies/mimic-cxr 50414267 --output sheet.png",
 )
-CHECK_EXAMPLES = examples("editgrpo data check studies/mimic")
+CHECK_EXAMPLES = examples("editgrpo data check studies/mimic-cxr")
 
 FAULTY = 1
 NO_LABELS = "none"
