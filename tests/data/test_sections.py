@@ -106,9 +106,9 @@ def test_a_report_of_the_newer_template_gives_all_its_sections() -> None:
         (Kind.ADDENDUM, "ADDENDUM|FINAL ADDENDUM|*****ADDENDUM*****|ADDENDUM #2|Addendum|ADENDUM"),
         (
             Kind.OTHER,
-            "NOTIFICATION|RECOMMENDATION(S)|Recommendation(s)|RECOMENDATION|NOTIFICATION OF FINDINGS"
-            "|COMMUNICATION OF CRITICAL FINDINGS|CT CHEST|NOTE|COMMENT|DATE|DICTATED BY"
-            "|FLUOROSCOPY TIME",
+            "NOTIFICATION|RECOMMENDATION(S)|Recommendation(s)|RECOMENDATION"
+            "|NOTIFICATION OF FINDINGS|COMMUNICATION OF CRITICAL FINDINGS|CT CHEST|NOTE|COMMENT"
+            "|DATE|DICTATED BY|FLUOROSCOPY TIME",
         ),
         (
             Kind.PART,
@@ -463,6 +463,17 @@ def test_sections_written_out_as_a_report_are_read_again_as_they_were(text: str)
     once = texts(parse_report(text))
     written = report(*(f"{name.upper()}: {section}\n" for name, section in once.items()))
     assert texts(parse_report(written)) == once
+
+
+@pytest.mark.timeout(5)  # a quadratic parse would take minutes
+@pytest.mark.parametrize(
+    "unit",
+    ["_", " ", "A", ".", "A.M", "8:30", "\n", " \n", "*", "(", "FINDINGS", "FINDINGS:", "A "],
+)
+def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
+    parse_report(unit * 100_000)
+    parse_report(f"FINDINGS: {unit * 100_000}:")
+    parse_report(f"{TITLE} ({unit * 100_000}")
 
 
 def test_the_example_in_the_true_layout_is_read() -> None:

@@ -37,14 +37,14 @@ from editgrpo.data.section_headers import (
 _NAME = r"[A-Z](?:[^:;.\n]++|(?<=\d):(?=\d\d)|(?<=[AP])\.(?=M)|(?<=\.M)\.)++"
 _HEADER_OR_SEPARATOR = re.compile(
     rf"""
-    ^[^\S\n]*(?:
+    ^[^\S\n]*+(?:
         (?P<separator> _{{10,}}[^\S\n]*$ | FINAL[ ]REPORT(?:[^\S\n]*\([^)\n]*\))?[^\w\n]*$ )
       | (?P<title>                           # headers that often lack a colon
             [*]*[^\S\n]*(?:FINAL[ ])?ADDENDUM\b[^\S\n]*[*]*:?
           | WET[ ]?(?:READ\b|___)(?:[^\S\n]*VERSION\b)?[^\S\n]*:?
         )
       | (?P<bare> FINDINGS?|IMPRESSION )[^\S\n]+(?=[A-Z][a-z])
-      | (?:[^\w\n]|_)*
+      | (?:[^\w\n]|_)*+
         (?P<name> {_NAME} )
         (?: (?P<colon> [:;]) | [.]?$ )       # without a colon only where it stands alone
     )
