@@ -126,3 +126,14 @@ def test_annotate_leaves_no_store_where_weights_are_missing(
     assert stop.value.code == 2
     assert "editgrpo models fetch rate-ner" in capsys.readouterr().err
     assert not (studies / "annotations").exists()
+
+
+def test_a_set_is_described_by_the_labels_of_a_model(
+    studies: Path, tmp_path: Path, run: Run
+) -> None:
+    output = tmp_path / "set.json"
+    printed = run("data", "stats", studies, "--labeler", "chexbert", "--json", output)
+    assert "Labeler: chexbert" in printed
+    prevalence = json.loads(output.read_text())["splits"]["train"]["prevalence"]
+    assert prevalence["reports"] == 4
+    assert list(prevalence["counts"]) == list(FINDINGS)

@@ -42,7 +42,7 @@ def find_study(studies: StudySet, study_id: str) -> Study:
 def similar_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     """Return ids that are like a mistyped one.
 
-    Looked at are ids that hold it or are held by it, and those that begin or end most like it.
+    Looked at are those that begin or end most like it.
 
     Args:
         wanted: What was typed.
@@ -51,11 +51,11 @@ def similar_ids(wanted: str, ids: Sequence[str]) -> list[str]:
     Returns:
         At most three, the most alike first.
     """
-    lowered = wanted.strip().lower()
-    holding = [one for one in ids if lowered and lowered in one.lower()]
-    candidates = [*holding[:_NEIGHBOURS], *_beginning_like(wanted, sorted(ids))]
     backwards = sorted(one[::-1] for one in ids)
-    candidates += [one[::-1] for one in _beginning_like(wanted[::-1], backwards)]
+    candidates = [
+        *_beginning_like(wanted, sorted(ids)),
+        *(one[::-1] for one in _beginning_like(wanted[::-1], backwards)),
+    ]
     return get_close_matches(
         wanted, list(dict.fromkeys(candidates)), n=_MOST_SUGGESTED, cutoff=_LIKE
     )
