@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from editgrpo.data.arrow_files import write_arrow
+from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, finish
 from editgrpo.data.problems import ProblemKind as Kind
 from editgrpo.data.study import Split
@@ -65,6 +66,13 @@ def test_a_set_as_it_was_written_has_no_problem(folder: Path) -> None:
     assert found.ok
     # Three tables, a shard, its index, the card and the list of what was left out.
     assert (found.studies, found.images, found.files) == (7, 14, 7)
+
+
+def test_a_phantom_set_has_no_problem(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "set", studies=12, site=Site.A, seed=0, size_px=64)
+    found = verify(tmp_path / "set", workers=1)
+    assert found.problems == ()
+    assert found.studies == 12
 
 
 # Each entry: what is done to the set, what is found, and the study it is found at.

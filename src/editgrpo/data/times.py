@@ -37,10 +37,11 @@ def parse_time(text: str, *, where: str) -> tuple[float, str]:
             return number, "number"
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+    except ValueError:
+        # Without the cause, which says the whole text: a misplaced report, perhaps.
         raise DataError(
             f"{where}: time is {shown(text)}; give a number, such as days, or a date as 2024-03-31"
-        ) from error
+        ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp() / SECONDS_PER_DAY, "date"

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from editgrpo.data.arrow_files import read_arrow
 from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore
+from editgrpo.data.phantom.write import TRUTH_FILE
 from editgrpo.data.problems import Problem, ProblemKind, Report
 from editgrpo.data.resize import PixelBudget
 from editgrpo.data.seal import hash_files
@@ -24,6 +25,8 @@ from editgrpo.data.verify_studies import Columns, read_columns, verify_studies
 from editgrpo.data.workers import Progress, default_workers
 from editgrpo.errors import ConfigError, DataError
 
+# What is of a set, and has no hash in it: its account, and the truth behind a phantom set.
+_UNSEALED = frozenset({PREPARED_FILE, TRUTH_FILE})
 _RESTORE = "restore the file, or prepare the set again"
 
 
@@ -132,7 +135,7 @@ def _verify_files(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
     }
     missing = sorted(hashes.keys() - present)
-    extra = sorted(present - hashes.keys() - {PREPARED_FILE})
+    extra = sorted(present - hashes.keys() - _UNSEALED)
     for name in missing:
         report(_file_problem(ProblemKind.FILE_MISSING, name, "is missing", _RESTORE))
     for name in extra:
