@@ -1,7 +1,6 @@
 """What `data check` finds in the image store: each rule is broken once in a set."""
 
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,6 @@ from tests.data.small_sets import (
 )
 
 SHARD, INDEX = "images/shard-00000.arrow", "images/index.arrow"
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_set(tmp_path_factory.mktemp("written"))
-
-
-@pytest.fixture
-def folder(written: Path, tmp_path: Path) -> Path:
-    """A copy of the set, free to be damaged."""
-    return Path(shutil.copytree(written, tmp_path / "set"))
 
 
 def kinds(folder: Path) -> list[Kind]:
@@ -72,36 +60,36 @@ def png(height: int, width: int, mode: str = "L") -> bytes:
     return content.getvalue()
 
 
-def test_an_image_that_does_not_decode_is_found(folder: Path) -> None:
-    content = bytearray(ImageStore.open(folder).png("s4-front"))
+def test_an_image_that_does_not_decode_is_found(small_set: Path) -> None:
+    content = bytearray(ImageStore.open(small_set).png("s4-front"))
     content[-20] ^= 1  # in the last bytes of the compressed pixels or their checksum
-    change_png(folder, "s4-front", bytes(content))
-    (problem,) = verify(folder, workers=1).problems
+    change_png(small_set, "s4-front", bytes(content))
+    (problem,) = verify(small_set, workers=1).problems
     assert (problem.kind, problem.file) == (Kind.IMAGE_DAMAGED, SHARD)
     assert "s4-front" in problem.message
 
 
-def test_an_image_of_another_size_than_its_index_says_is_found(folder: Path) -> None:
+def test_an_image_of_another_size_than_its_index_says_is_found(small_set: Path) -> None:
     # s4-front is the seventh of the sorted ids, an image of 28 x 28.
-    change_png(folder, "s4-front", png(28, 56))
-    assert kinds(folder) == [Kind.INDEX]
+    change_png(small_set, "s4-front", png(28, 56))
+    assert kinds(small_set) == [Kind.INDEX]
 
 
 @pytest.mark.parametrize(
     ("height", "width", "mode"), [(30, 28, "L"), (84, 84, "L"), (28, 28, "RGBA")]
 )
 def test_an_image_outside_the_pixel_budget_is_found(
-    folder: Path, height: int, width: int, mode: str
+    small_set: Path, height: int, width: int, mode: str
 ) -> None:
-    change_png(folder, "s4-front", png(height, width, mode))
+    change_png(small_set, "s4-front", png(height, width, mode))
 
     def resize(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             if row["image_id"] == "s4-front":
                 row.update(height=height, width=width)
 
-    change_table(folder, INDEX, resize)
-    assert kinds(folder) == [Kind.IMAGE_SIZE]
+    change_table(small_set, INDEX, resize)
+    assert kinds(small_set) == [Kind.IMAGE_SIZE]
 
 
 @settings(max_examples=300)
@@ -117,35 +105,35 @@ def test_no_size_that_an_image_may_be_given_is_refused(
         assert _is_of_budget(*budget.size(height, width), budget)
 
 
-def test_an_index_that_points_to_another_image_is_found(folder: Path) -> None:
+def test_an_index_that_points_to_another_image_is_found(small_set: Path) -> None:
     def swap(rows: list[dict[str, Any]]) -> None:
         rows[0]["image_id"], rows[2]["image_id"] = rows[2]["image_id"], rows[0]["image_id"]
 
-    change_table(folder, INDEX, swap)
-    found = verify(folder, workers=1).problems
+    change_table(small_set, INDEX, swap)
+    found = verify(small_set, workers=1).problems
     assert {problem.kind for problem in found} == {Kind.INDEX}
     assert len(found) == 2
 
 
-def test_an_image_that_the_index_forgets_is_found(folder: Path) -> None:
-    change_table(folder, INDEX, lambda rows: rows[1:])
-    assert sorted(kinds(folder)) == sorted(
+def test_an_image_that_the_index_forgets_is_found(small_set: Path) -> None:
+    change_table(small_set, INDEX, lambda rows: rows[1:])
+    assert sorted(kinds(small_set)) == sorted(
         [*[Kind.IMAGE_ABSENT] * 2, Kind.INDEX]
     )  # s1 and s2 show it
 
 
-def test_an_image_that_the_index_names_twice_is_found(folder: Path) -> None:
-    change_table(folder, INDEX, lambda rows: [*rows, rows[0]])
-    assert kinds(folder) == [Kind.INDEX]
+def test_an_image_that_the_index_names_twice_is_found(small_set: Path) -> None:
+    change_table(small_set, INDEX, lambda rows: [*rows, rows[0]])
+    assert kinds(small_set) == [Kind.INDEX]
 
 
-def test_a_shard_that_the_index_names_and_nobody_wrote_is_found(folder: Path) -> None:
+def test_a_shard_that_the_index_names_and_nobody_wrote_is_found(small_set: Path) -> None:
     def elsewhere(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             row["shard"] = 3
 
-    change_table(folder, INDEX, elsewhere)
-    assert set(kinds(folder)) == {Kind.INDEX}
+    change_table(small_set, INDEX, elsewhere)
+    assert set(kinds(small_set)) == {Kind.INDEX}
 
 
 def test_the_same_picture_in_two_splits_is_a_warning_once(tmp_path: Path) -> None:
