@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import shutil
@@ -9,8 +10,10 @@ from PIL import Image
 
 from editgrpo.cli import main
 from editgrpo.data.image_store import ImageStore
+from editgrpo.data.missing import has_text
 from editgrpo.data.padchest_gr import PadChestGRSource, prepare_padchest_gr, read_padchest_gr
 from editgrpo.data.padchest_reports import Language
+from editgrpo.data.padchest_tables import read_padchest_table
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary
 from editgrpo.data.resize import PixelBudget
 from editgrpo.data.store import REJECTED_FILE, StudySet
@@ -300,6 +303,14 @@ def test_padchests_own_table_gives_views_and_the_days_of_priors(
     assert views == ([View.PA] if reason else [View.PA, View.AP])
 
 
+def test_cells_over_several_lines_are_one_cell_in_a_long_table(tmp_path: Path) -> None:
+    # Three megabytes: a reader that cuts files into blocks at line ends cuts through such cells.
+    images = [(f"{k}_a.png", f"{k}", f"{k}", "20150601", "PA") for k in range(50_000)]
+    table = tree.write_padchest(tmp_path / "PADCHEST.csv", *images)
+    found = read_padchest_table(table, {f"{k}_a" for k in range(50_000)})
+    assert [image.study_id for image in found.values()] == [f"{k}" for k in range(50_000)]
+
+
 def test_without_padchests_table_current_images_are_frontal_and_other_priors_unknown(
     tmp_path: Path,
 ) -> None:
@@ -326,10 +337,13 @@ def test_images_are_found_at_any_depth_by_links_and_by_name_without_suffix(
     shutil.move(root / tree.CURRENT, tmp_path / "films")
     shutil.rmtree(root / "Padchest_GR_files")
     (root / "films").symlink_to(tmp_path / "films")
-    (tmp_path / "films/back").symlink_to(root)  # a circle
+    # Circles: walked without end, or 2^40 times, unless a folder is known again.
+    (tmp_path / "films/back").symlink_to(root)
+    (tmp_path / "films/here").symlink_to(tmp_path / "films")
     with Image.open(tmp_path / "films/101_aaa.png") as film:
-        film.convert("L").save(tmp_path / "films/101_aaa.jpg")
-    (tmp_path / "films/._102_aaa.png").write_bytes(b"shadow")
+        for name in ("101_aaa.jpg", "z/101_aaa.jpg"):
+            (tmp_path / "films" / name).parent.mkdir(exist_ok=True)
+            film.convert("L").save(tmp_path / "films" / name)
     candidates = read_padchest_gr(PadChestGRSource(root=root), images_must_exist=True)
     assert candidates.image_files["101_aaa"] == f"{root}/films/101_aaa.png"
     assert all(Path(path).is_file() for path in candidates.image_files.values())
@@ -557,6 +571,23 @@ def test_real_radiographs_go_through_as_16_bit_images(tmp_path: Path) -> None:
     assert [image.image_id for image in study.images] == ["1_a", "9_a"]
     sizes = [store.size(image.image_id) for image in study.images]
     assert all(262_144 <= height * width <= 401_408 for height, width in sizes)
+
+
+def test_real_sentences_are_joined_word_for_word(tmp_path: Path) -> None:
+    path = shared_data() / "iu_xray/indiana_reports.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        texts = [report["findings"] for report in csv.DictReader(stream)][:300]
+    sentences = [[part for part in text.split(". ") if has_text(part)] for text in texts]
+    reports = [
+        tree.report(f"{k}", f"{k}_a.png", *(tree.normal(each, each) for each in parts))
+        for k, parts in enumerate(sentences)
+    ]
+    rows = [tree.row(f"{k}", f"{k}_a.png", "test", f"{k}", "20150601") for k in range(len(texts))]
+    studies = read_one(tmp_path, *reports, rows=rows).studies
+    for study, parts in zip(studies, sentences, strict=True):
+        words = re.findall(r"\w+", study.findings)
+        assert words == re.findall(r"\w+", " ".join(parts))
+        assert not parts or study.findings.endswith((".", "!", "?"))
 
 
 def test_the_command_prints_the_flow_and_takes_the_options_of_the_set(

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import shutil
@@ -539,6 +540,30 @@ def test_real_radiographs_go_through(tmp_path: Path) -> None:
     assert len(sizes) == 4
     assert all(262_144 <= height * width <= 401_408 for height, width in sizes)
     assert all(height % 28 == width % 28 == 0 for height, width in sizes)
+
+
+def test_sections_of_real_reports_lose_nothing_but_white_space(tmp_path: Path) -> None:
+    path = shared_data() / "iu_xray/indiana_reports.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        reports = list(csv.DictReader(stream))[:300]
+    names = ("Indication", "Comparison", "Findings", "Impression")
+    entries = {
+        "train": dict(
+            tree.entry(
+                report["uid"], report["uid"], **{name: report[name.lower()] for name in names}
+            )
+            for report in reports
+        )
+    }
+    source = ReXGradientSource(root=tree.build(tmp_path, entries), splits=(Split.TRAIN,))
+    studies = read_rexgradient(source).studies
+    assert len(studies) == len(reports)
+    for study, report in zip(studies, reports, strict=True):
+        for name in names:
+            words = report[name.lower()].split()
+            section = getattr(study, name.lower())
+            # "None" alone is how a missing section is written; a full stop makes it a sentence.
+            assert section.split() == ([] if words == ["None"] else words)
 
 
 def test_the_command_prints_the_flow_and_takes_the_options_of_the_set(

@@ -51,7 +51,7 @@ class PadChestImages:
             folders.sort()
             for name in sorted(names):
                 suffix = os.path.splitext(name)[1].lower()
-                if suffix in _SUFFIXES and not name.startswith("."):
+                if suffix in _SUFFIXES:
                     entry = (_SUFFIXES.index(suffix), f"{parent}/{name}")
                     key = image_name(name)
                     if key not in ranked or entry[0] < ranked[key][0]:
