@@ -170,6 +170,10 @@ GREY = np.array([[0, 100], [200, 300]], np.uint16)
         (dicom(GREY, syntax=uid.HTJ2KLossless, frame=b"\xff\x4f"), "transfer syntax is High"),
         (dicom(GREY, syntax=uid.JPEG2000Lossless, frame=b"\0" * 8), "pixel data are damaged"),
         (dicom(GREY, syntax=uid.JPEGLossless, frame=b"\xff\xd8\xff\xc3"), "pixel data are cut off"),
+        (
+            dicom(GREY, syntax=uid.JPEGLossless, frame=encode(GREY, uid.JPEGLossless)[:-2]),
+            "pixel data are cut off",
+        ),
         (dicom(GREY)[:-30], "has no pixel data"),
         (dicom(GREY)[:-6], "truncated or damaged"),
         (dicom(GREY)[:140], "truncated or damaged"),

@@ -35,6 +35,9 @@ DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("imagecodecs>=2025.3.30",))
 """Part of pydicom's plugin protocol."""
 
 _SOI = b"\xff\xd8"
+# Without its end, JPEG is decoded in part and the rest left grey, and JPEG-LS runs for seconds.
+_END = b"\xff\xd9"
+_END_WITHIN = 16  # bytes; behind it may stand padding
 _JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ
 # Start of frame: FFC0 to FFCF without Huffman tables, extensions and arithmetic conditioning; and
 # JPEG-LS's own.
@@ -78,7 +81,7 @@ def is_available(syntax: str) -> bool:
 
 
 def check_header(source: bytes, *, size: tuple[int, int, int], bits_allocated: int) -> None:
-    """Check that a codestream holds what its DICOM file says, before memory is set aside for it.
+    """Check that a codestream is whole and holds what its DICOM file says, before it is decoded.
 
     Args:
         source: The codestream.
@@ -89,6 +92,8 @@ def check_header(source: bytes, *, size: tuple[int, int, int], bits_allocated: i
         DataError: It does not; the message has no path.
     """
     header = read_header(source)
+    if _END not in source[-_END_WITHIN:]:
+        raise DataError("compressed pixel data are cut off; get the file again")
     if header[:3] != size or header.bits > bits_allocated:
         raise DataError(
             f"compressed pixel data are {header.width} x {header.height} x {header.components} of "
