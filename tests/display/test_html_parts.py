@@ -167,7 +167,9 @@ def test_studies_are_found_beside_the_runs_or_where_the_caller_says(tmp_path: Pa
 def test_catalogue_prefers_the_study_whose_findings_are_the_reference(tmp_path: Path) -> None:
     write_studies_folder(tmp_path / "one", 2, "x")
     write_studies_folder(tmp_path / "two", 2, "x")
-    studies = [replace(study, findings="Another text.") for study in StudySet.load(tmp_path / "two")]
+    studies = [
+        replace(study, findings="Another text.") for study in StudySet.load(tmp_path / "two")
+    ]
     write_tables(tmp_path / "two", studies)
     catalogue = StudyCatalogue()
     folders = [tmp_path / "one", tmp_path / "two"]

@@ -49,11 +49,7 @@ class Flow:
     rows: tuple[FlowRow, ...]
 
     def row(self, name: str) -> FlowRow:
-        """Return the row of a name.
-
-        Raises:
-            KeyError: There is none.
-        """
+        """Return the row of a name; a KeyError if there is none."""
         for row in self.rows:
             if row.name == name:
                 return row
