@@ -227,6 +227,12 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_needs_no_images(tmp_path: Path) -> None:
+    source = tree(tmp_path / "mimic", *COURSES, zipped_reports=True)
+    shutil.rmtree(tmp_path / "mimic" / "files")
+    assert counts(prepare_mimic_cxr(source, tmp_path / "out", DRY), "studies kept") == (5, 1, 1)
+
+
 def test_progress_is_told_to_the_last_report(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     source = tree(tmp_path, *COURSES)
