@@ -204,6 +204,27 @@ def test_an_index_that_is_lost_or_damaged_is_named(tmp_path: Path) -> None:
         ImageStore.open(tmp_path)
 
 
+def test_a_changed_bit_of_the_index_gives_an_error_or_a_true_image(tmp_path: Path) -> None:
+    images = {image.image_id: image for image in (an_image(k) for k in range(3))}
+    write(tmp_path, list(images.values()))
+    index = tmp_path / "images" / "index.arrow"
+    content = index.read_bytes()
+    refused = 0
+    for position in range(0, len(content), 3):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        index.unlink()  # another file each time: what is mapped must not change
+        index.write_bytes(changed)
+        try:
+            store = ImageStore.open(tmp_path)
+            for name in store:
+                store.load(name)
+        except DataError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50
+
+
 @pytest.mark.usefixtures("shards_of_three")
 def test_datasets_opens_the_shards_as_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

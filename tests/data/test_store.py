@@ -77,7 +77,7 @@ studies_of_any_text = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(
     studies=st.lists(studies_of_any_text, min_size=1, max_size=6, unique_by=lambda s: s.study_id)
 )
@@ -359,6 +359,41 @@ def test_writing_to_a_place_that_is_a_file_is_a_data_error(tmp_path: Path) -> No
     (tmp_path / "studies").write_text("")
     with pytest.raises(DataError, match=r"train\.arrow: cannot be written .*; free space or"):
         write_tables(tmp_path, [a_study()])
+
+
+# In a process of its own, which a damaged offset would end.
+_CHANGED_BITS = """
+    import sys
+    from pathlib import Path
+    from editgrpo.data.store import StudySet
+    from editgrpo.errors import DataError
+
+    folder, refused = Path(sys.argv[1]), 0
+    table = folder / "studies" / "train.arrow"
+    content = table.read_bytes()
+    for position in range(0, len(content), 7):
+        # Another file each time: what is mapped must not change.
+        table.unlink()
+        table.write_bytes(
+            content[:position]
+            + bytes([content[position] ^ 1 << position % 8])
+            + content[position + 1 :]
+        )
+        try:
+            list(StudySet.load(folder))
+        except DataError as error:
+            assert "\\n" not in str(error)
+            refused += 1
+    print(refused)
+"""
+
+
+def test_a_changed_bit_gives_an_error_or_a_study_but_no_crash(tmp_path: Path) -> None:
+    tables_alone(tmp_path, FIVE)
+    output = subprocess.check_output(
+        [sys.executable, "-c", textwrap.dedent(_CHANGED_BITS), str(tmp_path)], text=True
+    )
+    assert int(output) > 100
 
 
 # 50,000 studies with reports of 1,000 characters, as many as real ones have at most.

@@ -133,7 +133,7 @@ class ImageStore:
         # Without an index there may be no images, but not shards.
         is_empty = stamp is None and not (shards / shard_name(0)).exists()
         index = _INDEX_SCHEMA.empty_table() if is_empty else read_arrow(path)
-        if index.schema.names != _INDEX_SCHEMA.names or index.schema.types != _INDEX_SCHEMA.types:
+        if not index.schema.equals(_INDEX_SCHEMA):
             raise DataError(f"{path}: is not the index of an image store; prepare the set again")
         return cls(shards, index, memory_bytes=memory_bytes, stamp=stamp)
 
@@ -169,15 +169,17 @@ class ImageStore:
         """
         row = self._row(image_id)
         shard = self.folder / shard_name(int(self._columns["shard"][row]))
-        length = int(self._columns["length"][row])
+        offset, length = (int(self._columns[name][row]) for name in ("offset", "length"))
         try:
             with shard.open("rb", buffering=0) as file:
-                content = os.pread(file.fileno(), length, int(self._columns["offset"][row]))
+                # A damaged index may ask for more than there is memory.
+                is_inside = 0 <= offset <= offset + length <= os.fstat(file.fileno()).st_size
+                content = os.pread(file.fileno(), length, offset) if is_inside else b""
         except OSError as error:
             raise DataError(
                 f"{shard}: cannot be read ({error.strerror}); restore it or prepare the set again"
             ) from error
-        if len(content) < length:
+        if not is_inside or len(content) < length:
             raise DataError(f"{shard}: is cut short; restore it or prepare the set again")
         return content
 

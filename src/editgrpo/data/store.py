@@ -272,6 +272,6 @@ def _table(studies: Sequence[Study]) -> pa.Table:
 
 def _read_table(path: Path) -> pa.Table:
     table = read_arrow(path)
-    if table.schema.names != _SCHEMA.names or table.schema.types != _SCHEMA.types:
+    if not table.schema.equals(_SCHEMA):
         raise DataError(f"{path}: is not a table of studies; prepare the set again")
     return table
