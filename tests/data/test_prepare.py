@@ -16,6 +16,7 @@ from editgrpo.data.prepare import (
     PrepareSummary,
     finish,
 )
+from editgrpo.data.redact import Redactor
 from editgrpo.data.resize import PixelBudget
 from editgrpo.data.store import Rejection, StudySet, read_prepared
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
@@ -229,14 +230,17 @@ def test_the_best_images_are_kept(tmp_path: Path, max_images: int, kept: list[st
     assert set(StudySet.load(tmp_path / "out").images) == set(kept)
 
 
-def test_studies_that_are_shown_in_part_are_counted(tmp_path: Path) -> None:
+def test_studies_that_are_shown_in_part_are_counted_if_they_are_kept(tmp_path: Path) -> None:
     studies = [
         a_study("s", an_image("a"), an_image("b")),
         a_study("t", an_image("c"), split=Split.TEST),
+        a_study("u", an_image("bad"), an_image("d"), split=Split.VALIDATION),
     ]
-    summary = run(tmp_path, studies, Inclusion(max_images=1))
-    row = summary.flow.row("studies with more images than are shown")
-    assert +Counter(row.counts) == {Split.TRAIN: 1}
+    redactor = Redactor.from_key_file(tmp_path / "key")
+    for more in ({}, {"redactor": redactor, "overwrite": True}):
+        flow = run(tmp_path, studies, Inclusion(max_images=1), **more).flow
+        row = flow.row("studies with more images than are shown")
+        assert +Counter(row.counts) == {Split.TRAIN: 1}
 
 
 def test_studies_over_the_limit_are_left_out_on_request(tmp_path: Path) -> None:

@@ -202,28 +202,30 @@ def finish(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Studies that are kept so far, what was left out, and studies whose images were chosen
+    """Studies that are kept so far, what was left out, and ids of studies whose images were chosen
     among."""
 
     studies: list[Study]
     rejections: list[Rejection]
-    cut: Counter[Split]
+    cut: set[str]
 
     def flow(self, candidates: Candidates) -> Flow:
+        cut = Counter(study.split for study in self.studies if study.study_id in self.cut)
         return make_flow(
-            kept=self.studies, rejections=self.rejections, facts=candidates.facts, cut=self.cut
+            kept=self.studies, rejections=self.rejections, facts=candidates.facts, cut=cut
         )
 
 
 def _plan(candidates: Candidates, inclusion: Inclusion) -> _Plan:
-    plan = _Plan([], list(candidates.rejections), Counter())
+    plan = _Plan([], list(candidates.rejections), set())
     for study in candidates.studies:
         reason = inclusion.reason_to_leave_out(study)
         if reason is not None:
             plan.rejections.append(_left_out(study, reason))
             continue
         chosen = choose_images(study, max_images=inclusion.max_images)
-        plan.cut[study.split] += len(chosen) < len(study.images)
+        if len(chosen) < len(study.images):
+            plan.cut.add(study.study_id)
         plan.studies.append(_with_images(study, chosen))
     return plan
 
@@ -268,7 +270,8 @@ def _redacted(
         for rejection in plan.rejections
     ]
     hidden = [replace(job, image_id=redactor.identifier(job.image_id)) for job in jobs]
-    return _Plan(redactor.studies(plan.studies), rejections, plan.cut), hidden
+    cut = {redactor.identifier(study_id) for study_id in plan.cut}
+    return _Plan(redactor.studies(plan.studies), rejections, cut), hidden
 
 
 def _without_unusable(plan: _Plan, problems: Mapping[str, str], *, require_images: bool) -> _Plan:
