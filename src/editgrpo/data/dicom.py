@@ -104,7 +104,11 @@ def decode_dicom(content: bytes, *, max_pixels: int) -> Image.Image:
         raise DataError("DICOM file is truncated or damaged; get the file again") from None
     if module.is_colour:
         return Image.fromarray(pixels.astype(np.uint8, copy=False))
-    levels = module.grey_scale.levels(all_values(pixels.dtype), values_present(pixels))
+    stored = all_values(pixels.dtype)
+    # A window asks for no range; looking for it would take longer than some decoders do.
+    is_range_shown = module.grey_scale.voi is None
+    present = values_present(pixels) if is_range_shown else np.ones(len(stored), np.bool_)
+    levels = module.grey_scale.levels(stored, present)
     return Image.fromarray(map_pixels(pixels, levels))
 
 
