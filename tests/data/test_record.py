@@ -1,0 +1,102 @@
+import re
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from editgrpo.data.record import (
+    SECTIONS,
+    check_study,
+    nearest,
+    shown,
+    study_from_row,
+    study_to_row,
+)
+from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
+from editgrpo.errors import DataError
+
+STUDY = Study(
+    study_id="s1",
+    patient_id="p1",
+    split=Split.VALIDATION,
+    images=(
+        StudyImage(image_id="a", view=View.LATERAL),
+        StudyImage(image_id="b", view=View.PA, timepoint=Timepoint.PRIOR),
+    ),
+    time="2150-01-02T10:15:30.125",
+    prior_study_id="s0",
+    prior_time="2150-01-01",
+    indication="Cough.",
+    findings="Clear lungs.",
+)
+
+
+def test_a_study_is_a_row_of_plain_values() -> None:
+    assert study_to_row(STUDY) == {
+        **{"study_id": "s1", "patient_id": "p1", "split": "validation"},
+        **{"time": "2150-01-02T10:15:30.125", "prior_study_id": "s0", "prior_time": "2150-01-01"},
+        "images": [
+            {"image_id": "a", "view": "lateral", "timepoint": "current"},
+            {"image_id": "b", "view": "PA", "timepoint": "prior"},
+        ],
+        **{"indication": "Cough.", "technique": "", "comparison": ""},
+        **{"findings": "Clear lungs.", "impression": ""},
+    }
+    # A plain string of an enumeration would be written as its own type.
+    assert type(study_to_row(STUDY)["split"]) is str
+    assert type(study_to_row(STUDY)["images"][1]["view"]) is str
+
+
+def test_a_row_has_every_field_of_a_study() -> None:
+    assert set(study_to_row(STUDY)) == {field.name for field in fields(Study)}
+    assert set(SECTIONS) < set(study_to_row(STUDY))
+
+
+def test_a_row_is_read_back_as_the_study() -> None:
+    assert study_from_row(study_to_row(STUDY), where="w") == STUDY
+
+
+@pytest.mark.parametrize("name", ["split", "view", "timepoint"])
+def test_an_unknown_value_is_named_with_its_place(name: str) -> None:
+    row = study_to_row(STUDY)
+    (row if name == "split" else row["images"][0])[name] = "Train"
+    with pytest.raises(DataError, match=r"^set, row 3: 'Train' is no split, view or time point; "):
+        study_from_row(row, where="set, row 3")
+
+
+def test_a_whole_study_passes() -> None:
+    check_study(STUDY, where="w")
+
+
+@given(st.text(min_size=23))
+def test_a_long_value_is_never_shown(text: str) -> None:
+    # 22 characters and two quotes are the longest that is shown.
+    assert re.fullmatch(r"a str of \d+ characters", shown(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("train", "'train'"),
+        (7, "7"),
+        (None, "None"),
+        ("x" * 22, repr("x" * 22)),
+        (["x" * 40], "a list of 44 characters"),
+    ],
+)
+def test_a_short_value_is_shown_whole(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("trian", "did you mean 'train'?"),
+        (" TEST ", "did you mean 'test'?"),
+        ("xyz", "use one of train, Validation, test"),
+        ("validaton", "did you mean 'Validation'?"),
+    ],
+)
+def test_advice_names_the_nearest_or_all(name: str, advice: str) -> None:
+    assert nearest(name, iter(["train", "Validation", "test"])) == advice
