@@ -23,7 +23,7 @@ from tests.data.trees.accounts import TINY, counts, read_rejected
 
 
 def options(**inclusion: Any) -> PrepareOptions:
-    rule = Inclusion(drop_over_limit=True, **inclusion)
+    rule = Inclusion(most_current=6, **inclusion)
     return PrepareOptions(inclusion=rule, budget=TINY, workers=1)
 
 
@@ -121,7 +121,7 @@ def test_studies_with_more_images_than_shown_are_kept_on_request(tmp_path: Path)
     how = PrepareOptions(inclusion=Inclusion(), budget=TINY, workers=1)
     _, studies, _ = prepare(root, tmp_path / "out", how)
     assert len(studies["106"].images) == 6
-    assert REXGRADIENT_INCLUSION.drop_over_limit
+    assert REXGRADIENT_INCLUSION.most_current == 6
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from editgrpo.data import seal
 from editgrpo.data.flow import Flow, make_flow
 from editgrpo.data.image_jobs import ImageJob, fill_store
 from editgrpo.data.prompt import choose_images
+from editgrpo.data.record import check_study
 from editgrpo.data.redact import Redactor
 from editgrpo.data.resize import PixelBudget
 from editgrpo.data.splits import check_patients_apart
@@ -40,12 +41,14 @@ class Inclusion:
     max_images: int = 6
     """Most images of a study, prior ones included; `prompt.choose_images` says which are taken."""
 
-    drop_over_limit: bool = False
-    """Leave out studies with more current images than that, in place of choosing among them."""
+    most_current: int | None = None
+    """Leave out studies with more current images than this; None keeps them, and chooses."""
 
     def __post_init__(self) -> None:
-        if self.max_images < 1:
-            raise ConfigError(f"max_images is {self.max_images}; it must be at least 1")
+        for name in ("max_images", "most_current"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise ConfigError(f"{name} is {limit}; it must be at least 1")
 
     def reason_to_leave_out(self, study: Study) -> str | None:
         """Return why a study is left out before its images are looked at; None if it is not."""
@@ -56,8 +59,8 @@ class Inclusion:
         current = len(study.current_images)
         if self.require_images and not current:
             return "no image listed"
-        if self.drop_over_limit and current > self.max_images:
-            return f"more than {self.max_images} images"
+        if self.most_current is not None and current > self.most_current:
+            return f"more than {self.most_current} images"
         return None
 
 
@@ -170,6 +173,8 @@ def finish(
         return _summary(candidates, output, plan.flow(candidates))
     if not plan.studies:
         raise DataError(_nothing_kept(output, plan.rejections, "source or the options"))
+    for study in plan.studies:
+        check_study(study, where=str(output))  # now, not after hours of images
     jobs = _jobs(candidates, plan.studies)
     if options.redactor is not None:
         plan, jobs = _redacted(options.redactor, plan, jobs)

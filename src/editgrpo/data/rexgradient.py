@@ -24,7 +24,7 @@ from editgrpo.data.views import normalise_view
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError
 
-REXGRADIENT_INCLUSION = Inclusion(drop_over_limit=True)
+REXGRADIENT_INCLUSION = Inclusion(most_current=6)
 """Studies with more than six images are left out, as in the paper (Data)."""
 
 _CHEST = ("CHEST", "THORAX", "LUNG")
