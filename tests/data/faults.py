@@ -1,0 +1,37 @@
+"""Files that a radiograph may turn out to be, and that no image can be made of."""
+
+import struct
+from io import BytesIO
+
+from PIL import Image
+
+from tests.builders import noise
+
+
+def content_of(image: Image.Image, kind: str) -> bytes:
+    stream = BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+PNG, JPEG = (content_of(noise(60, 60), kind) for kind in ("PNG", "JPEG"))
+
+
+def huge_png() -> bytes:
+    """Return a PNG whose header claims 100,000 x 100,000 pixels."""
+    return PNG[:16] + struct.pack(">II", 100_000, 100_000) + PNG[24:]
+
+
+FAULTS: dict[str, bytes] = {
+    "empty": b"",
+    "text": b"<html>401 Unauthorized</html>\n",
+    "a signature alone": PNG[:8],
+    "a header alone": PNG[:40],
+    "half a PNG": PNG[: len(PNG) // 2],
+    "half a JPEG": JPEG[: len(JPEG) // 2],
+    "a PNG with a changed byte": PNG[:300] + bytes([PNG[300] ^ 0xFF]) + PNG[301:],
+    "zeros": bytes(5_000),
+    "a claim of ten billion pixels": huge_png(),
+    "too thin": content_of(noise(1, 201), "PNG"),
+    "another format": content_of(noise(30, 30), "GIF"),
+}
