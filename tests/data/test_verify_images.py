@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from editgrpo.data.arrow_files import read_arrow
+from editgrpo.data.arrow_files import read_arrow, write_arrow
 from editgrpo.data.image_store import ImageStore
 from editgrpo.data.problems import ProblemKind as Kind
 from editgrpo.data.resize import PixelBudget
@@ -20,6 +21,7 @@ from tests.data.small_sets import (
     TINY,
     change_table,
     draw_images,
+    reseal,
     small_studies,
     write_small_set,
 )
@@ -60,9 +62,11 @@ def png(height: int, width: int, mode: str = "L") -> bytes:
     return content.getvalue()
 
 
-def test_an_image_that_does_not_decode_is_found(small_set: Path) -> None:
+# From the end: 12 bytes of the closing chunk, 4 of the checksum of the pixels, the pixels.
+@pytest.mark.parametrize("place", [-20, -13])
+def test_an_image_that_does_not_decode_is_found(small_set: Path, place: int) -> None:
     content = bytearray(ImageStore.open(small_set).png("s4-front"))
-    content[-20] ^= 1  # in the last bytes of the compressed pixels or their checksum
+    content[place] ^= 1
     change_png(small_set, "s4-front", bytes(content))
     (problem,) = verify(small_set, workers=1).problems
     assert (problem.kind, problem.file) == (Kind.IMAGE_DAMAGED, SHARD)
@@ -133,17 +137,58 @@ def test_a_shard_that_the_index_names_and_nobody_wrote_is_found(small_set: Path)
             row["shard"] = 3
 
     change_table(small_set, INDEX, elsewhere)
-    assert set(kinds(small_set)) == {Kind.INDEX}
+    first, *others = verify(small_set, workers=1).problems
+    assert first.kind is Kind.INDEX
+    assert "names images/shard-00003.arrow, which is not there" in first.message
+    # And none of the 14 images of the shard that is there is in it.
+    assert [problem.kind for problem in others] == [Kind.INDEX] * 14
+
+
+def test_an_index_with_another_id_is_found_from_both_sides(small_set: Path) -> None:
+    change_table(small_set, INDEX, lambda rows: [rows[0] | {"image_id": "other"}, *rows[1:]])
+    # s1-front is missing for s1 and s2, nobody shows "other", no shard holds it, and none of the
+    # index is s1-front.
+    assert sorted(kinds(small_set)) == sorted(
+        [*[Kind.IMAGE_ABSENT] * 2, Kind.IMAGE_UNUSED, Kind.INDEX, Kind.INDEX]
+    )
+
+
+def with_wild_offsets(folder: Path, name: str) -> None:
+    """Make the first text of an Arrow file end far behind all texts, and the second begin there."""
+    table = read_arrow(folder / name)
+    position = table.schema.get_field_index("image_id")
+    ids = table.column(position).combine_chunks()
+    offsets = np.frombuffer(ids.buffers()[1], np.int32).copy()
+    offsets[1] = 1 << 30
+    wild = pa.StringArray.from_buffers(len(ids), pa.py_buffer(offsets), ids.buffers()[2])
+    write_arrow(folder / name, table.set_column(position, table.schema.field(position), wild))
+    reseal(folder, name)
+
+
+@pytest.mark.parametrize(("name", "kind"), [(INDEX, Kind.INDEX), (SHARD, Kind.IMAGE_DAMAGED)])
+def test_offsets_that_lead_out_of_a_file_are_reported_and_not_followed(
+    small_set: Path, name: str, kind: Kind
+) -> None:
+    with_wild_offsets(small_set, name)
+    (problem,) = verify(small_set, workers=1).problems
+    assert (problem.kind, problem.file) == (kind, name)
+
+
+def test_a_shard_without_ids_is_found(small_set: Path) -> None:
+    change_table(small_set, SHARD, lambda rows: [row | {"image_id": None} for row in rows])
+    (problem,) = verify(small_set, workers=1).problems
+    assert (problem.kind, problem.file) == (Kind.IMAGE_DAMAGED, SHARD)
+    assert "none of its 14 images can be read" in problem.message
 
 
 def test_the_same_picture_in_two_splits_is_a_warning_once(tmp_path: Path) -> None:
     studies = small_studies()
     ids = sorted({image.image_id for study in studies for image in study.images})
     originals = draw_images(tmp_path / "originals", ids)
-    originals["s7-front"] = originals["s1-front"]
+    originals["s5-front"] = originals["s7-front"] = originals["s1-front"]
     found = verify(write_small_set(tmp_path, studies=studies, originals=originals), workers=1)
     (problem,) = found.problems
-    assert (problem.kind, problem.study_id) == (Kind.SAME_IMAGE_IN_TWO_SPLITS, "s7")
+    assert (problem.kind, problem.study_id) == (Kind.SAME_IMAGE_IN_TWO_SPLITS, "s5")
     assert found.ok
 
 

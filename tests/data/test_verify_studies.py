@@ -182,6 +182,17 @@ def test_an_image_current_in_two_studies_is_found(small_set: Path) -> None:
     assert [warning.kind for warning in found.warnings] == [Kind.SAME_IMAGE_IN_TWO_SPLITS]
 
 
+def test_a_later_prior_is_found_though_another_time_is_named(small_set: Path) -> None:
+    change_study(
+        small_set,
+        "s2",
+        prior_study_id="s3",
+        prior_time="2150-01-01",
+        images=shown_images("s2-front", "s2-side", prior=("s3-front", "s3-side")),
+    )
+    assert kinds(small_set) == [Kind.PRIOR_TIME, Kind.PRIOR_NOT_EARLIER]
+
+
 def test_two_studies_without_times_that_are_priors_of_each_other_are_found(small_set: Path) -> None:
     for study_id, prior in (("s5", "s6"), ("s6", "s5")):
         change_study(

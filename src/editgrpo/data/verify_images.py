@@ -222,8 +222,6 @@ def _is_of_budget(height: int, width: int, budget: PixelBudget) -> bool:
     step = budget.multiple_of
     if height % step or width % step:
         return False
-    if step in (height, width):
-        return True
     if height * width > budget.max_pixels:
         return (height - step) * (width - step) < budget.min_pixels
     if height * width < budget.min_pixels:
