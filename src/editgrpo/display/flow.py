@@ -5,7 +5,7 @@ from editgrpo.data.study import Split
 
 _MARK = {
     FlowKind.SEEN: "",
-    FlowKind.FACT: "  of these: ",
+    FlowKind.FACT: "  ",
     FlowKind.LEFT_OUT: "- left out: ",
     FlowKind.KEPT: "",
     FlowKind.OF_KEPT: "  ",
