@@ -1,3 +1,4 @@
+import time
 from datetime import datetime
 
 import pytest
@@ -25,6 +26,16 @@ from editgrpo.errors import DataError
 def test_a_time_is_a_place_on_a_line_of_days(text: str, order: float, form: str) -> None:
     assert parse_time(text, where="w") == (pytest.approx(order, abs=1e-9), form)
     assert time_order(text) == pytest.approx(order, abs=1e-9)
+
+
+def test_the_clock_of_the_machine_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        # Clocks went forward that night: by New York's, the day had 23 hours.
+        first, second = (parse_time(f"2024-03-{day}", where="w")[0] for day in (10, 11))
+    time.tzset()
+    assert second - first == 1
 
 
 @given(st.datetimes(), st.datetimes())

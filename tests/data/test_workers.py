@@ -1,5 +1,6 @@
 """Functions given to processes are those of libraries: a process need not load the tests."""
 
+import contextlib
 import math
 import operator
 import os
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,32 +135,43 @@ _SCRIPT = """
 """
 
 
-def started(tmp_path: Path, seconds: float) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a script with two workers, and return it with their process ids."""
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[float], tuple[subprocess.Popen[str], list[int]]]]:
+    """Give a function that starts a script with two workers and returns it with their ids."""
     script, pids = tmp_path / "script.py", tmp_path / "pids"
     script.write_text(textwrap.dedent(_SCRIPT))
     pids.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(pids), str(seconds)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert wait_until(lambda: len(list(pids.iterdir())) == 2)
-    return process, [int(path.name) for path in pids.iterdir()]
+    processes = []
+
+    def start(seconds: float) -> tuple[subprocess.Popen[str], list[int]]:
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(script), str(pids), str(seconds)],
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        assert wait_until(lambda: len(list(pids.iterdir())) == 2)
+        return processes[0], [int(path.name) for path in pids.iterdir()]
+
+    yield start
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # what a failed test left
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 1_000])
-def test_workers_end_when_the_parent_is_killed(tmp_path: Path, seconds: float) -> None:
-    process, workers = started(tmp_path, seconds)
+def test_workers_end_when_the_parent_is_killed(start: Any, seconds: float) -> None:
+    process, workers = start(seconds)
     assert all(is_running(pid) for pid in workers)
     process.kill()
     process.communicate()
     assert wait_until(lambda: not any(is_running(pid) for pid in workers), timeout_s=10)
 
 
-def test_ctrl_c_ends_parent_and_workers_with_one_traceback(tmp_path: Path) -> None:
-    process, workers = started(tmp_path, 0.05)
+def test_ctrl_c_ends_parent_and_workers_with_one_traceback(start: Any) -> None:
+    process, workers = start(0.05)
     begin = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, errors = process.communicate(timeout=30)
