@@ -160,6 +160,17 @@ def test_an_error_of_the_disk_says_so_in_one_line_and_can_be_continued(
         assert bytes_of(output) == whole
 
 
+def test_what_is_brought_to_the_disk_is_whole(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda number: sizes.append(os.fstat(number).st_size))
+    prepare(root, tmp_path / "set")
+    assert sorted(sizes) == sorted(
+        path.stat().st_size for path in (tmp_path / "set").rglob("*.arrow")
+    )
+
+
 def test_a_full_disk_says_how_far_it_came_and_how_much_is_needed(
     root: Path, tmp_path: Path
 ) -> None:
