@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.redact import Redactor
+from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.data.times import time_order
 from editgrpo.data.verify import verify
@@ -241,3 +242,11 @@ def test_no_original_identifier_time_or_path_is_left_in_the_folder(tmp_path: Pat
     assert REDACTOR.fingerprint.encode() in (folder / "prepared.json").read_bytes()
     assert KEY.hex().encode() not in content
     assert verify(folder, workers=1).ok
+
+
+def test_the_order_of_a_set_tells_nothing_of_the_original_order(tmp_path: Path) -> None:
+    folder = write_small_set(tmp_path, redactor=REDACTOR)
+    train = [study.study_id for study in StudySet.load(folder, split=Split.TRAIN)]
+    assert train == sorted(train)
+    images = list(StudySet.load(folder).images)
+    assert images == sorted(images)

@@ -40,6 +40,12 @@ def test_a_set_as_it_was_written_has_no_problem(small_set: Path) -> None:
     assert (found.studies, found.images, found.files) == (7, 14, 7)
 
 
+def test_what_models_read_in_the_references_is_not_of_the_set(small_set: Path) -> None:
+    (small_set / "annotations").mkdir()
+    (small_set / "annotations" / "rate.sqlite").write_bytes(b"facts")
+    assert kinds(small_set) == []
+
+
 def test_a_phantom_set_has_no_problem(tmp_path: Path) -> None:
     write_phantom(tmp_path / "set", studies=12, site=Site.A, seed=0, size_px=64)
     found = verify(tmp_path / "set", workers=1)

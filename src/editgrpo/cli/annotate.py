@@ -18,9 +18,6 @@ EXAMPLES = examples(
     "editgrpo annotate studies/mine --annotators chexbert --class-rates class-rates.json",
 )
 
-STORE = "annotations"
-"""Below the folder of studies, where no store is named."""
-
 
 @clinical_options()
 def annotate(
@@ -57,13 +54,14 @@ def annotate(
                 "--class-rates counts CheXbert's labels; add chexbert to --annotators"
             )
         claim_output(class_rates, overwrite=overwrite)
-    config = replace(clinical, store=clinical.store or str(studies / STORE), store_writes=True)
 
     from editgrpo.cli.output import hide_loading_bars
-    from editgrpo.data.store import StudySet
+    from editgrpo.data.store import ANNOTATIONS_FOLDER, StudySet
     from editgrpo.display.terminal import progress_bar
     from editgrpo.reports.references import read_references
 
+    store = clinical.store or str(studies / ANNOTATIONS_FOLDER)
+    config = replace(clinical, store=store, store_writes=True)
     texts = [study.findings for study in StudySet.load(studies, split=split)]
     if not texts:
         raise DataError(f"{studies}: no study of split {split.value}; name another --split")

@@ -276,7 +276,11 @@ def _redacted(
     ]
     hidden = [replace(job, image_id=redactor.identifier(job.image_id)) for job in jobs]
     cut = {redactor.identifier(study_id) for study_id in plan.cut}
-    return _Plan(redactor.studies(plan.studies), rejections, cut), hidden
+    # By the new names: in the source's order, its official list would give the old ones away.
+    rejections.sort(key=lambda rejection: (rejection.study_id, rejection.image or ""))
+    hidden.sort(key=lambda job: job.image_id)
+    studies = sorted(redactor.studies(plan.studies), key=lambda study: study.study_id)
+    return _Plan(studies, rejections, cut), hidden
 
 
 def _without_unusable(plan: _Plan, problems: Mapping[str, str], *, require_images: bool) -> _Plan:

@@ -23,6 +23,8 @@ STUDIES_FOLDER = "studies"
 PREPARED_FILE = "prepared.json"
 UNFINISHED_FILE = "unfinished.json"
 REJECTED_FILE = "rejected.jsonl"
+ANNOTATIONS_FOLDER = "annotations"
+"""Where `editgrpo annotate` puts what models read in the references; not part of the set."""
 FORM = 1
 """Of the folder; raised when an older one can no longer be read."""
 

@@ -18,7 +18,14 @@ from editgrpo.data.phantom.write import TRUTH_FILE
 from editgrpo.data.problems import Problem, ProblemKind, Report
 from editgrpo.data.resize import PixelBudget
 from editgrpo.data.seal import hash_files
-from editgrpo.data.store import PREPARED_FILE, STUDIES_FOLDER, StudySet, read_prepared, table_path
+from editgrpo.data.store import (
+    ANNOTATIONS_FOLDER,
+    PREPARED_FILE,
+    STUDIES_FOLDER,
+    StudySet,
+    read_prepared,
+    table_path,
+)
 from editgrpo.data.study import Split
 from editgrpo.data.verify_images import verify_images
 from editgrpo.data.verify_studies import Columns, read_columns, verify_studies
@@ -132,7 +139,9 @@ def _verify_files(
 ) -> set[str]:
     """Return the files that are missing or not of the set."""
     present = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if not path.is_dir() and ANNOTATIONS_FOLDER not in path.relative_to(folder).parts[:1]
     }
     missing = sorted(hashes.keys() - present)
     extra = sorted(present - hashes.keys() - _UNSEALED)
