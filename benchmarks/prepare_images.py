@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread, uid
 from pydicom.encaps import get_frame
-from tests.data.dicom_files import dicom, encode
+from tests.data.pixels.dicom_files import dicom, encode
 
-from editgrpo.data.decode import decode_image
 from editgrpo.data.image_jobs import ImageJob, encode_image, fill_store
 from editgrpo.data.phantom.anatomy import draw_anatomy
 from editgrpo.data.phantom.render import render_film
 from editgrpo.data.phantom.sites import PROFILES, Site
-from editgrpo.data.resize import PixelBudget, resize_image
+from editgrpo.data.pixels.decode import decode_image
+from editgrpo.data.pixels.resize import PixelBudget, resize_image
 from editgrpo.data.study import View
 
 HEIGHT, WIDTH = 3056, 2544

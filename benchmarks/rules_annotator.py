@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.data.iu_reports import read_reports
+from editgrpo.data.iu_xray.reports import read_reports
 from editgrpo.reports import load_annotator, load_labeler
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 from editgrpo.reports.ontology import Sense, load_ontology

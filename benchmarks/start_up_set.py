@@ -11,12 +11,12 @@ from benchmarks.mimic_tree import TreeStudy, generate
 from editgrpo.data import seal
 from editgrpo.data.flow import make_flow
 from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_store import ImageStoreWriter
-from editgrpo.data.mimic_tables import study_time
+from editgrpo.data.image_writer import ImageStoreWriter
+from editgrpo.data.mimic_cxr import parse_report
+from editgrpo.data.mimic_cxr.tables import study_time
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.resize import PixelBudget
-from editgrpo.data.sections import parse_report
 from editgrpo.data.store import write_tables
 from editgrpo.data.study import Split, Study, StudyImage
 from editgrpo.data.views import normalise_view

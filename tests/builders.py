@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, finish
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.study import Study
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from benchmarks.prepare_mimic import measure, prepare_sample
 from benchmarks.start_up import measure as measure_start_up
 from benchmarks.start_up_set import write_studies
 
-from editgrpo.data.sections import parse_report
+from editgrpo.data.mimic_cxr import parse_report
 
 
 def test_published_numbers_add_up_to_those_of_the_whole_set() -> None:

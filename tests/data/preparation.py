@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from editgrpo.data import image_store
+from editgrpo.data import image_writer
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.priors import attach_priors
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.errors import EditGRPOError
 
@@ -90,8 +90,8 @@ def candidates(root: Path) -> Candidates:
 
 def prepare(root: Path, output: Path, **options: Any) -> PrepareSummary:
     """Prepare the originals with few images a shard, in this process if not asked otherwise."""
-    few = image_store.SHARD_IMAGES
-    image_store.SHARD_IMAGES = SHARD_IMAGES
+    few = image_writer.SHARD_IMAGES
+    image_writer.SHARD_IMAGES = SHARD_IMAGES
     try:
         return finish(
             candidates(root),
@@ -100,7 +100,7 @@ def prepare(root: Path, output: Path, **options: Any) -> PrepareSummary:
             root=root,
         )
     finally:
-        image_store.SHARD_IMAGES = few
+        image_writer.SHARD_IMAGES = few
 
 
 @contextlib.contextmanager

@@ -11,10 +11,10 @@ import pyarrow as pa
 from PIL import Image
 
 from editgrpo.data.arrow_files import read_arrow, write_arrow
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import Candidates, PrepareOptions, finish
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.redact import Redactor
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.study import Split, Study, StudyImage, View
 
 # One or two patches: an image of 20 x 20 becomes 28 x 28, one of 20 x 40 becomes 28 x 56.

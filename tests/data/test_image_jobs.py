@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.data import image_jobs, image_store
+from editgrpo.data import image_jobs, image_writer
 from editgrpo.data.image_jobs import ImageJob, fill_store, make_image
 from editgrpo.data.image_store import ImageStore
-from editgrpo.data.resize import PixelBudget
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
 from tests.builders import SMALL_BUDGET, bytes_of, noise, wait_until
 from tests.data.faults import FAULTS, PNG
@@ -75,7 +75,7 @@ def test_problems_are_returned_and_the_rest_is_stored(tmp_path: Path) -> None:
 def test_the_number_of_processes_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_store, "SHARD_IMAGES", 8)
+    monkeypatch.setattr(image_writer, "SHARD_IMAGES", 8)
     jobs = write_jobs(tmp_path / "in", 30)
     Path(jobs[9].path).write_bytes(b"")
     for workers in (1, 2):
@@ -86,7 +86,7 @@ def test_the_number_of_processes_changes_no_byte(
 def test_progress_counts_every_image_once_and_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_store, "SHARD_IMAGES", 2)
+    monkeypatch.setattr(image_writer, "SHARD_IMAGES", 2)
     jobs = write_jobs(tmp_path / "in")
     seen: list[tuple[int, int]] = []
 
@@ -122,7 +122,7 @@ def test_an_error_in_writing_leaves_no_process_behind(
 ) -> None:
     from multiprocessing import active_children
 
-    monkeypatch.setattr(image_store, "SHARD_IMAGES", 1)
+    monkeypatch.setattr(image_writer, "SHARD_IMAGES", 1)
     jobs = write_jobs(tmp_path / "in", 60)
     (tmp_path / "out").write_text("")
     with pytest.raises(DataError, match="out/images: cannot be written") as kept:

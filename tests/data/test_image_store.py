@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from editgrpo.data import image_store
+from editgrpo.data import image_writer
 from editgrpo.data.arrow_files import read_arrow, write_arrow
 from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_store import ImageStore, ImageStoreWriter, StoredImage
-from editgrpo.data.resize import PixelBudget
+from editgrpo.data.image_store import ImageStore
+from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
 from tests.builders import bytes_of, noise
 
@@ -26,7 +27,7 @@ BUDGET = PixelBudget(min_pixels=1_000, max_pixels=112 * 112)
 
 @pytest.fixture
 def shards_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_store, "SHARD_IMAGES", 3)
+    monkeypatch.setattr(image_writer, "SHARD_IMAGES", 3)
 
 
 def an_image(k: int) -> StoredImage:

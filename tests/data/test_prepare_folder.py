@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import (
     Inclusion,
     PrepareOptions,
     finish,
 )
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.store import StudySet, read_prepared
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError

@@ -8,7 +8,7 @@ import pytest
 
 from editgrpo.data import seal
 from editgrpo.data.image_jobs import ImageJob
-from editgrpo.data.resize import PixelBudget
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.store import read_prepared
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import bytes_of

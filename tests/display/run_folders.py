@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from editgrpo.data.resize import PixelBudget
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.reports.chexpert import FINDINGS
 from tests.builders import write_set

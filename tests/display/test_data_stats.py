@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from editgrpo.data.distribution import Distribution
-from editgrpo.data.prevalence import LabelRequest
-from editgrpo.data.problems import Problem, ProblemKind
-from editgrpo.data.statistics import SetStatistics, set_statistics
+from editgrpo.data.overview.distribution import Distribution
+from editgrpo.data.overview.prevalence import LabelRequest
+from editgrpo.data.overview.statistics import SetStatistics, set_statistics
 from editgrpo.data.study import Split
+from editgrpo.data.verify import Problem, ProblemKind
 from editgrpo.display.data_check import problems_table
 from editgrpo.display.data_stats import (
     day_bins,

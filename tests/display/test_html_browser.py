@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from editgrpo.data.prevalence import LabelRequest
-from editgrpo.data.statistics import set_statistics
+from editgrpo.data.overview.prevalence import LabelRequest
+from editgrpo.data.overview.statistics import set_statistics
 from editgrpo.display.html import write_report
 from editgrpo.display.html.data_page import write_data_page
 from editgrpo.reports.rules import RulesLabeler

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from editgrpo.data.iu_reports import read_reports
+from editgrpo.data.iu_xray.reports import read_reports
 from editgrpo.reports import load_annotator, load_labeler
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 from tests.builders import shared_data

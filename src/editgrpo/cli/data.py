@@ -61,8 +61,8 @@ def stats(
         if path is not None:
             claim_output(path, overwrite=overwrite)
 
-    from editgrpo.data.prevalence import LabelRequest
-    from editgrpo.data.statistics import set_statistics
+    from editgrpo.data.overview.prevalence import LabelRequest
+    from editgrpo.data.overview.statistics import set_statistics
     from editgrpo.data.store import StudySet
     from editgrpo.display.data_stats import rich_table, statistics_tables, write_statistics
     from editgrpo.display.html.data_page import write_data_page
@@ -111,8 +111,8 @@ def show(
     path = output or Path(f"{_UNSAFE.sub('_', study)}.png")
     claim_output(path, overwrite=overwrite)
 
-    from editgrpo.data.contact_sheet import contact_sheet
-    from editgrpo.data.lookup import find_study
+    from editgrpo.data.overview.contact_sheet import contact_sheet
+    from editgrpo.data.overview.lookup import find_study
     from editgrpo.data.store import StudySet
     from editgrpo.files import replacing
 

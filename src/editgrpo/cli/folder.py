@@ -49,8 +49,7 @@ def prepare_folder(
     flags: PrepareFlags,
 ) -> None:
     """Turn your own table and images into studies; a missing split is drawn by patient."""
-    from editgrpo.data.columns import parse_column_map
-    from editgrpo.data.folder import TableSource
+    from editgrpo.data.folder import TableSource, parse_column_map
     from editgrpo.data.folder import prepare_folder as prepare
     from editgrpo.data.splits import SplitRule
 

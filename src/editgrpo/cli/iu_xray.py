@@ -44,7 +44,7 @@ def prepare_iu_xray(
     flags: PrepareFlags,
 ) -> None:
     """Turn IU X-Ray, as the original archive or as the Indiana CSV pair, into studies."""
-    from editgrpo.data.iu_source import IUXraySource
+    from editgrpo.data.iu_xray import IUXraySource
     from editgrpo.data.iu_xray import prepare_iu_xray as prepare
     from editgrpo.data.splits import SplitRule
 

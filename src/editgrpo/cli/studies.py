@@ -87,9 +87,9 @@ class PrepareFlags:
         Returns:
             The options.
         """
+        from editgrpo.data.pixels.resize import PixelBudget
         from editgrpo.data.prepare import Inclusion, PrepareOptions
         from editgrpo.data.redact import Redactor
-        from editgrpo.data.resize import PixelBudget
 
         redactor = None
         if self.redact_ids is not None and not self.dry_run:

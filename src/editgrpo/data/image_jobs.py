@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from editgrpo.data.decode import decode_image
-from editgrpo.data.image_store import ImageStoreWriter, StoredImage
-from editgrpo.data.resize import PixelBudget, resize_image
+from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
+from editgrpo.data.pixels.decode import decode_image
+from editgrpo.data.pixels.resize import PixelBudget, resize_image
 from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from editgrpo.data import seal
 from editgrpo.data.flow import Flow, make_flow
 from editgrpo.data.image_jobs import ImageJob, fill_store
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import choose_images
 from editgrpo.data.record import check_study
 from editgrpo.data.redact import Redactor
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.splits import check_patients_apart
 from editgrpo.data.store import Rejection, write_tables
 from editgrpo.data.study import Split, Study, StudyImage

@@ -16,7 +16,7 @@ from editgrpo.data.card import card_text
 from editgrpo.data.flow import Flow
 from editgrpo.data.image_jobs import ImageJob
 from editgrpo.data.image_store import IMAGES_FOLDER
-from editgrpo.data.resize import PixelBudget
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.store import (
     FORM,
     PREPARED_FILE,

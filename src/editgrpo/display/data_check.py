@@ -9,8 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from editgrpo.data.problems import Problem, ProblemKind
-from editgrpo.data.verify import Verification
+from editgrpo.data.verify import Problem, ProblemKind, Verification
 
 MOST_EXAMPLES = 3
 """Problems of one kind that the table names; the JSON file has all."""

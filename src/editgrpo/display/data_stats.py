@@ -14,9 +14,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from editgrpo.data.distribution import Distribution
-from editgrpo.data.prevalence import LabelRequest
-from editgrpo.data.statistics import SetStatistics, SplitStatistics
+from editgrpo.data.overview.distribution import Distribution
+from editgrpo.data.overview.prevalence import LabelRequest
+from editgrpo.data.overview.statistics import SetStatistics, SplitStatistics
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.display.numbers import MISSING
 from editgrpo.files import replacing, write_json

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data.table import read_table
+from editgrpo.data.readers.table import read_table
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
 from editgrpo.files import read_jsonl, write_jsonl

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import PrepareSummary
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.store import REJECTED_FILE
 from editgrpo.data.study import Split
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.mimic_report_text import lay_out
 from benchmarks.mimic_tree import TreeImage, TreeStudy, dicom_id
 
-from editgrpo.data.iu_reports import read_reports
+from editgrpo.data.iu_xray.reports import read_reports
 from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.store import StudySet
 

@@ -13,15 +13,15 @@ from numpy.random import Generator
 from PIL import Image
 
 from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_store import StoredImage
+from editgrpo.data.image_writer import StoredImage
 from editgrpo.data.phantom.anatomy import Anatomy, draw_anatomy
 from editgrpo.data.phantom.findings import DEVICES, Finding, Progress
 from editgrpo.data.phantom.grammar import write_report
 from editgrpo.data.phantom.patients import Course, draw_course
 from editgrpo.data.phantom.render import render_film
 from editgrpo.data.phantom.sites import SiteProfile
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.priors import with_prior
-from editgrpo.data.resize import PixelBudget
 from editgrpo.data.study import Split, Study, StudyImage, View
 
 _DAYS_BETWEEN_STUDIES = 180

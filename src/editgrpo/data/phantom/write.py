@@ -13,7 +13,7 @@ from typing import Any
 
 from editgrpo.data import seal
 from editgrpo.data.flow import make_flow
-from editgrpo.data.image_store import ImageStoreWriter
+from editgrpo.data.image_writer import ImageStoreWriter
 from editgrpo.data.phantom.findings import Finding, Kind, Progress
 from editgrpo.data.phantom.patient_files import (
     PhantomStudy,

@@ -1,0 +1,247 @@
+"""A user's own table of studies: CSV or JSON lines, one row an image or one row a study.
+
+The user says which column holds which field. Rows with one study_id are one study. Where times are
+given, the images of a patient's most recent earlier study become prior images.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from editgrpo.data.folder.columns import Columns
+from editgrpo.data.missing import has_text, is_given
+from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.priors import attach_priors
+from editgrpo.data.readers.table import Row, read_table
+from editgrpo.data.record import SECTIONS
+from editgrpo.data.splits import SplitRule, parse_split
+from editgrpo.data.store import Rejection
+from editgrpo.data.study import Split, Study, StudyImage, View
+from editgrpo.data.times import parse_time
+from editgrpo.data.views import normalise_view
+from editgrpo.data.workers import Progress
+from editgrpo.errors import DataError
+
+_ONE_VALUE = ("patient_id", "split", "time", *SECTIONS)  # fields on which a study's rows must agree
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableSource:
+    """Where a user's studies stand."""
+
+    table: Path
+    """CSV with a header, or JSON lines (`.jsonl`)."""
+
+    columns: Mapping[str, str]
+    """Field to column; `columns.parse_column_map` reads it from a command line."""
+
+    images: Path | None = None
+    """Where relative image paths start; None is the table's own folder."""
+
+    separator: str | None = None
+    """Stands between several paths, or views, in one cell; None takes a cell as one."""
+
+    delimiter: str | None = None
+    """Between CSV cells; None finds it in the header."""
+
+    encoding: str = "utf-8"
+    """Of a CSV file."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What the rows of one study say.
+
+    Attributes:
+        rows: How many they are.
+        values: Field to the first value that is given.
+        where: Field to the row of that value.
+        images: Id to view.
+        disputed: Fields that another row gives another value.
+    """
+
+    rows: int = 0
+    values: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    images: dict[str, View] = field(default_factory=dict)
+    disputed: frozenset[str] = frozenset()
+
+    def add(self, name: str, text: str, where: str) -> None:
+        if self.values.setdefault(name, text) != text:
+            self.disputed |= {name}
+        self.where.setdefault(name, where)
+
+
+def prepare_folder(
+    source: TableSource,
+    output: Path | str,
+    options: PrepareOptions | None = None,
+    *,
+    split_rule: SplitRule | None = None,
+    progress: Progress | None = None,
+) -> PrepareSummary:
+    """Turn a table into a folder of studies.
+
+    Args:
+        source: The table, and which column holds what.
+        output: Folder of the studies; made if missing.
+        options: Which studies are kept, and how; None takes the defaults.
+        split_rule: Used where no split column is mapped; None takes its defaults.
+        progress: Called as images are made.
+
+    Returns:
+        The account of what was kept and left out.
+
+    Raises:
+        ConfigError: The column map does not fit the table, or the output cannot be used.
+        DataError: The table or a cell cannot be understood, or no study is kept.
+    """
+    options = options or PrepareOptions()
+    require_images = options.inclusion.require_images
+    candidates = read_folder(source, split_rule or SplitRule(), require_images=require_images)
+    return finish(candidates, output, options, progress=progress)
+
+
+def read_folder(
+    source: TableSource, split_rule: SplitRule, *, require_images: bool = True
+) -> Candidates:
+    """Read all studies of a table.
+
+    Args:
+        source: The table, and which column holds what.
+        split_rule: Used where no split column is mapped.
+        require_images: Whether an image column must be mapped.
+
+    Returns:
+        The studies, before anything is left out.
+
+    Raises:
+        ConfigError: The column map does not fit the table.
+        DataError: The table or a cell cannot be understood.
+    """
+    table = read_table(source.table, delimiter=source.delimiter, encoding=source.encoding)
+    columns = Columns(source.columns, table, require_image=require_images)
+    reader = _RowReader(source, columns)
+    for row in table.rows:
+        reader.add(row)
+    times = _times(reader.drafts, source) if "time" in columns else {}
+    studies: list[Study] = []
+    rejections = reader.rejections
+    for study_id, draft in reader.drafts.items():
+        study = _study(study_id, draft, columns, split_rule, time=times.get(study_id, ""))
+        if isinstance(study, Study):
+            studies.append(study)
+        else:
+            rejections.append(study)
+    column = source.columns.get("split")
+    return Candidates(
+        dataset="folder",
+        studies=attach_priors(studies),
+        image_files=reader.image_files,
+        split_rule=split_rule.describe() if column is None else f"column {column!r}",
+        rejections=rejections,
+        facts=_facts(studies, reader.drafts, with_time="time" in columns),
+        unrecognised_views=reader.unrecognised,
+    )
+
+
+class _RowReader:
+    """Puts the rows of each study together."""
+
+    def __init__(self, source: TableSource, columns: Columns) -> None:
+        self._columns = columns
+        self._separator = source.separator
+        folder = source.images if source.images is not None else source.table.parent
+        self._folder = os.path.abspath(folder)
+        self._fields = [name for name in _ONE_VALUE if name in columns]
+        self.drafts: dict[str, _Draft] = {}
+        self.rejections: list[Rejection] = []
+        self.image_files: dict[str, str] = {}
+        self.unrecognised: Counter[str] = Counter()
+
+    def add(self, row: Row) -> None:
+        study_id = self._columns.text(row, "study_id", joint="_")
+        if not study_id:
+            line = row.where.rpartition(", ")[2]
+            self.rejections.append(
+                Rejection(study_id=f"({line})", image=None, reason="no study_id")
+            )
+            return
+        draft = self.drafts.setdefault(study_id, _Draft())
+        draft.rows += 1
+        for name in self._fields:
+            text = self._columns.text(row, name, joint="_" if name == "patient_id" else " ")
+            # Rows of one study mostly repeat each other.
+            if text != draft.values.get(name) and has_text(text):
+                draft.add(name, " ".join(text.split()), row.where)
+        for path, view in self._columns.images(row, self._separator):
+            image_id = self._image_id(path)
+            self.image_files.setdefault(image_id, os.path.join(self._folder, path))
+            draft.images.setdefault(image_id, normalise_view(view, unrecognised=self.unrecognised))
+
+    def _image_id(self, path: str) -> str:
+        """Return a path as the table writes it, from the folder of the images on."""
+        inside = os.path.normpath(path.removeprefix(self._folder + os.sep))
+        return inside.replace(os.sep, "/")
+
+
+def _study(
+    study_id: str, draft: _Draft, columns: Columns, rule: SplitRule, *, time: str
+) -> Study | Rejection:
+    problem = next((name for name in _ONE_VALUE if name in draft.disputed), None)
+    patient_id = draft.values.get("patient_id", "") if "patient_id" in columns else study_id
+    split: Split | None = None
+    if not draft.disputed & {"patient_id", "split"} and patient_id:
+        split = rule.split_of(patient_id)
+    if "split" in columns and "split" not in draft.disputed:
+        where = draft.where.get("split", f"study {study_id!r}")
+        split = parse_split(draft.values.get("split", ""), where=f"{where}: split")
+    if problem is not None or not patient_id or split is None:
+        reason = f"its rows disagree on {problem}" if problem else "no patient_id"
+        return Rejection(study_id=study_id, image=None, reason=reason, split=split)
+    return Study(
+        study_id=study_id,
+        patient_id=patient_id,
+        split=split,
+        images=tuple(StudyImage(image_id=name, view=view) for name, view in draft.images.items()),
+        time=time,
+        **{name: draft.values.get(name, "") for name in SECTIONS},
+    )
+
+
+def _times(drafts: Mapping[str, _Draft], source: TableSource) -> dict[str, str]:
+    """Return the time of every study that has one, all in one form."""
+    times: dict[str, str] = {}
+    kind_of_first: str | None = None
+    for study_id, draft in drafts.items():
+        time = draft.values.get("time", "")
+        if not is_given(time):
+            continue
+        where = draft.where["time"]
+        _, kind = parse_time(time, where=where)
+        kind_of_first = kind_of_first or kind
+        if kind != kind_of_first:
+            raise DataError(
+                f"{where}: time is a {kind}, but a {kind_of_first} further up; use one form for "
+                "the whole column"
+            )
+        times[study_id] = time.replace(" ", "T")
+    if not times:
+        raise DataError(f"{source.table}: the time column is empty; leave it out of the map")
+    return times
+
+
+def _facts(
+    studies: Iterable[Study], drafts: Mapping[str, _Draft], *, with_time: bool
+) -> dict[str, Counter[Split]]:
+    rows: Counter[Split] = Counter()
+    findings: Counter[Split] = Counter()
+    timed: Counter[Split] = Counter()
+    for study in studies:
+        rows[study.split] += drafts[study.study_id].rows
+        findings[study.split] += bool(study.findings)
+        timed[study.split] += bool(study.time)
+    facts = {"rows": rows, "with findings": findings}
+    return facts | {"with a time": timed} if with_time else facts

@@ -1,0 +1,202 @@
+"""Writing the images of a prepared set, shard by shard.
+
+A shard has its final name only when it is whole, and its bytes follow from its images alone. So a
+preparation that was killed continues behind the last whole shard, and ends with the same files as
+one that was not.
+"""
+
+import errno
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from editgrpo.data.arrow_files import read_arrow, write_arrow
+from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, INDEX_SCHEMA, shard_name
+from editgrpo.errors import DataError
+
+SHARD_IMAGES = 256
+"""Some 50 MB at the paper's size: half a minute's work of one process is lost to a kill."""
+_TYPICAL_BYTES = 200_000  # of a radiograph at the paper's size
+_PROBLEMS = b"editgrpo.problems"
+
+_FEATURES = {
+    "image_id": {"dtype": "string", "_type": "Value"},
+    "height": {"dtype": "int32", "_type": "Value"},
+    "width": {"dtype": "int32", "_type": "Value"},
+    "image": {"_type": "Image"},
+}
+_SHARD_FIELDS = [
+    pa.field("image_id", pa.string()),
+    pa.field("height", pa.int32()),
+    pa.field("width", pa.int32()),
+    pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredImage:
+    """An image as it is stored.
+
+    Attributes:
+        image_id: Its key.
+        png: Its bytes; empty if it cannot be used.
+        height: In pixels.
+        width: In pixels.
+        problem: Why it cannot be used, in a phrase; empty if it can.
+    """
+
+    image_id: str
+    png: bytes = b""
+    height: int = 0
+    width: int = 0
+    problem: str = ""
+
+
+class ImageStoreWriter:
+    """Writes the images of a set, in order, shard by shard."""
+
+    def __init__(self, folder: Path | str, image_ids: Sequence[str]) -> None:
+        """Continue behind the whole shards that are there.
+
+        Args:
+            folder: Of the set; made if missing.
+            image_ids: All images of the set, each once, in the order in which they will be added.
+        """
+        self.folder = Path(folder) / IMAGES_FOLDER
+        self._image_ids = image_ids
+        self.total = len(image_ids)
+        self._shards = -(-self.total // SHARD_IMAGES)
+        self._part: list[StoredImage] = []
+        whole = 0
+        while whole < self._shards and self._is_whole(whole):
+            whole += 1
+        self.done = min(whole * SHARD_IMAGES, self.total)
+        """How many images are safe; the next one to add is `image_ids[done]`."""
+
+    def add(self, image: StoredImage) -> None:
+        """Add the next image.
+
+        Args:
+            image: The one that stands next in the order.
+
+        Raises:
+            DataError: The folder cannot be written to, or the disk is full.
+        """
+        self._part.append(image)
+        position = self.done + len(self._part)
+        if len(self._part) == SHARD_IMAGES or position == self.total:
+            path = self.folder / shard_name(self.done // SHARD_IMAGES)
+            with _saying_what_is_full(self):
+                _write_shard(path, self._part)
+            self.done = position
+            self._part = []
+
+    def finish(self) -> dict[str, str]:
+        """Write the index.
+
+        Returns:
+            The problem of each image that cannot be used, by its id.
+
+        Raises:
+            DataError: The folder cannot be written to, or the disk is full.
+        """
+        problems: dict[str, str] = {}
+        parts: list[pa.Table] = []
+        for number in range(self._shards):
+            part, problems_of_shard = _index_of_shard(self.folder, number)
+            parts.append(part)
+            problems.update(problems_of_shard)
+        if parts:
+            index = pa.concat_tables(parts).combine_chunks()
+            with _saying_what_is_full(self):
+                write_arrow(self.folder / INDEX_FILE, index)
+        return problems
+
+    def bytes_missing(self) -> int:
+        """Estimate how many bytes are still to be written, from those that were."""
+        sizes = [path.stat().st_size for path in self.folder.glob("shard-*.arrow")]
+        size = sum(sizes) / self.done if sizes and self.done else _TYPICAL_BYTES
+        return int(size * (self.total - self.done))
+
+    def _is_whole(self, number: int) -> bool:
+        first = number * SHARD_IMAGES
+        wanted = list(self._image_ids[first : first + SHARD_IMAGES])
+        try:
+            shard = read_arrow(self.folder / shard_name(number))
+        except DataError:
+            return False
+        problems = _problems(shard)
+        held = set(shard["image_id"].to_pylist()) | set(problems)
+        return held == set(wanted)
+
+
+@contextmanager
+def _saying_what_is_full(writer: ImageStoreWriter) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{writer.folder}: cannot be written ({error.strerror}); choose another folder"
+            ) from error
+        needed = writer.bytes_missing() / 2**30
+        raise DataError(
+            f"{writer.folder}: the disk is full after {writer.done:,} of {writer.total:,} images; "
+            f"free about {needed:.1f} GiB and run the same command with --resume"
+        ) from error
+
+
+def _write_shard(path: Path, images: Sequence[StoredImage]) -> None:
+    usable = [image for image in images if not image.problem]
+    problems = {image.image_id: image.problem for image in images if image.problem}
+    metadata = {
+        b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode(),
+        _PROBLEMS: json.dumps(problems).encode(),
+    }
+    columns: list[Any] = [
+        [image.image_id for image in usable],
+        [image.height for image in usable],
+        [image.width for image in usable],
+        [{"bytes": image.png, "path": None} for image in usable],
+    ]
+    schema = pa.schema(_SHARD_FIELDS, metadata=metadata)
+    write_arrow(path, pa.table(columns, schema=schema))
+
+
+def _problems(shard: pa.Table) -> dict[str, str]:
+    problems: dict[str, str] = json.loads((shard.schema.metadata or {}).get(_PROBLEMS, b"{}"))
+    return problems
+
+
+def _index_of_shard(folder: Path, number: int) -> tuple[pa.Table, dict[str, str]]:
+    """Return the part of the index that a shard fills, and the problems that it lists."""
+    path = folder / shard_name(number)
+    shard = read_arrow(path)
+    offsets: list[NDArray[np.int64]] = []
+    lengths: list[NDArray[np.int64]] = []
+    with pa.memory_map(str(path)) as source:
+        start_of_file = source.read_buffer(source.size()).address
+        source.seek(0)
+        for batch in pa.ipc.open_stream(source):
+            content = batch.column("image").field("bytes")
+            _, bounds, values = content.buffers()
+            ends = np.frombuffer(bounds, np.int32, len(content) + 1, 4 * content.offset)
+            ends = ends.astype(np.int64)
+            offsets.append(values.address - start_of_file + ends[:-1])
+            lengths.append(np.diff(ends))
+    columns = [
+        shard["image_id"],
+        np.full(shard.num_rows, number, np.int32),
+        np.concatenate(offsets or [np.zeros(0, np.int64)]),
+        np.concatenate(lengths or [np.zeros(0, np.int64)]),
+        shard["height"],
+        shard["width"],
+    ]
+    return pa.table(columns, schema=INDEX_SCHEMA), _problems(shard)

@@ -1,0 +1,134 @@
+"""IU X-Ray (OpenI, Indiana University): 3,955 reports, of them 3,419 with findings and impression.
+
+The archive has no patient ids and no dates: each report is a patient of its own, without a prior
+study. The exam's name stands in for TECHNIQUE, which the reports lack.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from editgrpo.data.iu_xray.annotation import read_annotation
+from editgrpo.data.iu_xray.images import ImageFile, ImageIndex
+from editgrpo.data.iu_xray.reports import IUReport, read_reports
+from editgrpo.data.iu_xray.source import IUXraySource, resolve
+from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.splits import SplitRule
+from editgrpo.data.store import Rejection
+from editgrpo.data.study import Split, Study, StudyImage
+from editgrpo.data.views import normalise_view
+from editgrpo.data.workers import Progress
+
+NOT_IN_ANNOTATION = "not in R2Gen's annotation"
+
+
+def prepare_iu_xray(
+    source: IUXraySource,
+    output: Path | str,
+    options: PrepareOptions | None = None,
+    *,
+    split_rule: SplitRule | None = None,
+    progress: Progress | None = None,
+) -> PrepareSummary:
+    """Turn IU X-Ray into a folder of studies.
+
+    Args:
+        source: The files.
+        output: Folder of the studies; made if missing.
+        options: Which studies are kept, and how; None takes the defaults.
+        split_rule: Used where there is no R2Gen annotation; None takes its defaults.
+        progress: Called as images are made.
+
+    Returns:
+        The account of what was kept and left out.
+
+    Raises:
+        ConfigError: Reports or images are not given, or the output cannot be used.
+        DataError: A file is missing or not of the documented form, or no study is kept.
+    """
+    options = options or PrepareOptions()
+    source = resolve(source, require_images=options.inclusion.require_images)
+    candidates = read_iu_xray(source, split_rule or SplitRule())
+    return finish(candidates, output, options, root=source.root, progress=progress)
+
+
+def read_iu_xray(source: IUXraySource, split_rule: SplitRule) -> Candidates:
+    """Read all studies of IU X-Ray.
+
+    Args:
+        source: The files, with reports.
+        split_rule: Used where there is no R2Gen annotation.
+
+    Returns:
+        The studies, before anything is left out.
+
+    Raises:
+        DataError: A file is missing or not of the documented form.
+    """
+    assert source.reports is not None  # `resolve` found them
+    reports = read_reports(source.reports, source.projections)
+    index = ImageIndex.scan(source.images) if source.images is not None else None
+    split_of_uid = {report.uid: split_rule.split_of(report.uid) for report in reports}
+    if source.annotation is not None:
+        split_of_uid = read_annotation(source.annotation)
+    studies: list[Study] = []
+    rejections: list[Rejection] = []
+    image_files: dict[str, str] = {}
+    unrecognised: Counter[str] = Counter()
+    for report in reports:
+        split = split_of_uid.get(report.uid)
+        if split is None:
+            study_id = f"CXR{report.uid}"
+            rejections.append(Rejection(study_id=study_id, image=None, reason=NOT_IN_ANNOTATION))
+            continue
+        files = index.images_of(report.uid, report.images) if index is not None else []
+        image_files.update((file.image_id, file.path) for file in files)
+        studies.append(_study(report, split, files, unrecognised))
+    return Candidates(
+        dataset="iu-xray",
+        studies=studies,
+        image_files=image_files,
+        split_rule="R2Gen's annotation" if source.annotation else split_rule.describe(),
+        rejections=rejections,
+        facts=_facts(reports, split_of_uid),
+        unrecognised_views=unrecognised,
+    )
+
+
+def _study(
+    report: IUReport, split: Split, files: Iterable[ImageFile], unrecognised: Counter[str]
+) -> Study:
+    return Study(
+        study_id=f"CXR{report.uid}",
+        patient_id=report.uid,
+        split=split,
+        images=tuple(
+            StudyImage(
+                image_id=file.image_id, view=normalise_view(file.view, unrecognised=unrecognised)
+            )
+            for file in files
+        ),
+        indication=report.indication,
+        technique=report.exam,
+        comparison=report.comparison,
+        findings=report.findings,
+        impression=report.impression,
+    )
+
+
+def _facts(
+    reports: Sequence[IUReport], split_of_uid: dict[str, Split]
+) -> dict[str, Counter[Split]]:
+    """Count what the reports hold, those without a split left out."""
+
+    def count(uids: Iterable[str]) -> Counter[Split]:
+        return Counter(split_of_uid[uid] for uid in uids if uid in split_of_uid)
+
+    return {
+        "with findings": count(r.uid for r in reports if r.findings),
+        "with impression": count(r.uid for r in reports if r.impression),
+        "with findings and impression": count(
+            r.uid for r in reports if r.findings and r.impression
+        ),
+        "with images listed": count(r.uid for r in reports if r.images),
+    }

@@ -1,0 +1,171 @@
+"""The reports of IU X-Ray (OpenI): from the original XML archive, or from the Indiana CSV pair."""
+
+import html
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from editgrpo.data.iu_xray.images import image_id_candidates
+from editgrpo.data.readers.table import Row, Table, read_table
+from editgrpo.errors import DataError
+
+_LONGEST_XML = 1_000_000  # bytes; the longest real report has 20 thousand
+_REPORT_COLUMNS = ("uid", "image", "indication", "comparison", "findings", "impression")
+_PROJECTION_COLUMNS = ("uid", "filename", "projection")
+_UID = re.compile(r"CXR(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IUReport:
+    """One report.
+
+    Attributes:
+        uid: Its number.
+        images: XML image id and view name of each image; the XML gives no view.
+        exam: What was examined, such as "Chest, 2 views"; the caption of the images.
+        indication: Section.
+        comparison: Section.
+        findings: Section.
+        impression: Section.
+    """
+
+    uid: str
+    images: tuple[tuple[str, str], ...]
+    exam: str
+    indication: str
+    comparison: str
+    findings: str
+    impression: str
+
+
+def read_reports(reports: Path, projections: Path | None) -> list[IUReport]:
+    """Read all reports.
+
+    Args:
+        reports: `NLMCXR_reports.tgz`, a folder of its XML files, or `indiana_reports.csv`.
+        projections: `indiana_projections.csv`. The CSV form needs it; beside the XML form it gives
+            the views, which the XML lacks.
+
+    Returns:
+        The reports by number.
+
+    Raises:
+        DataError: A file cannot be read or is not of the documented form, or two reports have one
+            number.
+    """
+    views = _read_projections(projections) if projections is not None else {}
+    if reports.name.lower().endswith((".csv", ".csv.gz")):
+        if projections is None:
+            raise DataError(
+                f"{reports}: says nothing of images; give indiana_projections.csv beside it"
+            )
+        read = [_from_row(row, views) for row in _rows(reports, _REPORT_COLUMNS)]
+    else:
+        read = [_from_xml(where, content, views) for where, content in _xml_files(reports)]
+    by_uid: dict[str, IUReport] = {}
+    for report in read:
+        if by_uid.setdefault(report.uid, report) is not report:
+            raise DataError(f"{reports}: report CXR{report.uid} stands twice; remove one")
+    return sorted(by_uid.values(), key=lambda report: int(report.uid))
+
+
+def _xml_files(reports: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every XML file; nothing of an archive is written to disk."""
+    count = 0
+    try:
+        if reports.is_dir():
+            for path in sorted(reports.rglob("*.xml")):
+                count += 1
+                yield str(path), path.read_bytes()
+        else:
+            with tarfile.open(reports) as archive:
+                for member in archive:
+                    file = archive.extractfile(member) if member.isreg() else None
+                    if file is not None and member.name.endswith(".xml"):
+                        count += 1
+                        yield f"{reports}: {member.name}", file.read(_LONGEST_XML + 1)
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{reports}: cannot be read to its end ({type(error).__name__}); give "
+            "NLMCXR_reports.tgz, a folder of its XML files, or indiana_reports.csv"
+        ) from error
+    if not count:
+        raise DataError(f"{reports}: holds no XML file; give NLMCXR_reports.tgz or its folder")
+
+
+def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]]) -> IUReport:
+    # Entities are declared in a DOCTYPE and could expand without end; no report has one.
+    if len(content) > _LONGEST_XML or b"<!DOCTYPE" in content:
+        raise DataError(f"{where}: is no report of the archive (too long, or has a DOCTYPE)")
+    try:
+        root = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{where}: is not XML ({error}); get the file again") from error
+    identifier = root.find("uId")
+    match = _UID.fullmatch(identifier.get("id", "") if identifier is not None else "")
+    if match is None:
+        raise DataError(f"{where}: has no <uId id='CXR...'>; is it a report of the archive?")
+    sections = {
+        element.get("Label", "").upper(): _tidy("".join(element.itertext()))
+        for element in root.iter("AbstractText")
+    }
+    view_of_id = {
+        candidate: view
+        for name, view in views.get(match[1], ())
+        for candidate in image_id_candidates(match[1], name)
+    }
+    parents = list(root.iter("parentImage"))
+    ids = dict.fromkeys(parent.get("id", "") for parent in parents)
+    captions = (_tidy(parent.findtext("caption") or "") for parent in parents)
+    return IUReport(
+        uid=match[1],
+        images=tuple((image_id, view_of_id.get(image_id, "")) for image_id in ids if image_id),
+        exam=next(captions, ""),
+        indication=sections.get("INDICATION", ""),
+        comparison=sections.get("COMPARISON", ""),
+        findings=sections.get("FINDINGS", ""),
+        impression=sections.get("IMPRESSION", ""),
+    )
+
+
+def _from_row(row: Row, views: dict[str, list[tuple[str, str]]]) -> IUReport:
+    uid = str(row.cells["uid"])
+    if not uid.isdecimal():
+        raise DataError(f"{row.where}: uid must be a number; is this indiana_reports.csv?")
+    text = {name: _tidy(html.unescape(str(row.cells[name]))) for name in _REPORT_COLUMNS[1:]}
+    return IUReport(
+        uid=uid,
+        images=tuple(
+            (image_id_candidates(uid, name)[0], view) for name, view in views.get(uid, ())
+        ),
+        exam=text["image"],
+        indication=text["indication"],
+        comparison=text["comparison"],
+        findings=text["findings"],
+        impression=text["impression"],
+    )
+
+
+def _read_projections(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return (file name, projection) pairs by uid."""
+    views: dict[str, list[tuple[str, str]]] = {}
+    for row in _rows(path, _PROJECTION_COLUMNS):
+        uid, name, view = (str(row.cells[column]) for column in _PROJECTION_COLUMNS)
+        views.setdefault(uid, []).append((name, view))
+    return views
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> tuple[Row, ...]:
+    table: Table = read_table(path, delimiter=",")
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column {missing[0]!r} is missing; it must have {list(columns)}")
+    return table.rows
+
+
+def _tidy(text: str) -> str:
+    return " ".join(text.split())

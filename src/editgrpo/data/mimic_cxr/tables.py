@@ -1,0 +1,289 @@
+"""MIMIC-CXR's metadata and split tables: each study's patient, split, time, images and views.
+
+Left out: reports and pixels, and the list of records, which says nothing that the metadata lacks.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from editgrpo.data.readers.csv_columns import Columns, first_row, read_columns, shown_cell
+from editgrpo.data.splits import parse_split
+from editgrpo.data.study import Split, StudyImage, View
+from editgrpo.data.views import normalise_view
+from editgrpo.errors import DataError
+
+_IDS = ("dicom_id", "subject_id", "study_id")
+_TAKEN = ("ViewPosition", "ViewCodeSequence_CodeMeaning", "StudyDate", "StudyTime")
+# Ids become parts of paths: nothing that could lead out of the tree.
+_ID_FORM = {
+    "dicom_id": "^[0-9A-Za-z][0-9A-Za-z_-]*$",
+    "subject_id": "^[0-9]+$",
+    "study_id": "^[0-9]+$",
+}
+_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:\.0*)?")
+# HHMMSS.fff, which lost its leading zeros where it was written as a number.
+_TIME = re.compile(r"([0-9]{1,6})(?:\.([0-9]*))?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedStudy:
+    """What the tables say of one study.
+
+    Attributes:
+        study_id: Without the `s` of its file.
+        subject_id: The patient, without the `p` of the folder.
+        split: Official split.
+        time: ISO 8601, local and shifted; empty if date or time of day are missing or impossible.
+        images: By dicom_id.
+    """
+
+    study_id: str
+    subject_id: str
+    split: Split
+    time: str
+    images: tuple[StudyImage, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """All studies that the tables list.
+
+    Attributes:
+        studies: By split, patient, time and study_id.
+        unrecognised_views: How often each view name was not understood.
+    """
+
+    studies: list[ListedStudy]
+    unrecognised_views: Counter[str]
+
+
+def read_listing(folder: Path) -> Listing:
+    """Read the metadata and split tables.
+
+    Args:
+        folder: Holds `mimic-cxr-2.*-metadata.csv` and `mimic-cxr-2.*-split.csv`, gzipped or not.
+
+    Returns:
+        The studies that have a row in the metadata; further rows of the split table are passed
+        over, so that a part of the metadata is a part of the data set.
+
+    Raises:
+        DataError: A table is missing, stands twice, or cannot be read; an id is malformed; an image
+            stands twice, has no split, or belongs to another study in the other table; a study has
+            two patients; a study or a patient stands in two splits. The message names file and
+            line.
+    """
+    metadata = read_columns(find_table(folder, "metadata"), (*_IDS, *_TAKEN))
+    split = read_columns(find_table(folder, "split"), (*_IDS, "split"))
+    for table in (metadata, split):
+        _check_ids(table)
+    split_row = _join(metadata, split)
+    splits_I = _splits(split)[split_row]
+    studies_I, first_row_S = _one_each(metadata, "study_id")
+    subjects_I, _ = _one_each(metadata, "subject_id")
+    _check_same(metadata, "study_id", studies_I, subjects_I, "has two patients")
+    _check_same(metadata, "study_id", studies_I, splits_I, "stands in two splits")
+    _check_same(metadata, "subject_id", subjects_I, splits_I, "stands in two splits")
+    views, unrecognised = _views(metadata)
+    studies = _studies(metadata, studies_I, first_row_S, splits_I, views)
+    return Listing(studies=studies, unrecognised_views=unrecognised)
+
+
+def find_table(folder: Path, kind: str) -> Path:
+    """Return the one table of a kind, `metadata` or `split`.
+
+    Args:
+        folder: Where it must be.
+        kind: The last word of its name.
+
+    Returns:
+        Its path, whatever its 2.x version; `.csv` or `.csv.gz`.
+
+    Raises:
+        DataError: There is none, or more than one.
+    """
+    name = f"mimic-cxr-2.*-{kind}.csv"
+    found = sorted([*folder.glob(name), *folder.glob(f"{name}.gz")])
+    if not found:
+        remedy = "the folder above it" if folder.name == "files" else "the folder that holds it"
+        raise DataError(
+            f"{folder}: holds no {name}, gzipped or not; it comes with MIMIC-CXR-JPG: give {remedy}"
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"{found[1]}: stands beside {found[0].name}; give a folder that holds one of the two"
+        )
+    return found[0]
+
+
+def _check_ids(table: Columns) -> None:
+    for column, form in _ID_FORM.items():
+        row = first_row(pc.invert(pc.match_substring_regex(table[column], form)))
+        if row is not None:
+            raise DataError(
+                f"{table.where(row)}: {shown_cell(table, column, row)}, which is no id; download "
+                "the file again"
+            )
+    encoded = table["dicom_id"].dictionary_encode()
+    if len(encoded.dictionary) < len(table):
+        codes = encoded.indices.to_numpy()
+        first = np.unique(codes, return_index=True)[1]
+        row = int(np.flatnonzero(first[codes] != np.arange(len(codes)))[0])
+        raise DataError(
+            f"{table.where(row)}: image {table['dicom_id'][row]} stands in the table twice; keep "
+            "one of its rows"
+        )
+
+
+def _join(metadata: Columns, split: Columns) -> NDArray[np.int64]:
+    """Return the row of the split table for each row of the metadata."""
+    rows = pc.index_in(metadata["dicom_id"], value_set=split["dicom_id"])
+    missing = first_row(rows.is_null())
+    if missing is not None:
+        raise DataError(
+            f"{metadata.where(missing)}: image {metadata['dicom_id'][missing]} has no row in "
+            f"{split.path.name}; take both tables from one release"
+        )
+    for column in ("study_id", "subject_id"):
+        row = first_row(pc.not_equal(metadata[column], split[column].take(rows)))
+        if row is not None:
+            raise DataError(
+                f"{metadata.where(row)}: {column} of image {metadata['dicom_id'][row]} is not the "
+                f"one in {split.path.name}; take both tables from one release"
+            )
+    joined: NDArray[np.int64] = rows.to_numpy().astype(np.int64)
+    return joined
+
+
+def _splits(split: Columns) -> NDArray[np.int64]:
+    """Return the number of each row's split, in the order of `Split`."""
+    encoded = split["split"].dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    numbers: list[int] = []
+    for code, name in enumerate(encoded.dictionary.to_pylist()):
+        row = int(np.flatnonzero(codes == code)[0])
+        numbers.append(list(Split).index(_split(split, row, name)))
+    splits_I: NDArray[np.int64] = np.array(numbers, dtype=np.int64)[codes]
+    return splits_I
+
+
+def _split(table: Columns, row: int, name: str) -> Split:
+    try:
+        return parse_split(name, where="field 'split'")
+    except DataError as error:
+        raise DataError(f"{table.where(row)}: {error}") from error
+
+
+def _one_each(table: Columns, column: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number the values of a column; return each row's number, and each value's first row."""
+    codes = table[column].dictionary_encode().indices.to_numpy()
+    return codes, np.unique(codes, return_index=True)[1]
+
+
+def _check_same(
+    table: Columns, column: str, codes: NDArray[np.int64], values: NDArray[np.int64], what: str
+) -> None:
+    """Check that all rows of one id have one value."""
+    first = np.unique(codes, return_index=True)[1]
+    wrong = np.flatnonzero(values[first[codes]] != values)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{table.where(row)}: {column} {table[column][row]} {what}; take metadata and split "
+            "from one release, unchanged"
+        )
+
+
+def _views(metadata: Columns) -> tuple[list[View], Counter[str]]:
+    """Return each row's view, and the names that were not understood.
+
+    ViewPosition decides; where it is missing or says nothing, the view code does.
+    """
+    positions, codes = (metadata[column].to_pylist() for column in _TAKEN[:2])
+    pairs = list(zip(positions, codes, strict=True))
+    view_of_pair: dict[tuple[str, str], View] = {}
+    unrecognised: Counter[str] = Counter()
+    for pair, count in Counter(pairs).items():
+        names: Counter[str] = Counter()
+        views = (normalise_view(name, unrecognised=names) for name in pair)
+        view = next((view for view in views if view is not View.UNKNOWN), View.UNKNOWN)
+        view_of_pair[pair] = view
+        if view is View.UNKNOWN:
+            unrecognised.update(dict.fromkeys(names, count))
+    return [view_of_pair[pair] for pair in pairs], unrecognised
+
+
+def _studies(
+    metadata: Columns,
+    studies_I: NDArray[np.int64],
+    first_row_S: NDArray[np.int64],
+    splits_I: NDArray[np.int64],
+    views: list[View],
+) -> list[ListedStudy]:
+    dicom_ids, subjects, ids, dates, clocks = (
+        metadata[column].to_pylist() for column in (*_IDS, "StudyDate", "StudyTime")
+    )
+    studies = []
+    for first, rows in zip(first_row_S.tolist(), _rows_by_study(studies_I), strict=True):
+        rows.sort(key=dicom_ids.__getitem__)
+        times = {study_time(dates[row], clocks[row]) for row in rows} - {""}
+        studies.append(
+            ListedStudy(
+                study_id=ids[first],
+                subject_id=subjects[first],
+                split=_SPLITS[splits_I[first]],
+                time=min(times, default=""),
+                images=tuple(StudyImage(image_id=dicom_ids[k], view=views[k]) for k in rows),
+            )
+        )
+    order = {split: number for number, split in enumerate(Split)}
+    studies.sort(key=lambda s: (order[s.split], int(s.subject_id), s.time, int(s.study_id)))
+    return studies
+
+
+_SPLITS = tuple(Split)
+
+
+def _rows_by_study(studies_I: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Yield the rows of each study, in the order of the studies' numbers."""
+    order = np.argsort(studies_I, kind="stable")
+    ends = np.cumsum(np.bincount(studies_I))
+    for rows in np.split(order, ends[:-1]):
+        yield rows.tolist()
+
+
+@lru_cache(maxsize=1 << 12)
+def study_time(day: str, clock: str) -> str:
+    """Read StudyDate and StudyTime.
+
+    Args:
+        day: YYYYMMDD, also as a number with a point.
+        clock: HHMMSS.fff, with or without leading zeros: `93015.5` is 09:30:15.5.
+
+    Returns:
+        ISO 8601, such as `2150-01-02T09:30:15.5`, without zeros at the end of the fraction, so that
+        equal times are equal texts and text order is time order. Empty if either is missing or no
+        date or time of day: a day alone cannot be ordered among the studies of that day.
+    """
+    date_match, time_match = _DATE.fullmatch(day), _TIME.fullmatch(clock)
+    if date_match is None or time_match is None:
+        return ""
+    digits = time_match[1].zfill(6)
+    if digits[:2] > "23" or digits[2:4] > "59" or digits[4:] > "59":
+        return ""
+    try:
+        shifted = date(*(int(part) for part in date_match.groups()))
+    except ValueError:
+        return ""
+    fraction = (time_match[2] or "")[:6].rstrip("0")
+    time = f"{digits[:2]}:{digits[2:4]}:{digits[4:]}"
+    return f"{shifted.isoformat()}T{time}" + (f".{fraction}" if fraction else "")

@@ -1,0 +1,1 @@
+"""What a prepared set holds, as numbers and as pictures."""

@@ -1,0 +1,10 @@
+"""PadChest-GR: reports by sentence in English and Spanish."""
+
+from editgrpo.data.padchest_gr.preparation import (
+    PadChestGRSource,
+    prepare_padchest_gr,
+    read_padchest_gr,
+)
+from editgrpo.data.padchest_gr.reports import Language
+
+__all__ = ["Language", "PadChestGRSource", "prepare_padchest_gr", "read_padchest_gr"]

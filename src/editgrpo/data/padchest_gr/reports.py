@@ -1,0 +1,192 @@
+"""The grounded reports of PadChest-GR: sentences, joined into one report a study.
+
+Left out: boxes, labels, locations and progression, which entries of normal sentences lack.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from editgrpo.data.missing import has_text
+from editgrpo.data.readers.json_source import is_unicode, read_items
+from editgrpo.errors import DataError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
+_SENTENCE_ENDS = (".", "!", "?")
+
+
+class Language(StrEnum):
+    """The two languages in which every sentence is given."""
+
+    ENGLISH = "en"
+    SPANISH = "es"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroundedReport:
+    """One study of the reports.
+
+    Attributes:
+        study_id: StudyID.
+        image_ids: Its images, without suffix.
+        findings: Its sentences in order, as one text; empty if it has none.
+        prior_study_id: PreviousStudyID, empty if not given.
+        prior_image_id: PreviousImageID without suffix, empty if not given.
+    """
+
+    study_id: str
+    image_ids: tuple[str, ...]
+    findings: str
+    prior_study_id: str
+    prior_image_id: str
+
+
+def find_reports(root: Path) -> Path:
+    """Find the file of reports, whatever its date.
+
+    Args:
+        root: The folder that holds it.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: There is none, or several.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: is not a folder; give the one that holds grounded_reports_20240819.json"
+        )
+    found = sorted(path for path in root.glob("grounded_reports_*.json") if path.is_file())
+    if not found:
+        raise DataError(
+            f"{root}: grounded_reports_20240819.json is not there; give the folder that holds it"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{root}: holds several files of reports ({names}); keep one of them there")
+    return found[0]
+
+
+def read_reports(
+    path: Path, language: Language
+) -> tuple[dict[str, GroundedReport], dict[str, str]]:
+    """Read all reports.
+
+    A study that stands twice is one study with two images if both entries say the same, and no
+    study if they do not.
+
+    Args:
+        path: `grounded_reports_20240819.json`.
+        language: Of the sentences.
+
+    Returns:
+        The reports by study, and by study why others cannot be used.
+
+    Raises:
+        DataError: The file cannot be read, or is not a JSON list with entries.
+    """
+    reports: dict[str, GroundedReport] = {}
+    unusable: dict[str, str] = {}
+    number = 0
+    for number, entry in enumerate(read_items(path), start=1):
+        study_id = f"entry {number}"
+        try:
+            if not isinstance(entry, dict):
+                raise _UnusableError("entry is not an object")
+            study_id = _identifier(entry, "StudyID") or study_id
+            report = _report(entry, language)
+            reports[study_id] = _merged(reports.get(study_id), report)
+        except _UnusableError as error:
+            unusable.setdefault(study_id, str(error))
+    if not number:
+        raise DataError(f"{path}: holds no report; download the file again")
+    for study_id in unusable:
+        reports.pop(study_id, None)
+    return reports, unusable
+
+
+class _UnusableError(Exception):
+    """An entry is no report; the message is the reason to leave its study out."""
+
+
+def _report(entry: Mapping[str, Any], language: Language) -> GroundedReport:
+    study_id = _identifier(entry, "StudyID")
+    image_id = image_name(_identifier(entry, "ImageID"))
+    if not study_id or not image_id:
+        raise _UnusableError(f"{'ImageID' if study_id else 'StudyID'} is missing")
+    return GroundedReport(
+        study_id=study_id,
+        image_ids=(image_id,),
+        findings=_text(entry.get("findings"), language),
+        prior_study_id=_identifier(entry, "PreviousStudyID"),
+        prior_image_id=image_name(_identifier(entry, "PreviousImageID")),
+    )
+
+
+def _merged(first: GroundedReport | None, second: GroundedReport) -> GroundedReport:
+    if first is None:
+        return second
+    if replace(first, image_ids=second.image_ids) != second:
+        raise _UnusableError("entries of one study disagree")
+    return replace(first, image_ids=tuple(dict.fromkeys((*first.image_ids, *second.image_ids))))
+
+
+def _identifier(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if value is None:
+        return ""
+    # Readers of the table turn ids into numbers; of these, only whole ones are exact.
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise _UnusableError(f"{name} is not text")
+    text = str(value).strip()
+    if not is_unicode(text):
+        raise _UnusableError(f"{name} is not text")
+    if "/" in text or "\\" in text or "\0" in text:
+        raise _UnusableError(f"{name} is a path")
+    return text
+
+
+def image_name(name: str) -> str:
+    """Return the name of an image without its suffix, with or without which it is written."""
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _text(findings: object, language: Language) -> str:
+    """Join the sentences of a study.
+
+    A sentence that is given only in the other language would leave a hole in the report: it would
+    teach a model to pass the finding over.
+    """
+    if findings is None:
+        return ""
+    if not isinstance(findings, list):
+        raise _UnusableError("findings is not a list")
+    sentences = []
+    for finding in findings:
+        if not isinstance(finding, dict):
+            raise _UnusableError("a finding is not an object")
+        texts = {each: _sentence(finding.get(f"sentence_{each}")) for each in Language}
+        if not texts[language] and any(texts.values()):
+            raise _UnusableError(f"a sentence without sentence_{language}")
+        sentences.append(texts[language])
+    return " ".join(filter(None, sentences))
+
+
+def _sentence(value: object) -> str:
+    """Return a sentence that ends as one; empty if it says nothing."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not is_unicode(value):
+        raise _UnusableError("a sentence is not text")
+    text = " ".join(value.split())
+    if not has_text(text):
+        return ""
+    if text.endswith(_SENTENCE_ENDS):
+        return text
+    return text.rstrip(" ,;:") + "."

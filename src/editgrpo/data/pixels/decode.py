@@ -1,0 +1,135 @@
+"""Radiograph files to 8-bit images: JPEG, PNG and DICOM, each also inside gzip.
+
+What a file holds decides, not its name. What is decoded is what a reader would see: EXIF
+orientation applied, transparency laid over black, DICOM's own transformations applied (`dicom.py`).
+A JPEG is decoded in full, not at a fraction of its size: every pixel counts for the one that the
+model's processor would make of the original.
+
+PNG files of 16 bits name no window. They are mapped linearly from the range of values that the
+image has, and no percentile is clipped: a few hot pixels do darken the rest, but where the tails of
+a radiograph end and its content starts is not for a loader to guess.
+"""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from editgrpo.data.pixels.grey_levels import GreyScale, all_values, map_pixels, values_present
+from editgrpo.errors import DataError
+
+MAX_SOURCE_PIXELS = 80_000_000
+"""Larger files are refused unread.
+
+Five times the largest chest detector (about 4,300 x 3,500), and below the limit at which Pillow
+itself warns.
+"""
+
+_MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS  # two for each pixel, and as much for anything else
+_GZIP = b"\x1f\x8b"
+_DICOM = slice(128, 132), b"DICM"
+_DEEP_MODES = ("I", "I;16", "I;16B")  # of 16-bit PNG files, in versions of Pillow
+# What Pillow's decoders and gzip raise on broken files; found by altering bytes of good ones.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
+
+
+def decode_image(path: Path) -> Image.Image:
+    """Decode a radiograph.
+
+    Args:
+        path: A JPEG or PNG file (1, 8 or 16 bits a value; grey, palette, RGB or CMYK; with or
+            without alpha) or a DICOM file of one frame, each as it is or inside gzip.
+
+    Returns:
+        An image of mode "L" (source is grey) or "RGB". Values of more than 8 bits that come
+        without a window are mapped linearly so that the least value present becomes 0 and the
+        greatest 255; an image of one value becomes 0.
+
+    Raises:
+        DataError: The file is missing, of another kind, truncated or damaged, or has more than
+            `MAX_SOURCE_PIXELS` pixels. The message starts with the path.
+    """
+    with _named(path):
+        content = _read(path)
+        if content[_DICOM[0]] == _DICOM[1]:
+            # pydicom and its decoders take half a second to load, which most data sets do not need.
+            from editgrpo.data.pixels.dicom import decode_dicom
+
+            return decode_dicom(content, max_pixels=MAX_SOURCE_PIXELS)
+        return _decode_jpeg_or_png(content)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the path before every message, and replace what the decoders raise."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: image file is missing; restore it or prepare again") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: is neither JPEG, PNG nor DICOM; convert it to PNG") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{path}: its header claims more than {MAX_SOURCE_PIXELS:,} pixels; scale it down"
+        ) from error
+    except _DECODER_ERRORS as error:
+        raise DataError(f"{path}: image is truncated or damaged; get the file again") from error
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(_MAX_SOURCE_BYTES + 1)
+    if not content:
+        raise DataError("file is empty; get it again")
+    if content[:2] == _GZIP:
+        with gzip.open(BytesIO(content)) as unzipped:
+            content = unzipped.read(_MAX_SOURCE_BYTES + 1)
+    if len(content) > _MAX_SOURCE_BYTES:
+        raise DataError(f"holds more than {_MAX_SOURCE_BYTES:,} bytes; scale the image down")
+    return content
+
+
+def _decode_jpeg_or_png(content: bytes) -> Image.Image:
+    with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as image:
+        width, height = image.size
+        if width * height > MAX_SOURCE_PIXELS:
+            raise DataError(
+                f"{width} x {height} pixels are more than {MAX_SOURCE_PIXELS:,}; "
+                "scale the image down"
+            )
+        image.load()
+        return _to_8_bit(ImageOps.exif_transpose(image))
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in _DEEP_MODES:
+        pixels = np.asarray(image).astype(np.uint16, copy=False)
+        levels = GreyScale().levels(all_values(pixels.dtype), values_present(pixels))
+        return Image.fromarray(map_pixels(pixels, levels))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        return _over_black(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    background = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return Image.alpha_composite(background, image).convert("RGB")

@@ -1,0 +1,10 @@
+"""ReXGradient-160K."""
+
+from editgrpo.data.rexgradient.preparation import (
+    REXGRADIENT_INCLUSION,
+    ReXGradientSource,
+    prepare_rexgradient,
+    read_rexgradient,
+)
+
+__all__ = ["REXGRADIENT_INCLUSION", "ReXGradientSource", "prepare_rexgradient", "read_rexgradient"]

@@ -1,0 +1,267 @@
+"""Whether a prepared set is still what its preparation wrote, and keeps the rules of one.
+
+Compared are the hashes of all files, the tables of studies (`verify_studies.py`), and every image
+(`verify_images.py`). Nothing is repaired.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from editgrpo.data.arrow_files import read_arrow
+from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore
+from editgrpo.data.phantom.write import TRUTH_FILE
+from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.seal import hash_files
+from editgrpo.data.store import (
+    ANNOTATIONS_FOLDER,
+    PREPARED_FILE,
+    STUDIES_FOLDER,
+    StudySet,
+    read_prepared,
+    table_path,
+)
+from editgrpo.data.study import Split
+from editgrpo.data.verify.images import verify_images
+from editgrpo.data.verify.problems import Problem, ProblemKind, Report
+from editgrpo.data.verify.studies import Columns, read_columns, verify_studies
+from editgrpo.data.workers import Progress, default_workers
+from editgrpo.errors import ConfigError, DataError
+
+# What is of a set, and has no hash in it: its account, and the truth behind a phantom set.
+_UNSEALED = frozenset({PREPARED_FILE, TRUTH_FILE})
+_RESTORE = "restore the file, or prepare the set again"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What was looked at, and what is wrong.
+
+    Attributes:
+        folder: The prepared set.
+        files: How many files it should have.
+        studies: How many studies could be read.
+        images: How many images its index names.
+        problems: What is wrong: files, then studies, then images.
+    """
+
+    folder: Path
+    files: int
+    studies: int
+    images: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def failures(self) -> tuple[Problem, ...]:
+        """Problems for which the set must not be used."""
+        return tuple(problem for problem in self.problems if not problem.is_warning)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Problems with which the set may be used."""
+        return tuple(problem for problem in self.problems if problem.is_warning)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no failure."""
+        return not self.failures
+
+    def counts(self) -> dict[ProblemKind, int]:
+        """Return how many problems there are of each kind that occurs."""
+        return dict(Counter(problem.kind for problem in self.problems))
+
+
+def verify(
+    folder: Path | str, *, workers: int | None = None, progress: Progress | None = None
+) -> Verification:
+    """Check a prepared set.
+
+    Args:
+        folder: A folder written by `editgrpo prepare`.
+        workers: Processes that decode images; None takes one a core.
+        progress: Called as files are hashed and images decoded.
+
+    Returns:
+        Everything that was found; the same for the same folder.
+
+    Raises:
+        DataError: The folder is no finished preparation, or a file may not be read.
+        ConfigError: `workers` is below 1.
+    """
+    folder = Path(folder)
+    workers = default_workers() if workers is None else workers
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}; it must be at least 1")
+    prepared = read_prepared(folder)
+    hashes, budget = _promised(folder, prepared)
+    problems: list[Problem] = []
+    amiss = _verify_files(folder, hashes, problems.append, progress)
+    tables = _readable_tables(folder, problems.append)
+    columns = read_columns(tables, problems.append) if tables else None
+    if columns is not None:
+        verify_studies(columns, problems.append)
+    store = _open_store(folder, amiss, problems.append)
+    if store is not None:
+        are_all_read = len(tables) == sum(name.startswith(STUDIES_FOLDER) for name in hashes)
+        if columns is not None:
+            _verify_references(columns, store, problems.append, unused_too=are_all_read)
+        digests = verify_images(
+            store, budget, problems.append, passed_over=amiss, workers=workers, progress=progress
+        )
+        if columns is not None:
+            _verify_copies(columns, digests, problems.append)
+    return Verification(
+        folder=folder,
+        files=len(hashes),
+        studies=len(columns.study_ids) if columns is not None else 0,
+        images=len(store) if store is not None else 0,
+        problems=tuple(problems),
+    )
+
+
+def _promised(folder: Path, prepared: Mapping[str, Any]) -> tuple[dict[str, str], PixelBudget]:
+    """Return the hash of each file and the pixel budget that the set says it has."""
+    try:
+        files = {str(name): str(value) for name, value in prepared["files"].items()}
+        return files, PixelBudget(**prepared["budget"])
+    except (AttributeError, KeyError, TypeError, ConfigError) as error:
+        raise DataError(
+            f"{folder / PREPARED_FILE}: does not say what the set should hold; {_RESTORE}"
+        ) from error
+
+
+def _verify_files(
+    folder: Path, hashes: Mapping[str, str], report: Report, progress: Progress | None
+) -> set[str]:
+    """Return the files that are missing or not of the set."""
+    present = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if not path.is_dir() and ANNOTATIONS_FOLDER not in path.relative_to(folder).parts[:1]
+    }
+    missing = sorted(hashes.keys() - present)
+    extra = sorted(present - hashes.keys() - _UNSEALED)
+    for name in missing:
+        report(_file_problem(ProblemKind.FILE_MISSING, name, "is missing", _RESTORE))
+    for name in extra:
+        report(_extra(name))
+    kept = sorted(hashes.keys() & present)
+    try:
+        now = hash_files(folder, kept, progress=progress)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: {error.strerror or error}; make it readable"
+        ) from error
+    for name in kept:
+        if now[name] != hashes[name]:
+            what = "is not what the preparation wrote"
+            report(_file_problem(ProblemKind.FILE_CHANGED, name, what, _RESTORE))
+    return {*missing, *extra}
+
+
+def _extra(name: str) -> Problem:
+    # What lies elsewhere is read by nobody, but would travel with the set, a key for instance.
+    harmless = not name.startswith((f"{STUDIES_FOLDER}/", f"{IMAGES_FOLDER}/"))
+    return Problem(
+        kind=ProblemKind.FILE_EXTRA,
+        message=f"{name}: is not a file of the set",
+        remedy="move it elsewhere",
+        file=name,
+        harmless=harmless,
+    )
+
+
+def _file_problem(kind: ProblemKind, name: str, what: str, remedy: str) -> Problem:
+    return Problem(kind=kind, message=f"{name}: {what}", remedy=remedy, file=name)
+
+
+def _readable_tables(folder: Path, report: Report) -> dict[Split, pa.Table]:
+    tables: dict[Split, pa.Table] = {}
+    for split in Split:
+        path = table_path(folder, split)
+        if not path.exists():
+            continue
+        try:
+            table = StudySet.load(folder, split=split).table
+            # Offsets and texts too: a flipped bit in them must not be followed.
+            table.validate(full=True)
+        except (pa.ArrowException, ValueError):  # DataError is a ValueError
+            name = path.relative_to(folder).as_posix()
+            what = "is no whole table of studies"
+            report(_file_problem(ProblemKind.TABLE_DAMAGED, name, what, _RESTORE))
+        else:
+            tables[split] = table
+    return tables
+
+
+def _open_store(folder: Path, amiss: set[str], report: Report) -> ImageStore | None:
+    """Return the images; None if their index cannot be read, which is reported."""
+    name = f"{IMAGES_FOLDER}/{INDEX_FILE}"
+    if name in amiss:
+        return None
+    try:
+        if (folder / name).exists():
+            index = read_arrow(folder / name)
+            # Before anything follows an offset in it, as opening the store does.
+            index.validate(full=True)
+            if any(column.null_count for column in index.columns):
+                raise DataError(f"{name}: a value is missing; {_RESTORE}")
+        return ImageStore.open(folder)
+    except (pa.ArrowException, ValueError):  # DataError is a ValueError
+        report(_file_problem(ProblemKind.INDEX, name, "cannot be read", _RESTORE))
+        return None
+
+
+def _verify_references(
+    columns: Columns, store: ImageStore, report: Report, *, unused_too: bool
+) -> None:
+    for row, image_id, _ in columns.images():
+        if image_id not in store:
+            study_id = columns.study_ids[row]
+            report(
+                Problem(
+                    kind=ProblemKind.IMAGE_ABSENT,
+                    message=f"study {study_id!r}: image {image_id!r} is not in the store",
+                    remedy="prepare the set again",
+                    study_id=study_id,
+                )
+            )
+    if unused_too:
+        shown = set(columns.image_ids)
+        for image_id in store:
+            if image_id not in shown:
+                report(
+                    Problem(
+                        kind=ProblemKind.IMAGE_UNUSED,
+                        message=f"image {image_id!r} is shown by no study",
+                        remedy="nothing needs to be done: it takes space, and is never read",
+                    )
+                )
+
+
+def _verify_copies(columns: Columns, digests: Mapping[str, bytes], report: Report) -> None:
+    """Report pictures that two splits show, under whatever id, once each."""
+    first: dict[bytes, int] = {}
+    reported: set[bytes] = set()
+    for row, image_id, _ in columns.images():
+        digest = digests.get(image_id)
+        if digest is None or digest in reported:
+            continue
+        earlier = first.setdefault(digest, row)
+        if columns.splits[earlier] is not columns.splits[row]:
+            reported.add(digest)
+            study_id = columns.study_ids[row]
+            report(
+                Problem(
+                    kind=ProblemKind.SAME_IMAGE_IN_TWO_SPLITS,
+                    message=f"study {study_id!r}: image {image_id!r} ({columns.splits[row]}) has "
+                    f"the bytes of one of study {columns.study_ids[earlier]!r} "
+                    f"({columns.splits[earlier]})",
+                    remedy="look whether both are of one patient",
+                    study_id=study_id,
+                )
+            )
