@@ -7,7 +7,7 @@ import typer
 
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
-from editgrpo.data.padchest_gr.reports import Language
+from editgrpo.data.study import Language
 
 EXAMPLES = examples(
     "editgrpo prepare padchest-gr --root PadChest-GR --out studies/padchest-gr",

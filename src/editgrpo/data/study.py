@@ -37,6 +37,13 @@ class Timepoint(StrEnum):
     PRIOR = "prior"
 
 
+class Language(StrEnum):
+    """Language of a report."""
+
+    ENGLISH = "en"
+    SPANISH = "es"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyImage:
     """One radiograph of a study.

@@ -13,10 +13,9 @@ from editgrpo.data.padchest_gr import (
     prepare_padchest_gr,
     read_padchest_gr,
 )
-from editgrpo.data.padchest_gr.reports import Language
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary
 from editgrpo.data.store import StudySet
-from editgrpo.data.study import Split, Study, View
+from editgrpo.data.study import Language, Split, Study, View
 from tests.builders import shared_data
 from tests.data.trees import padchest_gr as tree
 from tests.data.trees.accounts import TINY, counts, read_rejected

@@ -5,6 +5,5 @@ from editgrpo.data.padchest_gr.preparation import (
     prepare_padchest_gr,
     read_padchest_gr,
 )
-from editgrpo.data.padchest_gr.reports import Language
 
-__all__ = ["Language", "PadChestGRSource", "prepare_padchest_gr", "read_padchest_gr"]
+__all__ = ["PadChestGRSource", "prepare_padchest_gr", "read_padchest_gr"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from editgrpo.data.padchest_gr.images import PadChestImages
-from editgrpo.data.padchest_gr.reports import GroundedReport, Language, find_reports, read_reports
+from editgrpo.data.padchest_gr.reports import GroundedReport, find_reports, read_reports
 from editgrpo.data.padchest_gr.tables import (
     MasterTable,
     PadChestImage,
@@ -20,7 +20,7 @@ from editgrpo.data.padchest_gr.tables import (
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.priors import with_prior
 from editgrpo.data.store import Rejection
-from editgrpo.data.study import Split, Study, StudyImage, View
+from editgrpo.data.study import Language, Split, Study, StudyImage, View
 from editgrpo.data.views import normalise_view
 from editgrpo.data.workers import Progress
 

@@ -5,23 +5,16 @@ Left out: boxes, labels, locations and progression, which entries of normal sent
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from editgrpo.data.missing import has_text
 from editgrpo.data.readers.json_source import is_unicode, read_items
+from editgrpo.data.study import Language
 from editgrpo.errors import DataError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 _SENTENCE_ENDS = (".", "!", "?")
-
-
-class Language(StrEnum):
-    """The two languages in which every sentence is given."""
-
-    ENGLISH = "en"
-    SPANISH = "es"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -60,7 +60,8 @@ def decode_image(path: Path) -> Image.Image:
 
     Raises:
         DataError: The file is missing, of another kind, truncated or damaged, or has more than
-            `MAX_SOURCE_PIXELS` pixels. The message starts with the path.
+            `MAX_SOURCE_PIXELS` pixels. The message starts with the path; up to its remedy it holds
+            no number of this file alone, so that it names a row of the flow.
     """
     with _named(path):
         content = _read(path)
@@ -85,7 +86,7 @@ def _named(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
         raise DataError(
-            f"{path}: its header claims more than {MAX_SOURCE_PIXELS:,} pixels; scale it down"
+            f"{path}: has more than {MAX_SOURCE_PIXELS:,} pixels; scale it down"
         ) from error
     except _DECODER_ERRORS as error:
         raise DataError(f"{path}: image is truncated or damaged; get the file again") from error
@@ -109,8 +110,7 @@ def _decode_jpeg_or_png(content: bytes) -> Image.Image:
         width, height = image.size
         if width * height > MAX_SOURCE_PIXELS:
             raise DataError(
-                f"{width} x {height} pixels are more than {MAX_SOURCE_PIXELS:,}; "
-                "scale the image down"
+                f"has more than {MAX_SOURCE_PIXELS:,} pixels; scale its {width} x {height} down"
             )
         image.load()
         return _to_8_bit(ImageOps.exif_transpose(image))

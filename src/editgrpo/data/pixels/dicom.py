@@ -139,8 +139,7 @@ def _read(content: bytes, *, max_bytes: int) -> tuple[Dataset, UID]:
 def _check_size(module: PixelModule, max_pixels: int) -> None:
     if module.rows * module.columns > max_pixels:
         raise DataError(
-            f"{module.columns} x {module.rows} pixels are more than {max_pixels:,}; "
-            "scale the image down"
+            f"has more than {max_pixels:,} pixels; scale its {module.columns} x {module.rows} down"
         )
 
 

@@ -96,9 +96,9 @@ def check_header(source: bytes, *, size: tuple[int, int, int], bits_allocated: i
         raise DataError("compressed pixel data are cut off; get the file again")
     if header[:3] != size or header.bits > bits_allocated:
         raise DataError(
-            f"compressed pixel data are {header.width} x {header.height} x {header.components} of "
-            f"{header.bits} bits, but the file says {size[1]} x {size[0]} x {size[2]} of at most "
-            f"{bits_allocated}; get the file again"
+            "compressed pixel data have another size than the file says; get the file again: "
+            f"{header.width} x {header.height} x {header.components} of {header.bits} bits, not "
+            f"{size[1]} x {size[0]} x {size[2]} of at most {bits_allocated}"
         )
 
 

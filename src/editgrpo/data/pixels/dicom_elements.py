@@ -110,7 +110,7 @@ def read_pixel_module(dataset: Dataset) -> PixelModule:
         )
     frames = _whole(dataset, "NumberOfFrames", 1)
     if frames != 1:
-        raise DataError(f"has {frames} frames where a radiograph has one; extract the right one")
+        raise DataError(f"has another number of frames than one; extract the right one of {frames}")
     allocated = _whole(dataset, "BitsAllocated")
     stored = _whole(dataset, "BitsStored", allocated)
     is_signed = bool(_whole(dataset, "PixelRepresentation", 0))
@@ -122,7 +122,7 @@ def read_pixel_module(dataset: Dataset) -> PixelModule:
         )
     rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise DataError(f"{columns} x {rows} pixels are no image; get the file again")
+        raise DataError(f"has no rows or columns; get the file again ({columns} x {rows} pixels)")
     return PixelModule(
         rows=rows,
         columns=columns,

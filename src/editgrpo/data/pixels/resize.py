@@ -60,7 +60,7 @@ class PixelBudget:
         tests/data/pixels/test_resize.py.
         """
         if max(height, width) > _MAX_ASPECT_RATIO * min(height, width):
-            raise DataError(f"an image of {width} x {height} pixels is too long and thin; crop it")
+            raise DataError(f"is too long and thin; crop its {width} x {height} pixels")
         factor = self.multiple_of
         rounded = round(height / factor) * factor, round(width / factor) * factor
         if rounded[0] * rounded[1] > self.max_pixels:
