@@ -1,6 +1,7 @@
 """Files that a radiograph may turn out to be, and that no image can be made of."""
 
 import struct
+import zlib
 from io import BytesIO
 
 from PIL import Image
@@ -17,9 +18,10 @@ def content_of(image: Image.Image, kind: str) -> bytes:
 PNG, JPEG = (content_of(noise(60, 60), kind) for kind in ("PNG", "JPEG"))
 
 
-def huge_png() -> bytes:
-    """Return a PNG whose header claims 100,000 x 100,000 pixels."""
-    return PNG[:16] + struct.pack(">II", 100_000, 100_000) + PNG[24:]
+def claiming(width: int, height: int) -> bytes:
+    """Return a PNG whose header claims other numbers of pixels, with the checksum that they have."""
+    header = PNG[12:16] + struct.pack(">II", width, height) + PNG[24:29]
+    return PNG[:12] + header + struct.pack(">I", zlib.crc32(header)) + PNG[33:]
 
 
 FAULTS: dict[str, bytes] = {
@@ -31,7 +33,7 @@ FAULTS: dict[str, bytes] = {
     "half a JPEG": JPEG[: len(JPEG) // 2],
     "a PNG with a changed byte": PNG[:300] + bytes([PNG[300] ^ 0xFF]) + PNG[301:],
     "zeros": bytes(5_000),
-    "a claim of ten billion pixels": huge_png(),
+    "a claim of ten billion pixels": claiming(100_000, 100_000),
     "too thin": content_of(noise(1, 201), "PNG"),
     "another format": content_of(noise(30, 30), "GIF"),
 }

@@ -8,7 +8,7 @@ from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
 from tests.builders import SMALL_BUDGET, bytes_of, noise, wait_until
-from tests.data.faults import FAULTS, PNG
+from tests.data.faults import FAULTS, PNG, claiming
 
 
 def write_jobs(folder: Path, count: int = 5) -> list[ImageJob]:
@@ -33,6 +33,23 @@ def test_an_image_that_cannot_be_used_has_its_problem_in_a_phrase(
     assert "\n" not in made.problem
     assert "; " not in made.problem
     assert str(tmp_path) not in made.problem
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_images_of_all_sizes_share_one_problem(tmp_path: Path) -> None:
+    """Each problem is a row of the flow: with sizes in it, there would be a row an image."""
+    noise(1, 201).save(tmp_path / "a.png")
+    noise(402, 2).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(claiming(9_000, 9_000))
+    (tmp_path / "d.png").write_bytes(claiming(8_000, 20_000))
+    problems = [
+        make_image(ImageJob("i", str(tmp_path / f"{name}.png")), SMALL_BUDGET).problem
+        for name in "abcd"
+    ]
+    assert problems == [
+        *["is too long and thin"] * 2,
+        *["has more than 80,000,000 pixels"] * 2,
+    ]
 
 
 def test_a_missing_file_and_a_folder_in_its_place_are_problems(tmp_path: Path) -> None:

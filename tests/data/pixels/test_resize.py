@@ -63,7 +63,9 @@ def test_sizes_at_the_budget_of_the_paper(source: tuple[int, int], size: tuple[i
 
 @pytest.mark.parametrize("size", [(1, 201), (201, 1), (2, 401)])
 def test_a_thin_image_is_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(DataError, match=f"{size[1]} x {size[0]} pixels is too long and thin"):
+    with pytest.raises(
+        DataError, match=f"is too long and thin; crop its {size[1]} x {size[0]} pixels"
+    ):
         resize_image(noise(*size), PixelBudget())
 
 
