@@ -19,7 +19,7 @@ PNG, JPEG = (content_of(noise(60, 60), kind) for kind in ("PNG", "JPEG"))
 
 
 def claiming(width: int, height: int) -> bytes:
-    """Return a PNG whose header claims other numbers of pixels, with the checksum that they have."""
+    """Return a PNG whose header claims another size; its checksum is right."""
     header = PNG[12:16] + struct.pack(">II", width, height) + PNG[24:29]
     return PNG[:12] + header + struct.pack(">I", zlib.crc32(header)) + PNG[33:]
 

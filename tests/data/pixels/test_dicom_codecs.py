@@ -143,7 +143,7 @@ def test_a_codestream_that_claims_another_size_is_not_decompressed(
     at = frame.find(marker) + offset
     frame[at : at + 2] = b"\xff\xff"
     content = dicom(ramp(12), syntax=syntax, frame=bytes(frame), BitsStored=12)
-    with pytest.raises(DataError, match="another size than the file says; .* not 23 x 19 x 1"):
+    with pytest.raises(DataError, match=r"another size than the file says; .* not 23 x 19 x 1"):
         decode_dicom(content, max_pixels=1000)
 
 
