@@ -112,7 +112,10 @@ def test_a_report_of_the_newer_template_gives_all_its_sections() -> None:
         ),
         (
             Kind.PART,
-            "LUNGS|HEART|SUPPORT DEVICES|LINES AND TUBES|BONES AND SOFT TISSUES|CHEST TUBE",
+            "LUNGS|HEART|SUPPORT DEVICES|LINES AND TUBES|BONES AND SOFT TISSUES|CHEST TUBE"
+            "|CARDIOMEDIASTINAL SILHOUETTE|MEDIASTINAL CONTOURS|HILAR CONTOURS"
+            "|PULMONARY VASCULARITY|COSTOPHRENIC ANGLES|LUNG PARENCHYMA|AIRSPACES|MUSCULOSKELETAL"
+            "|HEMIDIAPHRAGMS|CLAVICLES|STERNOTOMY WIRES|CHEST DRAIN",
         ),
         (
             None,
@@ -140,6 +143,10 @@ def test_a_header_opens_what_it_says_in_each_of_its_spellings(
         "FINDINGS Clear lungs.",
         "FINDINGS\n Clear lungs.",
         "FINDINGS.\n Clear lungs.",
+        "FINDINGS. Clear lungs.",
+        "FINDINGS - Clear lungs.",
+        "FINDINGS- Clear lungs.",
+        "**FINDINGS:** Clear lungs.",
         "Findings: Clear lungs.",
         "Findings :\n\n Clear lungs.",
         "___. FINDINGS: Clear lungs.",
@@ -171,7 +178,9 @@ def test_findings_are_found_however_their_header_is_set(header: str) -> None:
         "LINES AND TUBES: none.",
         "RIGHT RIBS, TWO VIEWS: intact.",
         "OTHER: none.",
+        "CARDIOMEDIASTINAL SILHOUETTE: normal.",
         "CABG: known.",
+        "FINDINGS of note: none.",
         "SEEN AT 8:30 AND AT 10:45 TODAY.",
         "___: unchanged.",
         "___ ___ ___",
@@ -199,6 +208,24 @@ def test_mixed_case_headers_part_a_report_that_has_no_others() -> None:
         "comparison": "___, CT.",
         "impression": "Ok.",
     }
+
+
+def test_small_headers_part_a_report_that_has_no_others() -> None:
+    parsed = parse_report(
+        report("indication: cough.", "comparison: ___, CT.", "findings: Clear.", "impression: Ok.")
+    )
+    assert texts(parsed) == {
+        "indication": "cough.",
+        "comparison": "___, CT.",
+        "findings": "Clear.",
+        "impression": "Ok.",
+    }
+
+
+def test_one_small_word_before_a_colon_makes_no_section_of_unheaded_text() -> None:
+    parsed = parse_report(report("The tube is low, and we see two", "findings: it is bent."))
+    assert texts(parsed) == {}
+    assert Decision.NO_HEADERS in parsed.decisions
 
 
 def test_several_findings_are_joined_in_their_order_and_equal_ones_stand_once() -> None:

@@ -26,6 +26,7 @@ from enum import StrEnum
 from editgrpo.data.mimic_cxr.section_headers import (
     ASIDE,
     CONTEXT,
+    NAMES,
     RESULTS,
     Kind,
     classify,
@@ -43,7 +44,7 @@ _HEADER_OR_SEPARATOR = re.compile(
             [*]*[^\S\n]*(?:FINAL[ ])?ADDENDUM\b[^\S\n]*[*]*:?
           | WET[ ]?(?:READ\b|___)(?:[^\S\n]*VERSION\b)?[^\S\n]*:?
         )
-      | (?P<bare> FINDINGS?|IMPRESSION )[^\S\n]+(?=[A-Z][a-z])
+      | (?P<bare> FINDINGS?|IMPRESSION )(?:[.]|[^\S\n]*-)?[^\S\n]+(?=[A-Z][a-z])
       | (?:[^\w\n]|_)*+
         (?P<name> {_NAME} )
         (?: (?P<colon> [:;]) | [.]?$ )       # without a colon only where it stands alone
@@ -51,6 +52,7 @@ _HEADER_OR_SEPARATOR = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+_SMALL_HEADER = re.compile(rf"^[^\S\n]*+({'|'.join(sorted(NAMES)).lower()})[^\S\n]*:", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _LABEL = re.compile(rf"({_NAME}):(?:\s|$)")
 # A title without a colon ("PA AND LATERAL CHEST RADIOGRAPHS OF ___") is shorter than a finding.
@@ -109,7 +111,10 @@ def parse_report(text: str) -> Sections:
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     reports = _read(text)
-    kinds = [piece.kind for blocks in reports for block in blocks for piece in block]
+    kinds = _kinds(reports)
+    if not any(kinds):
+        reports = _read(_with_capital_headers(text))
+        kinds = _kinds(reports)
     decisions = {decision for kind, decision in _SEEN if kind in kinds}
     if not any(kinds):
         decisions.add(Decision.NO_HEADERS)
@@ -204,6 +209,20 @@ def _read(text: str) -> list[list[list[_Piece]]]:
     return reader.reports
 
 
+def _kinds(reports: list[list[list[_Piece]]]) -> list[Kind | None]:
+    return [piece.kind for blocks in reports for block in blocks for piece in block]
+
+
+def _with_capital_headers(text: str) -> str:
+    """Put headers without a capital, "findings:", in capitals; no letter changes its place.
+
+    A single one may be ordinary text that a line's end brought to a line's beginning.
+    """
+    if len(set(_SMALL_HEADER.findall(text))) < 2:
+        return text
+    return _SMALL_HEADER.sub(lambda header: header[0].upper(), text)
+
+
 def _final_report(reports: list[list[list[_Piece]]], text: str) -> list[_Piece]:
     """Return the pieces of the report itself; see rule 1."""
     kept = [
@@ -271,5 +290,5 @@ def _without_label(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    tidied = " ".join(text.split()).lstrip(":; ")
+    tidied = " ".join(text.split()).lstrip(":;* ")
     return tidied if any(map(str.isalpha, tidied)) else ""
