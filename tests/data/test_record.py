@@ -1,6 +1,7 @@
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from editgrpo.data.record import (
     check_study,
     nearest,
     shown,
-    study_from_row,
+    studies_from_batch,
     study_to_row,
 )
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
@@ -53,8 +54,14 @@ def test_a_row_has_every_field_of_a_study() -> None:
     assert set(SECTIONS) < set(study_to_row(STUDY))
 
 
-def test_a_row_is_read_back_as_the_study() -> None:
-    assert study_from_row(study_to_row(STUDY), where="w") == STUDY
+def test_rows_are_read_back_as_the_studies() -> None:
+    without_images = replace(STUDY, study_id="s2", split=Split.TRAIN, images=())
+    studies = [without_images, STUDY, replace(STUDY, study_id="s3", images=STUDY.images[:1])]
+    batch = pa.RecordBatch.from_pylist([study_to_row(study) for study in studies])
+    assert list(studies_from_batch(batch, where="w")) == studies
+    # A part of a table shares its columns with the whole.
+    assert list(studies_from_batch(batch.slice(1, 1), where="w")) == [STUDY]
+    assert list(studies_from_batch(batch.slice(3), where="w")) == []
 
 
 @pytest.mark.parametrize("name", ["split", "view", "timepoint"])
@@ -62,7 +69,7 @@ def test_an_unknown_value_is_named_with_its_place(name: str) -> None:
     row = study_to_row(STUDY)
     (row if name == "split" else row["images"][0])[name] = "Train"
     with pytest.raises(DataError, match=r"^set, row 3: 'Train' is no split, view or time point; "):
-        study_from_row(row, where="set, row 3")
+        list(studies_from_batch(pa.RecordBatch.from_pylist([row]), where="set, row 3"))
 
 
 def test_a_whole_study_passes() -> None:

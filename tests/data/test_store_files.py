@@ -60,6 +60,12 @@ TABLE = "studies/train.arrow"
         (the_file(TABLE, lambda _: None), "train.arrow: No such file or directory; restore it"),
         (the_file(TABLE, lambda _: b""), "train.arrow: is damaged or cut short; restore it"),
         (the_file(TABLE, lambda b: b[: len(b) // 2]), "train.arrow: is damaged or cut short"),
+        (
+            the_file(
+                TABLE, lambda b: b.replace(b"findings\0", b"\xff\xff\xff\xff\xff\xff\xff\xff\0")
+            ),
+            "train.arrow: is damaged or cut",
+        ),
         (the_file(TABLE, lambda b: b[:-8]), "train.arrow: is damaged or cut short"),
         (the_file(TABLE, lambda _: b"PK\x03\x04" * 99), "train.arrow: is damaged or cut short"),
     ],

@@ -4,12 +4,16 @@ Left out: which rows make a data set, and what lies on disk; `store.py` does tha
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SECTIONS = ("indication", "technique", "comparison", "findings", "impression")
 _OPTIONAL = ("time", "prior_study_id", "prior_time", *SECTIONS)
@@ -38,39 +42,39 @@ def study_to_row(study: Study) -> dict[str, Any]:
     }
 
 
-def study_from_row(row: Mapping[str, Any], *, where: str) -> Study:
-    """Read a study from a row of a table whose columns have the right types.
+def studies_from_batch(batch: "pa.RecordBatch", *, where: str) -> Iterator[Study]:
+    """Read studies from rows of a table, column by column: row by row takes three times as long.
 
     Args:
-        row: One value for each column.
+        batch: Some rows; its columns have the right types.
         where: File and row, for messages.
 
-    Returns:
-        The study.
+    Yields:
+        The studies.
 
     Raises:
         DataError: A split, view or time point has none of the known values.
     """
+    columns = {name: batch.column(name).to_pylist() for name in ("split", *_TEXTS)}
+    entries = batch.column("images").flatten()
+    fields = (entries.field(name).to_pylist() for name in ("image_id", "view", "timepoint"))
     try:
-        return Study(
-            study_id=row["study_id"],
-            patient_id=row["patient_id"],
-            split=_SPLITS[row["split"]],
-            images=tuple(
-                StudyImage(
-                    image_id=image["image_id"],
-                    view=_VIEWS[image["view"]],
-                    timepoint=_TIMEPOINTS[image["timepoint"]],
-                )
-                for image in row["images"]
-            ),
-            **{name: row[name] for name in _OPTIONAL},
+        splits = [_SPLITS[name] for name in columns.pop("split")]
+        images = (
+            StudyImage(image_id=image_id, view=_VIEWS[view], timepoint=_TIMEPOINTS[timepoint])
+            for image_id, view, timepoint in zip(*fields, strict=True)
         )
+        images_of_each = [
+            tuple(islice(images, count or 0))  # a list that is missing is empty
+            for count in batch.column("images").value_lengths().to_pylist()
+        ]
     except KeyError as error:
         raise DataError(
             f"{where}: {shown(error.args[0])} is no split, view or time point; prepare the studies "
             "again"
         ) from error
+    for split, shown_images, *texts in zip(splits, images_of_each, *columns.values(), strict=True):
+        yield Study(split=split, images=shown_images, **dict(zip(columns, texts, strict=True)))
 
 
 def check_study(study: Study, *, where: str) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from editgrpo.data.arrow_files import FileStamp, check_stamp, file_stamp, read_arrow, write_arrow
 from editgrpo.data.image_store import ImageStore
-from editgrpo.data.record import check_study, study_from_row, study_to_row
+from editgrpo.data.record import check_study, studies_from_batch, study_to_row
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 
@@ -138,9 +138,7 @@ class StudySet(Sequence[Study]):
         return int(self.table.num_rows)
 
     def __iter__(self) -> Iterator[Study]:
-        for batch in self.table.to_batches(max_chunksize=_BATCH):
-            for row in batch.to_pylist():
-                yield study_from_row(row, where=str(self.folder))
+        return _studies(self.table, where=str(self.folder))
 
     @overload
     def __getitem__(self, index: int) -> Study: ...
@@ -152,8 +150,9 @@ class StudySet(Sequence[Study]):
             origin = replace(self._origin, rows=self._origin.rows[index])
             return StudySet(self.folder, _rows_of(self.table, part), origin)
         position = range(len(self))[index]
-        (row,) = self.table.slice(position, 1).to_pylist()
-        return study_from_row(row, where=f"{self.folder}, row {position}")
+        row = self.table.slice(position, 1)
+        (study,) = _studies(row, where=f"{self.folder}, row {position}")
+        return study
 
     def __repr__(self) -> str:
         return f"StudySet({str(self.folder)!r}, {len(self)} studies)"
@@ -179,6 +178,11 @@ def _load_again(folder: Path, origin: _Origin) -> StudySet:
         check_stamp(path, stamp)
     whole = StudySet.load(folder, split=origin.split)
     return StudySet(folder, _rows_of(whole.table, origin.rows), origin)
+
+
+def _studies(table: pa.Table, *, where: str) -> Iterator[Study]:
+    for batch in table.to_batches(max_chunksize=_BATCH):
+        yield from studies_from_batch(batch, where=where)
 
 
 def _rows_of(table: pa.Table, rows: range) -> pa.Table:
