@@ -1,5 +1,6 @@
 """What the `prepare` commands share: their options, how they run, and the account they end with."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,11 +185,19 @@ def run_preparation(
         inclusion: Further rules of inclusion that only some data sets have.
         **more: Further arguments of `prepare`.
     """
+    from editgrpo.data.image_jobs import IMAGES_STAGE
     from editgrpo.display.terminal import stage_bars
 
     flags.claim()
     options = flags.options(getattr(source, "root", None), **(inclusion or {}))
-    with stage_bars() as progress:
+    pace = _Pace()
+    with stage_bars() as bars:
+
+        def progress(stage: str, done: int, total: int) -> None:
+            bars(stage, done, total)
+            if stage == IMAGES_STAGE:
+                pace.image_is_made()
+
         summary = prepare(source, flags.output, options, progress=progress, **more)
     show_flow(summary.flow)
     for name, count in sorted(summary.unrecognised_views.items(), key=lambda item: -item[1]):
@@ -197,9 +206,31 @@ def run_preparation(
     if flags.dry_run:
         typer.echo("Nothing was written, and no image was looked at (--dry-run)")
         return
+    if pace.images:
+        typer.echo(pace.describe())
     typer.echo(
         f"Studies are in {flags.output}; rejected.jsonl there says what was left out, and why"
     )
+
+
+class _Pace:
+    """How many images are made, and how fast."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._first = self._last = 0.0
+
+    def image_is_made(self) -> None:
+        """Count an image."""
+        self._last = time.monotonic()
+        self._first = self._first or self._last
+        self.images += 1
+
+    def describe(self) -> str:
+        """Return both in words; what happened before the first image does not count."""
+        seconds = self._last - self._first
+        speed = f", {(self.images - 1) / seconds:.1f} a second" if seconds > 0 else ""
+        return f"Images: {self.images:,} made now{speed}"
 
 
 _LONGEST_VIEW = 24  # characters: a longer one is no view, but a column of text mapped by mistake

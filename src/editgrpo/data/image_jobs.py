@@ -16,6 +16,9 @@ from editgrpo.data.pixels.resize import PixelBudget, resize_image
 from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
 
+IMAGES_STAGE = "Preparing images"
+"""What progress is told while images are made."""
+
 # Images that a process is handed at once: a second of its time.
 _CHUNK = 8
 # The noise of a film hardly compresses: run lengths alone make it smaller than level 1 does, and
@@ -117,5 +120,5 @@ def fill_store(
             writer.add(image)
             done += 1
             if progress is not None:
-                progress("Preparing images", done, len(jobs))
+                progress(IMAGES_STAGE, done, len(jobs))
     return writer.finish()
