@@ -16,7 +16,7 @@ from PIL import Image
 from editgrpo.data import image_writer
 from editgrpo.data.arrow_files import read_arrow, write_arrow
 from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_store import ImageStore
+from editgrpo.data.image_store import INDEX_SCHEMA, ImageStore
 from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
@@ -200,9 +200,14 @@ def test_an_index_that_is_lost_or_damaged_is_named(tmp_path: Path) -> None:
     index.unlink()
     with pytest.raises(DataError, match=r"index\.arrow: .*; restore it or prepare the set again"):
         ImageStore.open(tmp_path)
-    write_arrow(index, pa.table({"image_id": ["a"]}))
-    with pytest.raises(DataError, match="is not the index of an image store; prepare"):
-        ImageStore.open(tmp_path)
+    with_gap = dict.fromkeys(INDEX_SCHEMA.names, 1) | {"image_id": "a", "offset": None}
+    for other in (
+        pa.table({"image_id": ["a"]}),
+        pa.Table.from_pylist([with_gap], INDEX_SCHEMA),
+    ):
+        write_arrow(index, other)
+        with pytest.raises(DataError, match="is not the index of an image store; prepare"):
+            ImageStore.open(tmp_path)
 
 
 def test_a_changed_bit_of_the_index_gives_an_error_or_a_true_image(tmp_path: Path) -> None:

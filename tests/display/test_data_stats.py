@@ -230,13 +230,13 @@ def _problem(kind: ProblemKind, number: int) -> Problem:
 
 
 def test_problems_are_told_by_kind_with_a_few_examples() -> None:
-    problems = [_problem(ProblemKind.IMAGE_UNUSED, 0)]
+    problems = [_problem(ProblemKind.SAME_IMAGE_IN_TWO_SPLITS, 0)]
     problems += [_problem(ProblemKind.FILE_MISSING, number) for number in range(1, 6)]
     console = Console(file=io.StringIO(), width=100)
     console.print(problems_table(problems))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert text.index("file missing") < text.index("warning: image that no study shows")
+    assert text.index("file missing") < text.index("warning: two splits show the same picture")
     assert "thing 3 is wrong; mend it" in text
     assert "thing 4" not in text
     assert "and 2 more" in text

@@ -89,7 +89,8 @@ class ImageStore:
         # Without an index there may be no images, but not shards.
         is_empty = stamp is None and not (shards / shard_name(0)).exists()
         index = INDEX_SCHEMA.empty_table() if is_empty else read_arrow(path)
-        if not index.schema.equals(INDEX_SCHEMA):
+        has_gaps = any(column.null_count for column in index.columns)
+        if has_gaps or not index.schema.equals(INDEX_SCHEMA):
             raise DataError(f"{path}: is not the index of an image store; prepare the set again")
         return cls(shards, index, memory_bytes=memory_bytes, stamp=stamp)
 

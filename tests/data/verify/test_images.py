@@ -146,11 +146,8 @@ def test_a_shard_that_the_index_names_and_nobody_wrote_is_found(small_set: Path)
 
 def test_an_index_with_another_id_is_found_from_both_sides(small_set: Path) -> None:
     change_table(small_set, INDEX, lambda rows: [rows[0] | {"image_id": "other"}, *rows[1:]])
-    # s1-front is missing for s1 and s2, nobody shows "other", no shard holds it, and none of the
-    # index is s1-front.
-    assert sorted(kinds(small_set)) == sorted(
-        [*[Kind.IMAGE_ABSENT] * 2, Kind.IMAGE_UNUSED, Kind.INDEX, Kind.INDEX]
-    )
+    # s1-front is missing for s1 and s2, no shard holds "other", and none of the index is s1-front.
+    assert sorted(kinds(small_set)) == sorted([*[Kind.IMAGE_ABSENT] * 2, *[Kind.INDEX] * 2])
 
 
 def with_wild_offsets(folder: Path, name: str) -> None:
@@ -192,8 +189,8 @@ def test_the_same_picture_in_two_splits_is_a_warning_once(tmp_path: Path) -> Non
     assert found.ok
 
 
-def test_a_set_whose_preparation_left_out_images_has_no_failure(tmp_path: Path) -> None:
-    """The prior image of a study that is left out stays in the store: a warning."""
+def test_a_set_whose_preparation_left_out_images_has_no_problem(tmp_path: Path) -> None:
+    """The prior images of a study that is left out stay in the store, which nobody minds."""
     studies = small_studies()
     (with_bad_image,) = [study for study in studies if study.study_id == "s6"]
     originals = draw_images(
@@ -204,6 +201,5 @@ def test_a_set_whose_preparation_left_out_images_has_no_failure(tmp_path: Path) 
         Path(originals[image.image_id]).write_bytes(b"")
     without_s5 = [study for study in studies if study.study_id != "s5"]
     folder = write_small_set(tmp_path, studies=without_s5, originals=originals)
-    found = verify(folder, workers=1)
-    assert found.ok
-    assert [warning.kind for warning in found.warnings] == [Kind.IMAGE_UNUSED] * 2
+    assert kinds(folder) == []
+    assert "s5-front" in ImageStore.open(folder)

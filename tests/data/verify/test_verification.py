@@ -91,11 +91,6 @@ def test_a_missing_file_is_found_and_only_that(small_set: Path, name: str) -> No
     assert [(problem.kind, problem.file) for problem in problems] == [(Kind.FILE_MISSING, name)]
 
 
-def test_a_missing_table_makes_no_image_unused(small_set: Path) -> None:
-    (small_set / TEST).unlink()
-    assert verify(small_set, workers=1).warnings == ()
-
-
 def test_a_file_among_the_tables_or_images_is_a_failure_and_elsewhere_a_warning(
     small_set: Path,
 ) -> None:
@@ -121,11 +116,9 @@ def test_an_image_that_is_not_in_the_store_is_found(small_set: Path) -> None:
     assert "s7-more" in problem.message
 
 
-def test_an_image_that_no_study_shows_is_a_warning(small_set: Path) -> None:
+def test_the_store_may_hold_an_image_that_no_study_shows(small_set: Path) -> None:
     change_study(small_set, "s7", images=shown_images("s7-front"))
-    found = verify(small_set, workers=1)
-    assert [problem.kind for problem in found.problems] == [Kind.IMAGE_UNUSED]
-    assert found.ok
+    assert kinds(small_set) == []
 
 
 def test_a_set_without_images_is_checked_too(tmp_path: Path) -> None:
@@ -140,9 +133,10 @@ def test_a_set_without_images_is_checked_too(tmp_path: Path) -> None:
 
 def test_processes_find_what_one_finds(small_set: Path) -> None:
     steps: list[tuple[str, int, int]] = []
-    change_study(small_set, "s7", images=shown_images("s7-front"))
+    change_study(small_set, "s7", images=shown_images("s7-front", "s7-more"))
     alone = verify(small_set, workers=1, progress=lambda *step: steps.append(step))
     assert verify(small_set, workers=2) == alone
+    assert set(alone.counts()) == {Kind.IMAGE_ABSENT}
     assert ("Decoding images", 14, 14) in steps
 
 

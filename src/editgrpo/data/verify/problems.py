@@ -17,7 +17,6 @@ class ProblemKind(StrEnum):
     PATIENT_IN_TWO_SPLITS = "patient stands in two splits"
     TIME = "time that cannot be read"
     IMAGE_ABSENT = "image is not in the store"
-    IMAGE_UNUSED = "image that no study shows"
     IMAGE_DAMAGED = "image cannot be decoded"
     IMAGE_SIZE = "image is not of the model's size"
     INDEX = "index of images disagrees with the images"
@@ -31,7 +30,7 @@ class ProblemKind(StrEnum):
     SAME_IMAGE_IN_TWO_SPLITS = "two splits show the same picture"
 
 
-_WARNINGS = frozenset({ProblemKind.IMAGE_UNUSED, ProblemKind.SAME_IMAGE_IN_TWO_SPLITS})
+_WARNINGS = frozenset({ProblemKind.SAME_IMAGE_IN_TWO_SPLITS})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
