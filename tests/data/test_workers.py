@@ -121,7 +121,7 @@ def test_the_default_is_what_this_process_was_given() -> None:
 
 # Each item writes the process that works on it, and takes long enough to be killed at it.
 _SCRIPT = """
-    import os, sys, time
+    import os, signal, sys, time
     from pathlib import Path
     from editgrpo.data.workers import ordered_map
 
@@ -130,6 +130,8 @@ _SCRIPT = """
         time.sleep(float(sys.argv[2]))
 
     if __name__ == "__main__":
+        # Tests that run in the background of a shell are deaf to it, and so are their children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for _ in ordered_map(work, range(10_000), workers=2):
             pass
 """

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from editgrpo.data.phantom import (
     PROFILES,
@@ -51,7 +50,9 @@ def test_summary_counts_what_is_on_disk(written: tuple[Path, PhantomSummary]) ->
     folder, summary = written
     studies = StudySet.load(folder)
     assert summary.studies == len(studies) == len(truth(folder)) == N_STUDIES
-    assert summary.images == len(list((folder / "images").iterdir()))
+    shown = {image.image_id for study in studies for image in study.images}
+    assert summary.images == len(studies.images) == len(shown)
+    assert set(studies.images) == shown
     assert summary.patients == len({study.patient_id for study in studies})
     assert sum(summary.splits.values()) == N_STUDIES
 
@@ -61,11 +62,8 @@ def test_every_image_is_there_and_is_grey_of_the_asked_size(
 ) -> None:
     folder, _ = written
     studies = StudySet.load(folder)
-    kinds = set()
-    for path in {studies.image_path(image) for study in studies for image in study.images}:
-        with Image.open(path) as image:
-            kinds.add((image.mode, image.size, image.format))
-    assert kinds == {("L", (40, 40), "PNG")}
+    films = [studies.images.load(name) for name in studies.images]
+    assert {(film.mode, film.size, film.format) for film in films} == {("L", (40, 40), "PNG")}
 
 
 def test_every_study_has_a_current_frontal_film(written: tuple[Path, PhantomSummary]) -> None:
@@ -90,10 +88,10 @@ def test_prior_images_are_those_of_the_study_before(written: tuple[Path, Phantom
     last: dict[str, Study] = {}
     with_prior = 0
     for study in StudySet.load(folder):
-        prior = [image.path for image in study.images if image.timepoint is Timepoint.PRIOR]
+        prior = [image.image_id for image in study.images if image.timepoint is Timepoint.PRIOR]
         before = last.get(study.patient_id)
         expected = [
-            image.path
+            image.image_id
             for image in (before.images if before else ())
             if image.timepoint is Timepoint.CURRENT
         ]
@@ -120,10 +118,10 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(tmp_p
 def test_another_seed_gives_other_reports_and_images(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_phantom(tmp_path / str(seed), studies=5, site=Site.A, seed=seed, size_px=32)
-    first, second = contents(tmp_path / "0"), contents(tmp_path / "1")
-    assert first["studies.jsonl"] != second["studies.jsonl"]
-    name = "images/A-000000-1-frontal.png"
-    assert first[name] != second[name]
+    first, second = (StudySet.load(tmp_path / seed) for seed in ("0", "1"))
+    assert [study.findings for study in first] != [study.findings for study in second]
+    name = "A-000000-1-frontal"
+    assert first.images.png(name) != second.images.png(name)
 
 
 def test_rewording_the_reports_leaves_the_images_as_they_are(tmp_path: Path) -> None:
@@ -132,8 +130,9 @@ def test_rewording_the_reports_leaves_the_images_as_they_are(tmp_path: Path) -> 
     write_phantom(tmp_path / "terse", studies=12, site=terse, seed=0, size_px=32)
     usual, reworded = contents(tmp_path / "usual"), contents(tmp_path / "terse")
     changed = {name for name in usual if usual[name] != reworded[name]}
-    assert changed <= {"studies.jsonl", TRUTH_FILE}
-    assert "studies.jsonl" in changed
+    tables = {name for name in usual if name.startswith("studies/")}
+    assert changed <= {*tables, TRUTH_FILE, "prepared.json"}
+    assert "studies/train.arrow" in changed
 
 
 def test_progress_ends_at_the_number_of_studies(tmp_path: Path) -> None:
