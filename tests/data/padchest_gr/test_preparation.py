@@ -261,6 +261,32 @@ def test_a_prior_that_cannot_be_one_is_not_shown(
 
 
 @pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([("train", "7", "20150601")], "prior study is not earlier"),
+        ([("test", "8", "20150531")], "prior study is of another patient"),
+        ([("train", "7", "20150531"), ("test", "7", "20150531")], "prior study has no usable rows"),
+        ([("train", "7", "20150531")], None),
+    ],
+)
+def test_a_prior_without_report_is_held_against_the_master_table(
+    tmp_path: Path, rows: list[tuple[str, str, str]], reason: str | None
+) -> None:
+    table = [
+        tree.row("1", "1_a.png", "train", "7", "20150601"),
+        *(tree.row("2", "2_a.png", *cells) for cells in rows),
+    ]
+    report = tree.report(
+        "1", "1_a.png", tree.NO_EFFUSION, PreviousStudyID="2", PreviousImageID="2_a.png"
+    )
+    candidates = read_one(tmp_path, report, rows=table)
+    assert [r.reason for r in candidates.rejections if r.study_id == "1"] == (
+        [reason] if reason else []
+    )
+    assert bool(candidates.studies[0].prior_images) == (reason is None)
+
+
+@pytest.mark.parametrize(
     ("patient", "day", "reason"),
     [
         ("7", "20150531", None),

@@ -96,7 +96,7 @@ def read_padchest_gr(source: PadChestGRSource, *, images_must_exist: bool = Fals
         for study_id, report in reports.items()
         if study_id in table.studies
     }
-    reader = _Reader(put_together, source.views)
+    reader = _Reader(put_together, table, source.views)
     studies = [reader.study(study_id, rejections) for study_id in put_together]
     return Candidates(
         dataset="padchest-gr",
@@ -147,10 +147,14 @@ class _Reader:
     """Puts studies together, with what is known of their images."""
 
     def __init__(
-        self, studies: dict[str, tuple[GroundedReport, TableStudy]], views: Path | None
+        self,
+        studies: dict[str, tuple[GroundedReport, TableStudy]],
+        table: MasterTable,
+        views: Path | None,
     ) -> None:
         self.unrecognised: Counter[str] = Counter()
         self._studies = studies
+        self._table = table
         self._images_of = {
             study_id: tuple(dict.fromkeys((*report.image_ids, *listed.image_ids)))
             for study_id, (report, listed) in studies.items()
@@ -158,6 +162,12 @@ class _Reader:
         self._study_of_image = {
             image: study_id for study_id, images in self._images_of.items() for image in images
         }
+        # Those without a report too: they may be prior studies all the same.
+        self._owner_of_image = {
+            image: study_id
+            for study_id, listed in table.studies.items()
+            for image in listed.image_ids
+        } | self._study_of_image
         prior = {report.prior_image_id for report, _ in studies.values()} - {""}
         self._padchest: dict[str, PadChestImage] | None = None
         if views is not None:
@@ -195,10 +205,12 @@ class _Reader:
         return with_prior(study, prior)
 
     def _known_of_prior(self, report: GroundedReport) -> "_KnownPrior":
-        owner = self._study_of_image.get(report.prior_image_id, report.prior_study_id)
-        if owner in self._studies:
-            listed = self._studies[owner][1]
+        owner = self._owner_of_image.get(report.prior_image_id, report.prior_study_id)
+        if owner in self._table.studies:
+            listed = self._table.studies[owner]
             return _KnownPrior(owner, listed.patient_id, listed.time)
+        if owner in self._table.unusable:
+            return _KnownPrior(owner, is_contradictory=True)
         image = (self._padchest or {}).get(report.prior_image_id)
         if image is None:
             return _KnownPrior()
@@ -221,12 +233,13 @@ class _KnownPrior:
     study_id: str = ""
     patient_id: str = ""
     time: str = ""
+    is_contradictory: bool = False
 
 
 def _reason_against_prior(report: GroundedReport, study: Study, known: _KnownPrior) -> str:
     """Return why the prior study that the set names is not shown; empty if it is.
 
-    Days are known of studies of the set and, with PadChest's table, of all. Of two studies of one
+    Days are known of studies of the master table and, with PadChest's table, of all. Of two studies of one
     day no day says which was first, so that neither may be shown with the other.
     """
     if not report.prior_study_id or not report.prior_image_id:
@@ -236,6 +249,8 @@ def _reason_against_prior(report: GroundedReport, study: Study, known: _KnownPri
         return "prior study is the study itself"
     if known.study_id and known.study_id != report.prior_study_id:
         return "prior image is of another study"
+    if known.is_contradictory:
+        return "prior study is contradictory"
     if known.patient_id and known.patient_id != study.patient_id:
         return "prior study is of another patient"
     if known.time and study.time and known.time >= study.time:
