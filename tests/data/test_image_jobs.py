@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from PIL.Image import Exif
+from PIL.PngImagePlugin import PngInfo
 
 from editgrpo.data import image_jobs, image_writer
 from editgrpo.data.image_jobs import ImageJob, fill_store, make_image
@@ -50,6 +52,21 @@ def test_images_of_all_sizes_share_one_problem(tmp_path: Path) -> None:
         *["is too long and thin"] * 2,
         *["has more than 80,000,000 pixels"] * 2,
     ]
+
+
+def test_nothing_but_pixels_is_stored(tmp_path: Path) -> None:
+    film, notes, exif = noise(56, 56), PngInfo(), Exif()
+    notes.add_text("Description", "a name")
+    exif[0x010E] = "a name"
+    film.save(tmp_path / "plain.png")
+    film.save(
+        tmp_path / "more.png", pnginfo=notes, exif=exif, dpi=(99, 99), icc_profile=b"a name" * 50
+    )
+    plain, more = (
+        make_image(ImageJob("i", str(tmp_path / name)), SMALL_BUDGET)
+        for name in ("plain.png", "more.png")
+    )
+    assert plain == more
 
 
 def test_a_missing_file_and_a_folder_in_its_place_are_problems(tmp_path: Path) -> None:

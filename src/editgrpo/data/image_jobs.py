@@ -61,6 +61,7 @@ def encode_image(image_id: str, image: Image.Image, budget: PixelBudget) -> Stor
         DataError: It is too long and thin.
     """
     resized = resize_image(image, budget)
+    resized.info = {}  # colour profiles and the like: equal pixels shall be equal bytes
     content = BytesIO()
     resized.save(content, "PNG", **_PNG)
     return StoredImage(

@@ -68,6 +68,18 @@ def test_a_transparent_palette_entry_is_black(tmp_path: Path) -> None:
     assert np.asarray(decoded).tolist() == [[[0, 0, 0], [200, 100, 50]]]
 
 
+@pytest.mark.parametrize(
+    ("mode", "level", "transparent"), [("L", 250, 250), ("RGB", (250,) * 3, (250,) * 3)]
+)
+def test_a_transparent_level_is_black(
+    tmp_path: Path, mode: str, level: int | tuple[int, ...], transparent: int | tuple[int, ...]
+) -> None:
+    image = Image.new(mode, (2, 1), level)
+    image.putpixel((1, 0), 80 if mode == "L" else (80,) * 3)
+    decoded = decode_image(save(image, tmp_path / "a.png", transparency=transparent))
+    assert np.asarray(decoded.convert("L")).tolist() == [[0, 80]]
+
+
 def test_one_bit_images_become_black_and_white(tmp_path: Path) -> None:
     image = Image.new("1", (2, 1))
     image.putpixel((1, 0), 1)

@@ -117,7 +117,7 @@ def _decode_jpeg_or_png(content: bytes) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB"):
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode == "1":
         return image.convert("L")
