@@ -210,7 +210,7 @@ class _Reader:
             listed = self._table.studies[owner]
             return _KnownPrior(owner, listed.patient_id, listed.time)
         if owner in self._table.unusable:
-            return _KnownPrior(owner, is_contradictory=True)
+            return _KnownPrior(owner, is_unusable=True)
         image = (self._padchest or {}).get(report.prior_image_id)
         if image is None:
             return _KnownPrior()
@@ -233,14 +233,14 @@ class _KnownPrior:
     study_id: str = ""
     patient_id: str = ""
     time: str = ""
-    is_contradictory: bool = False
+    is_unusable: bool = False
 
 
 def _reason_against_prior(report: GroundedReport, study: Study, known: _KnownPrior) -> str:
     """Return why the prior study that the set names is not shown; empty if it is.
 
-    Days are known of studies of the master table and, with PadChest's table, of all. Of two studies of one
-    day no day says which was first, so that neither may be shown with the other.
+    Days are known of studies of the master table and, with PadChest's table, of all. Of two studies
+    of one day no day says which was first, so that neither may be shown with the other.
     """
     if not report.prior_study_id or not report.prior_image_id:
         return "prior study without image" if report.prior_study_id else "prior image without study"
@@ -249,8 +249,8 @@ def _reason_against_prior(report: GroundedReport, study: Study, known: _KnownPri
         return "prior study is the study itself"
     if known.study_id and known.study_id != report.prior_study_id:
         return "prior image is of another study"
-    if known.is_contradictory:
-        return "prior study is contradictory"
+    if known.is_unusable:
+        return "prior study has no usable rows"
     if known.patient_id and known.patient_id != study.patient_id:
         return "prior study is of another patient"
     if known.time and study.time and known.time >= study.time:
