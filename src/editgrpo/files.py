@@ -35,6 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename = str(path)  # the name that somebody gave
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

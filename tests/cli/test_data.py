@@ -73,6 +73,22 @@ def test_show_draws_a_study(studies: Path, tmp_path: Path, run: Run) -> None:
     assert "already there; add --overwrite" in run("show", studies, "s2", "--output", path, code=2)
 
 
+def test_a_sheet_that_is_no_png_file_is_refused(studies: Path, tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "sheet.jpg"
+    message = run("show", studies, "s2", "--output", path, code=2)
+    assert message == f"error: {path}: the sheet is a PNG file; name one that ends in .png\n"
+    assert not path.exists()
+
+
+def test_an_output_that_cannot_be_written_is_named_as_it_was_given(
+    studies: Path, tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / "set.json"
+    (folder / "inside").mkdir(parents=True)
+    message = run("stats", studies, "--json", folder, "--overwrite", code=2)
+    assert message.splitlines()[-1] == f"error: {folder}: Is a directory"
+
+
 def test_show_names_the_file_after_the_study(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,9 +109,11 @@ def test_a_mistyped_study_is_one_line(studies: Path, tmp_path: Path, run: Run) -
 def test_a_folder_that_is_no_prepared_set_is_one_line(
     tmp_path: Path, run: Run, words: list[str]
 ) -> None:
-    printed = run(words[0], tmp_path, *words[1:], code=2)
-    assert "give a folder written by `editgrpo prepare`" in printed
-    assert printed.count("\n") == 1
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file", tmp_path / "absent"):
+        printed = run(words[0], place, *words[1:], code=2)
+        assert "give a folder written by `editgrpo prepare`" in printed
+        assert printed.count("\n") == 1
 
 
 def test_an_unknown_labeler_is_named(studies: Path, run: Run) -> None:

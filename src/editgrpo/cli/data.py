@@ -12,6 +12,7 @@ from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output
 from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,7 @@ def stats(
     from editgrpo.data.store import StudySet
     from editgrpo.display.data_stats import rich_table, statistics_tables, write_statistics
     from editgrpo.display.html.data_page import write_data_page
-    from editgrpo.display.terminal import progress_bar
+    from editgrpo.display.terminal import closing_bar
     from editgrpo.reports.registry import load_labeler
 
     studies = StudySet.load(folder)
@@ -74,11 +75,12 @@ def stats(
     if labeler != NO_LABELS:
         reader = load_labeler(labeler, clinical)
         labels = LabelRequest(labeler=reader, seed=seed, **given(most=label_sample))
-    with progress_bar("Labelling reports") as progress:
+    with closing_bar("Labelling reports") as progress:
         statistics = set_statistics(studies, labels=labels, progress=progress)
     console = _console()
     for table in statistics_tables(statistics):
         console.print(rich_table(table))
+        console.print()
     if json is not None:
         write_statistics(statistics, json)
     if csv is not None:
@@ -109,6 +111,8 @@ def show(
     The picture holds a report and radiographs: keep it as you keep the data set.
     """
     path = output or Path(f"{_UNSAFE.sub('_', study)}.png")
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"{path}: the sheet is a PNG file; name one that ends in .png")
     claim_output(path, overwrite=overwrite)
 
     from editgrpo.data.overview.contact_sheet import contact_sheet

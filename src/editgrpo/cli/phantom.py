@@ -14,8 +14,6 @@ EXAMPLES = examples(
     "editgrpo prepare phantom --output studies/site-b --studies 500 --site B --seed 1",
 )
 
-TRUTH = "phantom_findings.jsonl"
-
 
 def prepare_phantom(
     output: StudiesOutput,
@@ -30,14 +28,14 @@ def prepare_phantom(
     """Write synthetic radiographs and reports, so that everything runs without protected data."""
     claim_output(output, overwrite=overwrite)
 
-    from editgrpo.data.phantom import Site, write_phantom
+    from editgrpo.data.phantom import TRUTH_FILE, Site, write_phantom
     from editgrpo.data.seal import ENTRIES
     from editgrpo.display.terminal import progress_bar
 
     if site.upper() not in list(Site):
         raise ConfigError(f"--site is {site!r}; it must be one of {', '.join(Site)}")
     if overwrite:
-        clear_away(output, (*ENTRIES, TRUTH))
+        clear_away(output, (*ENTRIES, TRUTH_FILE))
     with progress_bar("Writing phantom studies") as progress:
         summary = write_phantom(
             output,

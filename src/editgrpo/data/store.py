@@ -211,7 +211,7 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     path = folder / PREPARED_FILE
     try:
         prepared: Any = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if (folder / UNFINISHED_FILE).exists():
             raise DataError(
                 f"{folder}: its preparation was not finished; run the same command with --resume"
