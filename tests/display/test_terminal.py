@@ -120,6 +120,14 @@ def test_short_work_off_a_terminal_prints_its_end_only() -> None:
     assert line.startswith("Scoring: 100/100 in ")
 
 
+def test_the_end_is_printed_once_off_a_terminal() -> None:
+    console = _console(80)
+    with progress_bar("Scoring", console=console) as advance:
+        for _ in range(3):
+            advance(4, 4)
+    assert len(_printed(console).splitlines()) == 1
+
+
 def test_progress_on_a_terminal_draws_a_bar() -> None:
     console = _console(80, terminal=True)
     with progress_bar("Scoring", console=console) as advance:

@@ -140,14 +140,18 @@ class _PlainProgress:
         self._console = console
         self._started = time.monotonic()
         self._shown_at: float | None = None
+        self._end: tuple[int, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
+        if (done, total) == self._end:
+            return
         now = time.monotonic()
         waited = now - (self._shown_at or self._started)
         interval = PLAIN_DELAY_S if self._shown_at is None else PLAIN_INTERVAL_S
         if waited < interval and done < total:
             return
         self._shown_at = now
+        self._end = (done, total) if done >= total else None
         elapsed = now - self._started
         left = f", {format_duration(elapsed / done * (total - done))} left" if done else ""
         if done >= total:

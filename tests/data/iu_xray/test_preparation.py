@@ -3,6 +3,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -180,6 +181,20 @@ def test_studies_can_be_kept_without_any_image(tmp_path: Path) -> None:
     assert studies["CXR3"].findings == "Small effusion."
     with pytest.raises(ConfigError, match="no folder of images is given"):
         prepare_iu_xray(source, tmp_path / "other")
+
+
+def test_a_dry_run_needs_reports_alone_and_counts_the_images_that_they_list(tmp_path: Path) -> None:
+    reports_as_archive(tmp_path)
+    projections(tmp_path)
+    source = IUXraySource(root=tmp_path)
+    summary = prepare_iu_xray(source, tmp_path.parent / "studies", replace(USUAL, dry_run=True))
+    # CXR1 has both its views; CXR2 has no findings, CXR3 no image.
+    assert (seen(summary), kept(summary)) == (3, 1)
+    rows = {row.name: row.total for row in summary.flow.rows}
+    assert (rows["frontal images"], rows["lateral images"]) == (1, 1)
+    assert left_out(summary) == {"no findings, impression only": 1, "no image listed": 1}
+    with pytest.raises(DataError, match="holds no images named as in NLMCXR_png"):
+        prepare_iu_xray(source, tmp_path.parent / "studies", options())
 
 
 def annotation(folder: Path, content: object) -> Path:

@@ -79,7 +79,7 @@ def test_the_order_of_rows_and_columns_does_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rewrite", ["bom", "crlf", "quoted", "spaces", "blank lines", "no last line end"]
+    "rewrite", ["bom", "crlf", "cr", "quoted", "spaces", "blank lines", "no last line end"]
 )
 def test_tables_saved_by_other_programs_give_the_same(tmp_path: Path, rewrite: str) -> None:
     expected = listed(tmp_path, *COURSES)
@@ -89,6 +89,7 @@ def test_tables_saved_by_other_programs_give_the_same(tmp_path: Path, rewrite: s
         changed = {
             "bom": "\ufeff" + text,
             "crlf": text.replace("\n", "\r\n"),
+            "cr": text.replace("\n", "\r"),
             "quoted": "".join(
                 ",".join(f'"{cell}"' for cell in line.split(",")) + "\n" for line in lines
             ),

@@ -47,17 +47,23 @@ def prepare_iu_xray(
         DataError: A file is missing or not of the documented form, or no study is kept.
     """
     options = options or PrepareOptions()
-    source = resolve(source, require_images=options.inclusion.require_images)
-    candidates = read_iu_xray(source, split_rule or SplitRule())
+    required = options.inclusion.require_images
+    # A dry run reads no image, so that the reports suffice.
+    source = resolve(source, require_images=required and not options.dry_run)
+    candidates = read_iu_xray(source, split_rule or SplitRule(), list_images=required)
     return finish(candidates, output, options, root=source.root, progress=progress)
 
 
-def read_iu_xray(source: IUXraySource, split_rule: SplitRule) -> Candidates:
+def read_iu_xray(
+    source: IUXraySource, split_rule: SplitRule, *, list_images: bool = False
+) -> Candidates:
     """Read all studies of IU X-Ray.
 
     Args:
         source: The files, with reports.
         split_rule: Used where there is no R2Gen annotation.
+        list_images: Whether, without a folder of images, studies have the images that their reports
+            list, though these have no file; else they have none.
 
     Returns:
         The studies, before anything is left out.
@@ -81,7 +87,11 @@ def read_iu_xray(source: IUXraySource, split_rule: SplitRule) -> Candidates:
             study_id = f"CXR{report.uid}"
             rejections.append(Rejection(study_id=study_id, image=None, reason=NOT_IN_ANNOTATION))
             continue
-        files = index.images_of(report.uid, report.images) if index is not None else []
+        files: list[ImageFile] = []
+        if index is not None:
+            files = index.images_of(report.uid, report.images)
+        elif list_images:
+            files = [ImageFile(image_id, "", view) for image_id, view in report.images]
         image_files.update((file.image_id, file.path) for file in files)
         studies.append(_study(report, split, files, unrecognised))
     return Candidates(

@@ -7,6 +7,7 @@ known, plain or compressed, and finds the line of a fault only when there is one
 import csv
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from editgrpo.data.record import shown
 from editgrpo.errors import DataError
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
+_LINE_END = re.compile(rb"[\r\n]")
 _AGAIN = "download the file again"
 
 
@@ -118,7 +120,7 @@ def _unzipped(path: Path, content: bytes) -> bytes:
 
 
 def _check_header(path: Path, content: bytes, columns: Sequence[str]) -> None:
-    header = content.lstrip(b"\r\n").split(b"\n", 1)[0]
+    header = _LINE_END.split(content.lstrip(b"\r\n"), maxsplit=1)[0]
     try:
         names = next(csv.reader([header.decode("utf-8-sig").strip()]), [])
     except UnicodeError as error:
