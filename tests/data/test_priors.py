@@ -48,6 +48,23 @@ def test_the_most_recent_earlier_study_of_the_patient_is_the_prior() -> None:
     }
 
 
+def test_a_day_without_a_time_is_not_known_to_be_earlier_than_a_time_of_that_day() -> None:
+    studies = [
+        a_study("before", "2024-02-29", View.PA),
+        a_study("some time", "2024-03-01", View.PA),
+        a_study("at eight", "2024-03-01T08:00", View.PA),
+        a_study("at nine", "2024-03-01T09:00", View.PA),
+        a_study("after", "2024-03-02", View.PA),
+    ]
+    assert {name: prior for name, (prior, _, _) in priors(studies).items()} == {
+        "before": "",
+        "some time": "before",
+        "at eight": "before",
+        "at nine": "at eight",
+        "after": "at nine",
+    }
+
+
 def test_order_and_everything_but_the_prior_stay_as_they_were() -> None:
     studies = [a_study("b", "2", View.PA), a_study("a", "1", View.AP), a_study("c", "", View.PA)]
     attached = attach_priors(studies)
@@ -66,7 +83,7 @@ def test_dates_are_compared_as_moments_and_numbers_as_numbers() -> None:
     dates = [
         a_study("night", "2150-01-01T23:59:59.500", View.PA),
         a_study("noon", "2150-01-01T12:00", View.PA),
-        a_study("day", "2150-01-01", View.PA),
+        a_study("day", "2149-12-31", View.PA),
     ]
     assert [prior for prior, _, _ in priors(dates).values()] == ["noon", "day", ""]
 

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from editgrpo.data.study import Study, Timepoint
-from editgrpo.data.times import time_order
+from editgrpo.data.times import is_day_of, time_order
 
 
 def attach_priors(studies: Sequence[Study]) -> list[Study]:
     """Give every study the images of its patient's most recent earlier study.
 
     Studies without images are passed over in the search, and of several at the most recent time the
-    first in order is taken. Studies of one time are not prior to each other; a study without a time
-    has no prior and is none.
+    first in order is taken. Studies of one time are not prior to each other, nor is a day without a
+    time of day to a time of that day; a study without a time has no prior and is none.
 
     Args:
         studies: With current images only; those that are left out later may be among them, as a
@@ -44,10 +44,13 @@ def attach_priors(studies: Sequence[Study]) -> list[Study]:
             return None
         patient_times = times[study.patient_id]
         earlier = bisect_left(patient_times, time_order(study.time))
-        if earlier == 0:
-            return None
-        first = bisect_left(patient_times, patient_times[earlier - 1])
-        return courses[study.patient_id][first]
+        while earlier:
+            first = bisect_left(patient_times, patient_times[earlier - 1])
+            prior = courses[study.patient_id][first]
+            if not is_day_of(prior.time, study.time):
+                return prior
+            earlier = first
+        return None
 
     return [
         study if (prior := prior_of(study)) is None else with_prior(study, prior)

@@ -51,3 +51,16 @@ def parse_time(text: str, *, where: str) -> tuple[float, str]:
 def time_order(text: str) -> float:
     """Return the position in days of a time that was checked before, see `parse_time`."""
     return parse_time(text, where="a study")[0]
+
+
+def is_day_of(day: str, time: str) -> bool:
+    """Say whether a time is a day without a time of day, and another one a time of that day.
+
+    Args:
+        day: A time that was checked before.
+        time: Another one of that form.
+
+    Returns:
+        True for `2024-03-31` and `2024-03-31T08:15`: nobody knows which of the two was first.
+    """
+    return time.startswith(f"{day}T")

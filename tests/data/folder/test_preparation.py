@@ -146,6 +146,25 @@ def test_prior_images_come_from_the_most_recent_earlier_study(tmp_path: Path) ->
     assert (fact(summary, "studies with prior images"), fact(summary, "with a time")) == (1, 3)
 
 
+def test_eight_digits_are_a_date_and_not_a_number_of_days(tmp_path: Path) -> None:
+    table = write_table(
+        tmp_path,
+        "study,file,view,text,patient,date",
+        "late,c.png,PA,Clear.,p,20240401",
+        "early,a.png,PA,Clear.,p,20240331.0",
+        "middle,b.png,PA,Clear.,p,2024-03-31",
+    )
+    columns = ONE_ROW_AN_IMAGE | {"patient_id": "patient", "time": "date"}
+    _, studies = prepare(table, columns)
+    assert [studies[name].time for name in ("early", "middle", "late")] == [
+        "2024-03-31",
+        "2024-03-31",
+        "2024-04-01",
+    ]
+    assert studies["late"].prior_study_id == "early"
+    assert not studies["middle"].prior_study_id
+
+
 def test_a_split_column_is_used_as_it_is(tmp_path: Path) -> None:
     table = write_table(
         tmp_path, "study,file,view,text,part", "s,a.png,PA,Clear.,VAL", "t,b.png,PA,Clear.,Training"
@@ -213,6 +232,11 @@ def test_studies_that_cannot_be_put_together_are_left_out_with_a_reason(tmp_path
             {"time": "extra"},
             "line 3: time is a date, but a number further up",
         ),
+        (
+            "s,a.png,PA,Clear.,20240331\nt,a.png,PA,Clear.,20240332",
+            {"time": "extra"},
+            "line 3: time is a number, but a date further up",
+        ),
         ("s,a.png,PA,Clear.,trian", {"split": "extra"}, "line 2: split is 'trian'; did you mean"),
         ("s,a.png,PA,Clear.,", {"split": "extra"}, "study 's': split is ''"),
         (
@@ -244,7 +268,7 @@ def test_the_longitudinal_set_is_prepared(tmp_path: Path) -> None:
     }
     source = TableSource(table=folder / "manifest.csv", columns=columns, images=folder / "images")
     summary = prepare_folder(source, tmp_path / "studies", USUAL)
-    # datasets.md: 353 images, 249 of them with notes; every image decodes.
+    # The sample: 353 images, 249 of them with notes; every image decodes.
     assert (seen(summary), kept(summary), images_left_out(summary)) == (353, 249, {})
     # Independent count: with a note, a time, and another image of the patient at an earlier time.
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:

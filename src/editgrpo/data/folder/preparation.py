@@ -14,6 +14,7 @@ from editgrpo.data.folder.columns import Columns
 from editgrpo.data.missing import has_text, is_given
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.priors import attach_priors
+from editgrpo.data.readers.days import iso_day
 from editgrpo.data.readers.table import Row, read_table
 from editgrpo.data.record import SECTIONS
 from editgrpo.data.splits import SplitRule, parse_split
@@ -220,6 +221,7 @@ def _times(drafts: Mapping[str, _Draft], source: TableSource) -> dict[str, str]:
         if not is_given(time):
             continue
         where = draft.where["time"]
+        time = iso_day(time) or time  # 20240331 is a date: as days, a month's end would be 70
         _, kind = parse_time(time, where=where)
         kind_of_first = kind_of_first or kind
         if kind != kind_of_first:
