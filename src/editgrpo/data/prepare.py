@@ -1,6 +1,6 @@
 """What every data set's preparation shares: which studies are kept, their images, the account.
 
-Sources (`mimic_cxr.py`, `iu_xray.py`, ...) read their files into `Candidates`; `finish` leaves out,
+Sources (`mimic_cxr/`, `iu_xray/`, ...) read their files into `Candidates`; `finish` leaves out,
 makes the images, writes and counts.
 """
 

@@ -101,7 +101,7 @@ class StudySet(Sequence[Study]):
         """Map the studies of a folder.
 
         Args:
-            folder: A folder written by `editgrpo prepare` or by `prepare.write_set`.
+            folder: A folder written by `editgrpo prepare`.
             split: Keep only the studies of this split; None keeps all.
 
         Returns:

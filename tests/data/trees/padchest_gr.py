@@ -1,6 +1,6 @@
 """Trees in the layout of PadChest-GR, with invented ids and texts of our own.
 
-`standard_tree` holds one study for every rule; `test_padchest_gr.py` counts it by hand. Every
+`standard_tree` holds one study for every rule; `tests/data/padchest_gr` counts it by hand. Every
 builder gives the same files each time.
 """
 

@@ -1,7 +1,7 @@
 """Trees in the layout of ReXGradient-160K, with invented ids and texts of our own.
 
-`standard_entries` is a small set with one study for every rule; `test_rexgradient.py` counts it by
-hand. Every builder gives the same files each time.
+`standard_entries` is a small set with one study for every rule; `tests/data/rexgradient` counts it
+by hand. Every builder gives the same files each time.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Whether a prepared set is still what its preparation wrote, and keeps the rules of one.
 
-Compared are the hashes of all files, the tables of studies (`verify_studies.py`), and every image
-(`verify_images.py`). Nothing is repaired.
+Compared are the hashes of all files, the tables of studies (`studies.py`), and every image
+(`images.py`). Nothing is repaired.
 """
 
 from collections import Counter
