@@ -81,6 +81,13 @@ def test_phantom_studies_are_not_written_over_unasked(studies: Path, run: Run) -
     assert contents(studies) == before, "same seed, other bytes"
 
 
+def test_an_interrupted_preparation_is_not_replaced_unasked(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "iu").mkdir()
+    (tmp_path / "iu" / "unfinished.json").write_text('{"fingerprint": "0"}')
+    words = ["prepare", "iu-xray", "--root", tmp_path, "--out", tmp_path / "iu"]
+    assert "interrupted here; add --resume to continue it" in run(*words, code=2)
+
+
 def test_an_unknown_site_is_named(tmp_path: Path, run: Run) -> None:
     words = ["prepare", "phantom", "--output", tmp_path / "new", "--site", "C"]
     assert run(*words, code=2) == "error: --site is 'C'; it must be one of A, B\n"

@@ -14,7 +14,8 @@ from rich.console import Console
 from editgrpo.data.overview.distribution import Distribution
 from editgrpo.data.overview.prevalence import LabelRequest
 from editgrpo.data.overview.statistics import SetStatistics, set_statistics
-from editgrpo.data.study import Split
+from editgrpo.data.store import StudySet
+from editgrpo.data.study import Split, Study
 from editgrpo.data.verify import Problem, ProblemKind
 from editgrpo.display.data_check import problems_table
 from editgrpo.display.data_stats import (
@@ -27,6 +28,7 @@ from editgrpo.display.data_stats import (
 from editgrpo.display.html.data_page import data_charts, write_data_page
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.reports.rules import RulesLabeler
+from tests.builders import write_set
 from tests.data.described import INDICATION, STUDIES, described_set
 
 
@@ -189,6 +191,21 @@ def test_the_page_loads_nothing_from_elsewhere(described: SetStatistics, tmp_pat
     assert "default-src 'none'" in text
     assert set(page.plots) == set(json.loads(page.data)["charts"])
     assert "2.00 ± 0.82" in text
+
+
+def test_a_set_without_times_and_labels_has_a_page(tmp_path: Path) -> None:
+    study = Study(study_id="s", patient_id="p", split=Split.TRAIN, images=(), findings="Clear.")
+    write_set(tmp_path / "bare", [study])
+    write_data_page(set_statistics(StudySet.load(tmp_path / "bare")), tmp_path / "set.html")
+    page = _Page((tmp_path / "set.html").read_text("utf-8"))
+    assert (
+        set(page.plots)
+        == set(json.loads(page.data)["charts"])
+        == {"words", "images", "patients", "sections"}
+    )
+    assert "bare (folder): what the prepared set holds" in (tmp_path / "set.html").read_text(
+        "utf-8"
+    )
 
 
 def test_charts_are_shares_of_each_split(described: SetStatistics) -> None:

@@ -124,10 +124,18 @@ class PrepareFlags:
         Raises:
             ConfigError: it is in use, or options contradict each other.
         """
+        from editgrpo.data.store import UNFINISHED_FILE
+
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite contradict each other; give one of them")
-        if not (self.dry_run or self.resume):
-            claim_output(self.output, overwrite=self.overwrite)
+        if self.dry_run or self.resume:
+            return
+        if not self.overwrite and (self.output / UNFINISHED_FILE).is_file():
+            raise ConfigError(
+                f"{self.output}: a preparation was interrupted here; add --resume to continue it, "
+                "--overwrite to begin anew, or name another output"
+            )
+        claim_output(self.output, overwrite=self.overwrite)
 
 
 def _flags(

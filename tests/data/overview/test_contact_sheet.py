@@ -1,5 +1,7 @@
 """Contact sheets: every pixel of the images, in the order of the prompt, and texts that fit."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,7 @@ def test_a_time_in_days_and_one_that_is_not_given_are_named(
         ("2150-01-01T08:59:00", "2150-01-01T08:00:00", "2150-01-01 08:00:00, under an hour before"),
         ("2150-01-01", "2145-01-01", "2145-01-01, 1,826 days before"),  # 5 * 365 and one leap day
         ("3.5", "1", "day 1, 2 days before"),
+        ("29889.9", "29887.28801836806", "day 29,887.29, 2 days before"),
         ("3.5", "", "time not given"),
     ],
 )
@@ -273,6 +276,18 @@ def test_an_id_is_found_and_a_mistyped_one_named(studies: StudySet) -> None:
         find_study(studies, "s22")
     with pytest.raises(DataError, match=r"has no study 'zz'; give an id of the set, such as 's1'"):
         find_study(studies, "zz")
+
+
+def test_why_a_study_is_not_in_the_set_is_said(studies: StudySet, tmp_path: Path) -> None:
+    folder = shutil.copytree(studies.folder, tmp_path / "set")
+    row = {"study_id": "s9", "image": None, "reason": "no findings", "split": "train"}
+    (folder / "rejected.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=r"study 's9' was left out \(no findings\)"):
+        find_study(StudySet.load(folder), "s9")
+    account = json.loads((folder / "prepared.json").read_text())
+    (folder / "prepared.json").write_text(json.dumps(account | {"redaction": "0f"}))
+    with pytest.raises(DataError, match=r"'zz'; its ids are replaced \(--redact-ids\), give an id"):
+        find_study(StudySet.load(folder), "zz")
 
 
 IDS_OF_A_LARGE_SET = [f"s{50_000_000 + 37 * k}" for k in range(50_000)]

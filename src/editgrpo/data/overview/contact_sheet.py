@@ -127,7 +127,7 @@ def _shown_time(time: str) -> str:
     if not time:
         return "time not given"
     if "-" not in time[1:]:
-        return f"day {time}"
+        return "day " + f"{float(time):,.2f}".rstrip("0").rstrip(".")
     return time.partition(".")[0].replace("T", " ")
 
 

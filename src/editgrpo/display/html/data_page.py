@@ -37,7 +37,7 @@ def write_data_page(statistics: SetStatistics, path: Path) -> None:
     page = page_environment().get_template("data.html.j2")
     charts = data_charts(statistics)
     text = page.render(
-        title=f"{statistics.dataset}: what the prepared set holds",
+        title=f"{statistics.folder.name} ({statistics.dataset}): what the prepared set holds",
         tables=statistics_tables(statistics),
         charts=charts,
         labels_note=labels_note(statistics.labels) if statistics.labels else "",
