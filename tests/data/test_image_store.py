@@ -4,6 +4,7 @@ import pickle
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +19,7 @@ from editgrpo.data.arrow_files import read_arrow, write_arrow
 from editgrpo.data.image_jobs import encode_image
 from editgrpo.data.image_store import INDEX_SCHEMA, ImageStore
 from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
+from editgrpo.data.pixels.decode import MAX_SOURCE_PIXELS
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
 from tests.builders import bytes_of, noise
@@ -63,6 +65,18 @@ def test_what_was_put_in_comes_out_by_id(tmp_path: Path, count: int) -> None:
     ]
     # Three a shard: ceil(count / 3) files.
     assert len(list((tmp_path / "images").glob("shard-*"))) == -(-count // 3)
+
+
+def test_a_batch_has_room_for_the_largest_images(tmp_path: Path) -> None:
+    images = [an_image(k % 4) for k in range(20)]
+    images = [replace(image, image_id=str(k)) for k, image in enumerate(images)]
+    write(tmp_path, images)
+    with pa.ipc.open_stream(tmp_path / "images" / "shard-00000.arrow") as stream:
+        sizes = [batch.num_rows for batch in stream]
+    assert sizes == [8, 8, 4]
+    assert max(sizes) * 3 * MAX_SOURCE_PIXELS < 2**31  # what Arrow's offsets can say
+    store = ImageStore.open(tmp_path)
+    assert [store.png(image.image_id) for image in images] == [image.png for image in images]
 
 
 def test_images_are_png_at_their_stated_size(tmp_path: Path) -> None:

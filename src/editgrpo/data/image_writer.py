@@ -23,6 +23,8 @@ from editgrpo.errors import DataError
 
 SHARD_IMAGES = 256
 """Some 50 MB at the paper's size: half a minute's work of one process is lost to a kill."""
+# Images of a batch, which can hold 2 GiB: also eight of the largest that are decoded.
+_BATCH = 8
 _TYPICAL_BYTES = 200_000  # of a radiograph at the paper's size
 _PROBLEMS = b"editgrpo.problems"
 
@@ -146,7 +148,7 @@ def _saying_what_is_full(writer: ImageStoreWriter) -> Iterator[None]:
             raise DataError(
                 f"{writer.folder}: cannot be written ({error.strerror}); choose another folder"
             ) from error
-        needed = writer.bytes_missing() / 2**30
+        needed = max(0.1, writer.bytes_missing() / 2**30)  # never "0.0 GiB"
         raise DataError(
             f"{writer.folder}: the disk is full after {writer.done:,} of {writer.total:,} images; "
             f"free about {needed:.1f} GiB and run the same command with --resume"
@@ -160,14 +162,21 @@ def _write_shard(path: Path, images: Sequence[StoredImage]) -> None:
         b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode(),
         _PROBLEMS: json.dumps(problems).encode(),
     }
-    columns: list[Any] = [
-        [image.image_id for image in usable],
-        [image.height for image in usable],
-        [image.width for image in usable],
-        [{"bytes": image.png, "path": None} for image in usable],
-    ]
     schema = pa.schema(_SHARD_FIELDS, metadata=metadata)
-    write_arrow(path, pa.table(columns, schema=schema))
+    batches = [
+        pa.RecordBatch.from_pylist([_row(image) for image in part], schema)
+        for part in (usable[first : first + _BATCH] for first in range(0, len(usable), _BATCH))
+    ]
+    write_arrow(path, pa.Table.from_batches(batches, schema))
+
+
+def _row(image: StoredImage) -> dict[str, Any]:
+    return {
+        "image_id": image.image_id,
+        "height": image.height,
+        "width": image.width,
+        "image": {"bytes": image.png, "path": None},
+    }
 
 
 def _problems(shard: pa.Table) -> dict[str, str]:

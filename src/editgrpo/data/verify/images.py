@@ -161,8 +161,10 @@ def _rows(path: Path) -> Mapping[str, bytes]:
     """Return the bytes of each image of a shard by its id."""
     table = read_arrow(path)
     try:
-        images = table["image"].combine_chunks()
-        names, contents = table["image_id"].to_pylist(), images.field("bytes").to_pylist()
+        names = table["image_id"].to_pylist()
+        contents = [
+            png for part in table["image"].chunks for png in part.field("bytes").to_pylist()
+        ]
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise DataError(f"{path}: is no shard of images; {_RESTORE}") from error
     if None in names or None in contents:
