@@ -181,7 +181,7 @@ def test_a_full_disk_says_how_far_it_came_and_how_much_is_needed(
     with each_time("fsync", fail, lambda _: None), pytest.raises(DataError) as caught:
         prepare(root, tmp_path / "set")
     assert str(caught.value).endswith(
-        "set/images: the disk is full after 4 of 12 images; free about 0.0 GiB and run the same "
+        "set/images: the disk is full after 4 of 12 images; free about 0.1 GiB and run the same "
         "command with --resume"
     )
 
