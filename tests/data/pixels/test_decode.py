@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.errors import DataError
+from tests.builders import noise
 from tests.data.pixels.dicom_files import dicom
 
 
@@ -96,15 +97,27 @@ def test_cmyk_jpeg_is_decoded_to_rgb(tmp_path: Path) -> None:
     assert pixels[:, 24:].max() <= 5
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    image = Image.new("L", (32, 16), 0)
-    image.paste(255, (0, 0, 16, 16))  # the left half is white
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_exif_orientation_is_applied_as_pillow_does(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored rotated: turn it clockwise by 90 degrees to see it upright
-    pixels = np.asarray(decode_image(save(image, tmp_path / "a.jpg", exif=exif)))
-    assert pixels.shape == (32, 16)
-    assert pixels[:12].min() > 240  # left became top
-    assert pixels[20:].max() < 15
+    exif[ExifTags.Base.Orientation] = orientation
+    path = save(noise(16, 32), tmp_path / f"a.{suffix}", exif=exif)
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+    assert np.array_equal(np.asarray(decode_image(path)), np.asarray(upright))
+    assert upright.size == ((16, 32) if 5 <= orientation <= 8 else (32, 16))
+
+
+def test_tags_are_read_and_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow fails to write some that it reads, in one damaged file of many."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = save(noise(16, 32), tmp_path / "a.png", exif=exif)
+    monkeypatch.setattr(Image.Exif, "tobytes", None)
+    assert decode_image(path).size == (16, 32)
 
 
 def refused(path: Path, message: str) -> None:

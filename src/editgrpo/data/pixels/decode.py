@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from editgrpo.data.pixels.grey_levels import GreyScale, all_values, map_pixels, values_present
 from editgrpo.errors import DataError
@@ -35,6 +35,16 @@ _MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS  # two for each pixel, and as much for
 _GZIP = b"\x1f\x8b"
 _DICOM = slice(128, 132), b"DICM"
 _DEEP_MODES = ("I", "I;16", "I;16B")  # of 16-bit PNG files, in versions of Pillow
+# What sets an image upright, by the orientation that its EXIF tags state.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # What Pillow's decoders and gzip raise on broken files; found by altering bytes of good ones.
 _DECODER_ERRORS = (
     OSError,
@@ -113,7 +123,9 @@ def _decode_jpeg_or_png(content: bytes) -> Image.Image:
                 f"has more than {MAX_SOURCE_PIXELS:,} pixels; scale its {width} x {height} down"
             )
         image.load()
-        return _to_8_bit(ImageOps.exif_transpose(image))
+        # Not Pillow's `exif_transpose`, which also writes the tags anew and fails at odd ones.
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _to_8_bit(image if turn is None else image.transpose(turn))
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
