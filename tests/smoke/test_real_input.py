@@ -119,9 +119,11 @@ def go_through(folder: Path, prepare: Callable[[Path], Split], spy: pytest.Monke
     write_base_model(folder / "base", loop.studies)
     data = DATA % loop.studies
     recipe = folder / "recipe.yaml"
+    batch = min(4, len(StudySet.load(loop.studies, split=Split.TRAIN)))
     recipe.write_text(
-        f"model: {MODEL % (folder / 'base')}\ndata: {data}\nmax_steps: {STEPS}\nbatch_size: 4\n"
-        "micro_batch_size: 2\nmax_completion_tokens: 24\noptim: {learning_rate: 1.0e-3}\n"
+        f"model: {MODEL % (folder / 'base')}\ndata: {data}\nmax_steps: {STEPS}\n"
+        f"batch_size: {batch}\nmicro_batch_size: {min(2, batch)}\nmax_completion_tokens: 24\n"
+        "optim: {learning_rate: 1.0e-3}\n"
     )
     command = "sft"
     run("sft", recipe, "--output", loop.sft)

@@ -8,10 +8,11 @@ import torch
 
 from editgrpo.config import OptimConfig, SFTConfig
 from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError
 from editgrpo.files import read_jsonl
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EpochScore, keep_best, write_epochs
-from editgrpo.training.sft import _epoch_ends, run_sft
+from editgrpo.training.sft import _check_size, _epoch_ends, run_sft
 from tests.training.tiny_run import Tiny
 
 
@@ -29,6 +30,18 @@ def test_only_the_findings_and_the_end_are_scored(tiny: Tiny) -> None:
         assert not bool((is_scored & ~is_token).any())
         images = int(prompt.is_image_token_T.sum())
         assert int(batch["mm_token_type_ids"][row].sum()) == images
+
+
+def test_a_batch_larger_than_the_set_is_refused_and_a_long_warm_up_noted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ConfigError, match="batch_size is 8 for 7 training studies"):
+        _check_size(SFTConfig(batch_size=8, micro_batch_size=4), 7, 1)
+    config = SFTConfig(batch_size=4, micro_batch_size=4, optim=OptimConfig(warmup_steps=3))
+    _check_size(config, 16, 4)
+    assert not caplog.messages
+    _check_size(config, 12, 3)
+    assert "optim.warmup_steps is 3 of 3 steps" in caplog.text
 
 
 def test_epochs_end_where_their_studies_do() -> None:

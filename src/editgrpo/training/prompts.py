@@ -82,5 +82,7 @@ def load_split(folder: str, split: Split, limit: int | None) -> StudySet:
     """
     studies = StudySet.load(Path(folder), split=split)
     if not len(studies):
-        raise DataError(f"{folder}: no {split.value} study; `editgrpo data stats` shows its splits")
+        raise DataError(
+            f"{folder}: no {split.value} study; prepare it with another --seed or split column"
+        )
     return studies if limit is None else studies[:limit]

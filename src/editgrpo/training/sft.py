@@ -5,6 +5,7 @@ the best epoch (`model/`) and the epoch before it (`model-for-rl/`), from which 
 learning starts, as in the paper.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from trl import SFTTrainer
 
 from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.collator import FindingsCollator
@@ -35,6 +37,8 @@ from editgrpo.training.models import (
 )
 from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, append_line
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
@@ -114,8 +118,8 @@ def run_sft(
         The folder of the best epoch's model; the epoch before it lies beside it in `model-for-rl/`.
 
     Raises:
-        ConfigError: a tracker cannot be used, or the batch cannot be shared evenly by the
-            processes.
+        ConfigError: a tracker cannot be used, the batch cannot be shared evenly by the processes,
+            or it is larger than the training studies are many.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
         TrainingError: the run folder is taken, or is resumed with other settings.
@@ -126,6 +130,7 @@ def run_sft(
     train = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
     validation = load_split(config.data.folder, Split.VALIDATION, config.data.validation_limit)
     boundaries = _epoch_ends(config, len(train))
+    _check_size(config, len(train), boundaries[-1])
     folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
     encoder = PromptEncoder(train, processor, config.data)
@@ -152,6 +157,20 @@ def run_sft(
         keep_best(run)
     trainer.accelerator.wait_for_everyone()
     return run / MODEL
+
+
+def _check_size(config: SFTConfig, studies: int, steps: int) -> None:
+    if studies < config.batch_size:
+        raise ConfigError(
+            f"batch_size is {config.batch_size} for {studies} training studies; set it to at most "
+            "their number"
+        )
+    if config.optim.warmup_steps >= steps:
+        _LOGGER.warning(
+            "optim.warmup_steps is %d of %d steps: the learning rate does not reach its peak",
+            config.optim.warmup_steps,
+            steps,
+        )
 
 
 def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:
