@@ -64,19 +64,19 @@ RedactIds = Annotated[
 class PrepareFlags:
     """The shared options as they were given."""
 
-    output: Path
-    without_images: bool
-    keep_without_findings: bool
-    require_impression: bool
-    max_images: int | None
-    min_pixels: int | None
-    max_pixels: int | None
-    multiple_of: int | None
-    workers: int | None
-    resume: bool
-    overwrite: bool
-    dry_run: bool
-    redact_ids: Path | None
+    output: StudiesOutput
+    without_images: WithoutImages = False
+    keep_without_findings: KeepWithoutFindings = False
+    require_impression: RequireImpression = False
+    max_images: MaxImages = None
+    min_pixels: MinPixels = None
+    max_pixels: MaxPixels = None
+    multiple_of: MultipleOf = None
+    workers: Workers = None
+    redact_ids: RedactIds = None
+    resume: ResumePreparation = False
+    overwrite: Overwrite = False
+    dry_run: DryCount = False
 
     def options(self, root: Path | None, **inclusion: Any) -> "PrepareOptions":
         """Turn the flags into options of the library.
@@ -138,41 +138,7 @@ class PrepareFlags:
         claim_output(self.output, overwrite=self.overwrite)
 
 
-def _flags(
-    *,
-    output: StudiesOutput,
-    without_images: WithoutImages = False,
-    keep_without_findings: KeepWithoutFindings = False,
-    require_impression: RequireImpression = False,
-    max_images: MaxImages = None,
-    min_pixels: MinPixels = None,
-    max_pixels: MaxPixels = None,
-    multiple_of: MultipleOf = None,
-    workers: Workers = None,
-    redact_ids: RedactIds = None,
-    resume: ResumePreparation = False,
-    overwrite: Overwrite = False,
-    dry_run: DryCount = False,
-) -> PrepareFlags:
-    """Put the shared options together."""
-    return PrepareFlags(
-        output=output,
-        without_images=without_images,
-        keep_without_findings=keep_without_findings,
-        require_impression=require_impression,
-        max_images=max_images,
-        min_pixels=min_pixels,
-        max_pixels=max_pixels,
-        multiple_of=multiple_of,
-        workers=workers,
-        redact_ids=redact_ids,
-        resume=resume,
-        overwrite=overwrite,
-        dry_run=dry_run,
-    )
-
-
-prepare_options = shared_options("flags", _flags)
+prepare_options = shared_options("flags", PrepareFlags)
 """Decorates a `prepare` command that takes the keyword argument `flags`, a `PrepareFlags`."""
 
 
