@@ -30,7 +30,7 @@ def fact(summary: PrepareSummary, name: str, split: Split | None = None) -> int:
 
 
 def images_left_out(summary: PrepareSummary) -> dict[str, int]:
-    prefix = "images left out: "
+    prefix = "images not shown: "
     return {
         row.name.removeprefix(prefix): row.total
         for row in summary.flow.rows

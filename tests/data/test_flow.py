@@ -66,7 +66,7 @@ def test_each_reason_is_a_row_with_its_count_by_split() -> None:
 
 def test_images_left_out_are_counted_apart_from_studies() -> None:
     flow = flow_of([a_study("a", Split.TRAIN, IMAGE)], [left_out("is truncated", Split.TRAIN, "i")])
-    row = flow.row("images left out: is truncated")
+    row = flow.row("images not shown: is truncated")
     assert (row.kind, row.counts) == (FlowKind.OF_KEPT, {Split.TRAIN: 1})
     assert flow.row("studies in the source").total == 1
 

@@ -39,15 +39,25 @@ def test_nothing_is_written_where_nothing_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_where_no_image_can_be_read_the_reasons_are_given(tmp_path: Path) -> None:
-    studies = [a_study(f"s{k}", an_image(f"absent{k}")) for k in range(3)]
-    with pytest.raises(
-        DataError, match=r"no study is kept \(.*missing: 3, .*\); correct"
-    ) as caught:
+    studies = [a_study(f"s{k}", an_image(f"empty{k}")) for k in range(3)]
+    (tmp_path / "root").mkdir(exist_ok=True)
+    for k in range(3):
+        (tmp_path / "root" / f"empty{k}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no study is kept \(.*empty: 3, .*\); correct") as caught:
         run(tmp_path, studies)
     assert "\n" not in str(caught.value)
     # The advice holds: the files are there now.
     run(tmp_path, [a_study("s", an_image("a"))], overwrite=True)
     assert shown(tmp_path) == {"s": ["a"]}
+
+
+def test_where_no_image_exists_the_folder_is_asked_for_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    studies = [a_study(f"s{k}", an_image(f"absent{k}")) for k in range(3)]
+    with pytest.raises(DataError, match=r"absent0\.png: image file is missing, as are all 3; give"):
+        run(tmp_path, studies)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from editgrpo.data import seal
 from editgrpo.data.image_jobs import ImageJob
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.store import read_prepared
+from editgrpo.data.study import Split, Study
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import bytes_of
 from tests.data import preparation
@@ -18,8 +20,23 @@ BUDGET = PixelBudget()
 JOBS = [ImageJob(name, f"/data/root/{name}.png") for name in "abc"]
 
 
-def mark(jobs: list[ImageJob], budget: PixelBudget = BUDGET, root: str = "/data/root") -> str:
-    return seal.fingerprint(jobs, budget, Path(root))
+STUDY = Study(study_id="s", patient_id="p", split=Split.TRAIN, images=(), findings="Clear.")
+
+
+def mark(
+    jobs: list[ImageJob],
+    budget: PixelBudget = BUDGET,
+    root: str = "/data/root",
+    study: Study = STUDY,
+) -> str:
+    return seal.fingerprint(jobs, budget, Path(root), [study])
+
+
+@pytest.mark.parametrize(
+    "change", [{"split": Split.TEST}, {"findings": "Clear"}, {"patient_id": "q"}, {"time": "1"}]
+)
+def test_other_studies_of_the_same_images_have_another_fingerprint(change: dict[str, Any]) -> None:
+    assert mark(JOBS, study=replace(STUDY, **change)) != mark(JOBS)
 
 
 def test_the_same_images_have_the_same_fingerprint() -> None:

@@ -101,7 +101,7 @@ def make_flow(
     if sum(cut.values()):
         rows += [("studies with more images than are shown", FlowKind.OF_KEPT, Counter(cut))]
     rows += [
-        (f"images left out: {reason}", FlowKind.OF_KEPT, images_left_out[reason])
+        (f"images not shown: {reason}", FlowKind.OF_KEPT, images_left_out[reason])
         for reason in sorted(images_left_out)
     ]
     return Flow(tuple(FlowRow(name=name, kind=kind, counts=counts) for name, kind, counts in rows))

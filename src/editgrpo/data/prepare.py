@@ -176,9 +176,11 @@ def finish(
     for study in plan.studies:
         check_study(study, where=str(output))  # now, not after hours of images
     jobs = _jobs(candidates, plan.studies)
+    if options.inclusion.require_images:
+        _check_that_one_exists(jobs)
     if options.redactor is not None:
         plan, jobs = _redacted(options.redactor, plan, jobs)
-    mark = seal.fingerprint(jobs, options.budget, root or output)
+    mark = seal.fingerprint(jobs, options.budget, root or output, plan.studies)
     seal.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
     problems = fill_store(
         output,
@@ -261,6 +263,15 @@ def _jobs(candidates: Candidates, studies: Iterable[Study]) -> list[ImageJob]:
                 )
             jobs[image.image_id] = ImageJob(image.image_id, path, candidates.suffixes)
     return list(jobs.values())
+
+
+def _check_that_one_exists(jobs: Sequence[ImageJob]) -> None:
+    """Stop before anything is written where the folder of images must be wrong."""
+    if not any(job.original().is_file() for job in jobs):
+        raise DataError(
+            f"{jobs[0].original()}: image file is missing, as are all {len(jobs):,}; give the "
+            "folder that holds the images, or ask for studies without images"
+        )
 
 
 def _redacted(

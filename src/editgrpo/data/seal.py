@@ -17,6 +17,7 @@ from editgrpo.data.flow import Flow
 from editgrpo.data.image_jobs import ImageJob
 from editgrpo.data.image_store import IMAGES_FOLDER
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.record import study_to_row
 from editgrpo.data.store import (
     FORM,
     PREPARED_FILE,
@@ -25,9 +26,10 @@ from editgrpo.data.store import (
     UNFINISHED_FILE,
     Rejection,
 )
+from editgrpo.data.study import Study
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.files import remove_partial_files, write_json, write_jsonl, write_text
+from editgrpo.files import json_line, remove_partial_files, write_json, write_jsonl, write_text
 
 CARD_FILE = "README.md"
 ENTRIES = (
@@ -41,7 +43,9 @@ ENTRIES = (
 """All that a preparation writes."""
 
 
-def fingerprint(jobs: Iterable[ImageJob], budget: PixelBudget, root: Path) -> str:
+def fingerprint(
+    jobs: Iterable[ImageJob], budget: PixelBudget, root: Path, studies: Iterable[Study]
+) -> str:
     """Return what two attempts must share for the second to continue the first.
 
     Args:
@@ -49,16 +53,20 @@ def fingerprint(jobs: Iterable[ImageJob], budget: PixelBudget, root: Path) -> st
         budget: The size that they shall have.
         root: Of the originals, with which their paths begin; it may be mounted elsewhere when the
             preparation continues.
+        studies: All studies before their images are looked at: other splits or texts are another
+            set, even of the same images.
 
     Returns:
-        64 hexadecimal digits, the same if form, budget, and the ids and places of all images in
-        order are the same.
+        64 hexadecimal digits, the same if form, budget, the ids and places of all images and all
+        studies are the same, in their order.
     """
     digest = hashlib.sha256(json.dumps([FORM, asdict(budget)]).encode())
     prefix = str(root)
     for job in jobs:
         line = f"\0{job.image_id}\0{job.path.removeprefix(prefix)}"
         digest.update(line.encode(errors="surrogateescape"))
+    for study in studies:
+        digest.update(json_line(study_to_row(study)).encode())
     return digest.hexdigest()
 
 
