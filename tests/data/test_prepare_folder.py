@@ -39,11 +39,10 @@ def test_nothing_is_written_where_nothing_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_where_no_image_can_be_read_the_reasons_are_given(tmp_path: Path) -> None:
-    studies = [a_study(f"s{k}", an_image(f"empty{k}")) for k in range(3)]
-    (tmp_path / "root").mkdir(exist_ok=True)
-    for k in range(3):
-        (tmp_path / "root" / f"empty{k}.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"no study is kept \(.*empty: 3, .*\); correct") as caught:
+    studies = [a_study(f"s{k}", an_image(f"bad{k}")) for k in range(3)]
+    with pytest.raises(
+        DataError, match=r"no study is kept \(.*damaged: 3, .*\); correct"
+    ) as caught:
         run(tmp_path, studies)
     assert "\n" not in str(caught.value)
     # The advice holds: the files are there now.
