@@ -152,7 +152,10 @@ def check(
         write_json(json, verification_record(found))
     if found.problems:
         _console().print(problems_table(found.problems))
-    looked_at = f"{found.files:,} files, {found.studies:,} studies, {found.images:,} images"
+    counts = ((found.files, "file"), (found.images, "image"))
+    files, images = (_counted(*count) for count in counts)
+    studies = f"{found.studies:,} {'study' if found.studies == 1 else 'studies'}"
+    looked_at = f"{files}, {studies}, {images}"
     verdict = _counted(len(found.failures), "problem") if found.failures else "all in order"
     warnings = f", {_counted(len(found.warnings), 'warning')}" if found.warnings else ""
     typer.echo(f"{folder}: {verdict}{warnings} ({looked_at})")

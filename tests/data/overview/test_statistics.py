@@ -16,6 +16,7 @@ from editgrpo.data.overview.statistics import SetStatistics, set_statistics
 from editgrpo.data.record import SECTIONS
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
+from editgrpo.errors import DataError
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 from editgrpo.reports.rules import RulesLabeler
 from tests.builders import write_set
@@ -90,6 +91,19 @@ def test_whole_days_stay_whole_at_every_time_of_day(tmp_path: Path) -> None:
 
 def test_image_sizes_are_those_of_the_store(described: SetStatistics) -> None:
     assert described.splits[Split.TRAIN].image_sizes == {(56, 56): 4}
+
+
+@pytest.mark.parametrize("column", ["split", "view"])
+def test_a_damaged_table_is_one_line_that_names_the_check(tmp_path: Path, column: str) -> None:
+    studies = described_set(tmp_path / "set")
+    rows = studies.table.to_pylist()
+    if column == "split":
+        rows[0]["split"] = "trane"
+    else:
+        rows[0]["images"][0]["view"] = "PB"
+    damaged = StudySet(studies.folder, pa.Table.from_pylist(rows, schema=studies.table.schema))
+    with pytest.raises(DataError, match="a split or view is damaged; run `editgrpo data check`"):
+        set_statistics(damaged)
 
 
 def test_labels_are_counted_by_class(described: SetStatistics) -> None:

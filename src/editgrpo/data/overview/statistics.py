@@ -21,6 +21,7 @@ from editgrpo.data.record import SECTIONS
 from editgrpo.data.store import StudySet, read_prepared
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.data.times import time_order
+from editgrpo.errors import DataError
 
 Counts = NDArray[np.int64]
 
@@ -99,6 +100,9 @@ def set_statistics(
 
     Returns:
         The statistics of each split.
+
+    Raises:
+        DataError: A table is damaged.
     """
     tallies: dict[Split, _Tally] = {}
     first = 0
@@ -108,7 +112,12 @@ def set_statistics(
             mask = pc.equal(splits, name)
             rows = first + np.flatnonzero(mask.to_numpy(zero_copy_only=False))
             part = batch if len(rows) == batch.num_rows else batch.filter(mask)
-            tallies.setdefault(Split(name), _Tally()).add(part, rows)
+            try:
+                tallies.setdefault(Split(name), _Tally()).add(part, rows)
+            except ValueError as error:  # no split or view
+                raise DataError(
+                    f"{studies.folder}: a split or view is damaged; run `editgrpo data check` on it"
+                ) from error
         first += batch.num_rows
     prevalence = _prevalence(studies.table, tallies, labels, progress) if labels else {}
     return SetStatistics(
