@@ -210,6 +210,12 @@ def test_mixed_case_headers_part_a_report_that_has_no_others() -> None:
     }
 
 
+@pytest.mark.parametrize("context", ["Cough.", "Tube?", "Seen ___", "Seen ___."])
+def test_results_behind_a_sentence_on_its_line_do_not_become_context(context: str) -> None:
+    parsed = parse_report(report(f"INDICATION: {context}  FINDINGS: Clear. IMPRESSION: Fine."))
+    assert texts(parsed) == {"indication": context, "findings": "Clear.", "impression": "Fine."}
+
+
 def test_small_headers_part_a_report_that_has_no_others() -> None:
     parsed = parse_report(
         report("indication: cough.", "comparison: ___, CT.", "findings: Clear.", "impression: Ok.")
@@ -495,7 +501,24 @@ def test_sections_written_out_as_a_report_are_read_again_as_they_were(text: str)
 @pytest.mark.timeout(5)  # a quadratic parse would take minutes
 @pytest.mark.parametrize(
     "unit",
-    ["_", " ", "A", ".", "A.M", "8:30", "\n", " \n", "*", "(", "FINDINGS", "FINDINGS:", "A "],
+    [
+        "_",
+        " ",
+        "A",
+        ".",
+        "A.M",
+        "8:30",
+        "\n",
+        " \n",
+        "*",
+        "(",
+        "FINDINGS",
+        "FINDINGS:",
+        "A ",
+        "FINDINGS: ",
+        "a. FINDINGS: ",
+        "findings: ",
+    ],
 )
 def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
     parse_report(unit * 100_000)

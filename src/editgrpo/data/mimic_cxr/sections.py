@@ -53,6 +53,10 @@ _HEADER_OR_SEPARATOR = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _SMALL_HEADER = re.compile(rf"^[^\S\n]*+({'|'.join(sorted(NAMES)).lower()})[^\S\n]*:", re.MULTILINE)
+_RESULTS_HEADER = re.compile(r"(?:FINDINGS|IMPRESSION):\s")
+_SENTENCE_ENDS = (".", "?", "!", "___", ")")
+_WORD = re.compile(r"[a-z:]")
+_LOOK_BACK = 80  # characters, at most a line of a report
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _LABEL = re.compile(rf"({_NAME}):(?:\s|$)")
 # A title without a colon ("PA AND LATERAL CHEST RADIOGRAPHS OF ___") is shorter than a finding.
@@ -110,6 +114,7 @@ def parse_report(text: str) -> Sections:
         Its sections. Any text at all has an answer; one without headers has empty sections.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _with_results_on_lines_of_their_own(text)
     reports = _read(text)
     kinds = _kinds(reports)
     if not any(kinds):
@@ -221,6 +226,23 @@ def _with_capital_headers(text: str) -> str:
     if len(set(_SMALL_HEADER.findall(text))) < 2:
         return text
     return _SMALL_HEADER.sub(lambda header: header[0].upper(), text)
+
+
+def _with_results_on_lines_of_their_own(text: str) -> str:
+    """End a line where findings or impression follow a sentence on it; nothing changes its place.
+
+    They would else be part of an indication, say, and be shown to the model.
+    """
+    parts = []
+    end = 0
+    for header in _RESULTS_HEADER.finditer(text):
+        start = header.start()
+        line = text[max(0, start - _LOOK_BACK) : start].rpartition("\n")[2]
+        # "___." alone is what de-identification left of a line's beginning.
+        if line[-1:] == " " and line.rstrip().endswith(_SENTENCE_ENDS) and _WORD.search(line):
+            parts += [text[end : start - 1], "\n"]
+            end = start
+    return "".join([*parts, text[end:]])
 
 
 def _final_report(reports: list[list[list[_Piece]]], text: str) -> list[_Piece]:
