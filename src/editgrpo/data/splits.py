@@ -105,5 +105,5 @@ def check_patients_apart(studies: Iterable[Study]) -> None:
         if first is not study.split:
             raise DataError(
                 f"patient {study.patient_id!r} stands in both {first} and {study.split} (study "
-                f"{study.study_id!r}); give each patient one split, or leave the split column out"
+                f"{study.study_id!r}); give each patient one split"
             )

@@ -101,9 +101,9 @@ def test_a_damaged_table_is_one_line_that_names_the_check(tmp_path: Path, column
         rows[0]["split"] = "trane"
     else:
         rows[0]["images"][0]["view"] = "PB"
-    damaged = StudySet(studies.folder, pa.Table.from_pylist(rows, schema=studies.table.schema))
+    studies.table = pa.Table.from_pylist(rows, schema=studies.table.schema)
     with pytest.raises(DataError, match="a split or view is damaged; run `editgrpo data check`"):
-        set_statistics(damaged)
+        set_statistics(studies)
 
 
 def test_labels_are_counted_by_class(described: SetStatistics) -> None:

@@ -182,7 +182,7 @@ def spoil(root: Path, name: str) -> str:
             tree.build(root, [*tree.standard_reports(), findings], rows)
             return (
                 "patient '11' stands in both train and test (study '401'); give each patient one "
-                "split, or leave the split column out"
+                "split"
             )
         case "parts":
             for folder in ("Padchest_GR_files", "PadChest_GR_progression_prior_studies"):

@@ -180,7 +180,7 @@ def spoil(root: Path, name: str) -> str:
             test.write_text(json.dumps(dict([tree.entry("A", "999")])))
             return (
                 "patient 'A' stands in both train and test (study 'pA_a999_s1.2.999'); give each "
-                "patient one split, or leave the split column out"
+                "patient one split"
             )
         case "parts":
             shutil.rmtree(root / "deid_png")

@@ -103,6 +103,13 @@ PLANTED: dict[str, tuple[Callable[[Path], None], Kind, str]] = {
         Kind.PRIOR_NOT_EARLIER,
         "s2",
     ),
+    "a prior of the study's day, at a time that nobody knows": (
+        lambda folder: change_study(
+            folder, "s2", prior_study_id="s0", prior_time="2150-01-03", images=shown_images()
+        ),
+        Kind.PRIOR_NOT_EARLIER,
+        "s2",
+    ),
     "a study that is its own prior": (
         lambda folder: change_study(
             folder, "s7", prior_study_id="s7", images=shown_images("s7-front", "s7-side")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from editgrpo.data.record import shown
 from editgrpo.data.study import Split, Timepoint, View
-from editgrpo.data.times import parse_time
+from editgrpo.data.times import is_day_of, parse_time
 from editgrpo.data.verify.problems import Problem, ProblemKind, Report
 from editgrpo.errors import DataError
 
@@ -244,10 +244,10 @@ def _verify_priors(columns: Columns, places: Mapping[str, float], report: Report
 
 
 def _may_be_earlier(first: str, second: str, places: Mapping[str, float]) -> bool:
-    """Return False only if both times are known and the first is not earlier."""
+    """Return False only if both times are known and the first is not surely earlier."""
     if first not in places or second not in places:
         return True
-    return places[first] < places[second]
+    return places[first] < places[second] and not is_day_of(first, second)
 
 
 def _verify_prior_images(columns: Columns, current: Mapping[str, int], report: Report) -> None:
