@@ -21,6 +21,8 @@ from editgrpo.errors import DataError
         ("1970-01-01T00:00:43.200", 0.0005, "date"),  # 43.2 s of 86,400 s
         ("1969-12-31", -1.0, "date"),
         ("2150-01-01", 65744.0, "date"),  # 180 years of 365 days and 44 leap days: 2100 has none
+        # Two hours before UTC; it may not stand beside times whose zone nobody knows.
+        ("1970-01-02T06:00+02:00", 1.25 - 2 / 24, "date with a time zone"),
     ],
 )
 def test_a_time_is_a_place_on_a_line_of_days(text: str, order: float, form: str) -> None:

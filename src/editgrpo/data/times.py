@@ -22,8 +22,8 @@ def parse_time(text: str, *, where: str) -> tuple[float, str]:
         where: File and line, for messages.
 
     Returns:
-        Its position in days, and its form, "number" or "date". Positions of the two forms cannot be
-        compared.
+        Its position in days, and its form: "number", "date" or "date with a time zone". Positions
+        of two forms cannot be compared.
 
     Raises:
         DataError: It is neither.
@@ -42,9 +42,10 @@ def parse_time(text: str, *, where: str) -> tuple[float, str]:
         raise DataError(
             f"{where}: time is {shown(text)}; give a number, such as days, or a date as 2024-03-31"
         ) from None
+    form = "date" if moment.tzinfo is None else "date with a time zone"
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp() / SECONDS_PER_DAY, "date"
+    return moment.timestamp() / SECONDS_PER_DAY, form
 
 
 @lru_cache(maxsize=1 << 16)
