@@ -171,15 +171,7 @@ def finish(
     plan = _plan(candidates, options.inclusion)
     if options.dry_run:
         return _summary(candidates, output, plan.flow(candidates))
-    if not plan.studies:
-        raise DataError(_nothing_kept(output, plan.rejections, "source or the options"))
-    for study in plan.studies:
-        check_study(study, where=str(output))  # now, not after hours of images
-    jobs = _jobs(candidates, plan.studies)
-    if options.inclusion.require_images:
-        _check_that_one_exists(jobs)
-    if options.redactor is not None:
-        plan, jobs = _redacted(options.redactor, plan, jobs)
+    plan, jobs = _checked(candidates, plan, output, options)
     mark = seal.fingerprint(jobs, options.budget, root or output, plan.studies)
     seal.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
     problems = fill_store(
@@ -292,6 +284,23 @@ def _redacted(
     hidden.sort(key=lambda job: job.image_id)
     studies = sorted(redactor.studies(plan.studies), key=lambda study: study.study_id)
     return _Plan(studies, rejections, cut), hidden
+
+
+def _checked(
+    candidates: Candidates, plan: _Plan, output: Path, options: PrepareOptions
+) -> tuple[_Plan, list[ImageJob]]:
+    """Return what is to be done, hidden if asked for; what is wrong is found now, not after hours
+    of images."""
+    if not plan.studies:
+        raise DataError(_nothing_kept(output, plan.rejections, "source or the options"))
+    for study in plan.studies:
+        check_study(study, where=str(output))
+    jobs = _jobs(candidates, plan.studies)
+    if options.inclusion.require_images:
+        _check_that_one_exists(jobs)
+    if options.redactor is not None:
+        return _redacted(options.redactor, plan, jobs)
+    return plan, jobs
 
 
 def _without_unusable(plan: _Plan, problems: Mapping[str, str], *, require_images: bool) -> _Plan:

@@ -111,8 +111,7 @@ def run_sft(
         resume: Continue from the newest whole checkpoint of the run folder.
         command: What started the run, for its provenance.
         on_metrics: Called on the main process with the metrics of each step and of each epoch.
-        on_validation: Called with (studies done, studies in all) while validation reports are
-            generated.
+        on_validation: Called with (studies done, studies in all) as validation reports are made.
 
     Returns:
         The folder of the best epoch's model; the epoch before it lies beside it in `model-for-rl/`.
