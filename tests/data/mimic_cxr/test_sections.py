@@ -242,6 +242,18 @@ def test_several_findings_are_joined_in_their_order_and_equal_ones_stand_once() 
     assert parsed.decisions == {Decision.SEVERAL_FINDINGS}
 
 
+@pytest.mark.parametrize(
+    "pointer",
+    ["See impression.", "Please see impression below.", "refer to the IMPRESSION section"],
+)
+def test_findings_that_only_point_to_the_impression_are_none(pointer: str) -> None:
+    parsed = parse_report(report(f"FINDINGS: {pointer}", "IMPRESSION: Clear."))
+    assert texts(parsed) == {"impression": "Clear."}
+    assert parsed.decisions == {Decision.POINTER}
+    kept = parse_report(report(f"FINDINGS: Small effusion. {pointer}", "IMPRESSION: Effusion."))
+    assert kept.findings == f"Small effusion. {pointer}"
+
+
 def test_sections_that_repeat_each_other_are_one() -> None:
     parsed = parse_report(
         report(

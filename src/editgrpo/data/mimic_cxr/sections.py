@@ -9,7 +9,8 @@ Rules, in the order in which they act:
 2. Findings are what stands under FINDINGS; without it, under FINDINGS AND IMPRESSION; without that
    too, under the exam's name (CHEST, PA AND LATERAL). They are never taken from text without a
    header, where the official splitter takes the last paragraph: one cannot tell findings from the
-   end of an indication, and a wrong reference is worse than a study less.
+   end of an indication, and a wrong reference is worse than a study less. Nor is "See impression."
+   any.
 3. Several sections of one name are joined in their order; equal ones stand once. The official
    splitter keeps the last: of a report on chest and ribs that would be the ribs.
 4. HISTORY and REASON FOR EXAM are indications.
@@ -63,6 +64,12 @@ _LABEL = re.compile(rf"({_NAME}):(?:\s|$)")
 _FEWEST_WORDS_OF_A_PARAGRAPH = 8
 
 
+# "See impression." says nothing of the images, and a model would learn to write it.
+_POINTER = re.compile(
+    r"(?:Please )?(?:see|refer to) (?:the )?impression(?: (?:below|section))?[.]?", re.IGNORECASE
+)
+
+
 class Decision(StrEnum):
     """What the parse had to decide; its value says it in a count."""
 
@@ -71,6 +78,7 @@ class Decision(StrEnum):
     SEVERAL_FINDINGS = "several findings sections, joined"
     PRELIMINARY = "a wet read or provisional impression, not used"
     ADDENDUM = "an addendum, not used"
+    POINTER = "findings that only point to the impression, not used"
     UNHEADED_TEXT = "no findings, but a paragraph without a header, not used"
     NO_HEADERS = "no header at all"
 
@@ -270,7 +278,9 @@ def _findings(pieces: list[_Piece], text: str, decisions: set[Decision]) -> str:
         (Kind.VIEW, Decision.VIEW_HEADER),
     ):
         labelled = _texts(pieces, (kind,), text)
-        texts = list(dict.fromkeys(filter(None, map(_without_label, labelled))))
+        written = list(dict.fromkeys(filter(None, map(_without_label, labelled))))
+        texts = [text for text in written if not _POINTER.fullmatch(text)]
+        decisions.update([Decision.POINTER] if len(texts) < len(written) else [])
         if texts:
             decisions.update([decision] if decision is not None else [])
             decisions.update([Decision.SEVERAL_FINDINGS] if len(texts) > 1 else [])
