@@ -38,6 +38,13 @@ def test_nothing_is_written_where_nothing_can_be_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_that_stands_twice_is_noticed_before_the_first_image(tmp_path: Path) -> None:
+    studies = [a_study("s", an_image("a")), a_study("s", an_image("b"))]
+    with pytest.raises(DataError, match="study_id 's' would stand in it twice"):
+        run(tmp_path, studies)
+    assert not (tmp_path / "out").exists()
+
+
 def test_where_no_image_can_be_read_the_reasons_are_given(tmp_path: Path) -> None:
     studies = [a_study(f"s{k}", an_image(f"bad{k}")) for k in range(3)]
     with pytest.raises(

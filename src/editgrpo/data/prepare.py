@@ -14,10 +14,9 @@ from editgrpo.data.flow import Flow, make_flow
 from editgrpo.data.image_jobs import ImageJob, fill_store
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.record import check_study
 from editgrpo.data.redact import Redactor
 from editgrpo.data.splits import check_patients_apart
-from editgrpo.data.store import Rejection, write_tables
+from editgrpo.data.store import Rejection, check_studies, write_tables
 from editgrpo.data.study import Split, Study, StudyImage
 from editgrpo.data.workers import Progress, default_workers
 from editgrpo.errors import ConfigError, DataError
@@ -293,8 +292,7 @@ def _checked(
     of images."""
     if not plan.studies:
         raise DataError(_nothing_kept(output, plan.rejections, "source or the options"))
-    for study in plan.studies:
-        check_study(study, where=str(output))
+    check_studies(output, plan.studies)
     jobs = _jobs(candidates, plan.studies)
     if options.inclusion.require_images:
         _check_that_one_exists(jobs)

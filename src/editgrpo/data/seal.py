@@ -115,7 +115,7 @@ def begin(output: Path, mark: str, *, resume: bool, overwrite: bool = False) -> 
         )
     try:
         write_json(output / UNFINISHED_FILE, {"fingerprint": mark})
-        # The account is of tables that may change now, as rules of inclusion have no fingerprint.
+        # Where it stands, the preparation is complete, which this one is not before its end.
         (output / PREPARED_FILE).unlink(missing_ok=True)
         for folder in (output, output / STUDIES_FOLDER, output / IMAGES_FOLDER):
             remove_partial_files(folder)

@@ -228,6 +228,24 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     return prepared
 
 
+def check_studies(folder: Path, studies: Iterable[Study]) -> None:
+    """Check that studies can be written into one folder, and will be read back as they are.
+
+    Args:
+        folder: Where they shall stand.
+        studies: All studies of the folder.
+
+    Raises:
+        DataError: Two studies share a study_id, or a study cannot be written as it is.
+    """
+    seen: set[str] = set()
+    for study in studies:
+        if study.study_id in seen:
+            raise DataError(f"{folder}: study_id {study.study_id!r} would stand in it twice")
+        seen.add(study.study_id)
+        check_study(study, where=str(folder))
+
+
 def write_tables(folder: Path, studies: Iterable[Study]) -> dict[Split, int]:
     """Write the tables of a folder, one for each split that has studies.
 
@@ -242,16 +260,11 @@ def write_tables(folder: Path, studies: Iterable[Study]) -> dict[Split, int]:
         DataError: Two studies share a study_id, a study cannot be written as it is, there is none,
             or the folder cannot be written to.
     """
-    seen: set[str] = set()
-    rows: dict[Split, list[Study]] = {split: [] for split in Split}
-    for study in studies:
-        if study.study_id in seen:
-            raise DataError(f"{folder}: study_id {study.study_id!r} would stand in it twice")
-        seen.add(study.study_id)
-        check_study(study, where=str(folder))
-        rows[study.split].append(study)
-    if not seen:
+    studies = list(studies)
+    check_studies(folder, studies)
+    if not studies:
         raise DataError(f"{folder}: there is no study to write")
+    rows = {split: [study for study in studies if study.split is split] for split in Split}
     for split, part in rows.items():
         path = table_path(folder, split)
         try:

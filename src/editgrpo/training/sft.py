@@ -132,11 +132,8 @@ def run_sft(
     _check_size(config, len(train), boundaries[-1])
     folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
-    encoder = PromptEncoder(train, processor, config.data)
-    validation_encoder = PromptEncoder(validation, processor, config.data)
-    evaluate = EvaluateEpochs(
-        config, boundaries, validation, validation_encoder, on_metrics, on_validation
-    )
+    encoder = PromptEncoder(train, processor, config.data)  # of both splits: one folder, one store
+    evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
     stop = StopOnSignal()
     trainer = FindingsTrainer(
         config,

@@ -49,7 +49,7 @@ class MimicCXRSource:
 def prepare_mimic_cxr(
     source: MimicCXRSource,
     output: Path | str,
-    options: PrepareOptions = PrepareOptions(),
+    options: PrepareOptions | None = None,
     *,
     progress: Progress | None = None,
 ) -> PrepareSummary:
@@ -58,7 +58,7 @@ def prepare_mimic_cxr(
     Args:
         source: The files.
         output: Folder of the studies; made if missing.
-        options: What is kept, and how images are stored.
+        options: What is kept, and how images are stored; None takes the defaults.
         progress: Called as reports are read and images are made.
 
     Returns:
@@ -69,6 +69,7 @@ def prepare_mimic_cxr(
         DataError: A table is not of the documented form, reports or images are not there at all, or
             no study is kept.
     """
+    options = options or PrepareOptions()
     if options.inclusion.require_images and not options.dry_run:
         _check_images_are_there(source.root)
     candidates = read_mimic_cxr(source, progress=progress)
