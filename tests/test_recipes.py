@@ -148,7 +148,10 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
             "optim: {schedule: cosin}",
             "optim.schedule is 'cosin'; it must be one of constant",
         ),
-        ("model: {attention: eager}", "model.attention is 'eager'; it must be sdpa"),
+        (
+            "model: {group_attention: eager}",
+            "model.group_attention is 'eager'; it must be one of split, dense, flex",
+        ),
         ("optim: {beta2: 1}", "optim.beta2 is 1.0; it must be between 0 and 1"),
         ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),
         ("data: {train_limit: 0}", "data.train_limit is 0; it must be at least 1, or null"),

@@ -6,6 +6,7 @@ kept as text: it is resolved by the module that opens it.
 
 from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import (
+    AttentionKernel,
     DataConfig,
     DType,
     LoraConfig,
@@ -26,6 +27,7 @@ from editgrpo.config.runs import SFTConfig, TrainConfig
 
 __all__ = [
     "AdvantageScale",
+    "AttentionKernel",
     "ClinicalConfig",
     "DType",
     "DataConfig",

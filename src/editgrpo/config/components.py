@@ -14,6 +14,17 @@ class DType(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class AttentionKernel(StrEnum):
+    """How attention inside a packed group is computed; all give the same numbers."""
+
+    SPLIT = "split"
+    """Prompts and responses apart, nothing computed that is not seen."""
+    DENSE = "dense"
+    """One masked call for the whole row."""
+    FLEX = "flex"
+    """PyTorch's FlexAttention; compiles, skips blocks that nobody sees."""
+
+
 class Schedule(StrEnum):
     """Those of transformers' schedules of the learning rate that need no further settings."""
 
@@ -64,11 +75,8 @@ class ModelConfig:
     Paper: bf16.
     """
 
-    attention: str = "sdpa"
-    """Transformers' attention implementation.
-
-    Only `sdpa` so far: others misread the mask of a packed group.
-    """
+    group_attention: AttentionKernel = AttentionKernel.SPLIT
+    """Kernel for packed groups; changes speed, not the result (docs/performance.md)."""
 
     freeze_vision_tower: bool = True
     """Whether the image encoder keeps its weights.
@@ -83,7 +91,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.path), "model.path", self.path, "a folder or a Hub id")
-        require(self.attention == "sdpa", "model.attention", self.attention, "sdpa")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

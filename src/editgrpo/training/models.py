@@ -106,7 +106,7 @@ def load_policy(folder: Path, config: ModelConfig) -> Any:
     dtype = torch.float32
     if config.lora is not None and config.dtype is DType.BFLOAT16:
         dtype = torch.bfloat16
-    model = load_for_inference(folder, dtype=dtype, attention=config.attention)
+    model = load_for_inference(folder, dtype=dtype)
     if config.freeze_vision_tower:
         model.model.visual.requires_grad_(False)
     if config.lora is not None:
@@ -119,13 +119,12 @@ def load_policy(folder: Path, config: ModelConfig) -> Any:
     return model
 
 
-def load_for_inference(folder: Path, *, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
     """Load a model of the Qwen2-VL family.
 
     Args:
         folder: From `resolve_model_folder`.
         dtype: Number format of the parameters.
-        attention: transformers' attention implementation.
 
     Returns:
         The model on the CPU, in evaluation mode.
@@ -137,7 +136,7 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype, attention: str = "sd
 
     try:
         model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, use_safetensors=True
+            folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: not a loadable image-text model ({error})") from error

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editgrpo.training.language import prompt_positions
 from editgrpo.training.processor import EncodedPrompt, check_image_tokens, join_images
-from editgrpo.training.shared_prefix import prompt_positions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

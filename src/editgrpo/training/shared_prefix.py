@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from editgrpo.errors import TrainingError
+from editgrpo.training.language import prompt_positions
 from editgrpo.training.processor import EncodedPrompt, check_image_tokens, join_images
 
 IGNORED_LABEL = -100
@@ -64,28 +65,6 @@ class PackedGroups:
             tensor = getattr(self, name)
             moved[name] = None if tensor is None else tensor.to(device)
         return replace(self, **moved)
-
-
-def prompt_positions(model: Any, prompt: EncodedPrompt) -> Tensor:
-    """Return (3, T) int64 M-RoPE positions of a prompt, by the model's own rule.
-
-    Args:
-        model: The vision-language model, unwrapped.
-        prompt: The prompt; without images its positions count from 0 in all three rows.
-
-    Returns:
-        Time, height and width position of every prompt token.
-    """
-    tokens = prompt.input_ids_T.shape[0]
-    if prompt.image_grid_thw is None:
-        return torch.arange(tokens).expand(3, tokens)
-    positions: Tensor
-    positions, _ = model.model.get_rope_index(
-        prompt.input_ids_T[None],
-        mm_token_type_ids=prompt.is_image_token_T[None].int(),
-        image_grid_thw=prompt.image_grid_thw,
-    )
-    return positions[:, 0]
 
 
 def pack_groups(

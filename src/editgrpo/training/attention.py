@@ -1,0 +1,271 @@
+"""Attention inside packed rows: who sees whom, and the kernels that compute it.
+
+transformers hands every text layer an attention mask and asks a registered function for the
+result. `use_group_attention` registers ours, which does what SDPA does for any mask, and lets an
+`AttentionPlan` compute the result where one is passed in place of a mask. A plan knows the
+structure of the row, so that nothing has to be masked out that need not be computed at all.
+
+Left out on purpose: what stands in a row (packing.py) and the key/value store of sampling
+(decoding.py).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from editgrpo.config import AttentionKernel
+from editgrpo.training.language import language_model
+
+_NAME = "editgrpo"
+
+
+class AttentionPlan(ABC):
+    """Computes attention for a row of known structure; passed to a model in place of a mask."""
+
+    @abstractmethod
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, *, scaling: float
+    ) -> Tensor:
+        """Compute one layer's attention.
+
+        Args:
+            module: The attention layer; `module.layer_idx` is its number.
+            query: (B, H, L, D), rotary positions applied.
+            key: (B, H', L, D), rotary positions applied; H' divides H.
+            value: (B, H', L, D).
+            scaling: The products of queries and keys are multiplied by it.
+
+        Returns:
+            (B, L, H, D).
+        """
+
+
+def use_group_attention(model: Any) -> None:
+    """Let the text layers of a model take an `AttentionPlan` in place of a mask.
+
+    Args:
+        model: A transformers model, unwrapped. Its vision tower keeps its attention; its text
+            layers compute SDPA for anything that is not a plan.
+    """
+    AttentionInterface.register(_NAME, _attention)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    language_model(model).set_attn_implementation(_NAME)
+
+
+def plan_masks(model: Any, plan: AttentionPlan) -> dict[str, AttentionPlan]:
+    """Return what to pass as `attention_mask` to the language model.
+
+    Args:
+        model: The model, unwrapped.
+        plan: The plan, for every kind of layer. A sliding window is not applied: rows must be
+            shorter than it.
+    """
+    kinds = getattr(language_model(model).config, "layer_types", None) or ("full_attention",)
+    return dict.fromkeys(kinds, plan)
+
+
+def _attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **keywords: Any
+) -> tuple[Tensor, None]:
+    if not isinstance(attention_mask, AttentionPlan):
+        computed: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **keywords
+        )
+        return computed
+    scaling = keywords.get("scaling")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return attention_mask.attend(module, query, key, value, scaling=scaling), None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpan:
+    """Where one group stands in a packed row.
+
+    Attributes:
+        start: Column of the first prompt token.
+        prefix: Prompt tokens that stand once, before the responses.
+        lengths: Columns of each response's segment, in order; empty for a bare prompt.
+    """
+
+    start: int
+    prefix: int
+    lengths: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """The column after the group."""
+        return self.start + self.prefix + sum(self.lengths)
+
+
+class GroupPlan(AttentionPlan):
+    """Groups one after another in one row: a prompt token sees its prompt up to itself, a response
+    token its prompt and its own response up to itself.
+
+    All kernels give the same numbers (tests/training/test_attention.py):
+
+    - SPLIT computes prompts causally and all responses of a group against their prompt and
+      themselves, without anything that is masked out but the padding of short responses;
+    - DENSE builds the whole mask, and computes and throws away what it forbids;
+    - FLEX is PyTorch's FlexAttention, which skips forbidden blocks of 128 x 128.
+
+    Args:
+        groups: The groups, in the order of their columns, without gaps.
+        kernel: Which of them.
+    """
+
+    def __init__(self, groups: Sequence[GroupSpan], kernel: AttentionKernel) -> None:
+        self.groups = tuple(groups)
+        self._kernel = kernel
+        self._prepared: dict[torch.device, Any] = {}  # masks and indices, the same in every layer
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, *, scaling: float
+    ) -> Tensor:
+        """Compute one layer's attention; see `AttentionPlan`."""
+        prepared = self._prepared.get(query.device)
+        if prepared is None:
+            prepared = self._prepared[query.device] = self._prepare(query.device)
+        if self._kernel is AttentionKernel.FLEX:
+            from transformers.integrations.flex_attention import flex_attention_forward
+
+            flexed: Tensor = flex_attention_forward(
+                module, query, key, value, prepared, scaling=scaling
+            )[0]
+            return flexed
+        if self._kernel is AttentionKernel.DENSE:
+            key, value = _every_head(key, query), _every_head(value, query)
+            attended = scaled_dot_product_attention(
+                query, key, value, attn_mask=prepared, scale=scaling
+            )
+        else:
+            attended = self._split(query, key, value, prepared, scaling)
+        return attended.transpose(1, 2)
+
+    def _prepare(self, device: torch.device) -> Any:
+        if self._kernel is AttentionKernel.SPLIT:
+            return [_response_columns(span, device) for span in self.groups]
+        group_L, segment_L = self._numbers(device)
+
+        def may_attend(_batch: Any, _head: Any, q: Tensor, k: Tensor) -> Tensor:
+            sees = (segment_L[k] == 0) | (segment_L[k] == segment_L[q])
+            return (k <= q) & (group_L[k] == group_L[q]) & sees
+
+        if self._kernel is AttentionKernel.FLEX:
+            from torch.nn.attention.flex_attention import create_block_mask
+
+            length = group_L.shape[0]
+            return create_block_mask(may_attend, None, None, length, length, device=str(device))
+        columns = torch.arange(group_L.shape[0], device=device)
+        return may_attend(None, None, columns[:, None], columns[None, :])[None, None]
+
+    def _numbers(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Number each column's group from 0, and its segment: 0 is the prompt."""
+        groups, segments = [], []
+        for number, span in enumerate(self.groups):
+            groups.append(torch.full((span.end - span.start,), number))
+            segments.append(torch.zeros(span.prefix, dtype=torch.long))
+            segments += [torch.full((n,), k) for k, n in enumerate(span.lengths, start=1)]
+        return torch.cat(groups).to(device), torch.cat(segments).to(device)
+
+    def _split(
+        self, query: Tensor, key: Tensor, value: Tensor, columns: list[Any], scaling: float
+    ) -> Tensor:
+        pieces = []
+        for span, responses in zip(self.groups, columns, strict=True):
+            prompt = slice(span.start, span.start + span.prefix)
+            if span.prefix:
+                pieces.append(
+                    scaled_dot_product_attention(
+                        query[:, :, prompt],
+                        _every_head(key[:, :, prompt], query),
+                        _every_head(value[:, :, prompt], query),
+                        is_causal=True,
+                        scale=scaling,
+                    )
+                )
+            if responses is not None:
+                rows = _ResponseRows(query, key, value, prompt, responses)
+                pieces.append(rows.attend(scaling))
+        return torch.cat(pieces, dim=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _ResponseColumns:
+    """Columns of a group's responses, padded to the longest.
+
+    Attributes:
+        columns_GR: (G, R) columns; past a response's end its last column again.
+        kept: (sum of lengths,) places in the flattened (G, R) that are no padding.
+        may_attend: (R, prefix + R) bool.
+    """
+
+    columns_GR: Tensor
+    kept: Tensor
+    may_attend: Tensor
+
+
+def _response_columns(span: GroupSpan, device: torch.device) -> _ResponseColumns | None:
+    if not span.lengths:
+        return None
+    lengths_G = torch.tensor(span.lengths, device=device)
+    longest = max(span.lengths)
+    offset_R = torch.arange(longest, device=device)
+    starts_G = span.start + span.prefix + lengths_G.cumsum(0) - lengths_G
+    is_token_GR = offset_R < lengths_G[:, None]
+    # A padded key stands behind every real query of its row, so the causal rule hides it.
+    may_attend = torch.ones(longest, span.prefix + longest, dtype=torch.bool, device=device)
+    return _ResponseColumns(
+        columns_GR=starts_G[:, None] + torch.minimum(offset_R, lengths_G[:, None] - 1),
+        kept=is_token_GR.flatten().nonzero()[:, 0],
+        may_attend=may_attend.tril(diagonal=span.prefix),
+    )
+
+
+class _ResponseRows:
+    """The responses of one group, one row each, against their prompt and themselves."""
+
+    def __init__(
+        self, query: Tensor, key: Tensor, value: Tensor, prompt: slice, where: _ResponseColumns
+    ) -> None:
+        self._where = where
+        self._heads, self._key_heads = query.shape[1], key.shape[1]
+        self._query = self._rows(query)
+        size = where.columns_GR.shape[0]
+        self._key, self._value = (
+            torch.cat([x[:, :, prompt].expand(size, -1, -1, -1), self._rows(x)], dim=2)
+            for x in (key, value)
+        )
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Turn (1, H, L, D) into (G, H, R, D)."""
+        return x[0][:, self._where.columns_GR].transpose(0, 1)
+
+    def attend(self, scaling: float) -> Tensor:
+        """Return (1, H, sum of lengths, D)."""
+        size, longest = self._where.columns_GR.shape
+        # The query heads that share a key head become more rows of queries: keys and values are
+        # not repeated for them.
+        shared = self._heads // self._key_heads
+        query = self._query.reshape(size, self._key_heads, shared * longest, -1)
+        attended = scaled_dot_product_attention(
+            query,
+            self._key,
+            self._value,
+            attn_mask=self._where.may_attend.repeat(shared, 1),
+            scale=scaling,
+        )
+        rows = attended.reshape(size, self._heads, longest, -1).transpose(0, 1)
+        return rows.flatten(1, 2)[None, :, self._where.kept]
+
+
+def _every_head(x: Tensor, query: Tensor) -> Tensor:
+    """Repeat keys or values (B, H', L, D) for each of the query's H heads."""
+    return x.repeat_interleave(query.shape[1] // x.shape[1], dim=1)

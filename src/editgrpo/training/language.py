@@ -1,0 +1,62 @@
+"""The language model inside a vision-language model: where it is, and how its tokens are placed.
+
+Works for Qwen2-VL, Qwen2.5-VL and for models of text alone.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editgrpo.training.processor import EncodedPrompt
+
+
+def language_model(model: Any) -> Any:
+    """Return the stack of text layers of a transformers model, without its head.
+
+    Args:
+        model: A vision-language or causal language model, unwrapped.
+    """
+    return getattr(model.model, "language_model", model.model)
+
+
+def has_image_positions(model: Any) -> bool:
+    """Return whether positions have three axes (M-RoPE) rather than one."""
+    return hasattr(model.model, "get_rope_index")
+
+
+def prompt_positions(model: Any, prompt: EncodedPrompt) -> Tensor:
+    """Place the tokens of a prompt by the model's own rule.
+
+    Args:
+        model: The model, unwrapped.
+        prompt: The prompt; without images its positions count from 0.
+
+    Returns:
+        (3, T) int64, time, height and width position of every prompt token; for a model of text
+        alone (1, T).
+    """
+    tokens = prompt.input_ids_T.shape[0]
+    axes = 3 if has_image_positions(model) else 1
+    if prompt.image_grid_thw is None:
+        return torch.arange(tokens).expand(axes, tokens)
+    positions: Tensor
+    positions, _ = model.model.get_rope_index(
+        prompt.input_ids_T[None],
+        mm_token_type_ids=prompt.is_image_token_T[None].int(),
+        image_grid_thw=prompt.image_grid_thw,
+    )
+    return positions[:, 0]
+
+
+def shaped_positions(model: Any, positions_AL: Tensor) -> Tensor:
+    """Shape positions of one row for the language model.
+
+    Args:
+        model: The model, unwrapped.
+        positions_AL: (3, L) or (1, L), as `prompt_positions` counts them.
+
+    Returns:
+        (3, 1, L) for positions of three axes, (1, L) else.
+    """
+    return positions_AL[:, None] if has_image_positions(model) else positions_AL
