@@ -25,6 +25,12 @@ def has_image_positions(model: Any) -> bool:
     return hasattr(model.model, "get_rope_index")
 
 
+def patches_across(model: Any) -> int:
+    """Return how many patches along one side an image token covers; 1 for a model of text alone."""
+    vision = getattr(model.config, "vision_config", None)
+    return 1 if vision is None else int(vision.spatial_merge_size)
+
+
 def prompt_positions(model: Any, prompt: EncodedPrompt) -> Tensor:
     """Place the tokens of a prompt by the model's own rule.
 

@@ -1,0 +1,59 @@
+"""Small models of the families that the packed pass supports, with the vocabulary of the small
+checkpoint of tiny_run.py."""
+
+from typing import Any
+
+import torch
+
+from tests.training.tiny_run import SHAPE, Tiny
+
+_TEXT = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "vocab_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "rope_parameters",
+)
+_SPECIAL = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+def small_model(family: str, tiny: Tiny) -> Any:
+    """Build a float32 model of a family: qwen2.5-vl, qwen2-vl or qwen2 (text alone)."""
+    like = tiny.load()
+    if family == "qwen2.5-vl":
+        return like
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        built = _qwen2_vl(like.config) if family == "qwen2-vl" else _qwen2(like.config)
+        for parameter in built.parameters():  # a fresh model hardly looks at its input
+            if parameter.dim() > 1:
+                parameter.data.mul_(4)
+    return built
+
+
+def _qwen2_vl(like: Any) -> Any:
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    vision = {
+        "depth": SHAPE.vision_layers,
+        "embed_dim": SHAPE.hidden_size,
+        "hidden_size": SHAPE.hidden_size,
+        "num_heads": SHAPE.heads,
+        "patch_size": SHAPE.patch_size,
+    }
+    return Qwen2VLForConditionalGeneration(
+        Qwen2VLConfig(
+            text_config={name: getattr(like.text_config, name) for name in _TEXT},
+            vision_config=vision,
+            **{name: getattr(like, name) for name in _SPECIAL},
+        )
+    )
+
+
+def _qwen2(like: Any) -> Any:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    text = {name: getattr(like.text_config, name) for name in _TEXT[:-1]}
+    return Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=True))
