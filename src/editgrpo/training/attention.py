@@ -65,8 +65,10 @@ def plan_masks(model: Any, plan: AttentionPlan) -> dict[str, AttentionPlan]:
 
     Args:
         model: The model, unwrapped.
-        plan: The plan, for every kind of layer. A sliding window is not applied: rows must be
-            shorter than it.
+        plan: The plan.
+
+    Returns:
+        The plan for every kind of layer. A sliding window is not applied: rows must be shorter.
     """
     kinds = getattr(language_model(model).config, "layer_types", None) or ("full_attention",)
     return dict.fromkeys(kinds, plan)

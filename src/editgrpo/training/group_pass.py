@@ -96,7 +96,7 @@ def response_log_probs(
         Log-probabilities and entropies in nats, (R,) float32 each; entropies are without gradient.
     """
     rows = max(1, logits // head.out_features)  # a sharded weight does not tell the vocabulary
-    chunks = list(zip(hidden_RD.split(rows), target_R.split(rows), strict=True))
+    chunks = list(zip(torch.split(hidden_RD, rows), torch.split(target_R, rows), strict=True))
     if len(chunks) == 1 or not torch.is_grad_enabled():
         scored = [_score(head, *chunk, temperature) for chunk in chunks]
     else:

@@ -12,10 +12,13 @@ from editgrpo.training.processor import EncodedPrompt
 
 
 def language_model(model: Any) -> Any:
-    """Return the stack of text layers of a transformers model, without its head.
+    """Find the stack of text layers of a model.
 
     Args:
-        model: A vision-language or causal language model, unwrapped.
+        model: A vision-language or causal language model of transformers, unwrapped.
+
+    Returns:
+        The layers with embedding and last norm, without the head.
     """
     return getattr(model.model, "language_model", model.model)
 

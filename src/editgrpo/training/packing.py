@@ -58,11 +58,11 @@ class PackedGroups:
 
     def to(self, device: torch.device | str) -> "PackedGroups":
         """Return the same groups with every tensor on a device."""
-        tensors = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return replace(
-            self,
-            **{name: value.to(device) for name, value in tensors.items() if torch.is_tensor(value)},
-        )
+        moved: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            moved[name] = value.to(device) if torch.is_tensor(value) else value
+        return replace(self, **moved)
 
     def rows(self, values_R: Tensor) -> Tensor:
         """Lay values of response tokens out in rows.
