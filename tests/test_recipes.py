@@ -215,7 +215,7 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "max_completion_tokens": st.integers(2, 10_000),
     "micro_batch_size": st.just(4),
     "batch_size": st.integers(1, 100).map(lambda n: 4 * n),
-    "prompts_per_pass": st.just(2),
+    "tokens_per_pass": st.just(2),
     "prompts_per_step": st.integers(1, 100).map(lambda n: 2 * n),
     "path": st.text(min_size=1),
     "target_modules": st.lists(st.text(), min_size=1).map(tuple),

@@ -34,7 +34,7 @@ SMALL: Mapping[type, list[str]] = {
     ],
     TrainConfig: [
         "rollout.group_size=4", "rollout.max_completion_tokens=24", "prompts_per_step=4",
-        "prompts_per_pass=2", "save_every=1", "keep_checkpoints=1",
+        "save_every=1", "keep_checkpoints=1",
     ],
 }  # fmt: skip
 CONTINUED_STEPS = 2

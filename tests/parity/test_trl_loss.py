@@ -9,14 +9,16 @@ import trl
 from trl import GRPOTrainer
 
 from editgrpo.config import AdvantageScale, LossType, ObjectiveConfig
+from editgrpo.training.batches import UpdatePass
 from editgrpo.training.train import training_arguments
 from tests.training.tiny_run import (
     PLAIN,
     Tiny,
     gradients,
     largest_difference,
+    loss_of,
     make_trainer,
-    step_batches,
+    step_passes,
 )
 
 pytestmark = pytest.mark.parity
@@ -41,26 +43,36 @@ def stock_trainer(ours: Any, tiny: Tiny) -> Any:
     return trainer
 
 
-def stock_batch(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Lay a batch out as TRL does: images and image counts again for every row."""
-    rows = {name: batch[name] for name in ("prompt_ids", "prompt_mask", "completion_ids")}
-    rows |= {name: batch[name] for name in ("completion_mask", "advantages")}
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    grids = batch["image_grid_thw"].split(batch["num_images"])
-    patches = batch["pixel_values"].split([int(g.prod(dim=1).sum()) for g in grids])
+def stock_batch(trainer: Any, ours: Any, one: UpdatePass) -> dict[str, Any]:
+    """Lay a pass out as TRL does: prompt, images and image counts again for every row."""
+    prompts = ours._setup.encoder.encode_all([ours._setup.studies[k] for k in one.indices])
+    rows = {name: one.inputs[name] for name in ("completion_ids", "completion_mask", "advantages")}
+    rows |= padded_prompts([prompt.input_ids_T for prompt in prompts])
+    ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], dim=1)
     images = {
-        "pixel_values": torch.cat([patch for patch in patches for _ in range(GROUP)]),
-        "image_grid_thw": torch.cat([grid for grid in grids for _ in range(GROUP)]),
-        "num_images": [count for count in batch["num_images"] for _ in range(GROUP)],
+        "pixel_values": torch.cat([p.pixel_values for p in prompts for _ in range(GROUP)]),
+        "image_grid_thw": torch.cat([p.image_grid_thw for p in prompts for _ in range(GROUP)]),
+        "num_images": [len(p.image_grid_thw) for p in prompts for _ in range(GROUP)],
         "mm_token_type_ids": (ids == trainer.model.config.image_token_id).int(),
     }
     if trainer.beta:
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        mask = torch.cat([rows["prompt_mask"], rows["completion_mask"]], dim=1)
         with torch.no_grad():
             rows["ref_per_token_logps"], _, _ = trainer._get_per_token_logps_and_entropies(
-                trainer.ref_model, ids, mask, batch["completion_ids"].shape[1], **images
+                trainer.ref_model, ids, mask, rows["completion_ids"].shape[1], **images
             )
     return rows | images
+
+
+def padded_prompts(prompts: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Pad prompts on the left, each as often as its group has rows."""
+    length = max(map(len, prompts))
+    ids = [torch.nn.functional.pad(p, (length - len(p), 0)) for p in prompts]
+    masks = [torch.nn.functional.pad(torch.ones_like(p), (length - len(p), 0)) for p in prompts]
+    return {
+        "prompt_ids": torch.stack(ids).repeat_interleave(GROUP, dim=0),
+        "prompt_mask": torch.stack(masks).repeat_interleave(GROUP, dim=0),
+    }
 
 
 def theirs_log_probs(stock: Any, batch: dict[str, Any]) -> torch.Tensor:
@@ -76,10 +88,12 @@ def theirs_log_probs(stock: Any, batch: dict[str, Any]) -> torch.Tensor:
     return log_probs
 
 
-def compare(ours: Any, batch: dict[str, Any], stock: Any, theirs: dict[str, Any]) -> None:
-    """Compare loss and all gradients of one batch."""
-    our_loss = ours._compute_loss(ours.model, batch)
-    their_loss = stock._compute_loss(stock.model, theirs)
+def compare(
+    ours: Any, one: UpdatePass, stock: Any, theirs: dict[str, Any], **more: torch.Tensor
+) -> None:
+    """Compare loss and all gradients of one pass."""
+    our_loss = loss_of(ours, one, **more)
+    their_loss = stock._compute_loss(stock.model, theirs | more)
     torch.testing.assert_close(our_loss, their_loss, rtol=1e-5, atol=1e-6, msg=VERSION)
     our_loss.backward()
     their_loss.backward()
@@ -97,17 +111,19 @@ def test_loss_and_gradients_equal_those_of_stock_trl(
     tiny: Tiny, tmp_path: Path, beta: float, loss: LossType, scale: AdvantageScale
 ) -> None:
     objective = ObjectiveConfig(loss=loss, scale=scale, beta=beta)
-    ours = make_trainer(tiny.train_config(tmp_path, edit=PLAIN, objective=objective))
+    ours = make_trainer(
+        tiny.train_config(tmp_path, edit=PLAIN, objective=objective, tokens_per_pass=100_000)
+    )
     stock = stock_trainer(ours, tiny)
     ours.model.train()
-    for batch in step_batches(ours, 4):
-        theirs = stock_batch(stock, batch)
-        compare(ours, batch, stock, theirs)
+    for one in step_passes(ours, 4):
+        theirs = stock_batch(stock, ours, one)
+        compare(ours, one, stock, theirs)
         # Log-probabilities of an older policy: ratios differ from 1, and some are clipped.
         generator = torch.Generator().manual_seed(1)
-        shift = 0.3 * torch.randn(batch["completion_ids"].shape, generator=generator)
-        old = {"old_per_token_logps": theirs_log_probs(stock, theirs) + shift}
-        compare(ours, batch | old, stock, theirs | old)
+        shift = 0.3 * torch.randn(one.inputs["completion_ids"].shape, generator=generator)
+        old = theirs_log_probs(stock, theirs) + shift
+        compare(ours, one, stock, theirs, old_per_token_logps=old)
     for name in ("kl", "entropy", "clip_ratio/region_mean"):
         one, two = ours._metrics["train"].get(name, []), stock._metrics["train"].get(name, [])
         assert one == pytest.approx(two, rel=1e-4, abs=1e-7), f"{name} {VERSION}"
@@ -118,19 +134,18 @@ def test_loss_and_gradients_equal_those_of_stock_trl(
 
 def test_a_dropped_group_is_left_out_of_the_loss(tiny: Tiny, tmp_path: Path) -> None:
     """Two groups in a pass, one dropped: Dr. GRPO's sum is the kept group's, its constant stays."""
-    ours = make_trainer(tiny.train_config(tmp_path, edit=PLAIN))
+    ours = make_trainer(tiny.train_config(tmp_path, edit=PLAIN, tokens_per_pass=100_000))
     ours.model.train()
-    batch = step_batches(ours, 2)[0]
-    batch["advantages"] = torch.tensor([-1.0, 2.0, 0.5, -1.5, 1.0, -0.5, 0.25, -0.75])
-    kept = batch["completion_mask"].clone()
+    (one,) = step_passes(ours, 2)
+    advantages = torch.tensor([-1.0, 2.0, 0.5, -1.5, 1.0, -0.5, 0.25, -0.75])
+    kept = one.inputs["completion_mask"].clone()
     kept[:GROUP] = 0
-    dropped = batch | {"tool_mask": kept}
-    ours._compute_loss(ours.model, dropped).backward()
+    loss_of(ours, one, tool_mask=kept, advantages=advantages).backward()
     found = gradients(ours.model)
     # The same loss with other numbers in the dropped rows: they must not matter.
-    noisy = dropped | {"advantages": batch["advantages"].clone()}
-    noisy["advantages"][:GROUP] = 7.0
-    ours._compute_loss(ours.model, noisy).backward()
+    noisy = advantages.clone()
+    noisy[:GROUP] = 7.0
+    loss_of(ours, one, tool_mask=kept, advantages=noisy).backward()
     difference, name = largest_difference(gradients(ours.model), found)
     assert difference == 0.0, name
     assert max(float(value.abs().max()) for value in found.values()) > 1e-4

@@ -21,7 +21,7 @@ from tests.training.tiny_run import Tiny, largest_difference
 
 def config_of(tiny: Tiny, output: Path, **changes: Any) -> TrainConfig:
     """Return a run of two steps with eight prompts."""
-    settings = {"steps": 2, "prompts_per_step": 8, "prompts_per_pass": 8} | changes
+    settings = {"steps": 2, "prompts_per_step": 8, "tokens_per_pass": 100_000} | changes
     return tiny.train_config(output, optim=OptimConfig(learning_rate=1e-4), **settings)
 
 
@@ -55,14 +55,14 @@ def one_pass(
     return request.param, run
 
 
-@pytest.mark.parametrize("prompts_per_pass", [1, 2, 4])
-def test_prompts_per_pass_change_nothing(
-    tiny: Tiny, tmp_path: Path, one_pass: tuple[LossType, Path], prompts_per_pass: int
+@pytest.mark.parametrize("tokens_per_pass", [1, 300, 600])
+def test_the_token_budget_of_a_pass_changes_nothing(
+    tiny: Tiny, tmp_path: Path, one_pass: tuple[LossType, Path], tokens_per_pass: int
 ) -> None:
     loss, expected = one_pass
     objective = ObjectiveConfig(loss=loss)
     run = tmp_path / "run"
-    changes = {"prompts_per_pass": prompts_per_pass, "objective": objective}
+    changes = {"tokens_per_pass": tokens_per_pass, "objective": objective}
     run_training(config_of(tiny, run, **changes))
     assert_equal_runs(expected, run)
 
@@ -83,7 +83,7 @@ def run_in_two_processes(command: str, config: TrainConfig | SFTConfig) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tiny: Tiny, tmp_path: Path) -> None:
-    one, two = (config_of(tiny, tmp_path / name, prompts_per_pass=2) for name in ("one", "two"))
+    one, two = (config_of(tiny, tmp_path / name, tokens_per_pass=300) for name in ("one", "two"))
     run_training(one)
     run_in_two_processes("train", two)
     assert_equal_runs(tmp_path / "one", tmp_path / "two")
@@ -113,5 +113,5 @@ def test_prompts_that_processes_cannot_share_are_refused(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PartialState._shared_state, "num_processes", 3)
-    with pytest.raises(ConfigError, match=r"prompts_per_pass x processes \(8 x 3\)"):
+    with pytest.raises(ConfigError, match=r"prompts_per_step is 8; .* number of processes \(3\)"):
         training_arguments(config_of(tiny, tmp_path / "run"))

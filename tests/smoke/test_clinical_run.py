@@ -102,7 +102,11 @@ def test_a_killed_run_continues_with_the_very_same_annotations(
 ) -> None:
     """Killed in step 4, its checkpoint is of step 2: what was annotated since is in its journal."""
     killed = config(tiny, tmp_path / "killed", clinical)
-    die("train", killed, at=("editgrpo.training.trainer", "loss_inputs", 7))
+    die(
+        "train",
+        killed,
+        at=("editgrpo.training.trainer", "EditGRPOTrainer._tokens_of_all_processes", 4),
+    )
     run_training(killed, resume=True)
     assert_same_run(run, tmp_path / "killed")
 

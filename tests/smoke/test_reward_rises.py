@@ -43,7 +43,6 @@ def test_the_reward_rises(
         rollout=RolloutConfig(group_size=8, max_completion_tokens=MAX_TOKENS),
         steps=20,
         prompts_per_step=8,
-        prompts_per_pass=8,
         save_every=20,
     )
     train_module.run_training(config)

@@ -13,7 +13,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.train import run_training
-from tests.training.tiny_run import PLAIN, Tiny, largest_difference, make_trainer, step_batches
+from tests.training.tiny_run import PLAIN, Tiny, largest_difference, make_trainer, step_passes
 
 # In this order: tables and charts read them by name, people by line.
 COLUMNS = ("step", "loss", "grad_norm", "learning_rate", "errors/dropped_groups")
@@ -37,10 +37,13 @@ def test_a_run_folder_holds_what_is_promised(tiny: Tiny, tmp_path: Path) -> None
         # One update for each rollout batch: the ratio is 1, and nothing can be clipped.
         assert row["clip_share"] == 0
     timings = [row for _, row in read_jsonl(run / "timings.jsonl")]
-    phases = ("rollout", "edit", "score", "reference", "update")
+    phases = ("vision", "rollout", "edit", "score", "reference", "update", "optimizer")
     for row in timings:
         parts = [row[f"seconds/{phase}"] for phase in phases]
-        assert min(parts) > 0 and row["seconds/step"] == pytest.approx(sum(parts))
+        assert min(parts) > 0
+        # Sampled in one part, a step has nothing to hide scoring behind.
+        assert row["seconds/hidden"] == pytest.approx(0, abs=0.01)
+        assert row["seconds/step"] == pytest.approx(sum(parts) - row["seconds/hidden"])
     rows = [row for _, row in read_jsonl(run / "rollouts.jsonl")]
     assert {row["rank"] for row in rows} == {"best", "worst"}
     assert {row["step"] for row in rows} == {1, 2}
@@ -55,20 +58,25 @@ def test_each_prompt_keeps_its_own_responses_and_advantages(tiny: Tiny, tmp_path
     studies = [trainer._setup.studies[k] for k in range(4)]
     prompts = trainer._setup.encoder.encode_all(studies)
     sampled = trainer._sample(0, studies, prompts)
-    batches = step_batches(trainer, 4)
-    assert len(batches) == 2
-    for number, (study, prompt, group) in enumerate(zip(studies, prompts, sampled, strict=True)):
-        batch = batches[number // 2]
-        rows = range(4 * (number % 2), 4 * (number % 2) + 4)
-        texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in group]
-        totals = load_reward("rules").score(texts, [study.findings] * 4).total
-        for row, tokens, total in zip(rows, group, totals, strict=True):
-            ids, mask = batch["prompt_ids"][row], batch["prompt_mask"][row].bool()
-            assert torch.equal(ids[mask], prompt.input_ids_T)
-            ids, mask = batch["completion_ids"][row], batch["completion_mask"][row].bool()
-            assert ids[mask].tolist() == tokens
-            advantage = float(batch["advantages"][row])
-            assert advantage == pytest.approx(total - totals.mean(), abs=1e-6)
+    passes = step_passes(trainer, 4)
+    assert sorted(k for one in passes for k in one.indices) == [0, 1, 2, 3]
+    assert sum(one.share for one in passes) == pytest.approx(1)
+    for one in passes:
+        spans = zip(one.indices, one.packed.plan.groups, strict=True)
+        for place, (number, span) in enumerate(spans):
+            columns = slice(span.start, span.start + span.prefix)
+            assert torch.equal(
+                one.packed.input_ids_1L[0, columns], prompts[number].input_ids_T[:-1]
+            )
+            texts = [tokenizer.decode(t, skip_special_tokens=True) for t in sampled[number]]
+            totals = load_reward("rules").score(texts, [studies[number].findings] * 4).total
+            for row, tokens, total in zip(
+                range(4 * place, 4 * place + 4), sampled[number], totals, strict=True
+            ):
+                mask = one.inputs["completion_mask"][row].bool()
+                assert one.inputs["completion_ids"][row][mask].tolist() == tokens
+                advantage = float(one.inputs["advantages"][row])
+                assert advantage == pytest.approx(total - totals.mean(), abs=1e-6)
 
 
 def test_draws_belong_to_step_study_and_index(tiny: Tiny, tmp_path: Path) -> None:

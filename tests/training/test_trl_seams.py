@@ -39,7 +39,6 @@ def test_the_installed_version_is_the_pinned_one() -> None:
     [
         "get_train_dataloader",
         "_get_train_sampler",
-        "_prepare_inputs",
         "_get_per_token_logps_and_entropies",
         "training_step",
         "log",
@@ -56,28 +55,18 @@ def test_nothing_else_of_trl_is_overridden() -> None:
     own = {name for name in EditGRPOTrainer.__dict__ if not name.startswith("__")}
     private = {name for name in own if name.startswith("_") and hasattr(GRPOTrainer, name)}
     assert private == {
-        "_prepare_inputs",
         "_get_train_sampler",
         "_get_per_token_logps_and_entropies",
         "_load_from_checkpoint",
     }, f"name each overridden seam in this file; or {HINT}"
 
 
-def test_the_log_probability_seam_keeps_its_keywords() -> None:
-    """`_compute_loss` passes images by keyword; ours must take each of these names."""
-    used = {"compute_entropy", "pixel_values", "image_grid_thw", "num_images"}
-    stock = parameters(GRPOTrainer._get_per_token_logps_and_entropies)
-    assert stock[:5] == ["self", "model", "input_ids", "attention_mask", "logits_to_keep"], HINT
-    assert used <= set(stock), HINT
-    ours = parameters(EditGRPOTrainer._get_per_token_logps_and_entropies)
-    assert ours[:5] == stock[:5]
-    assert used <= set(ours)
+def test_the_loss_asks_for_log_probabilities_by_the_method_that_we_answer() -> None:
+    """Ours ignores the padded rows: the packed groups of the pass are what it scores."""
     text = source(GRPOTrainer._compute_loss)
-    assert "self._get_per_token_logps_and_entropies(" in text, HINT
-    assert all(
-        f'{name}=inputs.get("{name}")' in text for name in sorted(used - {"compute_entropy"})
-    )
+    assert text.count("self._get_per_token_logps_and_entropies(") == 1, HINT
     assert "per_token_logps, entropies, aux_loss = self._get" in text, HINT
+    assert "torch.cat([prompt_ids, completion_ids], dim=1)" in text, "prompts have no columns here"
 
 
 @pytest.mark.parametrize(
@@ -102,11 +91,21 @@ def test_masked_tokens_are_those_of_completion_and_tool_mask() -> None:
     assert 'completion_mask * inputs["tool_mask"]' in text, HINT
 
 
-def test_each_accumulation_slot_asks_for_its_inputs_and_counts_up() -> None:
+def test_a_step_is_one_call_of_training_step() -> None:
+    """Of transformers, not TRL: whose own counts steps, so that ours must."""
     assert "self._step += 1" in source(GRPOTrainer.training_step), HINT
-    stock = source(GRPOTrainer._prepare_inputs)
-    assert "self._step" in stock and "self._buffered_inputs" in stock, HINT
     assert "_step" in source(GRPOTrainer.__init__), HINT
+    assert parameters(Trainer.training_step)[:3] == ["self", "model", "inputs"]
+    text = source(Trainer.training_step)
+    assert "self.compute_loss_context_manager()" in text
+    assert "self.accelerator.backward(loss" in text
+
+
+def test_gradients_are_held_back_by_the_flag_that_accelerate_reads() -> None:
+    from accelerate import Accelerator
+
+    assert Accelerator.sync_gradients.fset is not None
+    assert "sync_gradients=self.sync_gradients" in source(Accelerator.backward)
 
 
 def test_the_loss_is_divided_by_the_accumulation_slots_and_by_a_constant() -> None:

@@ -27,6 +27,7 @@ from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
+from editgrpo.training.batches import UpdatePass
 from editgrpo.training.models import load_for_inference, load_processor
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
@@ -96,7 +97,7 @@ class Tiny:
             "objective": ObjectiveConfig(),
             "steps": 4,
             "prompts_per_step": 4,
-            "prompts_per_pass": 2,
+            "tokens_per_pass": 256,
             "save_every": 2,
             "max_dropped_share": 0.9,
             "output": str(output),
@@ -198,9 +199,16 @@ def make_trainer(config: TrainConfig) -> Any:
     return trainer
 
 
-def step_batches(trainer: Any, count: int) -> list[dict[str, Any]]:
-    """Sample, edit and score groups for the first studies, as a step does."""
-    batches: list[dict[str, Any]] = trainer._rollout_edit_score(
+def step_passes(trainer: Any, count: int) -> list[UpdatePass]:
+    """Sample, edit, score and pack groups for the first studies, as a step does."""
+    passes: list[UpdatePass] = trainer._prepare_passes(
         [trainer._setup.studies[k] for k in range(count)]
     )
-    return batches
+    return passes
+
+
+def loss_of(trainer: Any, one: UpdatePass, **inputs: torch.Tensor) -> torch.Tensor:
+    """Compute the loss of a pass, with some of its inputs replaced."""
+    trainer._current = one
+    loss: torch.Tensor = trainer._compute_loss(trainer.model, one.inputs | inputs)
+    return loss

@@ -34,6 +34,18 @@ class Schedule(StrEnum):
     COSINE = "cosine"
 
 
+class OptimizerState(StrEnum):
+    """What is held of a trained parameter, in bytes with its gradient and AdamW's state."""
+
+    FLOAT32 = "float32"
+    """16 bytes: all of it in float32, computed in `model.dtype` by autocast."""
+    MASTER = "master"
+    """14 bytes: parameters and gradients in bfloat16, float32 masters; adds up gradients in
+    bfloat16."""
+    EIGHT_BIT = "8bit"
+    """10 bytes: parameters and gradients in float32, moments in 8 bits (bitsandbytes)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraConfig:
     """Low-rank adapters (PEFT).
@@ -78,6 +90,15 @@ class ModelConfig:
     group_attention: AttentionKernel = AttentionKernel.SPLIT
     """Kernel for packed groups; changes speed, not the result (docs/performance.md)."""
 
+    feature_ram_mib: int = 2048
+    """Memory of one process for image features that later steps may need again.
+
+    Used while the vision tower is frozen; 0 keeps none. An image of 512 tokens takes 2 MiB.
+    """
+
+    feature_disk_mib: int = 0
+    """Space in the run folder for features that memory has no room for, of one process."""
+
     freeze_vision_tower: bool = True
     """Whether the image encoder keeps its weights.
 
@@ -91,6 +112,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.path), "model.path", self.path, "a folder or a Hub id")
+        for name in ("feature_ram_mib", "feature_disk_mib"):
+            require(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +172,12 @@ class OptimConfig:
 
     beta2: float = 0.999
     """Decay of the second moment; AdamW's usual value."""
+
+    state: OptimizerState = OptimizerState.FLOAT32
+    """Number format of parameters, gradients and moments: `float32`, `master` or `8bit`.
+
+    What each costs and gives up: docs/performance.md.
+    """
 
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")

@@ -96,9 +96,17 @@ class TrainConfig:
 
     Paper: 32.
     """
-    prompts_per_pass: int = 1
-    """Groups in one forward and backward pass of one process; changes memory and speed, not the
-    result."""
+    tokens_per_pass: int = 16_384
+    """Most tokens of the packed groups of one forward and backward pass of one process.
+
+    Changes memory and speed, not the result. A group that is longer has a pass of its own.
+    """
+
+    rollout_parts: int = 1
+    """Parts in which a step's prompts are sampled.
+
+    While one part is sampled, the one before is edited and scored.
+    """
 
     save_every: int = 50
     """Steps between checkpoints."""
@@ -123,13 +131,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
-        require(self.prompts_per_pass >= 1, "prompts_per_pass", self.prompts_per_pass, "at least 1")
-        require(
-            self.prompts_per_step >= 1 and self.prompts_per_step % self.prompts_per_pass == 0,
-            "prompts_per_step",
-            self.prompts_per_step,
-            f"a multiple of prompts_per_pass ({self.prompts_per_pass})",
-        )
+        for name in ("prompts_per_step", "tokens_per_pass", "rollout_parts"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(
             self.edit.level is not EditLevel.SENTENCE or self.rollout.group_size % 2 == 0,
             "rollout.group_size",

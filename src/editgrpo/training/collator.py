@@ -8,7 +8,8 @@ from torch import Tensor
 from editgrpo.data.study import Study
 from editgrpo.training.processor import join_images
 from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.shared_prefix import IGNORED_LABEL
+
+IGNORED_LABEL = -100  # what transformers and TRL take for a token that is not scored
 
 
 class FindingsCollator:

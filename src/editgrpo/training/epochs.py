@@ -16,13 +16,12 @@ from editgrpo.config import SFTConfig
 from editgrpo.data.store import StudySet
 from editgrpo.files import write_json
 from editgrpo.rewards import configured_reward
-from editgrpo.training.collator import FindingsCollator
+from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
 from editgrpo.training.launch import with_journal
 from editgrpo.training.models import save_merged, without_adapter_wrapper
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import METRICS, MODEL, append_line, put_in_place
-from editgrpo.training.shared_prefix import IGNORED_LABEL
 
 OnMetrics = Callable[[Mapping[str, float]], None]
 MODEL_FOR_RL = "model-for-rl"

@@ -29,8 +29,7 @@ def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) 
     Raises:
         ConfigError: the studies of a step cannot be shared evenly by the processes.
     """
-    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
-    processes: int = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    processes = processes_of_launch()
     slots, rest = divmod(per_step, per_pass * processes)
     if rest:
         raise ConfigError(
@@ -38,6 +37,13 @@ def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) 
             f"({per_pass} x {processes})"
         )
     return slots
+
+
+def processes_of_launch() -> int:
+    """Return the number of processes that were launched together."""
+    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
+    count: int = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    return count
 
 
 def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:

@@ -64,7 +64,6 @@ class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
             len(self.train_dataset),
             steps=self._steps,
             prompts_per_step=self._config.batch_size,
-            repeats=1,
             seed=self._config.seed,
         )
 

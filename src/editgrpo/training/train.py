@@ -10,15 +10,16 @@ from trl import GRPOConfig
 from editgrpo.config import EditLevel, TrainConfig
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
+from editgrpo.errors import ConfigError
 from editgrpo.files import read_jsonl, write_text
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.rewards import configured_reward
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
-    accumulation_slots,
     begin_run,
     common_arguments,
+    processes_of_launch,
     train_to_end,
     with_journal,
 )
@@ -141,17 +142,13 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
     Raises:
         ConfigError: the prompts of a step cannot be shared evenly by the processes.
     """
-    slots = accumulation_slots(
-        config.prompts_per_step,
-        config.prompts_per_pass,
-        names=("prompts_per_step", "prompts_per_pass"),
-    )
     return GRPOConfig(
         **common_arguments(config),
         max_steps=config.steps,
-        per_device_train_batch_size=config.prompts_per_pass * config.rollout.group_size,
-        gradient_accumulation_steps=slots,
-        steps_per_generation=slots,
+        # One batch a step; the trainer itself shares it out to passes.
+        per_device_train_batch_size=_prompts_per_process(config) * config.rollout.group_size,
+        gradient_accumulation_steps=1,
+        steps_per_generation=1,
         num_generations=config.rollout.group_size,
         max_completion_length=config.rollout.max_completion_tokens,
         temperature=config.rollout.temperature,
@@ -161,6 +158,17 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
         scale_rewards=config.objective.scale.value,
         disable_dropout=True,
     )
+
+
+def _prompts_per_process(config: TrainConfig) -> int:
+    processes = processes_of_launch()
+    prompts, rest = divmod(config.prompts_per_step, processes)
+    if rest:
+        raise ConfigError(
+            f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the number "
+            f"of processes ({processes}), as a group stays in one of them"
+        )
+    return prompts
 
 
 def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:

@@ -1,17 +1,16 @@
 """EditGRPO on TRL's GRPOTrainer: the only module that knows it.
 
-TRL keeps the loss, the optimiser loop, checkpoints and distribution. Replaced here are the seams
-around one group: which studies a step gets, how its responses come about (sampled with a shared
-prompt, edited, scored), and how their log-probabilities are computed (one packed pass a group).
+TRL keeps the loss, checkpoints and distribution; transformers the optimiser loop. Replaced here is
+what happens inside one step: which studies it gets, how their responses come about (sampled with a
+shared prompt, edited, scored), and how log-probabilities are computed (packed passes over whole
+groups, as many as the token budget asks for, each with its own backward pass).
 tests/training/test_trl_seams.py names every seam.
-
-Deviation from stock TRL: responses are not shuffled between accumulation slots, since a group must
-stay in one pass.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,8 +18,9 @@ from typing import Any
 
 import datasets
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather, gather_object
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 from trl import GRPOConfig, GRPOTrainer
@@ -31,7 +31,8 @@ from editgrpo.config import TrainConfig
 from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
-from editgrpo.training.batches import StepSampler, loss_inputs, pack_rows
+from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
+from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.models import (
     GenerationTokens,
@@ -39,6 +40,7 @@ from editgrpo.training.models import (
     peft_config,
     without_adapter_wrapper,
 )
+from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
@@ -46,10 +48,10 @@ from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.run_folder import METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import uniform_draws
-from editgrpo.training.shared_prefix import packed_log_probs
+from editgrpo.training.self_check import check_group_pass
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
-PHASES = ("rollout", "edit", "score", "reference", "update")
+PHASES = ("vision", "rollout", "edit", "score", "reference", "update", "optimizer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,9 +95,14 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._config = config
         self._setup = setup
         self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._hidden_seconds = 0.0
         self._step_metrics: dict[str, float] = {}
-        self._slot_tokens: list[float] = []
+        self._pass_tokens: list[float] = []
+        self._current: UpdatePass | None = None
+        self._is_checked = False
+        self._update_ended = 0.0
         self._losses = setup.losses
+        add_group_pass(policy, temperature=config.rollout.temperature)
         super().__init__(
             model=policy,
             # TRL insists on one. Whole groups are scored in `scoring.py`, so it is never called.
@@ -106,6 +113,9 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             peft_config=peft_config(config.model.lora),
             callbacks=callbacks,
         )
+        if self.ref_model is not None:
+            reference = self.accelerator.unwrap_model(self.ref_model)
+            add_group_pass(reference, temperature=config.rollout.temperature)
 
     # --- which studies a step gets ---------------------------------------------------------------
 
@@ -126,54 +136,162 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             len(self._setup.studies),
             steps=self._config.steps,
             prompts_per_step=self._config.prompts_per_step,
-            repeats=self.args.gradient_accumulation_steps,
             seed=self._config.seed,
         )
 
-    # --- how responses come about ----------------------------------------------------------------
+    # --- one step --------------------------------------------------------------------------------
 
-    def _prepare_inputs(self, generation_batch: list[dict[str, int]]) -> dict[str, Any]:
-        slot = self._step % self.args.gradient_accumulation_steps
-        if slot == 0:
-            studies = [self._setup.studies[row["index"]] for row in generation_batch]
-            self._buffered_inputs = self._rollout_edit_score(studies)
-        inputs: dict[str, Any] = self._buffered_inputs[slot]
-        return inputs
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Sample, edit, score and run the backward passes of one step.
 
-    def _rollout_edit_score(self, studies: list[Study]) -> list[dict[str, Any]]:
-        step = self.state.global_step
-        with self._phase("rollout"):
+        Args:
+            model: The policy, wrapped.
+            inputs: Rows that name this process's studies by `index`.
+            num_items_in_batch: Not used: a step is always whole.
+
+        Returns:
+            () float32, the step's loss on this process.
+        """
+        model.train()
+        studies = [self._setup.studies[row["index"]] for row in inputs]
+        passes = self._prepare_passes(studies)
+        loss = torch.zeros((), device=self.accelerator.device)
+        with self._phase("update"):
+            for number, one in enumerate(passes, start=1):
+                loss += self._backward(model, one, is_last=number == len(passes))
+        self._step += 1
+        self._update_ended = time.perf_counter()
+        return loss
+
+    def _backward(self, model: Any, one: UpdatePass, *, is_last: bool) -> Tensor:
+        self._current = one
+        # Gradients are exchanged once: by DDP in its last backward pass, by DeepSpeed when told so.
+        # FSDP exchanges in every pass, since whole gradients would not fit.
+        self.accelerator.sync_gradients = is_last
+        is_held_back = isinstance(model, DistributedDataParallel) and not is_last
+        with model.no_sync() if is_held_back else nullcontext():
+            with self.compute_loss_context_manager():
+                loss: Tensor = self.compute_loss(model, one.inputs) * one.share
+            self.accelerator.backward(loss)
+        self._current = None
+        return loss.detach()
+
+    def _prepare_passes(self, studies: list[Study]) -> list[UpdatePass]:
+        with self._phase("vision"):
             prompts = self._setup.encoder.encode_all(studies)
-            rollouts = self._sample(step, studies, prompts)
-        with self._phase("edit"):
-            groups = self._setup.groups.build(step, studies, rollouts)
-        with self._phase("score"):
-            scored = score_groups(self._setup.reward, groups, scale=self._config.objective.scale)
-        self._record(step, scored)
-        size = self._config.prompts_per_pass
-        batches = []
+        scored = self._rollout_edit_score(studies, prompts)
+        self._record(self.state.global_step, scored)
         with self._phase("reference"):
-            for start in range(0, len(prompts), size):
-                inputs = loss_inputs(
-                    prompts[start : start + size],
-                    scored[start : start + size],
-                    pad_token_id=self._setup.tokens.pad_token_id,
-                    device=self.accelerator.device,
-                )
-                if self.beta != 0.0:
-                    inputs["ref_per_token_logps"] = self._reference_log_probs(inputs)
-                batches.append(inputs)
-        self._slot_tokens = self._tokens_of_all_processes(batches)
-        return batches
+            if not self._is_checked:
+                self._check(studies[0], scored[0])
+            passes = [
+                self._update_pass(indices, prompts, scored)
+                for indices in self._plan(prompts, scored)
+            ]
+        self._pass_tokens = self._tokens_of_all_processes(passes)
+        return passes
 
-    def _tokens_of_all_processes(self, batches: list[dict[str, Any]]) -> list[float]:
-        counts = [float(batch["tool_mask"].sum()) for batch in batches]
+    def _plan(self, prompts: list[EncodedPrompt], scored: list[ScoredGroup]) -> list[list[int]]:
+        lengths = [
+            packed_length(prompt, [response.token_ids for response in group.group.responses])
+            for prompt, group in zip(prompts, scored, strict=True)
+        ]
+        budget = self._config.tokens_per_pass
+        passes = plan_passes(lengths, budget)
+        if self.accelerator.num_processes == 1:
+            return passes
+        # Every pass of a sharded model is one that all processes take part in.
+        counts = gather(torch.tensor([len(passes)], device=self.accelerator.device))
+        return plan_passes(lengths, budget, at_least=int(counts.max()))
+
+    def _update_pass(
+        self,
+        indices: list[int],
+        prompts: list[EncodedPrompt],
+        scored: list[ScoredGroup],
+    ) -> UpdatePass:
+        groups = [scored[k] for k in indices]
+        responses = [[r.token_ids for r in one.group.responses] for one in groups]
+        packed = pack_groups(
+            without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
+            [prompts[k] for k in indices],
+            responses,
+            kernel=self._config.model.group_attention,
+        )
+        inputs = loss_inputs(
+            groups, pad_token_id=self._setup.tokens.pad_token_id, device=self.accelerator.device
+        )
+        if self.beta != 0.0:
+            inputs["ref_per_token_logps"] = self._reference_log_probs(packed)
+        return UpdatePass(
+            indices=tuple(indices),
+            packed=packed,
+            inputs=inputs,
+            share=len(indices) / len(prompts),
+        )
+
+    def _check(self, study: Study, scored: ScoredGroup) -> None:
+        prompt = self._setup.encoder.encode(study)
+        responses = [response.token_ids for response in scored.group.responses]
+        packed = pack_groups(
+            without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
+            [prompt],
+            [responses],
+            kernel=self._config.model.group_attention,
+        )
+        with self.accelerator.autocast():
+            check_group_pass(
+                self.model_wrapped,
+                packed.to(self.accelerator.device),
+                prompt,
+                responses,
+                dtype=self._config.model.dtype,
+                temperature=self._config.rollout.temperature,
+            )
+        self._is_checked = True
+
+    def _tokens_of_all_processes(self, passes: list[UpdatePass]) -> list[float]:
+        counts = [float(one.inputs["tool_mask"].sum()) for one in passes]
         total = self.accelerator.reduce(torch.tensor(counts, device=self.accelerator.device))
         tokens: list[float] = total.tolist()
         return tokens
 
+    # --- how responses come about ----------------------------------------------------------------
+
+    def _rollout_edit_score(
+        self,
+        studies: list[Study],
+        prompts: list[EncodedPrompt],
+    ) -> list[ScoredGroup]:
+        """Sample part after part; while one is sampled, the one before is edited and scored."""
+        step = self.state.global_step
+        size = -(-len(studies) // self._config.rollout_parts)
+        parts = [slice(start, start + size) for start in range(0, len(studies), size)]
+        judged = []
+        with ThreadPoolExecutor(max_workers=1) as judge:
+            for part in parts:
+                with self._phase("rollout"):
+                    rollouts = self._sample(step, studies[part], prompts[part])
+                judged.append(judge.submit(self._edit_score, step, studies[part], rollouts))
+            waited = time.perf_counter()
+            scored = [group for one in judged for group in one.result()]
+        waited = time.perf_counter() - waited
+        self._hidden_seconds = self._seconds["edit"] + self._seconds["score"] - waited
+        return scored
+
+    def _edit_score(
+        self, step: int, studies: list[Study], rollouts: list[list[list[int]]]
+    ) -> list[ScoredGroup]:
+        with self._phase("edit"):
+            groups = self._setup.groups.build(step, studies, rollouts)
+        with self._phase("score"):
+            return score_groups(self._setup.reward, groups, scale=self._config.objective.scale)
+
     def _sample(
-        self, step: int, studies: list[Study], prompts: list[EncodedPrompt]
+        self,
+        step: int,
+        studies: list[Study],
+        prompts: list[EncodedPrompt],
     ) -> list[list[list[int]]]:
         rollout = self._config.rollout
         uniforms = torch.stack(
@@ -206,76 +324,37 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             policy.train(was_training)
         return responses
 
-    def _reference_log_probs(self, inputs: Mapping[str, Any]) -> Tensor:
-        arguments = {
-            "input_ids": torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
-            "attention_mask": torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
-            "logits_to_keep": inputs["completion_ids"].shape[1],
-            "pixel_values": inputs.get("pixel_values"),
-            "image_grid_thw": inputs.get("image_grid_thw"),
-            "num_images": inputs["num_images"],
-        }
-        with torch.no_grad():
-            if self.ref_model is not None:
-                log_probs, _, _ = self._get_per_token_logps_and_entropies(
-                    self.ref_model, **arguments
-                )
-            else:
-                policy = self.accelerator.unwrap_model(self.model)
-                name = "ref" if "ref" in policy.peft_config else None
-                with use_adapter(policy, adapter_name=name):
-                    log_probs, _, _ = self._get_per_token_logps_and_entropies(
-                        self.model, **arguments
-                    )
-        return log_probs
-
     # --- how log-probabilities are computed ------------------------------------------------------
 
+    def _reference_log_probs(self, packed: PackedGroups) -> Tensor:
+        packed = packed.to(self.accelerator.device)
+        with torch.no_grad(), self.accelerator.autocast():
+            if self.ref_model is not None:
+                return packed_log_probs(self.ref_model, packed)[0]
+            policy = self.accelerator.unwrap_model(self.model)
+            name = "ref" if "ref" in policy.peft_config else None
+            with use_adapter(policy, adapter_name=name):
+                return packed_log_probs(self.model, packed)[0]
+
     def _get_per_token_logps_and_entropies(
-        self,
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        pixel_values: Tensor | None = None,
-        image_grid_thw: Tensor | None = None,
-        num_images: list[int] | None = None,
-        **_: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        images = None
-        if pixel_values is not None and image_grid_thw is not None and num_images is not None:
-            images = (pixel_values, image_grid_thw, num_images)
-        packed = pack_rows(
-            without_adapter_wrapper(self.accelerator.unwrap_model(model)),
-            input_ids,
-            attention_mask,
-            completion_length=logits_to_keep,
-            group_size=self.num_generations,
-            images=images,
-        ).to(input_ids.device)
+        self, model: Any, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor, None]:
+        """Answer TRL's loss, which asks with padded rows, from the packed groups of the pass."""
+        assert self._current is not None  # set for as long as a loss is computed
         with self.accelerator.autocast():
-            log_probs, entropies = packed_log_probs(model, packed)
-        return log_probs, entropies if compute_entropy else None, None
+            log_probs, entropies = packed_log_probs(
+                model, self._current.packed.to(self.accelerator.device)
+            )
+        return log_probs, entropies, None
 
     # --- what is measured ------------------------------------------------------------------------
-
-    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Run one accumulation slot, and time what is neither rollout, edit, score nor
-        reference."""
-        before = sum(self._seconds.values())
-        start = time.perf_counter()
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        prepared = sum(self._seconds.values()) - before
-        self._seconds["update"] += time.perf_counter() - start - prepared
-        return loss
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
+        if torch.cuda.is_available() and name not in ("edit", "score"):
+            torch.cuda.synchronize()  # else a phase would pay for what the one before it queued
         self._seconds[name] += time.perf_counter() - start
 
     def _record(self, step: int, scored: list[ScoredGroup]) -> None:
@@ -305,10 +384,12 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             **self._step_metrics,
             **self._loss_metrics(),
         }
+        self._seconds["optimizer"] = time.perf_counter() - self._update_ended
         timings: dict[str, float] = {
             "step": self.state.global_step,
             **{f"seconds/{name}": seconds for name, seconds in self._seconds.items()},
-            "seconds/step": sum(self._seconds.values()),
+            "seconds/hidden": self._hidden_seconds,
+            "seconds/step": sum(self._seconds.values()) - self._hidden_seconds,
         }
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._metrics["train"].clear()
@@ -323,11 +404,11 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _loss_metrics(self) -> dict[str, float]:
         names = {"kl": "kl", "entropy": "entropy", "clip_ratio/region_mean": "clip_share"}
         collected = self._metrics["train"]
-        # TRL gives a mean over the tokens of each accumulation slot; slots differ in length.
+        # TRL gives a mean over the tokens of each pass; passes differ in length.
         return {
-            ours: fmean(collected[theirs], weights=self._slot_tokens)
+            ours: fmean(collected[theirs], weights=self._pass_tokens)
             for theirs, ours in names.items()
-            if collected.get(theirs) and any(self._slot_tokens)
+            if collected.get(theirs) and any(self._pass_tokens)
         }
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

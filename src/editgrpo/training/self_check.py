@@ -1,0 +1,105 @@
+"""On the first batch of a run: does the packed pass give what the stock model gives?
+
+Another version of a library, another attention kernel or another model of the family could break
+the packed pass without an error, and a run would train on wrong numbers for days. So every run
+computes the log-probabilities of one group both ways before its first update, and stops if they
+differ.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from editgrpo.config import DType
+from editgrpo.errors import TrainingError
+from editgrpo.training.group_pass import packed_log_probs
+from editgrpo.training.packing import PackedGroups
+from editgrpo.training.processor import EncodedPrompt
+
+# Largest mean difference of log-probabilities, in nats. In float32 only the order of sums differs
+# (1e-6 was seen); bfloat16 rounds to 3 digits in every layer, and a response that saw another
+# response's tokens or wrong positions differs by tenths at least.
+_TOLERANCE = {DType.FLOAT32: 1e-4, DType.BFLOAT16: 5e-2}
+
+
+@torch.no_grad()
+def check_group_pass(
+    model: Any,
+    packed: PackedGroups,
+    prompt: EncodedPrompt,
+    responses: Sequence[Sequence[int]],
+    *,
+    dtype: DType,
+    temperature: float,
+) -> float:
+    """Compare the packed pass over one group with the stock forward pass over each response.
+
+    Args:
+        model: The policy, wrapped or not, as the run is about to train it.
+        packed: The group alone, with features if the run uses features, on the model's device.
+        prompt: The group's prompt, with its images' patches.
+        responses: The group's responses.
+        dtype: What the run computes in.
+        temperature: What the packed pass divides logits by.
+
+    Returns:
+        The mean absolute difference of the log-probabilities, in nats.
+
+    Raises:
+        TrainingError: it is larger than rounding explains.
+    """
+    log_probs_BC, _ = packed_log_probs(model, packed)
+    differences = [
+        (stock_log_probs(model, prompt, response, temperature) - row[: len(response)]).abs()
+        for response, row in zip(responses, log_probs_BC, strict=True)
+    ]
+    difference = float(torch.cat(differences).mean())
+    if not difference <= _TOLERANCE[dtype]:
+        raise TrainingError(
+            f"study {prompt.study_id}: the packed pass and the stock model differ by "
+            f"{difference:.2g} nats a token, more than {dtype.value} explains "
+            f"({_TOLERANCE[dtype]:g}); nothing was trained. Check the versions of torch and "
+            "transformers against the ones in constraints.txt, or try another "
+            "model.group_attention"
+        )
+    return difference
+
+
+def stock_log_probs(
+    model: Any, prompt: EncodedPrompt, response: Sequence[int], temperature: float = 1.0
+) -> Tensor:
+    """Score one response alone behind its prompt with the model's own forward pass.
+
+    Args:
+        model: The model, wrapped or not.
+        prompt: The prompt, with its images' patches.
+        response: Token ids.
+        temperature: Logits are divided by it.
+
+    Returns:
+        (C,) float32 log-probabilities of the response's tokens.
+    """
+    device = next(model.parameters()).device
+    target_C = torch.tensor(response, device=device)
+    ids_1L = torch.cat([prompt.input_ids_T.to(device), target_C])[None]
+    inputs: dict[str, Tensor] = {}
+    if prompt.pixel_values is not None and prompt.image_grid_thw is not None:
+        is_image_1L = torch.zeros_like(ids_1L, dtype=torch.int)
+        is_image_1L[0, : prompt.input_ids_T.shape[0]] = prompt.is_image_token_T
+        inputs = {
+            "pixel_values": prompt.pixel_values.to(device),
+            "image_grid_thw": prompt.image_grid_thw.to(device),
+            "mm_token_type_ids": is_image_1L,
+        }
+    logits_CV = model(
+        input_ids=ids_1L,
+        attention_mask=torch.ones_like(ids_1L),
+        use_cache=False,
+        logits_to_keep=len(response) + 1,
+        **inputs,
+    ).logits[0, :-1]
+    log_probs_CV = (logits_CV.float() / temperature).log_softmax(dim=-1)
+    log_probs: Tensor = log_probs_CV.gather(1, target_C[:, None])[:, 0]
+    return log_probs
