@@ -1,0 +1,298 @@
+"""The account of a training step at the paper's scale: operations, bytes, seconds to expect.
+
+    .venv/bin/python -m benchmarks.account
+
+A calculation: it needs neither GPU nor weights, and nothing in it is measured. It prints the tables
+of docs/performance.md; the last line printed is one JSON object.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from benchmarks.account_cpu import CPU_MODEL, CPU_WORK, ideal_ratio, update_ratio
+from benchmarks.account_memory import (
+    GIB,
+    STATE_OPTIONS,
+    features_bytes,
+    image_feature_bytes,
+    store_bytes,
+    update_bytes,
+)
+from benchmarks.account_model import BACKWARD, FORWARD, QWEN2_5_VL_3B, RECOMPUTE, vision_flops
+from benchmarks.account_scale import (
+    LAYOUTS,
+    longest_phase,
+    scaled_step,
+    sent_bytes,
+    split_group_gain,
+    weights_sync_s,
+)
+from benchmarks.account_step import (
+    A100,
+    H100,
+    MFU,
+    MFU_BAND,
+    OURS,
+    PAPER,
+    PAPER_GPU_SECONDS,
+    TRL,
+    TRL_VLLM,
+    VERL,
+    Pairs,
+    Phase,
+    chunked_decode_s,
+    derived_mfu,
+    encodings,
+    group_rows,
+    host_images_s,
+    passes,
+    step_phases,
+    total_s,
+)
+
+MODEL = QWEN2_5_VL_3B
+SYSTEMS = (TRL, TRL_VLLM, VERL, OURS)
+GOAL_S = 30
+LIMITS_GIB = {"full": 76, "lora": 24}
+CHUNKS = 4
+# Training studies and images a study, as the paper counts them after its preprocessing.
+STUDIES = {
+    "MIMIC-CXR": (146_893, 4.17),
+    "ReXGradient-160K": (139_884, 1.69),
+    "IU X-Ray": (2_365, 2.0),
+    "PadChest-GR": (3_640, 1.32),
+}
+
+# Each lever taken away from ours alone, everything else as it is.
+WITHOUT = {
+    "packed pass and features once": replace(OURS, is_packed=False, encodes_once=False),
+    "packed pass": replace(OURS, is_packed=False),
+    "features once a step": replace(OURS, encodes_once=False),
+    "prompt prefilled once": replace(OURS, shares_prefill=False),
+    "graphs for decoding": replace(OURS, is_graphed=False),
+    "passes of 16,384 tokens (one group a pass)": replace(OURS, tokens_per_pass=1),
+    "split attention (dense mask)": replace(OURS, pairs=Pairs.DENSE),
+    "logits of responses only (all columns)": replace(OURS, scores_all=True),
+    "keys of a prompt read once for its samples": replace(OURS, reads_store_once=False),
+    "edits for half a group (all sampled)": replace(OURS, samples=PAPER.group),
+    "finished rows left out": replace(OURS, drops_finished=False),
+}
+
+
+def main() -> None:
+    """Print the tables and the object."""
+    print_counts()
+    print_phases()
+    print_levers()
+    print_more_levers()
+    print_cpu()
+    print_memory()
+    print_feature_store()
+    print_scale()
+    print(json.dumps(summary()))
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table in markdown."""
+    print("\n| " + " | ".join(map(str, head)) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(map(str, row)) + " |")
+    print()
+
+
+def print_counts() -> None:
+    """Print what each system computes of what."""
+    rows: list[Sequence[object]] = []
+    for system in SYSTEMS:
+        of_group = group_rows(PAPER, system)
+        rows.append(
+            (
+                system.name,
+                f"{PAPER.prompts * of_group.tokens:,.0f}",
+                f"{PAPER.prompts * of_group.scored:,.0f}",
+                f"{encodings(PAPER, system):,.0f}",
+                passes(PAPER, system),
+                f"{petaflops(step_phases(MODEL, PAPER, system)):.1f}",
+                f"{host_images_s(PAPER, system):.0f}",
+            )
+        )
+    head = ("", "tokens a pass over the step", "logits of", "images encoded", "passes", "PFLOP")
+    table((*head, "preparing images, s of a core"), rows)
+
+
+def print_phases() -> None:
+    """Print operations, bytes and seconds by phase."""
+    found = {s.name: {p.name: p for p in step_phases(MODEL, PAPER, s)} for s in SYSTEMS}
+    rows: list[Sequence[object]] = []
+    for name in found[VERL.name]:
+        phases = [found[system.name].get(name) for system in SYSTEMS]
+        amounts = [f"{p.flops / 1e15:.2f} / {p.bytes / 1e12:.2f}" if p else "-" for p in phases]
+        rows.append((name, *amounts))
+    table(("PFLOP / TB", *found), rows)
+    rows = []
+    for name in found[VERL.name]:
+        phases = [found[system.name].get(name) for system in SYSTEMS]
+        rows.append((name, *(f"{p.seconds(H100):.2f}" if p else "-" for p in phases)))
+    steps = [step_phases(MODEL, PAPER, system) for system in SYSTEMS]
+    rows.append(("sum", *(f"{total_s(step, H100):.1f}" for step in steps)))
+    low, high = MFU_BAND
+    band = [f"{total_s(s, H100, high):.1f} to {total_s(s, H100, low):.1f}" for s in steps]
+    rows.append((f"at {high:.0%} to {low:.0%}", *band))
+    rows.append(("floor", *(f"{sum(p.floor_s(H100) for p in step):.1f}" for step in steps)))
+    table((f"s on one {H100.name}, MFU {MFU:.0%}", *found), rows)
+
+
+def print_levers() -> None:
+    """Print what the step would take without each lever."""
+    ours = total_s(step_phases(MODEL, PAPER, OURS), H100)
+    rows = []
+    for name, system in WITHOUT.items():
+        phases = step_phases(MODEL, PAPER, system)
+        seconds = total_s(phases, H100)
+        rows.append((name, f"{petaflops(phases):.1f}", f"{seconds:.1f}", f"{seconds / ours:.2f}"))
+    table(("ours without", "PFLOP", "s", "times ours"), rows)
+
+
+def print_more_levers() -> None:
+    """Print what was not done, or not counted above, would bring."""
+    ours = step_phases(MODEL, PAPER, OURS)
+    seconds = total_s(ours, H100)
+    in_one_call = total_s(step_phases(MODEL, PAPER, replace(OURS, has_window_calls=False)), H100)
+    tokens = group_rows(PAPER, OURS).tokens
+    eager = derived_mfu(MODEL.text, H100, tokens=tokens)
+    fused = derived_mfu(MODEL.text, H100, tokens=tokens, is_fused=True)
+    compiled = total_s(ours, H100, MFU * fused / eager)
+    eager_system = replace(OURS, is_graphed=False)
+    chunked = [chunked_decode_s(MODEL, PAPER, s, chunks=CHUNKS) for s in (OURS, eager_system)]
+    whole = [chunked_decode_s(MODEL, PAPER, s, chunks=1) for s in (OURS, eager_system)]
+    reference = next(phase for phase in ours if phase.name == "reference").seconds(H100)
+    trained = FORWARD + BACKWARD + RECOMPUTE
+    tower = PAPER.prompts * PAPER.images * vision_flops(MODEL.vision, PAPER.patches, trained) / 1e15
+    print(f"MFU of eager layers, derived: {eager:.1%}; element-wise operations fused: {fused:.1%}")
+    print(f"windows of the tower in one call: {in_one_call:.1f} s in place of {seconds:.1f}")
+    print(f"layers compiled: {compiled:.1f} s in place of {seconds:.1f}")
+    print(f"scores beside the reference pass: at most {reference:.1f} s hidden")
+    print(
+        f"scores beside sampling in {CHUNKS} chunks: decoding {chunked[0]:.1f} s in place", end=" "
+    )
+    print(f"of {whole[0]:.1f}; without graphs {chunked[1]:.1f} s in place of {whole[1]:.1f}")
+    print(f"trained tower, its part of the update: {tower:.1f} PFLOP once a group, ", end="")
+    print(f"{PAPER.group * tower:.1f} once a response")
+
+
+def print_cpu() -> None:
+    """Print what to expect of benchmarks/update_step.py."""
+    cases = [
+        *((540, 60, group) for group in (10, 4, 16)),
+        *((60 * times, 60, 10) for times in (1, 5, 20)),
+    ]
+    rows = []
+    for prompt, answer, group in cases:
+        patches = 4 * round(0.88 * prompt / CPU_WORK.images)
+        work = replace(CPU_WORK, prompt=prompt, answer=answer, group=group, patches=patches)
+        ratios = [update_ratio(CPU_MODEL, work, is_tower_trained=t) for t in (True, False)]
+        rows.append((prompt, answer, group, *(f"{r:.2f}" for r in (ideal_ratio(work), *ratios))))
+    table(("prompt", "answer", "G", "ideal", "tower trained", "tower frozen"), rows)
+
+
+def print_memory() -> None:
+    """Print the parts of the peak."""
+    options = (*STATE_OPTIONS, None)
+    found = [update_bytes(MODEL, PAPER, option, tokens=OURS.tokens_per_pass) for option in options]
+    rows = [(part, *(f"{one[part] / GIB:.2f}" for one in found)) for part in found[0]]
+    rows.append(("sum", *(f"{sum(one.values()) / GIB:.1f}" for one in found)))
+    table(("GiB", *(option.name if option else "LoRA" for option in options)), rows)
+    shared, copied = (store_bytes(MODEL.text, PAPER, shared=s) / GIB for s in (True, False))
+    print(f"key/value store of the rollout: {shared:.1f} GiB shared, {copied:.1f} GiB copied")
+    logits = PAPER.prompts * group_rows(PAPER, OURS).scored * MODEL.text.vocabulary * 4 / GIB
+    print(f"logits of the step's responses in float32, had they been kept: {logits:.1f} GiB")
+
+
+def print_feature_store() -> None:
+    """Print what the features of all training images take."""
+    image = image_feature_bytes(MODEL, PAPER.patches)
+    print(f"features: {image / 2**20:.1f} MiB an image, ", end="")
+    print(f"{features_bytes(MODEL, PAPER) / GIB:.2f} GiB a step")
+    rows = [
+        (name, f"{studies:,}", images, f"{studies * images * image / GIB:,.0f}")
+        for name, (studies, images) in STUDIES.items()
+    ]
+    table(("data set", "training studies", "images a study", "features of all, GiB"), rows)
+
+
+def print_scale() -> None:
+    """Print a step on many GPUs."""
+    rows = []
+    for layout in LAYOUTS:
+        seconds, sent = scaled_step(MODEL, layout, H100), sent_bytes(MODEL.text, layout)
+        total = sum(seconds.values())
+        waiting = seconds["within a node"] + seconds["between nodes"]
+        rows.append(
+            (
+                layout.gpus,
+                layout.prompts,
+                f"{total:.2f}",
+                f"{layout.prompts / total:.0f}",
+                f"{seconds['decode']:.2f}",
+                f"{waiting:.2f}",
+                *(f"{amount / 1e9:.1f}" for amount in sent.values()),
+                longest_phase(seconds),
+            )
+        )
+    head = ("GPUs", "prompts a step", "s", "prompts a s", "decode, s", "sending, s")
+    table((*head, "GB a GPU in its node", "between nodes", "longest phase"), rows)
+    print(f"new weights to servers on other nodes: {weights_sync_s(MODEL):.2f} s by one adapter")
+    print(f"a group split over two GPUs: {split_group_gain():.2f} times as fast")
+
+
+def summary() -> dict[str, object]:
+    """Return what the tables come to."""
+    ours = step_phases(MODEL, PAPER, OURS)
+    verl = petaflops(step_phases(MODEL, PAPER, VERL)) * 1e15
+    seconds = total_s(ours, H100)
+    options = (*STATE_OPTIONS, None)
+    peaks = [update_bytes(MODEL, PAPER, option, tokens=OURS.tokens_per_pass) for option in options]
+    cpu = [update_ratio(CPU_MODEL, CPU_WORK, is_tower_trained=t) for t in (True, False)]
+    return {
+        "measured": False,
+        "petaflops": {s.name: round(petaflops(step_phases(MODEL, PAPER, s)), 2) for s in SYSTEMS},
+        "floor_s": round(sum(phase.floor_s(H100) for phase in ours), 2),
+        "predicted_s": round(seconds, 1),
+        "predicted_band_s": [round(total_s(ours, H100, mfu), 1) for mfu in reversed(MFU_BAND)],
+        "left_for_edits_and_scores_s": round(GOAL_S - seconds, 1),
+        "gpu_seconds_ratio": {
+            "edits_and_scores_left_out": round(PAPER_GPU_SECONDS / seconds, 1),
+            "at_30_s": PAPER_GPU_SECONDS / GOAL_S,
+        },
+        "published_run": {
+            "utilisation_of_4_a100": round(verl / (PAPER_GPU_SECONDS * A100.flops), 3),
+            "s_at_mfu": round(verl / (4 * A100.flops * MFU)),
+        },
+        "cpu_update_ratios": {
+            "ideal": round(ideal_ratio(CPU_WORK), 2),
+            "update_trainable": round(cpu[0], 2),
+            "update_frozen": round(cpu[1], 2),
+        },
+        "memory_gib": {
+            option.name if option else "lora": round(sum(peak.values()) / GIB, 1)
+            for option, peak in zip(options, peaks, strict=True)
+        },
+        "limits_gib": LIMITS_GIB,
+        "step_s": {
+            f"{layout.gpus} GPUs, {layout.prompts} prompts": round(
+                sum(scaled_step(MODEL, layout, H100).values()), 2
+            )
+            for layout in LAYOUTS
+        },
+    }
+
+
+def petaflops(phases: Iterable[Phase]) -> float:
+    """Return all operations."""
+    return sum(phase.flops for phase in phases) / 1e15
+
+
+if __name__ == "__main__":
+    main()
