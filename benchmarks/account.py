@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchmarks.account_cpu import CPU_MODEL, CPU_WORK, ideal_ratio, update_ratio
+from benchmarks.account_cpu import CPU_MODEL, CPU_WORK, ideal_ratio, step_ratio, update_ratio
 from benchmarks.account_memory import (
     GIB,
     STATE_OPTIONS,
@@ -65,18 +65,18 @@ STUDIES = {
 }
 
 # Each lever taken away from ours alone, everything else as it is.
+GRAPHED = replace(OURS, is_graphed=True)
+EACH_PASS = replace(OURS, encodes_once=False, images_per_call=TRL.images_per_call)
 WITHOUT = {
-    "packed pass and features once": replace(OURS, is_packed=False, encodes_once=False),
+    "packed pass and features once": replace(EACH_PASS, is_packed=False),
     "packed pass": replace(OURS, is_packed=False),
-    "features once a step": replace(OURS, encodes_once=False),
+    "features once a step": EACH_PASS,
     "prompt prefilled once": replace(OURS, shares_prefill=False),
-    "graphs for decoding": replace(OURS, is_graphed=False),
     "passes of 16,384 tokens (one group a pass)": replace(OURS, tokens_per_pass=1),
     "split attention (dense mask)": replace(OURS, pairs=Pairs.DENSE),
     "logits of responses only (all columns)": replace(OURS, scores_all=True),
     "keys of a prompt read once for its samples": replace(OURS, reads_store_once=False),
     "edits for half a group (all sampled)": replace(OURS, samples=PAPER.group),
-    "finished rows left out": replace(OURS, drops_finished=False),
 }
 
 
@@ -159,39 +159,47 @@ def print_more_levers() -> None:
     """Print what was not done, or not counted above, would bring."""
     ours = step_phases(MODEL, PAPER, OURS)
     seconds = total_s(ours, H100)
-    in_one_call = total_s(step_phases(MODEL, PAPER, replace(OURS, has_window_calls=False)), H100)
+    windows = replace(OURS, has_window_calls=False)
+    others = {
+        "windows of an image in one call": windows,
+        "and the images of a study too": replace(windows, images_per_call=PAPER.images),
+        "decoding steps as graphs": GRAPHED,
+        "finished rows left out at once": replace(OURS, drops_finished=True),
+    }
     tokens = group_rows(PAPER, OURS).tokens
     eager = derived_mfu(MODEL.text, H100, tokens=tokens)
     fused = derived_mfu(MODEL.text, H100, tokens=tokens, is_fused=True)
-    compiled = total_s(ours, H100, MFU * fused / eager)
-    eager_system = replace(OURS, is_graphed=False)
-    chunked = [chunked_decode_s(MODEL, PAPER, s, chunks=CHUNKS) for s in (OURS, eager_system)]
-    whole = [chunked_decode_s(MODEL, PAPER, s, chunks=1) for s in (OURS, eager_system)]
+    chunked, whole = (
+        [chunked_decode_s(MODEL, PAPER, s, chunks=chunks) for s in (OURS, GRAPHED)]
+        for chunks in (CHUNKS, 1)
+    )
     reference = next(phase for phase in ours if phase.name == "reference").seconds(H100)
     trained = FORWARD + BACKWARD + RECOMPUTE
     tower = PAPER.prompts * PAPER.images * vision_flops(MODEL.vision, PAPER.patches, trained) / 1e15
     print(f"MFU of eager layers, derived: {eager:.1%}; element-wise operations fused: {fused:.1%}")
-    print(f"windows of the tower in one call: {in_one_call:.1f} s in place of {seconds:.1f}")
-    print(f"layers compiled: {compiled:.1f} s in place of {seconds:.1f}")
+    rows = [(name, total_s(step_phases(MODEL, PAPER, s), H100)) for name, s in others.items()]
+    rows.append(("layers compiled", total_s(ours, H100, MFU * fused / eager)))
+    table(("ours with", "s", "less"), [(n, f"{t:.1f}", f"{seconds - t:.1f}") for n, t in rows])
     print(f"scores beside the reference pass: at most {reference:.1f} s hidden")
-    print(
-        f"scores beside sampling in {CHUNKS} chunks: decoding {chunked[0]:.1f} s in place", end=" "
-    )
-    print(f"of {whole[0]:.1f}; without graphs {chunked[1]:.1f} s in place of {whole[1]:.1f}")
+    print(f"scores beside sampling in {CHUNKS} chunks: decoding {chunked[0]:.1f} s, not", end=" ")
+    print(f"{whole[0]:.1f}; as graphs {chunked[1]:.1f} s, not {whole[1]:.1f}")
     print(f"trained tower, its part of the update: {tower:.1f} PFLOP once a group, ", end="")
     print(f"{PAPER.group * tower:.1f} once a response")
 
 
 def print_cpu() -> None:
     """Print what to expect of benchmarks/update_step.py."""
-    cases = [
-        *((540, 60, group) for group in (10, 4, 16)),
-        *((60 * times, 60, 10) for times in (1, 5, 20)),
-    ]
+    tokens = CPU_WORK.prompt + CPU_WORK.answer
+    shares = [round(tokens * share / (share + 1)) for share in (1, 2, 5, 9, 20)]
+    cases = [(prompt, tokens - prompt, CPU_WORK.group) for prompt in shares]
+    cases += [(CPU_WORK.prompt, CPU_WORK.answer, group) for group in (4, 8, 16)]
     rows = []
     for prompt, answer, group in cases:
         patches = 4 * round(0.88 * prompt / CPU_WORK.images)
-        work = replace(CPU_WORK, prompt=prompt, answer=answer, group=group, patches=patches)
+        longest = round(answer * CPU_WORK.longest / CPU_WORK.answer)
+        work = replace(
+            CPU_WORK, prompt=prompt, answer=answer, longest=longest, group=group, patches=patches
+        )
         ratios = [update_ratio(CPU_MODEL, work, is_tower_trained=t) for t in (True, False)]
         rows.append((prompt, answer, group, *(f"{r:.2f}" for r in (ideal_ratio(work), *ratios))))
     table(("prompt", "answer", "G", "ideal", "tower trained", "tower frozen"), rows)
@@ -234,14 +242,14 @@ def print_scale() -> None:
                 layout.gpus,
                 layout.prompts,
                 f"{total:.2f}",
-                f"{layout.prompts / total:.0f}",
                 f"{seconds['decode']:.2f}",
                 f"{waiting:.2f}",
+                f"{sum(scaled_step(MODEL, layout, H100, GRAPHED).values()):.2f}",
                 *(f"{amount / 1e9:.1f}" for amount in sent.values()),
                 longest_phase(seconds),
             )
         )
-    head = ("GPUs", "prompts a step", "s", "prompts a s", "decode, s", "sending, s")
+    head = ("GPUs", "prompts a step", "s", "of it decoding", "sending", "s with graphs")
     table((*head, "GB a GPU in its node", "between nodes", "longest phase"), rows)
     print(f"new weights to servers on other nodes: {weights_sync_s(MODEL):.2f} s by one adapter")
     print(f"a group split over two GPUs: {split_group_gain():.2f} times as fast")
@@ -270,10 +278,11 @@ def summary() -> dict[str, object]:
             "utilisation_of_4_a100": round(verl / (PAPER_GPU_SECONDS * A100.flops), 3),
             "s_at_mfu": round(verl / (4 * A100.flops * MFU)),
         },
-        "cpu_update_ratios": {
+        "cpu_ratios": {
             "ideal": round(ideal_ratio(CPU_WORK), 2),
             "update_trainable": round(cpu[0], 2),
             "update_frozen": round(cpu[1], 2),
+            "step": round(step_ratio(CPU_MODEL, CPU_WORK, is_tower_trained=False), 2),
         },
         "memory_gib": {
             option.name if option else "lora": round(sum(peak.values()) / GIB, 1)

@@ -14,7 +14,7 @@ from benchmarks.account_model import (
     text_flops,
     vision_flops,
 )
-from benchmarks.account_step import OURS, TRL, System, Workload, group_rows
+from benchmarks.account_step import OURS, TRL, System, Workload, group_rows, step_phases
 
 # `SHAPE`, `PROMPT`, `RESPONSE`, `GROUP` and the grid of benchmarks/workload.py: three images of
 # 12 x 13 tokens; a response has 60 tokens on average, and stock rows are padded to the longest.
@@ -58,8 +58,8 @@ def update_ratio(model: ModelShape, work: Workload, *, is_tower_trained: bool) -
     Args:
         model: The policy; no gradient checkpointing.
         work: One group.
-        is_tower_trained: Whether the vision tower gets gradients; else we encode an image once for
-            both passes.
+        is_tower_trained: Whether the vision tower gets gradients; else our passes take the features
+            that the rollout computed.
 
     Returns:
         The ratio of the counts.
@@ -67,6 +67,33 @@ def update_ratio(model: ModelShape, work: Workload, *, is_tower_trained: bool) -
     stock = replace(work, answer=work.longest)  # padded
     theirs = _update_flops(model, stock, TRL_ON_CPU, is_tower_trained=is_tower_trained)
     return theirs / _update_flops(model, work, OURS, is_tower_trained=is_tower_trained)
+
+
+def step_ratio(model: ModelShape, work: Workload, *, is_tower_trained: bool) -> float:
+    """Return operations of stock TRL for each of ours in a whole step without edits and scores.
+
+    Args:
+        model: The policy.
+        work: One group, all of it sampled.
+        is_tower_trained: As in `update_ratio`.
+
+    Returns:
+        The ratio of the counts; what a decoding step costs besides is in neither.
+    """
+    stock, padded = replace(TRL_ON_CPU, samples=work.group), replace(work, answer=work.longest)
+    theirs = _update_flops(model, padded, stock, is_tower_trained=is_tower_trained)
+    theirs += _rollout_flops(model, work, stock)
+    theirs += work.group * work.images * vision_flops(model.vision, work.patches)
+    ours = replace(OURS, samples=work.group)
+    mine = _update_flops(model, work, ours, is_tower_trained=is_tower_trained)
+    mine += _rollout_flops(model, work, ours)
+    mine += work.images * vision_flops(model.vision, work.patches)
+    return theirs / mine
+
+
+def _rollout_flops(model: ModelShape, work: Workload, system: System) -> float:
+    phases = step_phases(model, work, system)
+    return sum(phase.flops for phase in phases if phase.name in ("prefill", "decode"))
 
 
 def _update_flops(
@@ -78,6 +105,6 @@ def _update_flops(
     if is_tower_trained:
         towers = encoded + vision_flops(model.vision, work.patches, in_update)
     else:
-        towers = encoded if system.encodes_once else 2 * encoded
+        towers = 0 if system.encodes_once else 2 * encoded
     rows = group_rows(work, system)
     return text_flops(model.text, rows, FORWARD + in_update) + images * towers

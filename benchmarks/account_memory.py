@@ -6,7 +6,6 @@ from benchmarks.account_model import ModelShape, TextShape
 from benchmarks.account_step import BF16, FLOAT32, OURS, Workload, encodings
 
 GIB = 2**30
-MEGA = 2**20
 
 # Logits that exist at a time (training/group_pass.py) and how often: product, float32 and scaled,
 # log-softmax, gradient.
@@ -16,7 +15,6 @@ CONTEXT = 0.7 * GIB
 # RaTE-NER, BioLORD, CheXbert and RadGraph-XL: encoders of base size with their embeddings, the
 # first of a larger vocabulary; float32 (the default of `clinical.dtype`).
 SCORERS = (184 + 3 * 110) * 10**6 * FLOAT32
-LORA_MATRICES = "queries, keys, values and outputs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +28,14 @@ class StateOption:
     """Bytes a parameter, a master copy included."""
     has_autocast: bool
     """Whether autocast keeps bfloat16 copies, and layers hand on float32."""
-    gives_up: str
+    has_exact_embedding: bool = False
+    """Whether the embedding's moments stay float32 beside smaller ones of the rest."""
 
-    @property
-    def bytes(self) -> float:
-        """Bytes a trained parameter."""
-        return self.parameter + self.gradient + self.moments
+    def bytes(self, text: TextShape) -> float:
+        """Return the bytes of a trained language model."""
+        each = self.parameter + self.gradient + self.moments
+        more = 2 * FLOAT32 - self.moments if self.has_exact_embedding else 0
+        return each * text.parameters + more * text.embedding
 
 
 FLOAT32_STATES = StateOption(
@@ -44,7 +44,6 @@ FLOAT32_STATES = StateOption(
     gradient=FLOAT32,
     moments=2 * FLOAT32,
     has_autocast=True,
-    gives_up="nothing",
 )
 # The bfloat16 parameter is the upper half of its float32 master; the optimizer keeps the rest.
 MASTER = StateOption(
@@ -53,16 +52,16 @@ MASTER = StateOption(
     gradient=BF16,
     moments=BF16 + 2 * FLOAT32,
     has_autocast=False,
-    gives_up="gradients of a step's passes are added in bfloat16",
 )
-# Moments of one byte each, and a float32 scale for every 256 of them.
+# bitsandbytes: moments of one byte each and a float32 scale for every 256 of them; transformers
+# leaves embeddings out.
 EIGHT_BIT = StateOption(
     name="8-bit moments",
     parameter=FLOAT32,
     gradient=FLOAT32,
     moments=2 * (1 + FLOAT32 / 256),
     has_autocast=True,
-    gives_up="moments have 8 bits, with a scale for every 256",
+    has_exact_embedding=True,
 )
 STATE_OPTIONS = (FLOAT32_STATES, MASTER, EIGHT_BIT)
 
@@ -100,9 +99,10 @@ def update_bytes(
     """
     text, weights = model.text, float(model.text.parameters)
     if option is None:
-        states = BF16 * weights + FLOAT32_STATES.bytes * lora_parameters(text, rank)
+        adapters = 4 * FLOAT32 * lora_parameters(text, rank)  # with gradients and two moments
+        states = BF16 * weights + adapters
     else:
-        states = option.bytes * weights
+        states = option.bytes(text)
     has_autocast = option is not None and option.has_autocast
     # Copies live until the forward pass ends, a recomputed layer after that.
     copies = BF16 * weights if has_autocast else 0

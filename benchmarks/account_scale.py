@@ -10,6 +10,7 @@ from benchmarks.account_step import (
     OURS,
     PAPER,
     Gpu,
+    System,
     Workload,
     packed_rows,
     step_phases,
@@ -77,7 +78,7 @@ def sent_bytes(text: TextShape, layout: Layout) -> dict[str, float]:
 
 
 def scaled_step(
-    model: ModelShape, layout: Layout, gpu: Gpu, work: Workload = PAPER
+    model: ModelShape, layout: Layout, gpu: Gpu, system: System = OURS
 ) -> dict[str, float]:
     """Return the seconds of a step, by phase; nothing is taken to overlap.
 
@@ -85,12 +86,12 @@ def scaled_step(
         model: The policy.
         layout: How the step is spread.
         gpu: Of which kind.
-        work: The step on one GPU.
+        system: How each GPU computes its part of the paper's step.
 
     Returns:
         Seconds by phase, edit and scores left out.
     """
-    phases = step_phases(model, layout.share(work), OURS)
+    phases = step_phases(model, layout.share(PAPER), system)
     seconds = {phase.name: phase.seconds(gpu) for phase in phases}
     seconds["optimizer"] /= min(NODE, layout.busy)
     sent = sent_bytes(model.text, layout)

@@ -32,8 +32,8 @@ BANDWIDTH_SHARE = 0.8  # of the data sheet's, reached by long copies
 GEMM_SHARE = 0.75  # of the data sheet's, reached by large bfloat16 products
 # A kernel in eager mode: dispatch, Python around it, launch. Common on fast hosts, not measured.
 KERNEL_S = 10e-6
-# Kernels of a decoding layer: two norms of 6, three projections with bias, rotary positions 12,
-# key/value store 2, attention 3, output 1, two sums, gate, up, activation, product, down.
+# Kernels of a layer of either stack: two norms of 6, three projections with bias, rotary positions
+# 12, key/value store 2, attention 3, output 1, two sums, gate, up, activation, product, down.
 KERNELS_PER_LAYER = 40
 # transformers calls SDPA once a window, with slices of queries, keys and values and a concatenation
 # around it (Qwen2_5_VLVisionAttention, all implementations but flash attention).
@@ -113,6 +113,8 @@ class System:
     """Image features are kept for all passes of the step."""
     has_window_calls: bool
     """One call of attention for each window of an image."""
+    images_per_call: float
+    """Images that the vision tower encodes together."""
     host_passes: int
     """How often an image of a row is prepared on the host."""
     tokens_per_pass: int = 16_384
@@ -136,6 +138,7 @@ TRL = System(
     has_old_pass=False,
     encodes_once=False,
     has_window_calls=True,
+    images_per_call=25,  # of the six rows that a pass of 16,384 tokens has room for
     host_passes=2,
 )
 # vLLM for sampling: prefix caching and graphs are its defaults; the correction of importance
@@ -168,11 +171,12 @@ OURS = System(
     shares_prefill=True,
     reads_store_once=True,
     copies_store=False,
-    drops_finished=True,
-    is_graphed=True,
+    drops_finished=False,  # not before half of the rows have ended
+    is_graphed=False,
     has_old_pass=False,
     encodes_once=True,
     has_window_calls=True,
+    images_per_call=1,  # training/features.py: an image's features depend on no other's
     host_passes=1,
 )
 
@@ -270,11 +274,14 @@ def step_phases(model: ModelShape, work: Workload, system: System) -> list[Phase
 def _vision(model: ModelShape, work: Workload, system: System) -> Phase:
     images, tower = encodings(work, system), model.vision
     windows = work.patches / tower.window_patches
-    calls = (tower.layers - tower.full_layers) * windows + tower.full_layers
+    window_calls = (tower.layers - tower.full_layers) * windows + tower.full_layers
+    host_s = tower.layers * KERNELS_PER_LAYER * KERNEL_S / system.images_per_call
+    if system.has_window_calls:
+        host_s += window_calls * WINDOW_CALL_S
     return Phase(
         name="vision encoding",
         flops=images * vision_flops(tower, work.patches),
-        host_s=images * calls * WINDOW_CALL_S if system.has_window_calls else 0,
+        host_s=images * host_s,
     )
 
 
