@@ -1,0 +1,102 @@
+"""A packed pass that is wrong stops a run before its first update."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from editgrpo.config import AttentionKernel, DType
+from editgrpo.errors import TrainingError
+from editgrpo.training import packing
+from editgrpo.training.attention import GroupPlan, GroupSpan
+from editgrpo.training.group_pass import add_group_pass
+from editgrpo.training.packing import PackedGroups, pack_groups
+from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.self_check import check_group_pass
+from editgrpo.training.train import run_training
+from tests.training.tiny_run import Tiny
+
+# An edited group: a rollout, its edited version with the same beginning, a duplicate, one token.
+RESPONSES = [[30, 40, 50, 60, 2], [30, 40, 77, 88, 99, 2], [30, 40, 50, 60, 2], [2]]
+
+
+def positions_that_go_on(packed: PackedGroups) -> PackedGroups:
+    """Place every response behind the one before it, not behind the prompt."""
+    length = packed.input_ids_1L.shape[1]
+    start = int(packed.response_column_R[0])
+    positions = packed.position_ids.clone()
+    first = int(positions[0, 0, start])
+    positions[:, :, start:] = first + torch.arange(length - start)
+    return replace(packed, position_ids=positions)
+
+
+def responses_that_see_each_other(packed: PackedGroups) -> PackedGroups:
+    """Let every response see those before it."""
+    (span,) = packed.plan.groups
+    joined = GroupSpan(span.start, span.prefix, (sum(span.lengths),))
+    return replace(packed, plan=GroupPlan([joined], AttentionKernel.SPLIT))
+
+
+def features_in_another_order(packed: PackedGroups) -> PackedGroups:
+    """Give image tokens the features of others."""
+    return replace(packed, image_column_N=packed.image_column_N.flip(0))
+
+
+@pytest.fixture
+def group(tiny: Tiny) -> tuple[Any, PackedGroups, EncodedPrompt]:
+    model = tiny.load()
+    for name, parameter in model.model.language_model.layers.named_parameters():
+        if "self_attn" in name:  # so small a model hardly looks around, unlike a true one
+            parameter.data.mul_(2)
+    add_group_pass(model, temperature=0.7)
+    (prompt,) = tiny.prompts(1)
+    return model, pack_groups(model, [prompt], [RESPONSES]), prompt
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+def test_a_sound_pass_is_within_rounding(
+    group: tuple[Any, PackedGroups, EncodedPrompt], dtype: DType
+) -> None:
+    model, packed, prompt = group
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is DType.BFLOAT16):
+        found = check_group_pass(model, packed, prompt, RESPONSES, dtype=dtype, temperature=0.7)
+    assert found < (1e-5 if dtype is DType.FLOAT32 else 2e-2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "dtype"),
+    [
+        (positions_that_go_on, DType.FLOAT32),
+        (responses_that_see_each_other, DType.FLOAT32),
+        (features_in_another_order, DType.FLOAT32),
+        # In bfloat16 what so small a model sees of other responses is within the rounding of a
+        # large one.
+        (positions_that_go_on, DType.BFLOAT16),
+        (features_in_another_order, DType.BFLOAT16),
+    ],
+)
+def test_faults_are_told_from_rounding(
+    group: tuple[Any, PackedGroups, EncodedPrompt],
+    fault: Callable[[PackedGroups], PackedGroups],
+    dtype: DType,
+) -> None:
+    model, packed, prompt = group
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=dtype is DType.BFLOAT16),
+        pytest.raises(TrainingError, match=r"differ by .* nothing was trained") as caught,
+    ):
+        check_group_pass(model, fault(packed), prompt, RESPONSES, dtype=dtype, temperature=0.7)
+    assert prompt.study_id in str(caught.value)
+
+
+def test_a_run_stops_before_its_first_update(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = packing.prompt_positions
+    monkeypatch.setattr(packing, "prompt_positions", lambda m, p: right(m, p).flip(1))
+    with pytest.raises(TrainingError, match="nothing was trained"):
+        run_training(tiny.train_config(tmp_path / "run"))
+    assert not (tmp_path / "run/metrics.jsonl").exists()
