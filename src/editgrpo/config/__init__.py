@@ -22,6 +22,8 @@ from editgrpo.config.policy import (
     LossType,
     ObjectiveConfig,
     RolloutConfig,
+    RolloutEngine,
+    VLLMConfig,
 )
 from editgrpo.config.runs import SFTConfig, TrainConfig
 
@@ -40,7 +42,9 @@ __all__ = [
     "OptimConfig",
     "RewardConfig",
     "RolloutConfig",
+    "RolloutEngine",
     "SFTConfig",
     "Schedule",
     "TrainConfig",
+    "VLLMConfig",
 ]

@@ -1,6 +1,6 @@
 """What only reinforcement learning has: edits, groups, objective."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from editgrpo.config.check import require
@@ -59,6 +59,79 @@ class EditConfig:
         require(self.max_edits >= 1, "edit.max_edits", self.max_edits, "at least 1")
 
 
+class RolloutEngine(StrEnum):
+    """What samples the responses."""
+
+    NATIVE = "native"
+    """The policy itself, in this process; needs nothing else, and a run repeats to the byte."""
+    VLLM_COLOCATE = "vllm_colocate"
+    """vLLM in the training processes, on their GPUs."""
+    VLLM_SERVER = "vllm_server"
+    """A vLLM server on other GPUs or nodes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VLLMConfig:
+    """How vLLM is run and reached; read only if it samples (docs/vllm.md)."""
+
+    importance_cap: float = 3.0
+    """Largest weight of a sampled token, p_training / p_vLLM.
+
+    Default of TRL.
+    """
+
+    gpu_memory_utilization: float = 0.3
+    """Colocate: share of a GPU's memory for vLLM's weights and key/value cache.
+
+    Default of TRL.
+    """
+
+    tensor_parallel_size: int = 1
+    """Colocate: GPUs that one copy of the model is split over; divides the number of processes."""
+
+    max_model_length: int = 8192
+    """Colocate: longest prompt and response together, in tokens."""
+
+    server_url: str = "http://127.0.0.1:8000"
+    """Server: where it answers."""
+
+    server_timeout_s: float = 240.0
+    """Server: how long to wait for it to come up.
+
+    Default of TRL.
+    """
+
+    group_port: int = 51_216
+    """Server: port of the training node on which the two meet to exchange weights.
+
+    Default of TRL.
+    """
+
+    def __post_init__(self) -> None:
+        where = "rollout.vllm"
+        require(
+            self.importance_cap >= 1, f"{where}.importance_cap", self.importance_cap, "1 or more"
+        )
+        share = self.gpu_memory_utilization
+        require(0 < share < 1, f"{where}.gpu_memory_utilization", share, "between 0 and 1")
+        for name in ("tensor_parallel_size", "max_model_length"):
+            require(getattr(self, name) >= 1, f"{where}.{name}", getattr(self, name), "at least 1")
+        require(
+            self.server_url.startswith(("http://", "https://")),
+            f"{where}.server_url",
+            self.server_url,
+            "an address that begins with http:// or https://",
+        )
+        timeout = self.server_timeout_s
+        require(timeout >= 0, f"{where}.server_timeout_s", timeout, "0 or more")
+        require(
+            0 < self.group_port < 2**16,
+            f"{where}.group_port",
+            self.group_port,
+            "a port, 1 to 65535",
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutConfig:
     """Groups and sampling."""
@@ -77,6 +150,15 @@ class RolloutConfig:
 
     max_completion_tokens: int = 256
     """Longest response, its end-of-sequence token included."""
+
+    engine: RolloutEngine = RolloutEngine.NATIVE
+    """What samples the responses: `native`, `vllm_colocate` or `vllm_server`.
+
+    Paper: vLLM.
+    """
+
+    vllm: VLLMConfig = field(default_factory=VLLMConfig)
+    """Settings of vLLM; read only if it samples."""
 
     def __post_init__(self) -> None:
         require(self.group_size >= 2, "rollout.group_size", self.group_size, "at least 2")

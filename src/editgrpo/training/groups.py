@@ -49,6 +49,9 @@ class Response:
         is_truncated: Whether sampling stopped at the length limit.
         is_unused_edit: Whether the edited text was over the length limit, so that the rollout
             stands twice.
+        sampled_log_probs: For each token its log-probability under the engine that sampled it, if
+            that was not the policy in training itself; NaN where the engine gave none. None for
+            tokens that nobody sampled.
     """
 
     kind: Kind
@@ -59,6 +62,7 @@ class Response:
     before: AnnotatedReport | None = None
     is_truncated: bool = False
     is_unused_edit: bool = False
+    sampled_log_probs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
