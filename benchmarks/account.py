@@ -10,7 +10,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchmarks.account_cpu import CPU_MODEL, CPU_WORK, ideal_ratio, step_ratio, update_ratio
+from benchmarks.account_cpu import (
+    CPU_MODEL,
+    CPU_WORK,
+    ideal_ratio,
+    image_patches,
+    step_ratio,
+    update_ratio,
+)
 from benchmarks.account_memory import (
     GIB,
     STATE_OPTIONS,
@@ -22,7 +29,6 @@ from benchmarks.account_memory import (
 from benchmarks.account_model import BACKWARD, FORWARD, QWEN2_5_VL_3B, RECOMPUTE, vision_flops
 from benchmarks.account_scale import (
     LAYOUTS,
-    longest_phase,
     scaled_step,
     sent_bytes,
     split_group_gain,
@@ -70,13 +76,13 @@ EACH_PASS = replace(OURS, encodes_once=False, images_per_call=TRL.images_per_cal
 WITHOUT = {
     "packed pass and features once": replace(EACH_PASS, is_packed=False),
     "packed pass": replace(OURS, is_packed=False),
-    "features once a step": EACH_PASS,
-    "prompt prefilled once": replace(OURS, shares_prefill=False),
+    "split attention (dense mask over four groups)": replace(OURS, pairs=Pairs.DENSE),
+    "prompt prefilled once for its samples": replace(OURS, shares_prefill=False),
+    "features once a step (in every pass, once a group)": EACH_PASS,
     "passes of 16,384 tokens (one group a pass)": replace(OURS, tokens_per_pass=1),
-    "split attention (dense mask)": replace(OURS, pairs=Pairs.DENSE),
     "logits of responses only (all columns)": replace(OURS, scores_all=True),
     "keys of a prompt read once for its samples": replace(OURS, reads_store_once=False),
-    "edits for half a group (all sampled)": replace(OURS, samples=PAPER.group),
+    "edits for half of a group (all sampled)": replace(OURS, samples=PAPER.group),
 }
 
 
@@ -128,9 +134,8 @@ def print_phases() -> None:
     rows: list[Sequence[object]] = []
     for name in found[VERL.name]:
         phases = [found[system.name].get(name) for system in SYSTEMS]
-        amounts = [f"{p.flops / 1e15:.2f} / {p.bytes / 1e12:.2f}" if p else "-" for p in phases]
-        rows.append((name, *amounts))
-    table(("PFLOP / TB", *found), rows)
+        rows.append((name, *(amount_of(phase) for phase in phases)))
+    table(("computed and moved", *found), rows)
     rows = []
     for name in found[VERL.name]:
         phases = [found[system.name].get(name) for system in SYSTEMS]
@@ -164,7 +169,6 @@ def print_more_levers() -> None:
         "windows of an image in one call": windows,
         "and the images of a study too": replace(windows, images_per_call=PAPER.images),
         "decoding steps as graphs": GRAPHED,
-        "finished rows left out at once": replace(OURS, drops_finished=True),
     }
     tokens = group_rows(PAPER, OURS).tokens
     eager = derived_mfu(MODEL.text, H100, tokens=tokens)
@@ -178,8 +182,10 @@ def print_more_levers() -> None:
     tower = PAPER.prompts * PAPER.images * vision_flops(MODEL.vision, PAPER.patches, trained) / 1e15
     print(f"MFU of eager layers, derived: {eager:.1%}; element-wise operations fused: {fused:.1%}")
     rows = [(name, total_s(step_phases(MODEL, PAPER, s), H100)) for name, s in others.items()]
-    rows.append(("layers compiled", total_s(ours, H100, MFU * fused / eager)))
-    table(("ours with", "s", "less"), [(n, f"{t:.1f}", f"{seconds - t:.1f}") for n, t in rows])
+    rows.append(
+        ("layers compiled, element-wise operations fused", total_s(ours, H100, MFU * fused / eager))
+    )
+    table(("ours with", "s", "saves"), [(n, f"{t:.1f}", f"{seconds - t:.1f}") for n, t in rows])
     print(f"scores beside the reference pass: at most {reference:.1f} s hidden")
     print(f"scores beside sampling in {CHUNKS} chunks: decoding {chunked[0]:.1f} s, not", end=" ")
     print(f"{whole[0]:.1f}; as graphs {chunked[1]:.1f} s, not {whole[1]:.1f}")
@@ -195,10 +201,14 @@ def print_cpu() -> None:
     cases += [(CPU_WORK.prompt, CPU_WORK.answer, group) for group in (4, 8, 16)]
     rows = []
     for prompt, answer, group in cases:
-        patches = 4 * round(0.88 * prompt / CPU_WORK.images)
         longest = round(answer * CPU_WORK.longest / CPU_WORK.answer)
         work = replace(
-            CPU_WORK, prompt=prompt, answer=answer, longest=longest, group=group, patches=patches
+            CPU_WORK,
+            prompt=prompt,
+            answer=answer,
+            longest=longest,
+            group=group,
+            patches=image_patches(prompt),
         )
         ratios = [update_ratio(CPU_MODEL, work, is_tower_trained=t) for t in (True, False)]
         rows.append((prompt, answer, group, *(f"{r:.2f}" for r in (ideal_ratio(work), *ratios))))
@@ -209,9 +219,9 @@ def print_memory() -> None:
     """Print the parts of the peak."""
     options = (*STATE_OPTIONS, None)
     found = [update_bytes(MODEL, PAPER, option, tokens=OURS.tokens_per_pass) for option in options]
-    rows = [(part, *(f"{one[part] / GIB:.2f}" for one in found)) for part in found[0]]
+    rows = [(part, *(f"{one[part] / GIB:.1f}" for one in found)) for part in found[0]]
     rows.append(("sum", *(f"{sum(one.values()) / GIB:.1f}" for one in found)))
-    table(("GiB", *(option.name if option else "LoRA" for option in options)), rows)
+    table(("GiB", *(option.name if option else "LoRA, rank 16" for option in options)), rows)
     shared, copied = (store_bytes(MODEL.text, PAPER, shared=s) / GIB for s in (True, False))
     print(f"key/value store of the rollout: {shared:.1f} GiB shared, {copied:.1f} GiB copied")
     logits = PAPER.prompts * group_rows(PAPER, OURS).scored * MODEL.text.vocabulary * 4 / GIB
@@ -223,11 +233,8 @@ def print_feature_store() -> None:
     image = image_feature_bytes(MODEL, PAPER.patches)
     print(f"features: {image / 2**20:.1f} MiB an image, ", end="")
     print(f"{features_bytes(MODEL, PAPER) / GIB:.2f} GiB a step")
-    rows = [
-        (name, f"{studies:,}", images, f"{studies * images * image / GIB:,.0f}")
-        for name, (studies, images) in STUDIES.items()
-    ]
-    table(("data set", "training studies", "images a study", "features of all, GiB"), rows)
+    for name, (studies, images) in STUDIES.items():
+        print(f"features of {name}: {studies * images * image / GIB:,.0f} GiB")
 
 
 def print_scale() -> None:
@@ -240,17 +247,16 @@ def print_scale() -> None:
         rows.append(
             (
                 layout.gpus,
-                layout.prompts,
-                f"{total:.2f}",
-                f"{seconds['decode']:.2f}",
+                f"{layout.prompts}{', half idle' if layout.busy < layout.gpus else ''}",
+                f"{total:.1f}",
+                f"{seconds['decode']:.1f}",
                 f"{waiting:.2f}",
-                f"{sum(scaled_step(MODEL, layout, H100, GRAPHED).values()):.2f}",
+                f"{sum(scaled_step(MODEL, layout, H100, GRAPHED).values()):.1f}",
                 *(f"{amount / 1e9:.1f}" for amount in sent.values()),
-                longest_phase(seconds),
             )
         )
     head = ("GPUs", "prompts a step", "s", "of it decoding", "sending", "s with graphs")
-    table((*head, "GB a GPU in its node", "between nodes", "longest phase"), rows)
+    table((*head, "GB a GPU in its node", "between nodes"), rows)
     print(f"new weights to servers on other nodes: {weights_sync_s(MODEL):.2f} s by one adapter")
     print(f"a group split over two GPUs: {split_group_gain():.2f} times as fast")
 
@@ -296,6 +302,14 @@ def summary() -> dict[str, object]:
             for layout in LAYOUTS
         },
     }
+
+
+def amount_of(phase: Phase | None) -> str:
+    """Format what a phase computes and moves; a phase that a system does not have is a dash."""
+    if phase is None:
+        return "-"
+    amounts = ((phase.flops / 1e15, "PFLOP"), (phase.bytes / 1e12, "TB"))
+    return ", ".join(f"{amount:.2f} {unit}" for amount, unit in amounts if amount)
 
 
 def petaflops(phases: Iterable[Phase]) -> float:

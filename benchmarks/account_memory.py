@@ -47,7 +47,7 @@ FLOAT32_STATES = StateOption(
 )
 # The bfloat16 parameter is the upper half of its float32 master; the optimizer keeps the rest.
 MASTER = StateOption(
-    name="bfloat16 with master",
+    name="master",
     parameter=BF16,
     gradient=BF16,
     moments=BF16 + 2 * FLOAT32,
@@ -56,7 +56,7 @@ MASTER = StateOption(
 # bitsandbytes: moments of one byte each and a float32 scale for every 256 of them; transformers
 # leaves embeddings out.
 EIGHT_BIT = StateOption(
-    name="8-bit moments",
+    name="8bit",
     parameter=FLOAT32,
     gradient=FLOAT32,
     moments=2 * (1 + FLOAT32 / 256),

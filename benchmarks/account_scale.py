@@ -1,6 +1,5 @@
 """A step on many GPUs, on paper: what each computes, what must be sent, what it waits for."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.account_model import ModelShape, TextShape
@@ -60,17 +59,18 @@ def sent_bytes(text: TextShape, layout: Layout) -> dict[str, float]:
     """Return what a GPU receives in a step, by the wire that it takes.
 
     Args:
-        text: The trained part of the policy; one pass each for reference and update.
+        text: The trained part of the policy; one pass each for reference and update, and all of
+            its weights gathered once for the rollout.
         layout: How the step is spread.
 
     Returns:
-        Bytes within the node: parameters gathered for the reference's pass and for the forward and
-        the backward pass of the update, gradients scattered in float32. Bytes between nodes:
-        each GPU's shard of the gradients, summed over nodes.
+        Bytes within the node: parameters gathered for the rollout, for the reference's pass and for
+        the forward and the backward pass of the update, gradients scattered in float32. Bytes
+        between nodes: each GPU's shard of the gradients, summed over nodes.
     """
     shards = min(NODE, layout.busy)
     away = (shards - 1) / shards
-    gathered = 3 * BF16 * text.parameters * away
+    gathered = 4 * BF16 * text.parameters * away
     scattered = FLOAT32 * text.parameters * away
     shard = FLOAT32 * text.parameters / shards
     between = 2 * (layout.nodes - 1) / layout.nodes * shard
@@ -109,8 +109,3 @@ def split_group_gain(work: Workload = PAPER) -> float:
     """Return how much faster two GPUs do a group than one, each with the prompt and half of it."""
     halves = replace(work, group=work.group // 2)
     return packed_rows(work, OURS).tokens / packed_rows(halves, OURS).tokens
-
-
-def longest_phase(seconds: Mapping[str, float]) -> str:
-    """Return the phase that takes longest."""
-    return max(seconds, key=lambda name: seconds[name])

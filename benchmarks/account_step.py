@@ -217,9 +217,12 @@ def packed_rows(work: Workload, system: System) -> Rows:
     """Return what a pass computes for a packed group."""
     prefix, answers = work.prompt - 1, work.group * work.answer
     tokens = prefix + answers
-    # A response's block is masked above its diagonal only.
-    seen = prefix**2 / 2 + answers * (prefix + work.answer)
-    pairs = tokens**2 if system.pairs is Pairs.DENSE else seen
+    if system.pairs is Pairs.DENSE:
+        # A group's queries meet the keys of all groups of the row.
+        pairs = tokens**2 * float(max(1, system.tokens_per_pass // tokens))
+    else:
+        # A response's block is masked above its diagonal only.
+        pairs = prefix**2 / 2 + answers * (prefix + work.answer)
     return Rows(tokens=tokens, pairs=pairs, scored=tokens if system.scores_all else answers)
 
 

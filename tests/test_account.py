@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.account import main
 from benchmarks.account_cpu import CPU_MODEL, CPU_WORK, ideal_ratio
 from benchmarks.account_memory import lora_parameters
 from benchmarks.account_model import (
@@ -41,6 +42,7 @@ from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import PackedGroups, pack_groups
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.tiny import build_tiny_model, train_tokenizer
+from tests.builders import REPOSITORY
 
 
 def config_3b() -> Qwen2_5_VLConfig:
@@ -196,7 +198,7 @@ def test_packed_pass(small: Any, kernel: AttentionKernel, is_trained: bool) -> N
     prompt = packed.input_ids_1L.shape[1] - RESPONSES * RESPONSE_TOKENS + 1
     work = Workload(prompts=1, group=RESPONSES, answer=RESPONSE_TOKENS, prompt=prompt)
     if kernel is AttentionKernel.DENSE:
-        rows = packed_rows(work, replace(OURS, pairs=Pairs.DENSE))
+        rows = packed_rows(work, replace(OURS, pairs=Pairs.DENSE, tokens_per_pass=1))
     else:
         rows = packed_rows(work, OURS)
         # PyTorch's decomposed attention computes the half above the diagonal of the prompt too.
@@ -237,3 +239,11 @@ def test_expectations_for_the_cpu_are_of_the_benchmarks_own_shapes() -> None:
     assert (CPU_WORK.images, CPU_WORK.patches) == (IMAGES, 4 * rows * columns)
     assert (CPU_WORK.prompt, CPU_WORK.answer, CPU_WORK.group) == (PROMPT, RESPONSE, GROUP)
     assert CPU_WORK.longest == max(response_lengths(Case()))
+
+
+def test_the_page_holds_the_tables_as_they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    printed = capsys.readouterr().out.splitlines()
+    page = (REPOSITORY / "docs" / "performance.md").read_text("utf-8").splitlines()
+    rows = [line for line in printed if line.startswith("|")]
+    assert rows and [row for row in rows if row not in page] == []
