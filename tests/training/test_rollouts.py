@@ -1,13 +1,21 @@
 """Sampling with a shared prompt: the right distribution, whoever else is in the batch."""
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
+from editgrpo.errors import DataError
+from editgrpo.training import rollouts
+from editgrpo.training.decoding import SharedKeyValues
 from editgrpo.training.models import generation_tokens
+from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.seeds import uniform_draws
+from tests.training.small_models import small_model
+from tests.training.test_decoding import stock_log_probs, text_prompt
 from tests.training.tiny_run import Tiny
 
 EOS, PAD = 2, 0
@@ -77,22 +85,111 @@ def test_a_row_does_not_depend_on_the_rest_of_the_batch(tiny: Tiny, model: Any) 
     assert len({tuple(response) for group in together for response in group}) > 6
 
 
-def test_temperature_zero_equals_stock_greedy_generation(tiny: Tiny, model: Any) -> None:
-    prompts = tiny.prompts(4)
-    tokens = generation_tokens(model, tiny.encoder()[1].processor.tokenizer)
-    greedy = settings(temperature=0.0, max_tokens=20, eos_token_ids=tokens.eos_token_ids)
-    ours = sample_responses(model, prompts, torch.zeros(4, 1, 20), greedy)
-    for prompt, (response,) in zip(prompts, ours, strict=True):
-        stock = model.generate(
-            input_ids=prompt.input_ids_T[None],
-            attention_mask=torch.ones_like(prompt.input_ids_T)[None],
-            pixel_values=prompt.pixel_values,
-            image_grid_thw=prompt.image_grid_thw,
-            mm_token_type_ids=prompt.is_image_token_T[None].int(),
-            max_new_tokens=20,
-            do_sample=False,
-        )
-        assert response == stock[0, prompt.input_ids_T.shape[0] :].tolist()
+@pytest.mark.parametrize("limit", [50, 16_384])
+def test_every_token_is_the_one_its_draw_stands_for(tiny: Tiny, model: Any, limit: int) -> None:
+    """The draw lies between the stock model's probability of all tokens before it and with it."""
+    prompts, uniforms = [*tiny.prompts(3), text_prompt(7)], draws(4, 3, 16)
+    sampled = sample_responses(model, prompts, uniforms, settings(), tokens_per_pass=limit)
+    stock = tiny.load().eval()
+    for prompt, group, rows in zip(prompts, sampled, uniforms, strict=True):
+        for response, row in zip(group, rows, strict=True):
+            tokens = torch.tensor(response)
+            log_probs = stock_log_probs(stock, prompt, tokens)[:-1]
+            below = log_probs.double().exp().cumsum(dim=-1)
+            upper = below.gather(1, tokens[:, None])[:, 0]
+            lower = upper - log_probs.exp().gather(1, tokens[:, None])[:, 0]
+            drawn = row[: len(response)]
+            assert ((lower - 1e-5 <= drawn) & (drawn <= upper + 1e-5)).all()
+
+
+def test_tokens_do_not_depend_on_the_layout_of_the_grid(
+    tiny: Tiny, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of many lengths: with a grid that shrinks and grows often, and one that never does."""
+    prompts, uniforms = tiny.prompts(10), draws(10, 3, 16)
+    ending = settings(eos_token_ids=tuple(range(0, 400, 6)))
+    shrunk = []
+    select = SharedKeyValues.select
+
+    def counted(self: Any, prompt_P: torch.Tensor, row_PK: torch.Tensor) -> None:
+        shrunk.append(tuple(row_PK.shape))
+        select(self, prompt_P, row_PK)
+
+    monkeypatch.setattr(SharedKeyValues, "select", counted)
+    monkeypatch.setattr(rollouts, "_BLOCK", 3)
+    expected = sample_responses(model, prompts, uniforms, ending)
+    sizes = [p * k for p, k in [(10, 3), *shrunk]]
+    assert len(sizes) > 2 and all(2 * b <= a for a, b in pairwise(sizes))
+    monkeypatch.setattr(rollouts, "_BLOCK", 16)
+    monkeypatch.setattr(rollouts._Grid, "_shrink", lambda _, tokens_PK: tokens_PK)
+    assert sample_responses(model, prompts, uniforms, ending) == expected
+
+
+def test_features_are_used_in_place_of_pixels(tiny: Tiny, model: Any) -> None:
+    prompts, uniforms = [*tiny.prompts(2), text_prompt(7, 9)], draws(3, 2, 16)
+    features = [
+        torch.cat(model.model.get_image_features(p.pixel_values, p.image_grid_thw).pooler_output)
+        for p in prompts[:2]
+    ]
+    given = sample_responses(model, prompts, uniforms, settings(), features=[*features, None])
+    assert given == sample_responses(model, prompts, uniforms, settings())
+    wrong = [-features[0], -features[1], None]
+    other = sample_responses(model, prompts, uniforms, settings(), features=wrong)
+    assert other[:2] != given[:2] and other[2] == given[2]
+
+
+def test_image_tokens_without_their_images_are_an_error(tiny: Tiny, model: Any) -> None:
+    (prompt,) = tiny.prompts(1)
+    cut = replace(prompt, pixel_values=None, image_grid_thw=None)
+    with pytest.raises(DataError, match=f"study {prompt.study_id}"):
+        sample_responses(model, [cut], draws(1, 1, 16), settings())
+
+
+def test_all_rows_may_end_at_their_first_token(tiny: Tiny, model: Any) -> None:
+    anything = tuple(range(400))
+    ended = sample_responses(
+        model, tiny.prompts(2), draws(2, 3, 16), settings(eos_token_ids=anything)
+    )
+    free = sample_responses(model, tiny.prompts(2), draws(2, 3, 16), settings())
+    assert ended == [[response[:1] for response in group] for group in free]
+
+
+def stock_greedy(model: Any, prompt: EncodedPrompt, tokens: int, eos: list[int]) -> list[int]:
+    images: dict[str, Any] = {}
+    if prompt.pixel_values is not None:
+        images = {
+            "pixel_values": prompt.pixel_values,
+            "image_grid_thw": prompt.image_grid_thw,
+            "mm_token_type_ids": prompt.is_image_token_T[None].int(),
+        }
+    generated = model.generate(
+        input_ids=prompt.input_ids_T[None],
+        attention_mask=torch.ones_like(prompt.input_ids_T)[None],
+        max_new_tokens=tokens,
+        do_sample=False,
+        eos_token_id=eos,
+        pad_token_id=PAD,
+        **images,
+    )
+    return generated[0, prompt.input_ids_T.shape[0] :].tolist()
+
+
+@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen2-vl", "qwen2"])
+def test_temperature_zero_equals_stock_greedy_generation(tiny: Tiny, family: str) -> None:
+    """What ends a response are tokens that the model likes, so that responses differ in length."""
+    model, stock = small_model(family, tiny).eval(), small_model(family, tiny).eval()
+    if family == "qwen2":  # its head is its embedding, and says the last token again and again
+        weight = torch.randn(400, 32, generator=torch.Generator().manual_seed(1))
+        model.lm_head.weight = stock.lm_head.weight = torch.nn.Parameter(weight)
+    prompts = [text_prompt(7), text_prompt(100, 42, 17, 300, 5)]
+    prompts += [] if family == "qwen2" else tiny.prompts(4)
+    endless = [stock_greedy(stock, prompt, 20, [399]) for prompt in prompts]
+    eos = sorted({endless[0][5], endless[-1][9]})
+    greedy = settings(temperature=0.0, max_tokens=20, eos_token_ids=tuple(eos))
+    ours = sample_responses(model, prompts, torch.zeros(len(prompts), 1, 20), greedy)
+    expected = [stock_greedy(stock, prompt, 20, eos) for prompt in prompts]
+    assert [group[0] for group in ours] == expected
+    assert len({len(response) for response in expected}) > 1
 
 
 def test_responses_end_with_the_end_token_or_at_the_limit(tiny: Tiny, model: Any) -> None:

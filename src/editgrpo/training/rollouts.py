@@ -1,4 +1,4 @@
-"""Sampling K responses for each prompt: the prompt is computed once, its key/value cache is shared
+"""Sampling K responses for each prompt: the prompt is computed once, its keys and values are shared
 by the K rows.
 
 Sampling is by inversion: one uniform number a token, drawn beforehand for each row (seeds.py),
@@ -6,15 +6,21 @@ turned into a token by the cumulative distribution. A row's draws depend on noth
 coordinates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from editgrpo.training.language import prompt_positions
-from editgrpo.training.processor import EncodedPrompt, check_image_tokens, join_images
+from editgrpo.training.decoding import Decode, Pass, Prefill, SharedKeyValues, passes_through
+from editgrpo.training.language import patches_across, prompt_positions
+from editgrpo.training.packing import plan_passes
+from editgrpo.training.processor import EncodedPrompt, check_image_tokens
+
+# Room for new tokens is made so many at a time: a row's columns are read whether filled or not, and
+# each change of their number copies all keys and values once.
+_BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +32,7 @@ class SamplingSettings:
     eos_token_ids: tuple[int, ...]
     """Tokens that end a response."""
     pad_token_id: int
-    """Fills shorter prompts."""
+    """Fed to rows that have ended and wait for the others."""
     temperature: float = 1.0
     """Logits are divided by it; 0 takes the likeliest token."""
     forbidden_token_ids: tuple[int, ...] = ()
@@ -39,131 +45,129 @@ def sample_responses(
     prompts: Sequence[EncodedPrompt],
     uniforms_PK_T: Tensor,
     settings: SamplingSettings,
+    *,
+    features: Sequence[Tensor | None] | None = None,
+    tokens_per_pass: int = 16_384,
 ) -> list[list[list[int]]]:
     """Sample K responses for each of P prompts.
 
     Args:
-        model: The policy, unwrapped, in evaluation mode.
+        model: The policy in evaluation mode: a transformers model, alone or as `passes_through`
+            takes it.
         prompts: P prompts.
         uniforms_PK_T: (P, K, max_tokens) float64 in [0, 1), one draw a token; only its shape counts
             at temperature 0.
         settings: How to draw.
+        features: For each prompt the (N, D) features of its images, None for one without; None to
+            compute them here.
+        tokens_per_pass: Most prompt tokens that are computed at once; a longer prompt is computed
+            alone.
 
     Returns:
         For each prompt K lists of token ids. A list ends with its end-of-sequence token unless it
         reached max_tokens.
 
     Raises:
-        DataError: a prompt's image tokens do not match its images (the message names the study).
+        DataError: a prompt's image tokens do not match its images or features (the message names
+            the study).
     """
-    samples = uniforms_PK_T.shape[1]
-    logits, cache, mask, next_position = _prefill(model, prompts, settings.pad_token_id)
-    logits = logits.repeat_interleave(samples, dim=0)
-    cache.batch_repeat_interleave(samples)
-    rows = _Rows(
-        mask_BL=mask.repeat_interleave(samples, dim=0),
-        next_position_B=next_position.repeat_interleave(samples),
-        uniforms_BT=uniforms_PK_T.reshape(len(prompts) * samples, -1).to(logits.device),
-        row_B=torch.arange(len(prompts) * samples, device=logits.device),
-    )
-    responses: list[list[int]] = [[] for _ in range(len(prompts) * samples)]
-    eos = torch.tensor(settings.eos_token_ids, device=logits.device)
-    for step in range(settings.max_tokens):
-        tokens_B = _draw(logits, rows.uniforms_BT[:, step], settings)
-        for row, token in zip(rows.row_B.tolist(), tokens_B.tolist(), strict=True):
-            responses[row].append(token)
-        is_running_B = ~torch.isin(tokens_B, eos)
-        if step + 1 == settings.max_tokens or not bool(is_running_B.any()):
-            break
-        if bool((~is_running_B).any()):
-            running = is_running_B.nonzero()[:, 0]
-            cache.batch_select_indices(running)
-            rows, tokens_B = rows.select(running), tokens_B[running]
-        logits = _decode(model, tokens_B, cache, rows)
-        rows = rows.advance()
-    return [responses[i * samples : (i + 1) * samples] for i in range(len(prompts))]
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    for prompt in prompts:
+        check_image_tokens(prompt, patches_across(base))
+    lengths = [prompt.input_ids_T.shape[0] for prompt in prompts]
+    kept = SharedKeyValues(lengths, uniforms_PK_T.shape[1], base.device)
+    # Behind a prompt positions count on from its largest.
+    next_position_P = [int(prompt_positions(base, prompt).max()) + 1 for prompt in prompts]
+    known = {} if features is None else {k: x for k, x in enumerate(features) if x is not None}
+    with passes_through(model) as run:
+        logits: dict[int, Tensor] = {}
+        for numbers in plan_passes(lengths, tokens_per_pass):
+            one = Prefill(kept, {number: prompts[number] for number in numbers}, known)
+            logits.update(zip(numbers, run(one), strict=True))
+        grid = _Grid(kept, uniforms_PK_T, torch.tensor(next_position_P), settings)
+        return grid.sample(run, torch.stack([logits[k] for k in range(len(prompts))]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows that have not ended yet."""
+class _Grid:
+    """P prompts by K rows that are sampled together.
 
-    mask_BL: Tensor
-    next_position_B: Tensor
-    uniforms_BT: Tensor
-    row_B: Tensor
+    A row that has ended keeps its place, and what is computed for it is thrown away, until the
+    running rows fit a grid of half the size: shapes change a few times, not at every ending.
+    """
 
-    def select(self, index: Tensor) -> "_Rows":
-        return _Rows(
-            self.mask_BL[index],
-            self.next_position_B[index],
-            self.uniforms_BT[index],
-            self.row_B[index],
-        )
+    def __init__(
+        self,
+        kept: SharedKeyValues,
+        uniforms_PK_T: Tensor,
+        next_position_P: Tensor,
+        settings: SamplingSettings,
+    ) -> None:
+        device = kept.device
+        self._kept, self._settings = kept, settings
+        self._uniforms_PK_T = uniforms_PK_T.to(device)
+        self._next_position_P = next_position_P.to(device)
+        prompts, rows = kept.shape
+        # On the CPU: which response each place of the grid writes, and whether it still does.
+        self._row_PK = torch.arange(prompts * rows).reshape(prompts, rows)
+        self._is_running_PK = torch.ones(prompts, rows, dtype=torch.bool)
+        self._responses: list[list[int]] = [[] for _ in range(prompts * rows)]
 
-    def advance(self) -> "_Rows":
-        ones = self.mask_BL.new_ones(self.mask_BL.shape[0], 1)
-        return _Rows(
-            torch.cat([self.mask_BL, ones], dim=1),
-            self.next_position_B + 1,
-            self.uniforms_BT,
-            self.row_B,
-        )
+    def sample(self, run: Callable[[Pass], Tensor], logits_PV: Tensor) -> list[list[list[int]]]:
+        """Draw all rows to their end, given the logits of each prompt's first token."""
+        prompts, rows = self._kept.shape
+        logits = logits_PV  # the rows of a prompt draw from one distribution first
+        for step in range(self._settings.max_tokens):
+            draws = self._uniforms_PK_T[:, :, step].reshape(logits.shape[0], -1)
+            tokens_PK = _draw(logits, draws, self._settings).reshape(self._kept.shape)
+            self._record(tokens_PK)
+            if step + 1 == self._settings.max_tokens or not bool(self._is_running_PK.any()):
+                break
+            tokens_PK = self._shrink(tokens_PK)
+            if step == self._kept.row_columns:
+                self._kept.extend(min(_BLOCK, self._settings.max_tokens - 1 - step))
+            positions_PK = (self._next_position_P[:, None] + step).expand(tokens_PK.shape)
+            logits = run(Decode(self._kept, tokens_PK, positions_PK))
+            self._kept.advance()
+        return [self._responses[k * rows : (k + 1) * rows] for k in range(prompts)]
+
+    def _record(self, tokens_PK: Tensor) -> None:
+        tokens = tokens_PK.cpu()
+        running = self._is_running_PK
+        for row, token in zip(
+            self._row_PK[running].tolist(), tokens[running].tolist(), strict=True
+        ):
+            self._responses[row].append(token)
+        running &= ~torch.isin(tokens, torch.tensor(self._settings.eos_token_ids, dtype=torch.long))
+
+    def _shrink(self, tokens_PK: Tensor) -> Tensor:
+        """Return the tokens to go on with, of a smaller grid if half of this one is idle."""
+        device = tokens_PK.device
+        tokens_PK = tokens_PK.where(self._is_running_PK.to(device), self._settings.pad_token_id)
+        running_P = self._is_running_PK.sum(dim=1)
+        prompt_P, rows = running_P.nonzero()[:, 0], int(running_P.max())
+        if 2 * prompt_P.shape[0] * rows > self._row_PK.numel():
+            return tokens_PK
+        # Running rows first, in their order; idle ones fill up.
+        order_PK = self._is_running_PK[prompt_P].int().argsort(dim=1, descending=True, stable=True)
+        where_PK = (prompt_P[:, None], order_PK[:, :rows])
+        self._row_PK, self._is_running_PK = self._row_PK[where_PK], self._is_running_PK[where_PK]
+        where_PK = (where_PK[0].to(device), where_PK[1].to(device))
+        self._kept.select(where_PK[0][:, 0], where_PK[1])
+        self._uniforms_PK_T = self._uniforms_PK_T[where_PK]
+        self._next_position_P = self._next_position_P[where_PK[0][:, 0]]
+        return tokens_PK[where_PK]
 
 
-def _prefill(
-    model: Any, prompts: Sequence[EncodedPrompt], pad_token_id: int
-) -> tuple[Tensor, Any, Tensor, Tensor]:
-    merge_size = int(model.config.vision_config.spatial_merge_size)
-    length = max(prompt.input_ids_T.shape[0] for prompt in prompts)
-    input_ids = torch.full((len(prompts), length), pad_token_id)
-    # One column more than the prompt: the mask of the first decoding step.
-    mask = torch.ones(len(prompts), length + 1, dtype=torch.long)
-    positions = torch.zeros(3, len(prompts), length, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        check_image_tokens(prompt, merge_size)
-        padding = length - prompt.input_ids_T.shape[0]
-        input_ids[row, padding:] = prompt.input_ids_T
-        mask[row, :padding] = 0
-        positions[:, row, padding:] = prompt_positions(model, prompt)
-    device = model.device
-    images = {name: value.to(device) for name, value in join_images(prompts).items()}
-    if images:
-        images["pixel_values"] = images["pixel_values"].to(model.dtype)
-    outputs = model(
-        input_ids=input_ids.to(device),
-        attention_mask=mask[:, :-1].to(device),
-        position_ids=positions.to(device),
-        use_cache=True,
-        logits_to_keep=1,
-        **images,
-    )
-    next_position = positions.amax(dim=(0, 2)) + 1
-    return outputs.logits[:, -1], outputs.past_key_values, mask.to(device), next_position.to(device)
-
-
-def _decode(model: Any, tokens_B: Tensor, cache: Any, rows: _Rows) -> Tensor:
-    outputs = model(
-        input_ids=tokens_B[:, None],
-        attention_mask=rows.mask_BL,
-        position_ids=rows.next_position_B[None, :, None].expand(3, -1, 1),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: Tensor = outputs.logits[:, -1]
-    return logits
-
-
-def _draw(logits_BV: Tensor, uniforms_B: Tensor, settings: SamplingSettings) -> Tensor:
+def _draw(logits_BV: Tensor, uniforms_BK: Tensor, settings: SamplingSettings) -> Tensor:
+    """Draw K tokens of each distribution, (B, K) int64."""
     if settings.forbidden_token_ids:
         forbidden = torch.tensor(settings.forbidden_token_ids, device=logits_BV.device)
         logits_BV = logits_BV.index_fill(1, forbidden, float("-inf"))
     if settings.temperature == 0:
-        return logits_BV.argmax(dim=-1)
+        return logits_BV.argmax(dim=-1, keepdim=True).expand(uniforms_BK.shape)
     # float64: a cumulative sum over 150,000 tokens in float32 loses the tail.
     cumulative_BV = (logits_BV.double() / settings.temperature).softmax(dim=-1).cumsum(dim=-1)
-    targets_B1 = uniforms_B[:, None].to(cumulative_BV) * cumulative_BV[:, -1:]
-    return torch.searchsorted(cumulative_BV, targets_B1, right=True)[:, 0].clamp(
+    targets_BK = uniforms_BK.to(cumulative_BV) * cumulative_BV[:, -1:]
+    return torch.searchsorted(cumulative_BV, targets_BK, right=True).clamp(
         max=logits_BV.shape[1] - 1
     )

@@ -1,0 +1,172 @@
+"""Decoding behind shared prompts: the logits of the stock forward, in every layout of the grid."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from editgrpo.errors import DataError
+from editgrpo.training.decoding import Decode, Prefill, SharedKeyValues, passes_through
+from editgrpo.training.language import prompt_positions
+from editgrpo.training.processor import EncodedPrompt
+from tests.training.small_models import small_model
+from tests.training.tiny_run import Tiny
+
+ROWS, STEPS = 3, 6
+
+
+def text_prompt(*ids: int) -> EncodedPrompt:
+    tokens = torch.tensor(ids)
+    return EncodedPrompt(
+        study_id="text",
+        input_ids_T=tokens,
+        is_image_token_T=torch.zeros_like(tokens, dtype=torch.bool),
+        pixel_values=None,
+        image_grid_thw=None,
+    )
+
+
+def forced_tokens(prompts: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(7, 390, (prompts, ROWS, STEPS), generator=generator)
+
+
+def stock_log_probs(model: Any, prompt: EncodedPrompt, response: torch.Tensor) -> torch.Tensor:
+    """(R + 1, V): the stock forward of one prompt and one response, nothing shared."""
+    model.set_attn_implementation("sdpa")
+    images: dict[str, Any] = {}
+    ids = torch.cat([prompt.input_ids_T, response])[None]
+    if prompt.pixel_values is not None:
+        kinds = (ids == model.config.image_token_id).int()
+        images = {
+            "pixel_values": prompt.pixel_values,
+            "image_grid_thw": prompt.image_grid_thw,
+            "mm_token_type_ids": kinds,
+        }
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False, **images).logits[0]
+    return logits[prompt.input_ids_T.shape[0] - 1 :].log_softmax(dim=-1)
+
+
+def prefilled(run: Any, kept: SharedKeyValues, prompts: list[EncodedPrompt]) -> torch.Tensor:
+    """Compute the last prompt alone and the others together."""
+    last = len(prompts) - 1
+    first = run(Prefill(kept, dict(enumerate(prompts[:last])), {}))
+    return torch.cat([first, run(Prefill(kept, {last: prompts[last]}, {}))])
+
+
+def positions(model: Any, prompts: list[EncodedPrompt], step: int) -> torch.Tensor:
+    return torch.stack([prompt_positions(model, one).max() + 1 + step for one in prompts])[:, None]
+
+
+@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen2-vl", "qwen2"])
+@torch.no_grad()
+def test_logits_equal_those_of_the_stock_forward(tiny: Tiny, family: str) -> None:
+    """Prompts of unequal length, one of a single token; the buffers grow twice on the way."""
+    model = small_model(family, tiny).eval()
+    prompts = [text_prompt(9, 8, 300, 11), text_prompt(42)]
+    if family != "qwen2":
+        prompts += tiny.prompts(3)
+    tokens = forced_tokens(len(prompts))
+    kept = SharedKeyValues([len(p.input_ids_T) for p in prompts], ROWS, model.device)
+    found = []
+    with passes_through(model) as run:
+        found.append(prefilled(run, kept, prompts)[:, None].expand(-1, ROWS, -1))
+        for step in range(STEPS):
+            if step in (0, 2):
+                kept.extend(2 if step == 0 else STEPS)
+            where = positions(model, prompts, step).expand(-1, ROWS)
+            logits = run(Decode(kept, tokens[:, :, step], where))
+            found.append(logits.reshape(len(prompts), ROWS, -1))
+            kept.advance()
+    ours = torch.stack(found, dim=2).log_softmax(dim=-1)
+    expected = torch.stack(
+        [
+            torch.stack([stock_log_probs(model, prompt, row) for row in rows])
+            for prompt, rows in zip(prompts, tokens, strict=True)
+        ]
+    )
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    assert float(expected.std(dim=2).max()) > 0.1, "the model should look at its input"
+
+
+@torch.no_grad()
+def test_rows_that_stay_do_not_notice_that_others_leave(tiny: Tiny) -> None:
+    model, prompts = tiny.load().eval(), tiny.prompts(3)
+    tokens = forced_tokens(3)
+    # Prompt 1 goes; of prompt 0 rows 2 and 0 stay, of prompt 2 rows 1 and 1 (one only fills up).
+    prompt_P, row_PK = torch.tensor([0, 2]), torch.tensor([[2, 0], [1, 1]])
+    chosen = (prompt_P[:, None], row_PK)
+
+    def decode(leave_at: int) -> torch.Tensor:
+        kept = SharedKeyValues([len(p.input_ids_T) for p in prompts], ROWS, model.device)
+        with passes_through(model) as run:
+            prefilled(run, kept, prompts)
+            for step in range(STEPS):
+                if step == leave_at:
+                    kept.select(prompt_P, row_PK)
+                if step == 0:
+                    kept.extend(STEPS)
+                fed = tokens[:, :, step] if step < leave_at else tokens[:, :, step][chosen]
+                where = positions(model, prompts, step)
+                where = where if step < leave_at else where[prompt_P]
+                logits = run(Decode(kept, fed, where.expand_as(fed)))
+                kept.advance()
+        return logits
+
+    every = decode(STEPS).reshape(3, ROWS, -1)[chosen].flatten(0, 1)
+    for leave_at in (0, 3, STEPS - 1):
+        torch.testing.assert_close(decode(leave_at), every, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_features_take_the_place_of_pixels(tiny: Tiny) -> None:
+    model, (prompt,) = tiny.load().eval(), tiny.prompts(1)
+    encoded = model.model.get_image_features(prompt.pixel_values, prompt.image_grid_thw)
+    features = torch.cat(encoded.pooler_output)
+    blind = replace(prompt, pixel_values=torch.zeros_like(prompt.pixel_values))
+    kept = SharedKeyValues([len(prompt.input_ids_T)], 1, model.device)
+    with passes_through(model) as run:
+        expected = run(Prefill(kept, {0: prompt}, {}))
+        found = run(Prefill(kept, {0: blind}, {0: features}))
+        other = run(Prefill(kept, {0: blind}, {}))
+        with pytest.raises(DataError, match=rf"study {prompt.study_id}: \d+ image features"):
+            run(Prefill(kept, {0: prompt}, {0: features[1:]}))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(other, expected, atol=1e-3)
+
+
+def test_a_models_forward_is_put_back(tiny: Tiny) -> None:
+    model = tiny.load()
+    stock = type(model).forward
+    with pytest.raises(KeyError), passes_through(model):
+        raise KeyError
+    assert model.forward.__func__ is stock and "forward" not in model.__dict__
+    patched = model.forward = lambda **_: None
+    with passes_through(model):
+        assert model.forward is not patched
+    assert model.forward is patched
+
+
+@torch.no_grad()
+def test_passes_go_through_the_wrapper_of_adapters(tiny: Tiny) -> None:
+    """PEFT hands keywords on to the model that it wraps, whose adapters are at work."""
+    import peft
+
+    (prompt,) = tiny.prompts(1)
+    adapters = peft.LoraConfig(
+        r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    wrapped = peft.get_peft_model(tiny.load(), adapters).eval()
+    seen = []
+    wrapped.register_forward_pre_hook(lambda *_: seen.append(1))
+    kept = SharedKeyValues([len(prompt.input_ids_T)], 1, torch.device("cpu"))
+    with passes_through(wrapped) as run:
+        found = run(Prefill(kept, {0: prompt}, {})).log_softmax(dim=-1)
+    assert seen == [1]
+    none = torch.zeros(0, dtype=torch.long)
+    expected = stock_log_probs(wrapped.get_base_model(), prompt, none)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    plain = stock_log_probs(tiny.load(), prompt, none)
+    assert not torch.allclose(expected, plain, atol=1e-3)
