@@ -52,6 +52,7 @@ from benchmarks.account_step import (
     encodings,
     group_rows,
     host_images_s,
+    layer_bytes,
     passes,
     step_phases,
     total_s,
@@ -90,6 +91,7 @@ def main() -> None:
     """Print the tables and the object."""
     print_counts()
     print_phases()
+    print_gap()
     print_levers()
     print_more_levers()
     print_cpu()
@@ -158,6 +160,28 @@ def print_levers() -> None:
         seconds = total_s(phases, H100)
         rows.append((name, f"{petaflops(phases):.1f}", f"{seconds:.1f}", f"{seconds / ours:.2f}"))
     table(("ours without", "PFLOP", "s", "times ours"), rows)
+    dense = group_rows(PAPER, WITHOUT["split attention (dense mask over four groups)"])
+    rows_of_group = group_rows(PAPER, OURS)
+    print(
+        f"pairs of the dense mask that may see each other: {rows_of_group.pairs / dense.pairs:.0%}"
+    )
+    print(f"tokens of a group in one response: {PAPER.answer / rows_of_group.tokens:.1%}")
+
+
+def print_gap() -> None:
+    """Print what stands between the floor and the time to expect, and what makes the ratio."""
+    phases = step_phases(MODEL, PAPER, OURS)
+    seconds = total_s(phases, H100)
+    kernels = [replace(phase, host_s=0) for phase in phases]
+    at_peak = total_s(kernels, H100, mfu=1)
+    launches = seconds - total_s(kernels, H100)
+    print(f"floor to expectation: launches {launches:.1f} s, ", end="")
+    print(f"MFU {seconds - launches - at_peak:.1f} s")
+    ours, theirs = petaflops(phases), petaflops(step_phases(MODEL, PAPER, VERL))
+    used = ours * 1e15 / (seconds * H100.flops)
+    then = theirs * 1e15 / (PAPER_GPU_SECONDS * A100.flops)
+    print(f"GPU-seconds: {theirs / ours:.1f} times fewer operations, a GPU ", end="")
+    print(f"{H100.flops / A100.flops:.1f} times as fast, {used / then:.1f} times its use")
 
 
 def print_more_levers() -> None:
@@ -180,6 +204,8 @@ def print_more_levers() -> None:
     reference = next(phase for phase in ours if phase.name == "reference").seconds(H100)
     trained = FORWARD + BACKWARD + RECOMPUTE
     tower = PAPER.prompts * PAPER.images * vision_flops(MODEL.vision, PAPER.patches, trained) / 1e15
+    traffic = layer_bytes(MODEL.text) / 1e3
+    print(f"an eager layer moves {traffic:.0f} kB a token beside its weights")
     print(f"MFU of eager layers, derived: {eager:.1%}; element-wise operations fused: {fused:.1%}")
     rows = [(name, total_s(step_phases(MODEL, PAPER, s), H100)) for name, s in others.items()]
     rows.append(
