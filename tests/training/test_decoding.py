@@ -1,15 +1,21 @@
 """Decoding behind shared prompts: the logits of the stock forward, in every layout of the grid."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from editgrpo.errors import DataError
 from editgrpo.training.decoding import Decode, Prefill, SharedKeyValues, passes_through
 from editgrpo.training.language import prompt_positions
 from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny
 
@@ -170,3 +176,36 @@ def test_passes_go_through_the_wrapper_of_adapters(tiny: Tiny) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     plain = stock_log_probs(tiny.load(), prompt, none)
     assert not torch.allclose(expected, plain, atol=1e-3)
+
+
+def _sample_sharded(rank: int, tiny: Tiny, folder: Path) -> None:
+    """One of two processes that shard a model, and draw a different number of tokens each."""
+    store = dist.FileStore(str(folder / "store"), 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    model = tiny.load().eval()
+    for layer in (*model.model.visual.blocks, *model.model.language_model.layers):
+        fully_shard(layer, mesh=init_device_mesh("cpu", (2,)))
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    # Process 1 has no images, so it alone would never run the vision tower.
+    prompts = tiny.prompts(2) if rank == 0 else [text_prompt(9, 8, 300)]
+    uniforms = torch.full((len(prompts), 2, 4 + 3 * rank), 0.9, dtype=torch.float64)
+    settings = SamplingSettings(max_tokens=4 + 3 * rank, eos_token_ids=(), pad_token_id=0)
+    sampled = sample_responses(model, prompts, uniforms, settings)
+    expected = sample_responses(tiny.load().eval(), prompts, uniforms, settings)
+    # In the training that follows, every process holds its share only.
+    are_shares = all(isinstance(parameter, DTensor) for parameter in model.parameters())
+    loss = model(input_ids=torch.tensor([[9, 8, 300]]), labels=torch.tensor([[9, 8, 300]])).loss
+    loss.backward()
+    torch.save((sampled == expected, are_shares, float(loss)), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_sharded_processes_sample_each_their_own_number_of_tokens(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    torch.multiprocessing.spawn(_sample_sharded, args=(tiny, tmp_path), nprocs=2)
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    assert [one[:2] for one in found] == [(True, True), (True, True)]
+    assert found[0][2] == pytest.approx(found[1][2])
