@@ -32,9 +32,9 @@ BANDWIDTH_SHARE = 0.8  # of the data sheet's, reached by long copies
 GEMM_SHARE = 0.75  # of the data sheet's, reached by large bfloat16 products
 # A kernel in eager mode: dispatch, Python around it, launch. Common on fast hosts, not measured.
 KERNEL_S = 10e-6
-# Kernels of a layer of either stack: two norms of 6, three projections with bias, rotary positions
-# 12, key/value store 2, attention 3, output 1, two sums, gate, up, activation, product, down.
-KERNELS_PER_LAYER = 40
+# Operations of a layer that are no views, in bfloat16 (tests/test_account.py counts them): of the
+# language model when it decodes, and of the vision tower beside attention.
+TEXT_KERNELS, VISION_KERNELS = 46, 41
 # transformers calls SDPA once a window, with slices of queries, keys and values and a concatenation
 # around it (Qwen2_5_VLVisionAttention, all implementations but flash attention).
 WINDOW_CALL_S = 20e-6
@@ -278,7 +278,7 @@ def _vision(model: ModelShape, work: Workload, system: System) -> Phase:
     images, tower = encodings(work, system), model.vision
     windows = work.patches / tower.window_patches
     window_calls = (tower.layers - tower.full_layers) * windows + tower.full_layers
-    host_s = tower.layers * KERNELS_PER_LAYER * KERNEL_S / system.images_per_call
+    host_s = tower.layers * VISION_KERNELS * KERNEL_S / system.images_per_call
     if system.has_window_calls:
         host_s += window_calls * WINDOW_CALL_S
     return Phase(
@@ -308,7 +308,7 @@ def _decode(text: TextShape, work: Workload, system: System) -> Phase:
     weights = steps * BF16 * (text.matrices + text.embedding)
     # Probabilities and their cumulative sum in float64: written, divided, summed, searched.
     sampling = 7 * FLOAT64 * text.vocabulary * row_steps
-    launches = steps * (1 if system.is_graphed else text.layers * KERNELS_PER_LAYER)
+    launches = steps * (1 if system.is_graphed else text.layers * TEXT_KERNELS)
     return Phase(
         name="decode",
         flops=text_flops(text, computed, FORWARD),

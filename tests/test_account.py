@@ -21,7 +21,17 @@ from benchmarks.account_model import (
     text_flops,
     vision_flops,
 )
-from benchmarks.account_step import OURS, PAPER, TRL, Pairs, Workload, encodings, packed_rows
+from benchmarks.account_step import (
+    OURS,
+    PAPER,
+    TEXT_KERNELS,
+    TRL,
+    VISION_KERNELS,
+    Pairs,
+    Workload,
+    encodings,
+    packed_rows,
+)
 from benchmarks.workload import (
     GROUP,
     IMAGES,
@@ -34,10 +44,12 @@ from benchmarks.workload import (
 )
 from peft import LoraConfig, get_peft_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from editgrpo.config import AttentionKernel
+from editgrpo.training.decoding import Decode, Prefill, SharedKeyValues, passes_through
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import PackedGroups, pack_groups
 from editgrpo.training.processor import EncodedPrompt
@@ -207,6 +219,64 @@ def test_packed_pass(small: Any, kernel: AttentionKernel, is_trained: bool) -> N
     images = sum(vision_flops(shape.vision, n, passes) for n in PATCHES)
     expected = text_flops(shape.text, rows, passes) + images
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+# --- launches ------------------------------------------------------------------------------------
+
+
+class Kernels(TorchDispatchMode):
+    """Counts operations that are no views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        is_free = func.is_view or func.name() in ("aten::_unsafe_view", "aten::detach")
+        self.count += not is_free and "empty" not in func.name()
+        return func(*args, **(kwargs or {}))
+
+
+def in_bfloat16(layers: int) -> Any:
+    text = SMALL["text_config"] | {"num_hidden_layers": layers}
+    vision = SMALL["vision_config"] | {"depth": layers, "fullatt_block_indexes": []}
+    config = Qwen2_5_VLConfig(**SMALL | {"text_config": text, "vision_config": vision})
+    return Qwen2_5_VLForConditionalGeneration(config).bfloat16().eval()
+
+
+def decoding_kernels(model: Any) -> int:
+    prompt = EncodedPrompt(
+        study_id="s",
+        input_ids_T=torch.arange(8),
+        is_image_token_T=torch.zeros(8, dtype=torch.bool),
+        pixel_values=None,
+        image_grid_thw=None,
+    )
+    kept = SharedKeyValues([8], 2, torch.device("cpu"))
+    with torch.no_grad(), passes_through(model) as run:
+        run(Prefill(kept, {0: prompt}, {}))
+        kept.extend(4)
+        one = Decode(kept, torch.ones(1, 2, dtype=torch.long), torch.full((1, 2), 8))
+        with Kernels() as kernels:
+            run(one)
+    return kernels.count
+
+
+def vision_kernels(model: Any) -> int:
+    grid = torch.tensor([(1, *SIDES[0])])
+    patches = torch.randn(PATCHES[0], 3 * 2 * 14 * 14, dtype=torch.bfloat16)
+    with torch.no_grad(), Kernels() as kernels:
+        model.model.visual(patches, grid_thw=grid)
+    return kernels.count
+
+
+def test_kernels_of_a_layer() -> None:
+    two, three = in_bfloat16(2), in_bfloat16(3)
+    # transformers' releases differ in casts.
+    assert decoding_kernels(three) - decoding_kernels(two) == pytest.approx(TEXT_KERNELS, rel=0.2)
+    windows = 2
+    beside = vision_kernels(three) - vision_kernels(two) - windows
+    assert beside == pytest.approx(VISION_KERNELS, rel=0.2)
 
 
 # --- what follows from the counts ----------------------------------------------------------------
