@@ -13,6 +13,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.train import run_training
+from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import PLAIN, Tiny, largest_difference, make_trainer, step_passes
 
 # In this order: tables and charts read them by name, people by line.
@@ -57,7 +58,7 @@ def test_each_prompt_keeps_its_own_responses_and_advantages(tiny: Tiny, tmp_path
     tokenizer = trainer._setup.tokenizer
     studies = [trainer._setup.studies[k] for k in range(4)]
     prompts = trainer._setup.encoder.encode_all(studies)
-    sampled = trainer._sample(0, studies, prompts)
+    sampled = trainer._sample(0, studies, prompts, None)
     passes = step_passes(trainer, 4)
     assert sorted(k for one in passes for k in one.indices) == [0, 1, 2, 3]
     assert sum(one.share for one in passes) == pytest.approx(1)
@@ -83,9 +84,9 @@ def test_draws_belong_to_step_study_and_index(tiny: Tiny, tmp_path: Path) -> Non
     trainer = make_trainer(tiny.train_config(tmp_path, edit=PLAIN))
     studies = [trainer._setup.studies[k] for k in range(3)]
     prompts = trainer._setup.encoder.encode_all(studies)
-    sampled = trainer._sample(0, studies, prompts)
-    assert trainer._sample(0, studies[::-1], prompts[::-1])[::-1] == sampled
-    assert trainer._sample(1, studies, prompts) != sampled
+    sampled = trainer._sample(0, studies, prompts, None)
+    assert trainer._sample(0, studies[::-1], prompts[::-1], None)[::-1] == sampled
+    assert trainer._sample(1, studies, prompts, None) != sampled
     assert all(len({tuple(response) for response in group}) > 1 for group in sampled)
 
 
@@ -106,6 +107,32 @@ def test_a_frozen_vision_tower_stays_as_it_was(tiny: Tiny, tmp_path: Path) -> No
     assert before.keys() == after.keys()
     moved = {name for name in before if not before[name].equal(after[name])}
     assert moved and not any("visual" in name for name in moved)
+
+
+def test_kept_features_change_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    """Computed anew in each step, kept in memory, kept on disk: the same bytes."""
+    for name, ram, disk in (("none", 0, 0), ("memory", 64, 0), ("disk", 0, 64)):
+        model = tiny.model(freeze_vision_tower=True, feature_ram_mib=ram, feature_disk_mib=disk)
+        # Ten steps of four prompts go through the 18 training studies twice.
+        run_training(tiny.train_config(tmp_path / name, model=model, steps=10, save_every=10))
+    assert_same_run(tmp_path / "none", tmp_path / "memory")
+    assert_same_run(tmp_path / "none", tmp_path / "disk")
+    kept = list((tmp_path / "disk/features").rglob("*.safetensors"))
+    assert 12 <= len(kept) <= 60, "no image of the set was kept"
+    assert not (tmp_path / "none/features").exists()
+
+
+def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    for name, parts in (("whole", 1), ("parts", 3)):
+        run_training(tiny.train_config(tmp_path / name, rollout_parts=parts, steps=2))
+    # The rules score each report by itself, and rows are sampled by themselves.
+    one, two = (
+        [row for _, row in read_jsonl(tmp_path / name / "rollouts.jsonl")]
+        for name in ("whole", "parts")
+    )
+    assert one == two
+    for _, row in read_jsonl(tmp_path / "parts/timings.jsonl"):
+        assert 0 < row["seconds/hidden"] <= row["seconds/edit"] + row["seconds/score"]
 
 
 def test_level_report_trains(tiny: Tiny, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ mapped, so memory does not grow with the images that were seen. `image_writer.py
 
 import io
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,7 @@ class ImageStore:
         self._memory_bytes = memory_bytes
         self._memory: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
         self._held_bytes = 0
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, folder: Path | str, *, memory_bytes: int = 0) -> "ImageStore":
@@ -164,7 +166,7 @@ class ImageStore:
         return image
 
     def pixels(self, image_id: str) -> NDArray[np.uint8]:
-        """Return the pixels of an image.
+        """Return the pixels of an image; threads may ask at once.
 
         Args:
             image_id: One of the store's.
@@ -175,15 +177,25 @@ class ImageStore:
         Raises:
             DataError: There is no such image, or its bytes are damaged.
         """
-        pixels = self._memory.pop(image_id, None)
-        if pixels is None:
-            pixels = np.array(self.load(image_id).convert("RGB"))
-            pixels.flags.writeable = False
-            self._held_bytes += pixels.nbytes if self._memory_bytes else 0
-        if self._memory_bytes:
-            self._memory[image_id] = pixels
+        if not self._memory_bytes:
+            return self._decode(image_id)
+        with self._lock:
+            pixels = self._memory.get(image_id)
+            if pixels is not None:
+                self._memory.move_to_end(image_id)
+                return pixels
+        pixels = self._decode(image_id)  # outside the lock: threads decode side by side
+        with self._lock:
+            if image_id not in self._memory:
+                self._memory[image_id] = pixels
+                self._held_bytes += pixels.nbytes
             while self._held_bytes > self._memory_bytes:
                 self._held_bytes -= self._memory.popitem(last=False)[1].nbytes
+        return pixels
+
+    def _decode(self, image_id: str) -> NDArray[np.uint8]:
+        pixels = np.array(self.load(image_id).convert("RGB"))
+        pixels.flags.writeable = False
         return pixels
 
     def _row(self, image_id: str) -> int:

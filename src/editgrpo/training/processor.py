@@ -29,10 +29,13 @@ class EncodedPrompt:
         study_id: The study, for error messages.
         input_ids_T: (T,) int64.
         is_image_token_T: (T,) bool, True at image placeholders.
-        pixel_values: (N, D) float32 patches of all images in order, N = sum of the grids' products;
-            None without images.
-        image_grid_thw: (I, 3) int64, frames, rows and columns of patches of every image; None
-            without images.
+        pixel_values: (N, D) float32 patches of all images in order but for those left out, N = sum
+            of their grids' products; None if that leaves none.
+        image_grid_thw: (I, 3) int64, frames, rows and columns of patches of every image, left out
+            or not; None without images.
+        image_ids: The image of each row of image_grid_thw in the study set's store; empty if the
+            images are not of a store.
+        left_out: Numbers of the images without patches, because their features are known.
     """
 
     study_id: str
@@ -40,6 +43,20 @@ class EncodedPrompt:
     is_image_token_T: torch.Tensor
     pixel_values: torch.Tensor | None
     image_grid_thw: torch.Tensor | None
+    image_ids: tuple[str, ...] = ()
+    left_out: frozenset[int] = frozenset()
+
+    def patches(self) -> list[torch.Tensor | None]:
+        """Return the (N, D) patches of each image in order, None for one that is left out."""
+        if self.image_grid_thw is None:
+            return []
+        counts: list[int] = self.image_grid_thw.prod(dim=-1).tolist()
+        images = range(len(counts))
+        if self.pixel_values is None:
+            return [None for _ in images]
+        present = [counts[number] for number in images if number not in self.left_out]
+        parts = iter(torch.split(self.pixel_values, present))
+        return [None if number in self.left_out else next(parts) for number in images]
 
 
 class StudyProcessor:
@@ -82,27 +99,73 @@ class StudyProcessor:
             DataError: the prompt's image parts and the images differ in number (the message names
                 the study).
         """
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return self.assemble(study_id, prompt, sizes, [self.patches(image) for image in images])
+
+    def patches(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Cut one image into the patches that the vision tower reads.
+
+        Args:
+            image: (H, W, 3) uint8, sides already multiples of `factor`.
+
+        Returns:
+            (N, D) float32, N = H * W / patch_size**2.
+        """
+        features = self.image_processor(
+            images=[image], do_resize=False, input_data_format="channels_last", return_tensors="pt"
+        )
+        patches: torch.Tensor = features["pixel_values"]
+        return patches
+
+    def assemble(
+        self,
+        study_id: str,
+        prompt: Prompt,
+        sizes: Sequence[tuple[int, int]],
+        patches: Sequence[torch.Tensor | None],
+        *,
+        image_ids: Sequence[str] = (),
+    ) -> EncodedPrompt:
+        """Encode one prompt whose images are cut already, or need not be.
+
+        Args:
+            study_id: The study, for error messages.
+            prompt: Chat messages with one image part for each image.
+            sizes: (height, width) of each image in the order shown, in pixels.
+            patches: What `patches` gives for each image; None leaves an image out.
+            image_ids: The images in the study set's store; empty if they are not of one.
+
+        Returns:
+            The encoded prompt, ending where the assistant's answer begins.
+
+        Raises:
+            DataError: the prompt's image parts and the images differ in number (the message names
+                the study).
+        """
         text = self.tokenizer.apply_chat_template(
             prompt.messages, tokenize=False, add_generation_prompt=True
         )
-        if text.count(IMAGE_TOKEN) != len(images):
+        if text.count(IMAGE_TOKEN) != len(sizes):
             raise DataError(
                 f"study {study_id}: the prompt has {text.count(IMAGE_TOKEN)} image placeholders "
-                f"for {len(images)} images; the template must place each image once"
+                f"for {len(sizes)} images; the template must place each image once"
             )
-        pixel_values, grid = self._patches(images)
-        for tokens in self._tokens_of_images(grid):
+        for height, width in sizes:
+            tokens = height * width // self.factor**2
             text = text.replace(IMAGE_TOKEN, "<|placeholder|>" * tokens, 1)
         text = text.replace("<|placeholder|>", IMAGE_TOKEN)
         input_ids_T = torch.tensor(
             self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long
         )
+        present = [part for part in patches if part is not None]
         return EncodedPrompt(
             study_id=study_id,
             input_ids_T=input_ids_T,
             is_image_token_T=input_ids_T == self.image_token_id,
-            pixel_values=pixel_values,
-            image_grid_thw=grid,
+            pixel_values=torch.cat(present) if present else None,
+            image_grid_thw=self._grid(sizes),
+            image_ids=tuple(image_ids),
+            left_out=frozenset(number for number, part in enumerate(patches) if part is None),
         )
 
     def save(self, folder: Path) -> None:
@@ -110,24 +173,11 @@ class StudyProcessor:
         self.tokenizer.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
 
-    def _patches(
-        self, images: Sequence[NDArray[np.uint8]]
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        if not images:
-            return None, None
-        features = self.image_processor(
-            images=list(images),
-            do_resize=False,
-            input_data_format="channels_last",
-            return_tensors="pt",
-        )
-        return features["pixel_values"], features["image_grid_thw"]
-
-    def _tokens_of_images(self, grid: torch.Tensor | None) -> list[int]:
-        if grid is None:
-            return []
-        merged = int(self.image_processor.merge_size) ** 2
-        return [int(count) // merged for count in grid.prod(dim=-1)]
+    def _grid(self, sizes: Sequence[tuple[int, int]]) -> torch.Tensor | None:
+        if not sizes:
+            return None
+        patch = int(self.image_processor.patch_size)
+        return torch.tensor([(1, height // patch, width // patch) for height, width in sizes])
 
 
 def check_image_tokens(prompt: EncodedPrompt, merge_size: int) -> None:
@@ -160,7 +210,16 @@ def join_images(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
 
     Returns:
         `pixel_values` (N, D) and `image_grid_thw` (I, 3) of all images; empty if there is none.
+
+    Raises:
+        DataError: patches of an image were left out (the message names the study).
     """
+    for prompt in prompts:
+        if prompt.left_out:
+            raise DataError(
+                f"study {prompt.study_id}: {len(prompt.left_out)} of its images were encoded "
+                "without pixels; give their features, or encode the study with all pixels"
+            )
     patches = [p.pixel_values for p in prompts if p.pixel_values is not None]
     grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
     if not patches:

@@ -1,18 +1,26 @@
 """From a study to an encoded prompt: message, images of the store, token ids and patches."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Container, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import torch
 
 from editgrpo.config import DataConfig
 from editgrpo.data.image_store import ImageStore
-from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet, read_prepared
+from editgrpo.data.prompt import Prompt, build_messages
+from editgrpo.data.store import PREPARED_FILE, StudySet, read_prepared
 from editgrpo.data.study import Split, Study
+from editgrpo.data.workers import default_workers
 from editgrpo.errors import DataError
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
 
 # Images kept in memory as pixels: all of a small set's, and a bounded part of a large one's.
 _MEMORY_BYTES = 256 * 2**20
+# Pillow and numpy let other threads run while they work. More than eight gain little, and take
+# the cores from the other processes of a machine.
+_MAX_THREADS = 8
 
 
 class PromptEncoder:
@@ -30,6 +38,7 @@ class PromptEncoder:
     def __init__(self, studies: StudySet, processor: StudyProcessor, config: DataConfig) -> None:
         self.processor = processor
         self._config = config
+        self._folder = studies.folder
         self._images = ImageStore.open(studies.folder, memory_bytes=_MEMORY_BYTES)
         multiple = int(read_prepared(studies.folder)["budget"]["multiple_of"])
         if multiple % processor.factor and len(self._images):
@@ -39,11 +48,19 @@ class PromptEncoder:
                 f"--multiple-of {processor.factor} (the phantom: with a fitting --size-px)"
             )
 
-    def encode(self, study: Study) -> EncodedPrompt:
+    @property
+    def pixel_identity(self) -> str:
+        """What decides the patches of an image id: the set's content, and how images are cut."""
+        digest = hashlib.sha256((self._folder / PREPARED_FILE).read_bytes())
+        digest.update(self.processor.image_processor.to_json_string().encode())
+        return digest.hexdigest()
+
+    def encode(self, study: Study, *, known: Container[str] = ()) -> EncodedPrompt:
         """Encode the prompt of one study.
 
         Args:
             study: A study of the set.
+            known: Ids of images whose features are known; their pixels are left out.
 
         Returns:
             Its encoded prompt.
@@ -52,18 +69,71 @@ class PromptEncoder:
             DataError: an image cannot be read, or the prompt's images do not match (names the
                 study).
         """
-        prompt = build_messages(
-            study, max_images=self._config.max_images, template=self._config.prompt_template
-        )
-        try:
-            pixels = [self._images.pixels(image.image_id) for image in prompt.images]
-        except DataError as error:
-            raise DataError(f"study {study.study_id!r}: {error}") from error
-        return self.processor.encode(study.study_id, prompt, pixels)
+        return self.encode_all([study], known=known)[0]
 
-    def encode_all(self, studies: Sequence[Study]) -> list[EncodedPrompt]:
-        """Encode several studies, in order."""
-        return [self.encode(study) for study in studies]
+    def encode_all(
+        self, studies: Sequence[Study], *, known: Container[str] = ()
+    ) -> list[EncodedPrompt]:
+        """Encode several studies, their images in threads.
+
+        Args:
+            studies: Studies of the set.
+            known: Ids of images whose features are known, a `FeatureStore` for example; their
+                pixels are left out.
+
+        Returns:
+            Their encoded prompts, in order.
+
+        Raises:
+            DataError: an image cannot be read, or a prompt's images do not match (names the study).
+        """
+        prompts = [
+            build_messages(
+                study, max_images=self._config.max_images, template=self._config.prompt_template
+            )
+            for study in studies
+        ]
+        wanted: dict[str, str] = {}  # and the first study that shows it
+        for study, prompt in zip(studies, prompts, strict=True):
+            for image in prompt.images:
+                if image.image_id not in wanted and image.image_id not in known:
+                    wanted[image.image_id] = study.study_id
+        patches = self._patches(wanted)
+        # Tokenizers change their settings while they work: they stay in this thread.
+        return [
+            self._assemble(study.study_id, prompt, patches)
+            for study, prompt in zip(studies, prompts, strict=True)
+        ]
+
+    def _patches(self, study_of_image: dict[str, str]) -> dict[str, torch.Tensor]:
+        def cut(image_id: str) -> torch.Tensor:
+            try:
+                return self.processor.patches(self._images.pixels(image_id))
+            except DataError as error:
+                raise DataError(f"study {study_of_image[image_id]!r}: {error}") from error
+
+        threads = min(len(study_of_image), default_workers(), _MAX_THREADS)
+        if threads < 2:
+            return {image_id: cut(image_id) for image_id in study_of_image}
+        with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+            parts = pool.map(cut, study_of_image)
+            return dict(zip(study_of_image, parts, strict=True))
+
+    def _assemble(
+        self, study_id: str, prompt: Prompt, patches: dict[str, torch.Tensor]
+    ) -> EncodedPrompt:
+        image_ids = [image.image_id for image in prompt.images]
+        try:
+            sizes = [self._images.size(image_id) for image_id in image_ids]
+        except DataError as error:
+            raise DataError(f"study {study_id!r}: {error}") from error
+        return self.processor.assemble(
+            study_id,
+            prompt,
+            sizes,
+            [patches.get(image_id) for image_id in image_ids],
+            image_ids=image_ids,
+        )
 
 
 def load_split(folder: str, split: Split, limit: int | None) -> StudySet:

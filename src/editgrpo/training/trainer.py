@@ -7,11 +7,12 @@ groups, as many as the token budget asks for, each with its own backward pass).
 tests/training/test_trl_seams.py names every seam.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,6 +33,8 @@ from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
+from editgrpo.training.feature_files import FeatureDisk
+from editgrpo.training.features import FeatureStore
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.models import (
@@ -45,12 +48,13 @@ from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
-from editgrpo.training.run_folder import METRICS, ROLLOUTS, TIMINGS, append_line
+from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.self_check import check_group_pass
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
+Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
 PHASES = ("vision", "rollout", "edit", "score", "reference", "update", "optimizer")
 
 
@@ -116,6 +120,29 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.ref_model is not None:
             reference = self.accelerator.unwrap_model(self.ref_model)
             add_group_pass(reference, temperature=config.rollout.temperature)
+        self._features = self._feature_store()
+
+    def _feature_store(self) -> FeatureStore | None:
+        """Make the store of image features; None while the vision tower is trained."""
+        tower = without_adapter_wrapper(self.accelerator.unwrap_model(self.model)).model.visual
+        if any(parameter.requires_grad for parameter in tower.parameters()):
+            return None
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            # The policy's own tower is about to be sharded, and its layers would have to be
+            # gathered by all processes at the same time.
+            tower = copy.deepcopy(tower).to(self.accelerator.device)
+        model, mib = self._config.model, 2**20
+        return FeatureStore(
+            tower,
+            autocast=self.accelerator.autocast,
+            ram_bytes=model.feature_ram_mib * mib,
+            disk=FeatureDisk(
+                folder=self._setup.run / FEATURES,
+                max_bytes=model.feature_disk_mib * mib * self.accelerator.num_processes,
+                pixel_identity=self._setup.encoder.pixel_identity,
+                processes=self.accelerator.num_processes,
+            ),
+        )
 
     # --- which studies a step gets ---------------------------------------------------------------
 
@@ -178,14 +205,18 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _prepare_passes(self, studies: list[Study]) -> list[UpdatePass]:
         with self._phase("vision"):
-            prompts = self._setup.encoder.encode_all(studies)
-        scored = self._rollout_edit_score(studies, prompts)
+            if self._features is None:
+                prompts, features = self._setup.encoder.encode_all(studies), None
+            else:
+                prompts = self._setup.encoder.encode_all(studies, known=self._features)
+                features = self._features.of(prompts)
+        scored = self._rollout_edit_score(studies, prompts, features)
         self._record(self.state.global_step, scored)
         with self._phase("reference"):
             if not self._is_checked:
-                self._check(studies[0], scored[0])
+                self._check(studies[0], scored[0], None if features is None else features[:1])
             passes = [
-                self._update_pass(indices, prompts, scored)
+                self._update_pass(indices, prompts, scored, features)
                 for indices in self._plan(prompts, scored)
             ]
         self._pass_tokens = self._tokens_of_all_processes(passes)
@@ -209,6 +240,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         indices: list[int],
         prompts: list[EncodedPrompt],
         scored: list[ScoredGroup],
+        features: Features,
     ) -> UpdatePass:
         groups = [scored[k] for k in indices]
         responses = [[r.token_ids for r in one.group.responses] for one in groups]
@@ -216,6 +248,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
             [prompts[k] for k in indices],
             responses,
+            features=None if features is None else [features[k] for k in indices],
             kernel=self._config.model.group_attention,
         )
         inputs = loss_inputs(
@@ -230,13 +263,14 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             share=len(indices) / len(prompts),
         )
 
-    def _check(self, study: Study, scored: ScoredGroup) -> None:
+    def _check(self, study: Study, scored: ScoredGroup, features: Features) -> None:
         prompt = self._setup.encoder.encode(study)
         responses = [response.token_ids for response in scored.group.responses]
         packed = pack_groups(
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
             [prompt],
             [responses],
+            features=features,
             kernel=self._config.model.group_attention,
         )
         with self.accelerator.autocast():
@@ -262,6 +296,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self,
         studies: list[Study],
         prompts: list[EncodedPrompt],
+        features: Features,
     ) -> list[ScoredGroup]:
         """Sample part after part; while one is sampled, the one before is edited and scored."""
         step = self.state.global_step
@@ -271,7 +306,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         with ThreadPoolExecutor(max_workers=1) as judge:
             for part in parts:
                 with self._phase("rollout"):
-                    rollouts = self._sample(step, studies[part], prompts[part])
+                    known = None if features is None else features[part]
+                    rollouts = self._sample(step, studies[part], prompts[part], known)
                 judged.append(judge.submit(self._edit_score, step, studies[part], rollouts))
             waited = time.perf_counter()
             scored = [group for one in judged for group in one.result()]
@@ -292,6 +328,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         step: int,
         studies: list[Study],
         prompts: list[EncodedPrompt],
+        features: Features,
     ) -> list[list[list[int]]]:
         rollout = self._config.rollout
         uniforms = torch.stack(
@@ -318,9 +355,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             was_training = policy.training
             policy.eval()
             with self.accelerator.autocast():
-                responses = sample_responses(
-                    without_adapter_wrapper(policy), prompts, uniforms, settings
-                )
+                responses = sample_responses(policy, prompts, uniforms, settings, features=features)
             policy.train(was_training)
         return responses
 
@@ -391,6 +426,9 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "seconds/hidden": self._hidden_seconds,
             "seconds/step": sum(self._seconds.values()) - self._hidden_seconds,
         }
+        if self._features is not None:
+            counts = asdict(self._features.take_counts())
+            timings |= {f"features/{source}": count for source, count in counts.items()}
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._metrics["train"].clear()
         if self.accelerator.is_main_process:

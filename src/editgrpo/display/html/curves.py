@@ -7,7 +7,7 @@ from typing import Any
 from editgrpo.display.html.runs import Row, Run, RunKind
 from editgrpo.display.numbers import format_number
 
-_PHASES = ("rollout", "edit", "score", "reference", "update")
+_PHASES = ("vision", "rollout", "edit", "score", "reference", "update", "optimizer")
 
 
 def run_curves(run: Run) -> dict[str, Any]:

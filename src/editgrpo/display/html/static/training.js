@@ -102,7 +102,10 @@
   builders.phases = () => {
     const runs = shownRuns().filter((run) => Object.keys(run.phases).length);
     if (!runs.length) return null;
-    const shades = { rollout: "#2166ac", edit: "#d1440c", score: "#b7791f", reference: "#8b4a9e", update: "#0b7f5f" };
+    const shades = {
+      vision: "#6b7280", rollout: "#2166ac", edit: "#d1440c", score: "#b7791f", reference: "#8b4a9e", update: "#0b7f5f",
+      optimizer: "#5c3d2e",
+    };
     const traces = Object.keys(shades).map((phase) => ({
       type: "bar", orientation: "h", name: phase, marker: { color: shades[phase] },
       y: runs.map((run) => report.plain(run.name)), x: runs.map((run) => run.phases[phase] ?? 0),
