@@ -1,5 +1,6 @@
 """Sampling with a shared prompt: the right distribution, whoever else is in the batch."""
 
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -123,6 +124,20 @@ def test_tokens_do_not_depend_on_the_layout_of_the_grid(
     monkeypatch.setattr(rollouts, "_BLOCK", 16)
     monkeypatch.setattr(rollouts._Grid, "_shrink", lambda _, tokens_PK: tokens_PK)
     assert sample_responses(model, prompts, uniforms, ending) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_compiled_decoding_draws_the_same_tokens(tiny: Tiny, model: Any) -> None:
+    """Grids of other sizes and other prompts go through the code that the first call compiled."""
+    counters = torch._dynamo.utils.counters["stats"]
+    before = counters["unique_graphs"]
+    for first, last in ((0, 4), (4, 9)):
+        prompts, uniforms = tiny.prompts(9)[first:last], draws(9, 3, 16)[first:last]
+        long = settings(eos_token_ids=())
+        expected = sample_responses(model, prompts, uniforms, long)
+        assert sample_responses(model, prompts, uniforms, long, compiled=True) == expected
+    assert counters["unique_graphs"] == before + 1
 
 
 def test_features_are_used_in_place_of_pixels(tiny: Tiny, model: Any) -> None:

@@ -11,6 +11,7 @@ Left out on purpose: drawing tokens, and which rows go on (rollouts.py).
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from editgrpo.training.attention import (
     plan_masks,
     use_group_attention,
 )
+from editgrpo.training.features import encode_images
 from editgrpo.training.language import (
     has_image_positions,
     language_model,
@@ -245,8 +247,8 @@ class Prefill(Pass):
     Args:
         kept: Where their keys and values go.
         prompts: The prompts, by their numbers there.
-        features: For the same numbers the (N, D) features of the prompt's images; one that is
-            missing is computed if there are images.
+        features: For the same numbers the (N, D) features of the prompt's images; those of a prompt
+            with images that is missing are computed.
     """
 
     def __init__(
@@ -276,8 +278,8 @@ class Prefill(Pass):
         embeddings = model.get_input_embeddings()(ids_L[None].to(model.device))
         for (number, prompt), span in zip(self._prompts.items(), self._plan.groups, strict=True):
             features = self._features.get(number)
-            if features is None and prompt.pixel_values is not None:
-                features = _encode_images(model, prompt)
+            if features is None:
+                features = encode_images(model, prompt)
             if features is not None:
                 _put_images(embeddings[0, span.start : span.end], prompt, features)
         positions_AL = torch.cat([prompt_positions(model, prompt) for prompt in prompts], dim=1)
@@ -294,11 +296,22 @@ class Decode(Pass):
         kept: Keys and values of prompts and rows.
         tokens_PK: (P, K) int64, the last token of every row.
         positions_PK: (P, K) int64, its position.
+        compiled: Whether `torch.compile` makes kernels of it, at the first call of a process and
+            once more where a grid has one prompt or one row a prompt: the code takes any other
+            sizes. Not for models sharded by FSDP, whose hooks break the graph at every layer.
     """
 
-    def __init__(self, kept: SharedKeyValues, tokens_PK: Tensor, positions_PK: Tensor) -> None:
-        self._plan = _DecodePlan(kept)
+    def __init__(
+        self,
+        kept: SharedKeyValues,
+        tokens_PK: Tensor,
+        positions_PK: Tensor,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        self._kept = kept
         self._tokens_PK, self._positions_PK = tokens_PK, positions_PK
+        self._compute = _compiled_next_logits() if compiled else _next_logits
 
     def logits(self, model: Any) -> Tensor:
         """Compute logits of the next token of every row.
@@ -309,14 +322,25 @@ class Decode(Pass):
         Returns:
             (P*K, V), the rows of a prompt one after another.
         """
-        embeddings = model.get_input_embeddings()(self._tokens_PK.reshape(1, -1))
-        # Behind a prompt all axes of a position are the same, as in text.
-        axes = 3 if has_image_positions(model) else 1
-        positions_AL = self._positions_PK.reshape(1, -1).expand(axes, -1)
-        logits: Tensor = model.get_output_embeddings()(
-            _hidden_states(model, embeddings, positions_AL, self._plan)
-        )
-        return logits
+        return self._compute(model, self._kept, self._tokens_PK, self._positions_PK)
+
+
+def _next_logits(
+    model: Any, kept: SharedKeyValues, tokens_PK: Tensor, positions_PK: Tensor
+) -> Tensor:
+    embeddings = model.get_input_embeddings()(tokens_PK.reshape(1, -1))
+    # Behind a prompt all axes of a position are the same, as in text.
+    axes = 3 if has_image_positions(model) else 1
+    positions_AL = positions_PK.reshape(1, -1).expand(axes, -1)
+    hidden_LD = _hidden_states(model, embeddings, positions_AL, _DecodePlan(kept))
+    logits: Tensor = model.get_output_embeddings()(hidden_LD)
+    return logits
+
+
+@cache
+def _compiled_next_logits() -> Callable[[Any, SharedKeyValues, Tensor, Tensor], Tensor]:
+    compiled: Callable[..., Tensor] = torch.compile(_next_logits, dynamic=True)
+    return compiled
 
 
 @contextmanager
@@ -369,18 +393,6 @@ def _hidden_states(
     )
     hidden: Tensor = outputs.last_hidden_state[0]
     return hidden
-
-
-def _encode_images(model: Any, prompt: EncodedPrompt) -> Tensor:
-    assert prompt.pixel_values is not None and prompt.image_grid_thw is not None
-    sizes = prompt.image_grid_thw.prod(dim=-1).tolist()
-    encoded = [
-        model.model.get_image_features(patches.to(model.device), grid[None].to(model.device))
-        for patches, grid in zip(
-            torch.split(prompt.pixel_values, sizes), prompt.image_grid_thw, strict=True
-        )
-    ]
-    return torch.cat([part for one in encoded for part in one.pooler_output])
 
 
 def _put_images(embeddings_TD: Tensor, prompt: EncodedPrompt, features_ND: Tensor) -> None:

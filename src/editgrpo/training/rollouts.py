@@ -48,6 +48,7 @@ def sample_responses(
     *,
     features: Sequence[Tensor | None] | None = None,
     tokens_per_pass: int = 16_384,
+    compiled: bool = False,
 ) -> list[list[list[int]]]:
     """Sample K responses for each of P prompts.
 
@@ -62,6 +63,8 @@ def sample_responses(
             compute them here.
         tokens_per_pass: Most prompt tokens that are computed at once; a longer prompt is computed
             alone.
+        compiled: Whether `torch.compile` makes kernels of a decoding step (see `Decode`): the first
+            call of a process takes a minute longer, each token less.
 
     Returns:
         For each prompt K lists of token ids. A list ends with its end-of-sequence token unless it
@@ -84,7 +87,7 @@ def sample_responses(
         for numbers in plan_passes(lengths, tokens_per_pass):
             one = Prefill(kept, {number: prompts[number] for number in numbers}, known)
             logits.update(zip(numbers, run(one), strict=True))
-        grid = _Grid(kept, uniforms_PK_T, torch.tensor(next_position_P), settings)
+        grid = _Grid(kept, uniforms_PK_T, torch.tensor(next_position_P), settings, compiled)
         return grid.sample(run, torch.stack([logits[k] for k in range(len(prompts))]))
 
 
@@ -101,9 +104,10 @@ class _Grid:
         uniforms_PK_T: Tensor,
         next_position_P: Tensor,
         settings: SamplingSettings,
+        compiled: bool,
     ) -> None:
         device = kept.device
-        self._kept, self._settings = kept, settings
+        self._kept, self._settings, self._compiled = kept, settings, compiled
         self._uniforms_PK_T = uniforms_PK_T.to(device)
         self._next_position_P = next_position_P.to(device)
         prompts, rows = kept.shape
@@ -126,7 +130,7 @@ class _Grid:
             if step == self._kept.row_columns:
                 self._kept.extend(min(_BLOCK, self._settings.max_tokens - 1 - step))
             positions_PK = (self._next_position_P[:, None] + step).expand(tokens_PK.shape)
-            logits = run(Decode(self._kept, tokens_PK, positions_PK))
+            logits = run(Decode(self._kept, tokens_PK, positions_PK, compiled=self._compiled))
             self._kept.advance()
         return [self._responses[k * rows : (k + 1) * rows] for k in range(prompts)]
 
