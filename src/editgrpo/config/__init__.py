@@ -12,6 +12,7 @@ from editgrpo.config.components import (
     LoraConfig,
     ModelConfig,
     OptimConfig,
+    OptimizerState,
     RewardConfig,
     Schedule,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimConfig",
+    "OptimizerState",
     "RewardConfig",
     "RolloutConfig",
     "RolloutEngine",

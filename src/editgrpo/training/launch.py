@@ -8,10 +8,11 @@ import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, Trainer
 
-from editgrpo.config import ClinicalConfig, DType, SFTConfig, TrainConfig
+from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, RunStoppedError
 from editgrpo.provenance import check_same_config, write_provenance
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
+from editgrpo.training.optimizers import optimizer_arguments, optimizer_class
 from editgrpo.training.run_folder import ANNOTATIONS, CHECKPOINTS, open_run
 
 
@@ -77,6 +78,7 @@ def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:
         "report_to": list(config.report_to) or "none",
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        **optimizer_arguments(config.optim),
     }
 
 
@@ -106,19 +108,26 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
 
 
 def train_to_end(
-    trainer: Trainer, checkpoint: Path | None, *, stop: StopOnSignal, last_step: int
+    trainer: Trainer,
+    checkpoint: Path | None,
+    *,
+    optim: OptimConfig,
+    stop: StopOnSignal,
+    last_step: int,
 ) -> None:
     """Train from a checkpoint, or from step 0, to the last step.
 
     Args:
         trainer: Of either kind of run.
         checkpoint: Where to continue.
+        optim: The run's optimiser.
         stop: The run's callback.
         last_step: Steps of the whole run.
 
     Raises:
         RunStoppedError: a signal came before the last step.
     """
+    trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer.args)
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from editgrpo.config import DType, LoraConfig, ModelConfig
+from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.training.processor import StudyProcessor
 from editgrpo.training.rollouts import SamplingSettings
@@ -86,29 +86,35 @@ def load_processor(folder: Path) -> StudyProcessor:
     return StudyProcessor(tokenizer, image_processor)
 
 
-def load_policy(folder: Path, config: ModelConfig) -> Any:
+def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Any:
     """Load the policy for training.
 
-    Full training keeps the parameters in float32 and computes in `config.dtype`: an update of 1e-6
-    would vanish in bfloat16 parameters. With LoRA the frozen base is kept in `config.dtype`.
+    What is trained is float32, computed in `config.dtype` by autocast, or bfloat16 if the optimiser
+    keeps masters: without them an update of 1e-6 would vanish. What is frozen is kept in
+    `config.dtype`.
 
     Args:
         folder: From `resolve_model_folder`.
         config: How to load it.
+        state: What the optimiser keeps.
 
     Returns:
         A transformers image-text-to-text model, its vision tower frozen if so configured.
 
     Raises:
         ModelError: the folder does not hold a model of a supported family.
-        ConfigError: the model has none of the layers that adapters are asked for.
+        ConfigError: the model has none of the layers that adapters are asked for, or masters are
+            asked for beside float32 parameters.
     """
-    dtype = torch.float32
-    if config.lora is not None and config.dtype is DType.BFLOAT16:
-        dtype = torch.bfloat16
-    model = load_for_inference(folder, dtype=dtype)
+    if state is OptimizerState.MASTER and config.dtype is not DType.BFLOAT16:
+        raise ConfigError("optim.state=master keeps masters of bfloat16; set model.dtype=bfloat16")
+    frozen = getattr(torch, config.dtype.value)
+    is_wholly_low = config.lora is not None or state is OptimizerState.MASTER
+    model = load_for_inference(folder, dtype=frozen if is_wholly_low else torch.float32)
     if config.freeze_vision_tower:
-        model.model.visual.requires_grad_(False)
+        for parameter in model.model.visual.parameters():  # buffers hold angles: they stay float32
+            parameter.requires_grad_(False)
+            parameter.data = parameter.data.to(frozen)
     if config.lora is not None:
         wanted = re.compile(_adapted_layers(config.lora))
         if not any(wanted.fullmatch(name) for name, _ in model.named_modules()):
@@ -156,7 +162,7 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     trains on from the first weights. Loading through the model's class knows both.
 
     Args:
-        model: A full model, without adapters; its device and number format stay.
+        model: A full model, without adapters; its device and number formats stay.
         checkpoint: Holds weights that `save_pretrained` wrote, in one file or several.
 
     Raises:
@@ -164,7 +170,11 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     """
     try:
         saved, report = type(model).from_pretrained(
-            checkpoint, dtype=model.dtype, use_safetensors=True, output_loading_info=True
+            # A tower that is kept in bfloat16 must not decide the format of the rest.
+            checkpoint,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise ModelError(

@@ -138,7 +138,7 @@ def run_sft(
         config,
         boundaries[-1],
         on_metrics,
-        model=load_policy(folder, config.model),
+        model=load_policy(folder, config.model, config.optim.state),
         args=_trl_arguments(config, boundaries[-1]),
         train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
         processing_class=processor.tokenizer,
@@ -147,7 +147,7 @@ def run_sft(
         callbacks=[evaluate, MarkCheckpoints(run, keep=1), stop],
     )
     evaluate.trainer = trainer
-    train_to_end(trainer, checkpoint, stop=stop, last_step=boundaries[-1])
+    train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
     if trainer.accelerator.is_main_process:
         keep_best(run)
     trainer.accelerator.wait_for_everyone()

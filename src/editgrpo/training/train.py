@@ -80,7 +80,7 @@ def run_training(
         training_arguments(config),
         callbacks=[MarkCheckpoints(run, config.keep_checkpoints), stop],
     )
-    train_to_end(trainer, checkpoint, stop=stop, last_step=config.steps)
+    train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
     return _save_model(trainer, setup)
 
 
@@ -88,7 +88,7 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
     studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
     folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
-    policy = load_policy(folder, config.model)
+    policy = load_policy(folder, config.model, config.optim.state)
     tokens = generation_tokens(policy, processor.tokenizer)
     groups = GroupBuilder(
         config=config.edit,
