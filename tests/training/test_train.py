@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from editgrpo.config import EditConfig, EditLevel
-from editgrpo.errors import DataError, ModelError
+from editgrpo.config import AttentionKernel, EditConfig, EditLevel
+from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
 from editgrpo.training.models import resolve_model_folder
@@ -133,6 +133,13 @@ def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_pat
     assert one == two
     for _, row in read_jsonl(tmp_path / "parts/timings.jsonl"):
         assert 0 < row["seconds/hidden"] <= row["seconds/edit"] + row["seconds/score"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can")
+def test_flex_attention_is_refused_where_it_cannot_train(tiny: Tiny, tmp_path: Path) -> None:
+    model = tiny.model(group_attention=AttentionKernel.FLEX)
+    with pytest.raises(ConfigError, match="needs a GPU; use split"):
+        run_training(tiny.train_config(tmp_path / "run", model=model))
 
 
 def test_level_report_trains(tiny: Tiny, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ tests/training/test_trl_seams.py names every seam.
 """
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +29,9 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import use_adapter
 
-from editgrpo.config import TrainConfig
+from editgrpo.config import AttentionKernel, TrainConfig
 from editgrpo.data.study import Study
-from editgrpo.errors import TrainingError
+from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.feature_files import FeatureDisk
@@ -52,6 +53,8 @@ from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, a
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.self_check import check_group_pass
+
+_LOGGER = logging.getLogger(__name__)
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
 Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
@@ -120,6 +123,10 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.ref_model is not None:
             reference = self.accelerator.unwrap_model(self.ref_model)
             add_group_pass(reference, temperature=config.rollout.temperature)
+        if config.model.group_attention is AttentionKernel.FLEX and not torch.cuda.is_available():
+            raise ConfigError(
+                "model.group_attention is flex, whose backward pass needs a GPU; use split here"
+            )
         self._features = self._feature_store()
 
     def _feature_store(self) -> FeatureStore | None:
@@ -274,7 +281,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             kernel=self._config.model.group_attention,
         )
         with self.accelerator.autocast():
-            check_group_pass(
+            difference = check_group_pass(
                 self.model_wrapped,
                 packed.to(self.accelerator.device),
                 prompt,
@@ -282,6 +289,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 dtype=self._config.model.dtype,
                 temperature=self._config.rollout.temperature,
             )
+        _LOGGER.info("packed pass and stock model agree to %.1g nats a token", difference)
         self._is_checked = True
 
     def _tokens_of_all_processes(self, passes: list[UpdatePass]) -> list[float]:
