@@ -12,7 +12,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from editgrpo.errors import DataError
-from editgrpo.training.decoding import Decode, Prefill, SharedKeyValues, passes_through
+from editgrpo.training.decoding import Decode, Prefill, passes_through
+from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.language import prompt_positions
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.rollouts import SamplingSettings, sample_responses

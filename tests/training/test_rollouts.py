@@ -10,7 +10,7 @@ import torch
 
 from editgrpo.errors import DataError
 from editgrpo.training import rollouts
-from editgrpo.training.decoding import SharedKeyValues
+from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.models import generation_tokens
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
@@ -236,3 +236,14 @@ def test_image_tokens_are_forbidden_by_default(tiny: Tiny, model: Any) -> None:
     visual = tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
     assert set(visual) == set(found.forbidden_token_ids)
     assert found.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>") == EOS
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_gpu_draws_the_same_tokens(tiny: Tiny, model: Any, compiled: bool) -> None:
+    prompts, uniforms = tiny.prompts(4), draws(4, 3, 16)
+    expected = sample_responses(model, prompts, uniforms, settings())
+    there = tiny.load().eval().cuda()
+    found = sample_responses(there, prompts, uniforms, settings(), compiled=compiled)
+    assert found == expected

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editgrpo.training.decoding import Decode, Pass, Prefill, SharedKeyValues, passes_through
+from editgrpo.training.decoding import Decode, Pass, Prefill, passes_through
+from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.language import patches_across, prompt_positions
 from editgrpo.training.packing import plan_passes
 from editgrpo.training.processor import EncodedPrompt, check_image_tokens
