@@ -128,6 +128,29 @@ def test_rows_that_stay_do_not_notice_that_others_leave(tiny: Tiny) -> None:
 
 
 @torch.no_grad()
+def test_autocast_keeps_keys_as_narrow_as_values(tiny: Tiny) -> None:
+    """Rotary positions widen keys to float32, which would take twice the memory to no use."""
+    model, prompts = tiny.load().eval(), tiny.prompts(2)
+    tokens = forced_tokens(2)
+
+    def decode() -> tuple[torch.Tensor, SharedKeyValues]:
+        kept = SharedKeyValues([len(p.input_ids_T) for p in prompts], ROWS, model.device)
+        with passes_through(model) as run:
+            prefilled(run, kept, prompts)
+            kept.extend(1)
+            where = positions(model, prompts, 0).expand(-1, ROWS)
+            return run(Decode(kept, tokens[:, :, 0], where)), kept
+
+    exact, _ = decode()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, kept = decode()
+    row = torch.zeros(2, 1, ROWS, 16, dtype=torch.float32)
+    assert {x.dtype for x in kept.write_rows(0, row, row.bfloat16())} == {torch.bfloat16}
+    # bfloat16 has eight bits: 0.4% of logits of size 10, through two layers.
+    torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.15)
+
+
+@torch.no_grad()
 def test_features_take_the_place_of_pixels(tiny: Tiny) -> None:
     model, (prompt,) = tiny.load().eval(), tiny.prompts(1)
     encoded = model.model.get_image_features(prompt.pixel_values, prompt.image_grid_thw)
