@@ -5,7 +5,9 @@ from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from editgrpo.config import DataConfig
 from editgrpo.data.image_store import ImageStore
@@ -104,6 +106,20 @@ class PromptEncoder:
             self._assemble(study.study_id, prompt, patches)
             for study, prompt in zip(studies, prompts, strict=True)
         ]
+
+    def pixels(self, prompt: EncodedPrompt) -> list[NDArray[np.uint8]]:
+        """Read the images of a prompt that was encoded here.
+
+        Args:
+            prompt: The prompt, its images left out or not.
+
+        Returns:
+            (H, W, 3) uint8 each, in the order shown.
+
+        Raises:
+            DataError: an image cannot be read (the message names it).
+        """
+        return [self._images.pixels(image_id) for image_id in prompt.image_ids]
 
     def _patches(self, study_of_image: dict[str, str]) -> dict[str, torch.Tensor]:
         def cut(image_id: str) -> torch.Tensor:
