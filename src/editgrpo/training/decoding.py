@@ -67,6 +67,7 @@ class _DecodePlan(AttentionPlan):
 
     def __init__(self, kept: SharedKeyValues) -> None:
         self._kept = kept
+        self._columns_K = kept.next_columns()
         self._bias: Tensor | None = None  # the same in every layer
 
     def attend(
@@ -78,7 +79,7 @@ class _DecodePlan(AttentionPlan):
         key, value = (
             x[0].reshape(key_heads, prompts, rows, -1).transpose(0, 1) for x in (key, value)
         )
-        keys, values = self._kept.write_rows(module.layer_idx, key, value)
+        keys, values = self._kept.write_rows(module.layer_idx, self._columns_K, key, value)
         if self._bias is None:
             self._bias = self._kept.bias(values).repeat(1, shared, 1)[:, None]
         # All queries of a prompt that share a key head become rows of one product, which reads the

@@ -68,19 +68,25 @@ class SharedKeyValues:
         for kept, new in zip(self._layers[layer], (key, value), strict=True):
             kept[number, :, : new.shape[1]] = new
 
-    def write_rows(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Put one token of every row into the next column of its own.
+    def next_columns(self) -> Tensor:
+        """Return (K,) int64, the column of each row's next token: the same in every layer."""
+        first_K = torch.arange(self._rows, device=self.device) * self._row_columns
+        return self._prompt_columns + first_K + self._next_column
+
+    def write_rows(
+        self, layer: int, columns_K: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Keep one layer's keys and values of the next token of every row.
 
         Args:
             layer: The layer.
+            columns_K: From `next_columns`.
             key: (P, H', K, D), rotary positions applied.
             value: (P, H', K, D).
 
         Returns:
             All keys and all values, (P, H', T + K*C, D) each.
         """
-        first_K = torch.arange(self._rows, device=key.device) * self._row_columns
-        columns_K = self._prompt_columns + first_K + self._next_column
         keys, values = self._layers[layer]
         keys.index_copy_(2, columns_K, key.to(keys.dtype))
         values.index_copy_(2, columns_K, value)
