@@ -176,7 +176,7 @@ def test_systems_share_their_first_rollouts(tiny: Tiny, tmp_path: Path) -> None:
         trainer = make_trainer(tiny.train_config(tmp_path / name, edit=edit))
         studies = list(trainer._setup.studies[:3])
         prompts = trainer._setup.encoder.encode_all(studies)
-        groups[name] = trainer._sample(0, studies, prompts)
+        groups[name] = trainer._sample(0, studies, prompts, None)
     assert [group[:2] for group in groups["plain"]] == groups["edit"]
 
 

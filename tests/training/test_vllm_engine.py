@@ -41,6 +41,7 @@ from editgrpo.training.vllm_engine import (
     collapse_runs,
     importance_ratios,
     sampled_log_prob_rows,
+    sampling_gap,
     vllm_arguments,
     with_sampled_log_probs,
 )
@@ -82,6 +83,17 @@ def test_ratios_carry_no_gradient_and_are_float32() -> None:
     ratios = importance_ratios(training, torch.tensor([[-1.0]]), torch.ones(1, 1), cap=3.0)
     assert not ratios.requires_grad
     assert ratios.dtype == torch.float32
+
+
+def test_the_gap_is_summed_over_tokens_that_can_be_compared() -> None:
+    training = torch.tensor([[-1.0, -2.0, -1.0], [-1.0, -4.0, -1.0]])
+    sampled = torch.tensor([[-2.5, -1.5, -9.0], [math.nan, math.nan, math.nan]])
+    is_response = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    # Two tokens: 1.5 and 0.5 apart; e^1.5 = 4.48 is cut at 3, e^-0.5 is not.
+    gap = sampling_gap(training, sampled, is_response, cap=3.0)
+    torch.testing.assert_close(gap, torch.tensor([2.0, 2.0, 1.0]))
+    nothing = sampling_gap(training, sampled * math.nan, is_response, cap=3.0)
+    torch.testing.assert_close(nothing, torch.zeros(3))
 
 
 def response(kind: Kind, *tokens: int, source_index: int | None = None) -> Response:

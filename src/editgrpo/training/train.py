@@ -34,6 +34,7 @@ from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
 from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
+from editgrpo.training.vllm_engine import check_engine, vllm_arguments
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
 # that fail in the first step end no run, a scorer that always fails ends it in its second step.
@@ -61,14 +62,15 @@ def run_training(
         The folder of the trained model, a complete checkpoint.
 
     Raises:
-        ConfigError: a tracker cannot be used, or the settings do not fit the number of processes
-            or of studies.
+        ConfigError: a tracker or vLLM cannot be used, or the settings do not fit the number of
+            processes or of studies.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
         TrainingError: the run folder is taken, is resumed with other settings, or scoring fails too
             often.
         RunStoppedError: the run was told to stop by a signal.
     """
+    check_engine(config.rollout)
     run = Path(config.output)
     checkpoint = begin_run(config, resume=resume, command=command)
     setup, policy = _set_up(config, run, on_step)
@@ -157,6 +159,7 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
         loss_type=config.objective.loss.value,
         scale_rewards=config.objective.scale.value,
         disable_dropout=True,
+        **vllm_arguments(config.rollout),
     )
 
 

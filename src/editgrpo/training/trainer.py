@@ -53,6 +53,14 @@ from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, a
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.self_check import check_group_pass
+from editgrpo.training.vllm_engine import (
+    SampledResponse,
+    VLLMSampler,
+    importance_ratios,
+    sampled_log_prob_rows,
+    sampling_gap,
+    with_sampled_log_probs,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -123,6 +131,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.ref_model is not None:
             reference = self.accelerator.unwrap_model(self.ref_model)
             add_group_pass(reference, temperature=config.rollout.temperature)
+        self._vllm = self._vllm_sampler() if self.use_vllm else None
+        self._vllm_gap = torch.zeros(3, device=self.accelerator.device)
         if config.model.group_attention is AttentionKernel.FLEX and not torch.cuda.is_available():
             raise ConfigError(
                 "model.group_attention is flex, whose backward pass needs a GPU; use split here"
@@ -148,6 +158,16 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 max_bytes=model.feature_disk_mib * mib * self.accelerator.num_processes,
                 pixel_identity=self._setup.encoder.pixel_identity,
                 processes=self.accelerator.num_processes,
+            ),
+        )
+
+    def _vllm_sampler(self) -> VLLMSampler:
+        rollout = self._config.rollout
+        return VLLMSampler(
+            self.vllm_generation,
+            self._setup.encoder.processor,
+            self._setup.tokens.sampling(
+                max_tokens=rollout.max_completion_tokens, temperature=rollout.temperature
             ),
         )
 
@@ -261,6 +281,13 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         inputs = loss_inputs(
             groups, pad_token_id=self._setup.tokens.pad_token_id, device=self.accelerator.device
         )
+        if self._vllm is not None:
+            sampled_BC = sampled_log_prob_rows(
+                [one.group for one in groups], columns=inputs["completion_ids"].shape[1]
+            ).to(self.accelerator.device)
+            inputs["sampling_per_token_logps"] = sampled_BC
+            # Known when the loss has asked for the log-probabilities of its pass, and read after.
+            inputs["importance_sampling_ratio"] = torch.ones_like(sampled_BC)
         if self.beta != 0.0:
             inputs["ref_per_token_logps"] = self._reference_log_probs(packed)
         return UpdatePass(
@@ -315,7 +342,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             for part in parts:
                 with self._phase("rollout"):
                     known = None if features is None else features[part]
-                    rollouts = self._sample(step, studies[part], prompts[part], known)
+                    rollouts = self._roll_out(step, studies[part], prompts[part], known)
                 judged.append(judge.submit(self._edit_score, step, studies[part], rollouts))
             waited = time.perf_counter()
             scored = [group for one in judged for group in one.result()]
@@ -324,12 +351,28 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return scored
 
     def _edit_score(
-        self, step: int, studies: list[Study], rollouts: list[list[list[int]]]
+        self, step: int, studies: list[Study], rollouts: list[list[SampledResponse]]
     ) -> list[ScoredGroup]:
         with self._phase("edit"):
-            groups = self._setup.groups.build(step, studies, rollouts)
+            tokens = [[one.token_ids for one in of_study] for of_study in rollouts]
+            groups = self._setup.groups.build(step, studies, tokens)
+            groups = with_sampled_log_probs(groups, rollouts)
         with self._phase("score"):
             return score_groups(self._setup.reward, groups, scale=self._config.objective.scale)
+
+    def _roll_out(
+        self,
+        step: int,
+        studies: list[Study],
+        prompts: list[EncodedPrompt],
+        features: Features,
+    ) -> list[list[SampledResponse]]:
+        """Let the engine of the run sample."""
+        if self._vllm is not None:
+            images = [self._setup.encoder.pixels(prompt) for prompt in prompts]
+            return self._vllm.sample(step, prompts, images, self._config.sampled_per_group)
+        sampled = self._sample(step, studies, prompts, features)
+        return [[SampledResponse(tuple(one)) for one in of_study] for of_study in sampled]
 
     def _sample(
         self,
@@ -388,7 +431,24 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             log_probs, entropies = packed_log_probs(
                 model, self._current.packed.to(self.accelerator.device)
             )
+        if self._vllm is not None:
+            self._weigh_samples(log_probs, self._current.inputs)
         return log_probs, entropies, None
+
+    def _weigh_samples(self, log_probs_BC: Tensor, inputs: Mapping[str, Tensor]) -> None:
+        """Fill in the ratios that the loss is about to read.
+
+        With one update a step these log-probabilities are those before the update; TRL would spend
+        a pass of its own on them.
+        """
+        compared = (
+            log_probs_BC,
+            inputs["sampling_per_token_logps"],
+            inputs["completion_mask"],
+        )
+        cap = self._config.rollout.vllm.importance_cap
+        inputs["importance_sampling_ratio"].copy_(importance_ratios(*compared, cap=cap))
+        self._vllm_gap = self._vllm_gap + sampling_gap(*compared, cap=cap)
 
     # --- what is measured ------------------------------------------------------------------------
 
@@ -450,12 +510,19 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _loss_metrics(self) -> dict[str, float]:
         names = {"kl": "kl", "entropy": "entropy", "clip_ratio/region_mean": "clip_share"}
         collected = self._metrics["train"]
+        gap = {} if self._vllm is None else self._gap_to_vllm()
         # TRL gives a mean over the tokens of each pass; passes differ in length.
         return {
             ours: fmean(collected[theirs], weights=self._pass_tokens)
             for theirs, ours in names.items()
             if collected.get(theirs) and any(self._pass_tokens)
-        }
+        } | gap
+
+    def _gap_to_vllm(self) -> dict[str, float]:
+        tokens, gap, capped = self.accelerator.reduce(self._vllm_gap).tolist()
+        self._vllm_gap = torch.zeros_like(self._vllm_gap)
+        tokens = max(tokens, 1.0)  # none if vLLM gave no log-probability
+        return {"vllm/log_prob_gap": gap / tokens, "vllm/capped_share": capped / tokens}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         policy = self.model if model is None else model

@@ -38,15 +38,16 @@ _FORBIDDEN_BIAS = -100.0
 
 @dataclass(frozen=True, slots=True)
 class SampledResponse:
-    """One response as vLLM sampled it.
+    """One response as it was sampled.
 
     Attributes:
         token_ids: Its tokens, the end-of-sequence token included.
-        log_probs: For each token its log-probability in vLLM; NaN where vLLM gave none.
+        log_probs: For each token its log-probability in vLLM, NaN where vLLM gave none; None if the
+            policy in training sampled it.
     """
 
     token_ids: tuple[int, ...]
-    log_probs: tuple[float, ...]
+    log_probs: tuple[float, ...] | None = None
 
 
 def vllm_arguments(rollout: RolloutConfig) -> dict[str, Any]:
@@ -410,6 +411,38 @@ def importance_ratios(
     Source: TRL 1.16, `vllm_importance_sampling_mode="token_truncate"`:
     tests/training/test_vllm_engine.py.
     """
+    difference_BC = _difference(training_log_probs_BC, sampled_log_probs_BC, is_response_BC)
+    return difference_BC.nan_to_num(nan=0.0).exp().clamp(max=cap)
+
+
+def sampling_gap(
+    training_log_probs_BC: Tensor,
+    sampled_log_probs_BC: Tensor,
+    is_response_BC: Tensor,
+    *,
+    cap: float,
+) -> Tensor:
+    """Sum up how far vLLM is from the policy in training.
+
+    Args:
+        training_log_probs_BC: As for `importance_ratios`.
+        sampled_log_probs_BC: As for `importance_ratios`.
+        is_response_BC: As for `importance_ratios`.
+        cap: As for `importance_ratios`.
+
+    Returns:
+        (3,) float32: how many tokens can be compared, the sum of their absolute differences of
+        log-probabilities, and how many have a weight that is cut.
+    """
+    difference_BC = _difference(training_log_probs_BC, sampled_log_probs_BC, is_response_BC)
+    compared = difference_BC[~difference_BC.isnan()]
+    capped = compared > math.log(cap)
+    return torch.stack([torch.ones_like(compared).sum(), compared.abs().sum(), capped.sum()])
+
+
+def _difference(
+    training_log_probs_BC: Tensor, sampled_log_probs_BC: Tensor, is_response_BC: Tensor
+) -> Tensor:
+    """Return log(p_training / p_vLLM) without gradient; NaN where there is nothing to compare."""
     difference_BC = training_log_probs_BC.detach().float() - sampled_log_probs_BC.float()
-    has_both_BC = is_response_BC.bool() & ~sampled_log_probs_BC.isnan()
-    return difference_BC.masked_fill(~has_both_BC, 0.0).exp().clamp(max=cap)
+    return difference_BC.masked_fill(~is_response_BC.bool(), math.nan)
