@@ -11,7 +11,8 @@ import torch
 from editgrpo.config import AttentionKernel, LoraConfig
 from editgrpo.data.prompt import Prompt
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
-from editgrpo.training.models import load_processor, peft_config, without_adapter_wrapper
+from editgrpo.training.language import without_adapter_wrapper
+from editgrpo.training.models import load_processor, peft_config
 from editgrpo.training.packing import PackedGroups, pack_groups
 from editgrpo.training.processor import EncodedPrompt
 from tests.training.small_models import small_model

@@ -35,6 +35,7 @@ from editgrpo.training.language import (
     language_model,
     prompt_positions,
     shaped_positions,
+    without_adapter_wrapper,
 )
 from editgrpo.training.processor import EncodedPrompt
 
@@ -228,7 +229,7 @@ def passes_through(model: Any) -> Iterator[Callable[[Pass], Tensor]]:
     Yields:
         Runs a pass and returns its logits.
     """
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base = without_adapter_wrapper(model)
     shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
     use_group_attention(base)
     replaced = base.__dict__.get("forward")

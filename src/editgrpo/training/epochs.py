@@ -18,8 +18,9 @@ from editgrpo.files import write_json
 from editgrpo.rewards import configured_reward
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
+from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.launch import with_journal
-from editgrpo.training.models import save_merged, without_adapter_wrapper
+from editgrpo.training.models import save_merged
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import METRICS, MODEL, append_line, put_in_place
 

@@ -11,6 +11,13 @@ from torch import Tensor
 from editgrpo.training.processor import EncodedPrompt
 
 
+def without_adapter_wrapper(model: Any) -> Any:
+    """Return the transformers model inside PEFT's wrapper, its adapters still at work; any other
+    model itself."""
+    # Not `peft_config`: the model inside the wrapper has that, too.
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def language_model(model: Any) -> Any:
     """Find the stack of text layers of a model.
 

@@ -208,12 +208,6 @@ def _adapted_layers(config: LoraConfig) -> str:
     return rf".*language_model.*\.({modules})"
 
 
-def without_adapter_wrapper(model: Any) -> Any:
-    """Return the transformers model inside PEFT's wrapper, its adapters still at work; any other
-    model itself."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
 def save_merged(model: Any, folder: Path) -> None:
     """Save a model with its adapters added to the weights, as a checkpoint like any other.
 

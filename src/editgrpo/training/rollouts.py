@@ -15,7 +15,11 @@ from torch import Tensor
 
 from editgrpo.training.decoding import Decode, Pass, Prefill, passes_through
 from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.language import patches_across, prompt_positions
+from editgrpo.training.language import (
+    patches_across,
+    prompt_positions,
+    without_adapter_wrapper,
+)
 from editgrpo.training.packing import plan_passes
 from editgrpo.training.processor import EncodedPrompt, check_image_tokens
 
@@ -75,7 +79,7 @@ def sample_responses(
         DataError: a prompt's image tokens do not match its images or features (the message names
             the study).
     """
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base = without_adapter_wrapper(model)
     for prompt in prompts:
         check_image_tokens(prompt, patches_across(base))
     lengths = [prompt.input_ids_T.shape[0] for prompt in prompts]

@@ -38,11 +38,11 @@ from editgrpo.training.feature_files import FeatureDisk
 from editgrpo.training.features import FeatureStore
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.groups import GroupBuilder
+from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.models import (
     GenerationTokens,
     load_checkpoint_weights,
     peft_config,
-    without_adapter_wrapper,
 )
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.processor import EncodedPrompt
