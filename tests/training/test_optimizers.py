@@ -4,6 +4,7 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,13 @@ from editgrpo.config import DType, LoraConfig, OptimConfig, OptimizerState
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.training import optimizers
 from editgrpo.training.models import load_policy
-from editgrpo.training.optimizers import MasterAdamW, join_master, optimizer_arguments, split_master
+from editgrpo.training.optimizers import (
+    MasterAdamW,
+    join_master,
+    optimizer_arguments,
+    optimizer_class,
+    split_master,
+)
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run, assert_same_values
 from tests.training.tiny_run import Tiny
@@ -231,3 +238,11 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizers, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install bitsandbytes"):
         optimizer_arguments(config)
+
+
+@pytest.mark.parametrize("state", [OptimizerState.MASTER, OptimizerState.EIGHT_BIT])
+def test_shards_have_a_float32_state(state: OptimizerState) -> None:
+    trainer = SimpleNamespace(is_fsdp_enabled=True, is_deepspeed_enabled=False)
+    assert optimizer_class(OptimConfig(), trainer) is None
+    with pytest.raises(ConfigError, match=r"set optim\.state=float32"):
+        optimizer_class(OptimConfig(state=state), trainer)

@@ -1,5 +1,7 @@
 """What fine-tuning and reinforcement learning start and stop in the same way."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,10 +96,11 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
         The checkpoint to continue from, None to start at step 0.
 
     Raises:
-        ConfigError: a tracker cannot be used.
+        ConfigError: a tracker cannot be used, or the launcher's settings do not fit.
         TrainingError: the run folder is taken, or is resumed with other settings.
     """
     check_trackers(config.report_to)
+    _check_launcher(config.model.dtype, os.environ)
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
     if checkpoint is None:
@@ -105,6 +108,24 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     else:
         check_same_config(run, config)
     return checkpoint
+
+
+def _check_launcher(dtype: DType, environment: Mapping[str, str]) -> None:
+    """Refuse what `accelerate launch` was told and a run would silently go wrong with."""
+    precision = environment.get("ACCELERATE_MIXED_PRECISION", "no")
+    fitting = "bf16" if dtype is DType.BFLOAT16 else "no"
+    if precision not in ("no", fitting):
+        raise ConfigError(
+            f"accelerate was launched with mixed_precision {precision} and model.dtype is "
+            f"{dtype.value}; add --mixed_precision {fitting}"
+        )
+    if environment.get("ACCELERATE_USE_FSDP") == "true" and (
+        environment.get("FSDP_CPU_RAM_EFFICIENT_LOADING") == "true"
+    ):
+        raise ConfigError(
+            "fsdp_cpu_ram_efficient_loading leaves all processes but one without the weights of "
+            "the vision tower; set it to false, as in recipes/accelerate/fsdp2.yaml"
+        )
 
 
 def train_to_end(
@@ -125,9 +146,10 @@ def train_to_end(
         last_step: Steps of the whole run.
 
     Raises:
+        ConfigError: the optimiser is not one for a sharded model.
         RunStoppedError: a signal came before the last step.
     """
-    trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer.args)
+    trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer)
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step

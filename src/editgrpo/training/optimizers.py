@@ -194,18 +194,29 @@ def optimizer_arguments(config: OptimConfig) -> dict[str, Any]:
     return {"optim": "adamw_bnb_8bit"}
 
 
-def optimizer_class(config: OptimConfig, arguments: Any) -> tuple[type, dict[str, Any]] | None:
+def optimizer_class(config: OptimConfig, trainer: Any) -> tuple[type, dict[str, Any]] | None:
     """Return the value for a Trainer's `optimizer_cls_and_kwargs`.
 
     Args:
         config: Of the run.
-        arguments: The Trainer's.
+        trainer: The Trainer.
 
     Returns:
         The class and its arguments; None where the Trainer finds its optimiser by itself.
+
+    Raises:
+        ConfigError: the trainer shards its parameters, which are float32 then, and `config.state`
+            is another.
     """
+    is_sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if is_sharded and config.state is not OptimizerState.FLOAT32:
+        raise ConfigError(
+            f"optim.state={config.state.value} is for whole copies of the model; FSDP and "
+            "DeepSpeed share a float32 state among the processes: set optim.state=float32"
+        )
     if config.state is not OptimizerState.MASTER:
         return None
+    arguments = trainer.args
     return MasterAdamW, {
         "lr": arguments.learning_rate,
         "betas": (arguments.adam_beta1, arguments.adam_beta2),
