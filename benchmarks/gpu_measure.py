@@ -130,6 +130,13 @@ def peak_mib(device: torch.device) -> int | None:
     return int(torch.cuda.max_memory_allocated(device)) // MIB
 
 
+def held_mib(device: torch.device) -> int | None:
+    """Return the memory that tensors take now."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.memory_allocated(device)) // MIB
+
+
 def reserved_mib(device: torch.device) -> int | None:
     """Return the memory that PyTorch holds of the card at most, the part that no tensor uses
     included."""
@@ -174,9 +181,14 @@ def attempt(work: Callable[[], dict[str, Any]], device: torch.device) -> dict[st
 
     Returns:
         What was found, or the failure under `failed`.
+
+    Raises:
+        TimeoutError: the time for all sections is up.
     """
     try:
         found = work()
+    except TimeoutError:
+        raise
     except FAILURES as error:
         lines = str(error).strip().splitlines() or [""]
         found = {"failed": f"{type(error).__name__}: {lines[0][:300]}"}
@@ -218,8 +230,11 @@ class Report:
             found = {"skipped": f"{self.left_s:.0f} s are left, it needs {needs_s:.0f}"}
         else:
             say(f"{name} ({self.left_s:.0f} s left)")
-            with _alarm(self.left_s):
-                found = attempt(work, self._device)
+            try:
+                with _alarm(self.left_s):
+                    found = attempt(work, self._device)
+            except TimeoutError as error:
+                found = {"failed": str(error)}
         problem = found.get("failed") or found.get("skipped")
         if problem:
             say(f"{name}: {problem}")

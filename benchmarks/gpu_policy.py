@@ -156,6 +156,10 @@ class Policy:
             self.zero_grad()
         return float(norm)
 
+    def drop_states(self) -> None:
+        """Give the optimiser's memory back; it begins anew."""
+        self._optimizer.state.clear()
+
     def zero_grad(self) -> None:
         """Drop the gradients."""
         for parameter in self.trained:

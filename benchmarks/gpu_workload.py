@@ -279,9 +279,8 @@ def draw_lengths(shape: Shape, *, seed: int = 0) -> list[list[int]]:
 def ending_draws(lengths_PK: Sequence[Sequence[int]], max_tokens: int, *, seed: int = 0) -> Tensor:
     """Draw the numbers of sampling so that each row ends at its length.
 
-    The end token is the last of the vocabulary, so a draw just below 1 gives it; the other draws
-    stay below 0.99, which no token that takes less than 1 % of the probability from the end is
-    reached by.
+    The end token is the last of the vocabulary, so a draw just below 1 gives it. The other draws
+    stay below 0.99, so that they give it only to a model that finds it likelier than 1 %.
 
     Args:
         lengths_PK: Length of each row.
