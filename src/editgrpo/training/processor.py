@@ -7,7 +7,7 @@ tokenizer and the PIL image processor only, and gives the same ids and the same 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,12 @@ class EncodedPrompt:
     image_grid_thw: torch.Tensor | None
     image_ids: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
+
+    def without_patches(self) -> "EncodedPrompt":
+        """Return the same prompt with the patches of all images left out, which are by far its
+        largest part."""
+        images = 0 if self.image_grid_thw is None else self.image_grid_thw.shape[0]
+        return replace(self, pixel_values=None, left_out=frozenset(range(images)))
 
     def patches(self) -> list[torch.Tensor | None]:
         """Return the (N, D) patches of each image in order, None for one that is left out."""

@@ -237,6 +237,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             else:
                 prompts = self._setup.encoder.encode_all(studies, known=self._features)
                 features = self._features.of(prompts)
+                prompts = [prompt.without_patches() for prompt in prompts]
         scored = self._rollout_edit_score(studies, prompts, features)
         self._record(self.state.global_step, scored)
         with self._phase("reference"):
