@@ -16,7 +16,6 @@ from benchmarks.gpu_measure import (
     measure,
     memory_limit,
     release,
-    reserved_mib,
     rounded,
 )
 from benchmarks.gpu_policy import Kind, Policy
@@ -158,14 +157,11 @@ class Bench:
         scorers = build_scorers(self.shape, self.device)
         release(self.device)  # of what building took
         self._run_step(policy, scorers, range(min(2, len(self.prompts))))  # warms up
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
         runs = [self._run_step(policy, scorers, range(len(self.prompts))) for _ in range(repeats)]
         best = min(runs, key=lambda run: float(run["step_s"]))
         return {
             **best,
             "all_steps_s": [run["step_s"] for run in runs],
-            "reserved_mib": reserved_mib(self.device),
             **policy.bytes_kept(),
         }
 
@@ -271,6 +267,7 @@ class Bench:
             "step_s": rounded(step_s),
             "phases": {name: rounded(value) for name, value in seconds.items()},
             "peak_mib": meter.peak_mib,
+            "reserved_mib": meter.reserved_mib,
             "mfu": self._shares(flops, {**seconds, "update": updates, "step": step_s}),
             "tflop": {name: rounded(value / 1e12) for name, value in flops.items()},
             "tokens": {"packed": packed, "sampled": sampled},

@@ -59,7 +59,8 @@ class Cost:
 
 
 class Meter:
-    """Adds up seconds of phases and keeps the highest memory of each.
+    """Adds up seconds of phases and keeps the highest memory of each: of tensors by phase, and of
+    what PyTorch held of the card in any of them.
 
     Args:
         device: What computes.
@@ -69,6 +70,7 @@ class Meter:
         self.device = device
         self.seconds: dict[str, float] = {}
         self.peak_mib: dict[str, int] = {}
+        self.reserved_mib: int | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -81,6 +83,8 @@ class Meter:
         peak = peak_mib(self.device)
         if peak is not None:
             self.peak_mib[name] = max(peak, self.peak_mib.get(name, 0))
+            # The next phase begins with forgetting the peaks, this one too.
+            self.reserved_mib = max(_reserved_mib(self.device), self.reserved_mib or 0)
 
 
 def measure(
@@ -137,11 +141,8 @@ def held_mib(device: torch.device) -> int | None:
     return int(torch.cuda.memory_allocated(device)) // MIB
 
 
-def reserved_mib(device: torch.device) -> int | None:
-    """Return the memory that PyTorch holds of the card at most, the part that no tensor uses
-    included."""
-    if device.type != "cuda":
-        return None
+def _reserved_mib(device: torch.device) -> int:
+    """Return the most memory that PyTorch held of the card, what no tensor used included."""
     return int(torch.cuda.max_memory_reserved(device)) // MIB
 
 

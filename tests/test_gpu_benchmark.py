@@ -11,6 +11,7 @@ import torch
 from benchmarks.gpu_bench import Bench, fullest
 from benchmarks.gpu_counts import packed_rows, step_flops
 from benchmarks.gpu_measure import Report, attempt
+from benchmarks.gpu_policy import FULL
 from benchmarks.gpu_rows import differences, ideal_ratio
 from benchmarks.gpu_step import checks, summarise, tables
 from benchmarks.gpu_workload import (
@@ -226,3 +227,21 @@ def test_all_of_it_runs_on_a_bare_machine(tmp_path: Path) -> None:
         "vision", "prefill", "decode", "edit", "score", "pack", "reference", "forward", "backward",
         "optimizer",
     }  # fmt: skip
+
+
+def test_a_step_over_the_limit_is_measured_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [torch.OutOfMemoryError("CUDA out of memory"), {"step_s": 5.0}]
+
+    def steps(*_: object) -> dict[str, object]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    bench = Bench(SMALL, CPU)
+    monkeypatch.setattr(bench, "_steps", steps)
+    found = bench.step(FULL, limit_mib=1)
+    assert found["step_s"] == 5.0 and found["fits_limit"] is False
+    assert "out of memory" in found["failed_within_limit"]
+    answers.append(ModuleNotFoundError("bitsandbytes"))
+    assert "fits_limit" not in bench.step(FULL, limit_mib=1)
