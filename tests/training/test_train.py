@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from editgrpo.config import AttentionKernel, EditConfig, EditLevel
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
+from editgrpo.training import trainer as trainer_module
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
@@ -133,6 +135,28 @@ def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_pat
     assert one == two
     for _, row in read_jsonl(tmp_path / "parts/timings.jsonl"):
         assert 0 < row["seconds/hidden"] <= row["seconds/edit"] + row["seconds/score"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"), [([2, 9, 4, 5], [[0, 1], [2, 3]]), ([6, 3, 3, 1], [[0, 3], [1, 2]])]
+)
+def test_processes_make_passes_of_equally_many_groups(
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lengths: list[int],
+    expected: list[list[int]],
+) -> None:
+    """By hand: the longest of 9 | 5 | 4 | 2 and 6 | 3 | 3 | 1 are 9 | 5 | 4 | 2; within 12 tokens
+    the longest goes with the fourth and the second with the third. Alone the second process would
+    pack 6 + 3 + 3 | 1, and the loss, which gathers a number a response, would break off."""
+    trainer = make_trainer(tiny.train_config(tmp_path, tokens_per_pass=12))
+    both = torch.tensor([[9, 5, 4, 2], [6, 3, 3, 1]])
+    monkeypatch.setattr(trainer_module, "gather", lambda own: both)
+    prompts = [SimpleNamespace(input_ids_T=torch.zeros(length)) for length in lengths]
+    one_token = SimpleNamespace(responses=[SimpleNamespace(token_ids=(7,))])
+    scored = [SimpleNamespace(group=one_token) for _ in lengths]
+    assert trainer._plan(prompts, scored) == expected
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can")

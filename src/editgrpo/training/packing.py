@@ -82,7 +82,7 @@ def packed_length(prompt: EncodedPrompt, responses: Sequence[Sequence[int]]) -> 
     return prompt.input_ids_T.shape[0] - 1 + sum(map(len, responses))
 
 
-def plan_passes(lengths: Sequence[int], budget: int, *, at_least: int = 1) -> list[list[int]]:
+def plan_passes(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Share groups out to forward passes so that none takes more than a budget of tokens.
 
     Longest first, each into the first pass that has room.
@@ -90,8 +90,6 @@ def plan_passes(lengths: Sequence[int], budget: int, *, at_least: int = 1) -> li
     Args:
         lengths: Columns that each group takes.
         budget: Most columns of a pass; a group that is longer has a pass of its own.
-        at_least: Make so many passes (or one a group), since sharded processes must all make the
-            same number.
 
     Returns:
         Indices of the groups of each pass, ascending.
@@ -104,11 +102,6 @@ def plan_passes(lengths: Sequence[int], budget: int, *, at_least: int = 1) -> li
             passes.append([index])
         else:
             chosen.append(index)
-    while len(passes) < min(at_least, len(lengths)):
-        largest = max(passes, key=len)
-        half = len(largest) // 2
-        passes.append(largest[half:])
-        del largest[half:]
     return [sorted(one) for one in passes]
 
 

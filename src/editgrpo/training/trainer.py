@@ -255,13 +255,14 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             packed_length(prompt, [response.token_ids for response in group.group.responses])
             for prompt, group in zip(prompts, scored, strict=True)
         ]
-        budget = self._config.tokens_per_pass
-        passes = plan_passes(lengths, budget)
-        if self.accelerator.num_processes == 1:
-            return passes
-        # Every pass of a sharded model is one that all processes take part in.
-        counts = gather(torch.tensor([len(passes)], device=self.accelerator.device))
-        return plan_passes(lengths, budget, at_least=int(counts.max()))
+        # TRL's loss gathers one number a response in every pass, and a sharded model wants all
+        # processes in it: pass by pass they must hold equally many groups. So all plan alike, for
+        # the longest among the processes' longest groups, second longest, and so on.
+        order = sorted(range(len(lengths)), key=lambda k: -lengths[k])
+        sorted_1P = torch.tensor([[lengths[k] for k in order]], device=self.accelerator.device)
+        longest: list[int] = gather(sorted_1P).amax(dim=0).tolist()
+        passes = plan_passes(longest, self._config.tokens_per_pass)
+        return [sorted(order[k] for k in one) for one in passes]
 
     def _update_pass(
         self,
