@@ -32,7 +32,11 @@ def write_studies(folder: Path, count: int) -> None:
         folder: Made if missing.
         count: How many studies, all with findings and in the training split.
     """
-    studies = invented_studies(count)
+    write_prepared(folder, invented_studies(count))
+
+
+def write_prepared(folder: Path, studies: list[Study]) -> None:
+    """Write training studies as a prepared set; all of their images are the same small square."""
     write_squares(folder, [image.image_id for study in studies for image in study.images])
     write_tables(folder, studies)
     flow = make_flow(kept=studies, rejections=[], facts={}, cut=dict.fromkeys(Split, 0))
