@@ -40,6 +40,7 @@ def test_the_installed_version_is_the_pinned_one() -> None:
         "get_train_dataloader",
         "_get_train_sampler",
         "_get_per_token_logps_and_entropies",
+        "create_accelerator_and_postprocess",
         "training_step",
         "log",
         "create_model_card",

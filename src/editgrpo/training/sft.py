@@ -35,6 +35,7 @@ from editgrpo.training.models import (
     peft_config,
     resolve_model_folder,
 )
+from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, append_line
 
@@ -58,6 +59,11 @@ class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
         self._steps = steps
         self._on_metrics = on_metrics
         super().__init__(**keywords)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator."""
+        super().create_accelerator_and_postprocess()
+        exchange_in_float32(self.accelerator)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         return StepSampler(

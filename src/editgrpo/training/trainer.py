@@ -45,6 +45,7 @@ from editgrpo.training.models import (
     peft_config,
 )
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
+from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
@@ -138,6 +139,11 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 "model.group_attention is flex, whose backward pass needs a GPU; use split here"
             )
         self._features = self._feature_store()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator, before TRL wraps the reference policy with it."""
+        super().create_accelerator_and_postprocess()
+        exchange_in_float32(self.accelerator)
 
     def _feature_store(self) -> FeatureStore | None:
         """Make the store of image features; None while the vision tower is trained."""
