@@ -15,8 +15,9 @@ default without vLLM.
 - `ours_overlapped`: the same, with one half of the studies sampled while the other is edited and
   scored.
 
-Each measurement has a process of its own, whose first step is the warm-up. The last line printed is
-one JSON object.
+Each measurement has a process of its own, whose first step is the warm-up; our check of the
+packed pass against the stock model, once a run, falls into it. The last line printed is one JSON
+object.
 """
 
 import argparse
@@ -57,9 +58,10 @@ def main() -> None:
                 words = (name, folder, str(prompts), str(1 + arguments.steps))
                 found[name].append(measured_by_child(_CHILD, *words))
                 print(line(name, summary(found[name])), file=sys.stderr, flush=True)
+        model = model_of(Path(folder))
     case = Case()
     result = {
-        "model": model_of(),
+        "model": model,
         "prompts_per_step": prompts,
         "group": case.group,
         "sampled_tokens": case.response,

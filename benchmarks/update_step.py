@@ -70,7 +70,8 @@ def main() -> None:
         prepare(folder, studies=1)
         bench = Bench(folder, repeats=1 if arguments.quick else arguments.repeats)
         parts = {name: bench.part(name, quick=arguments.quick) for name in arguments.only}
-    result = {"model": model_of(), **parts, **verdict(parts), **environment()}
+        model = model_of(folder)
+    result = {"model": model, **parts, **verdict(parts), **environment()}
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result))

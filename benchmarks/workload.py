@@ -6,6 +6,7 @@ computation of a prompt that they take in Qwen2.5-VL-3B, about a half. Prompts o
 drawn to have exactly the length asked for; the studies are phantom studies with three images.
 """
 
+import json
 import os
 import platform
 import random
@@ -254,12 +255,18 @@ def move_from_reference(model: Any) -> None:
             parameter.data.add_(0.02 * float(parameter.data.abs().mean()) * noise)
 
 
-def model_of() -> dict[str, Any]:
-    """Say what the model is, for the result."""
+def model_of(folder: Path) -> dict[str, Any]:
+    """Say what the model is, for the result.
+
+    Args:
+        folder: What `prepare` wrote; the few words of its studies decide the vocabulary.
+    """
+    config = json.loads((folder / CHECKPOINT / "config.json").read_text(encoding="utf-8"))
     return {
         "architecture": "Qwen2.5-VL, random weights, float32",
         "gradient_checkpointing": False,
         **asdict(SHAPE),
+        "vocabulary": config["text_config"]["vocab_size"],
     }
 
 
