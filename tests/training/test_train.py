@@ -101,6 +101,19 @@ def test_gradient_checkpointing_changes_the_cost_only(tiny: Tiny, tmp_path: Path
     assert difference < 1e-6, name
 
 
+def test_sampling_leaves_gradient_checkpointing_as_it_was(tiny: Tiny, tmp_path: Path) -> None:
+    model = tiny.model(gradient_checkpointing=True)
+    trainer = make_trainer(tiny.train_config(tmp_path, model=model, edit=PLAIN))
+    trainer.model.gradient_checkpointing_enable()
+    chosen = {"use_reentrant": False, "determinism_check": "none"}
+    trainer.args.gradient_checkpointing_kwargs = chosen
+    studies = [trainer._setup.studies[0]]
+    trainer._sample(0, studies, trainer._setup.encoder.encode_all(studies), None)
+    layer = trainer.model.model.language_model.layers[0]
+    assert layer.gradient_checkpointing
+    assert layer._gradient_checkpointing_func.keywords == chosen
+
+
 def test_a_frozen_vision_tower_stays_as_it_was(tiny: Tiny, tmp_path: Path) -> None:
     model = tiny.model(freeze_vision_tower=True)
     run_training(tiny.train_config(tmp_path / "run", model=model, steps=1))

@@ -3,8 +3,9 @@
 Images are encoded one at a time, so that the features of an image never depend on its neighbours
 in a batch: kept ones and computed ones are the same to the bit. While the tower is frozen,
 `FeatureStore` computes the features of an image once for rollout, reference and update, and keeps
-them for later steps. A tower that is trained gives other features after every step: there
-`encode_images` runs inside the pass, once a group, and gradients reach the tower through it.
+them for later steps. A tower that is trained gives other features after every step: `encode_images`
+computes them for sampling, and every pass of an update again for all of its groups, with gradients
+(group_pass.py).
 """
 
 import hashlib

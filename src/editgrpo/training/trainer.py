@@ -29,9 +29,9 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import use_adapter
 
-from editgrpo.config import AttentionKernel, TrainConfig
+from editgrpo.config import TrainConfig
 from editgrpo.data.study import Study
-from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.feature_files import FeatureDisk
@@ -134,10 +134,6 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             add_group_pass(reference, temperature=config.rollout.temperature)
         self._vllm = self._vllm_sampler() if self.use_vllm else None
         self._vllm_gap = torch.zeros(3, device=self.accelerator.device)
-        if config.model.group_attention is AttentionKernel.FLEX and not torch.cuda.is_available():
-            raise ConfigError(
-                "model.group_attention is flex, whose backward pass needs a GPU; use split here"
-            )
         self._features = self._feature_store()
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -410,7 +406,12 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         settings = self._setup.tokens.sampling(
             max_tokens=rollout.max_completion_tokens, temperature=rollout.temperature
         )
-        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as policy:
+        with unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            # It turns checkpointing off for sampling, and on again with these.
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        ) as policy:
             was_training = policy.training
             policy.eval()
             with self.accelerator.autocast():
