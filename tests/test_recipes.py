@@ -154,6 +154,8 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ),
         ("optim: {beta2: 1}", "optim.beta2 is 1.0; it must be between 0 and 1"),
         ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),
+        ("prompts_per_pass: 2", "unknown key prompts_per_pass; tokens_per_pass, in tokens, took"),
+        ("model: {attention: sdpa}", "unknown key model.attention; model.group_attention took"),
         ("data: {train_limit: 0}", "data.train_limit is 0; it must be at least 1, or null"),
         ("keep_checkpoints: 0", "keep_checkpoints is 0; it must be at least 1"),
         ("seed: -1", "seed is -1; it must be from 0 to"),

@@ -86,7 +86,7 @@ def test_faults_are_told_from_rounding(
     model, packed, prompt = group
     with (
         torch.autocast("cpu", torch.bfloat16, enabled=dtype is DType.BFLOAT16),
-        pytest.raises(TrainingError, match=r"differ by .* nothing was trained") as caught,
+        pytest.raises(TrainingError, match=r"differ by .* stopped before an update") as caught,
     ):
         check_group_pass(model, fault(packed), prompt, RESPONSES, dtype=dtype, temperature=0.7)
     assert prompt.study_id in str(caught.value)
@@ -97,6 +97,6 @@ def test_a_run_stops_before_its_first_update(
 ) -> None:
     right = packing.prompt_positions
     monkeypatch.setattr(packing, "prompt_positions", lambda m, p: right(m, p).flip(1))
-    with pytest.raises(TrainingError, match="nothing was trained"):
+    with pytest.raises(TrainingError, match="stopped before an update"):
         run_training(tiny.train_config(tmp_path / "run"))
     assert not (tmp_path / "run/metrics.jsonl").exists()

@@ -7,6 +7,12 @@ from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import DataConfig, ModelConfig, OptimConfig, RewardConfig
 from editgrpo.config.policy import EditConfig, EditLevel, ObjectiveConfig, RolloutConfig
 
+REPLACED = {
+    "prompts_per_pass": "tokens_per_pass, in tokens, took its place",
+    "model.attention": "model.group_attention took its place",
+}
+"""Keys of earlier versions, and what became of them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SFTConfig:

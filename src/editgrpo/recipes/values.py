@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from editgrpo.config.runs import REPLACED
 from editgrpo.errors import ConfigError
 
 _UNIONS = (Union, types.UnionType)
@@ -164,6 +165,8 @@ def _known_names(kind: type) -> str:
 
 def _suggestion(root: type, section: type, dotted: str) -> str:
     """Name the key that was probably meant: the same name elsewhere, else the nearest spelling."""
+    if dotted in REPLACED:
+        return REPLACED[dotted]
     known = [name for name in _dotted_names(root) if not dotted.startswith(f"{name}.")]
     last = dotted.rpartition(".")[2]
     same = [name for name in known if name.rpartition(".")[2] == last]

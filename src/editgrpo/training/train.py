@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from trl import GRPOConfig
 
-from editgrpo.config import EditLevel, TrainConfig
+from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError
@@ -70,7 +71,7 @@ def run_training(
             often.
         RunStoppedError: the run was told to stop by a signal.
     """
-    check_engine(config.rollout)
+    _check_machine(config)
     run = Path(config.output)
     checkpoint = begin_run(config, resume=resume, command=command)
     setup, policy = _set_up(config, run, on_step)
@@ -84,6 +85,15 @@ def run_training(
     )
     train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
     return _save_model(trainer, setup)
+
+
+def _check_machine(config: TrainConfig) -> None:
+    """Refuse what this machine cannot do, before the run folder is made."""
+    check_engine(config.rollout)
+    if config.model.group_attention is AttentionKernel.FLEX and not torch.cuda.is_available():
+        raise ConfigError(
+            "model.group_attention is flex, whose backward pass needs a GPU; use split here"
+        )
 
 
 def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[TrainingSetup, Any]:
