@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="editgrpo-update-") as temporary:
         folder = Path(temporary)
-        prepare(folder, studies=1)
+        prepare(folder, studies=12)  # as in `train_step`: their words decide the vocabulary
         bench = Bench(folder, repeats=1 if arguments.quick else arguments.repeats)
         parts = {name: bench.part(name, quick=arguments.quick) for name in arguments.only}
         model = model_of(folder)
