@@ -69,11 +69,13 @@ def main() -> None:
         folder = Path(temporary)
         prepare(folder, studies=12)  # as in `train_step`: their words decide the vocabulary
         bench = Bench(folder, repeats=1 if arguments.quick else arguments.repeats)
-        parts = {name: bench.part(name, quick=arguments.quick) for name in arguments.only}
-        model = model_of(folder)
-    result = {"model": model, **parts, **verdict(parts), **environment()}
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        parts: dict[str, Any] = {}
+        for name in arguments.only:
+            parts[name] = bench.part(name, quick=arguments.quick)
+            result = {"model": model_of(folder), **parts, **verdict(parts), **environment()}
+            if arguments.json is not None:  # after each part: all of them take half an hour
+                text = json.dumps(result, indent=1) + "\n"
+                arguments.json.write_text(text, encoding="utf-8")
     print(json.dumps(result))
 
 
