@@ -123,16 +123,13 @@ def write_rl_run(
     rng = random.Random(len(folder.name))
     metrics = [_rl_metrics(rng, step, steps, gain, edits=edits) for step in range(1, steps + 1)]
     write_lines(folder / "metrics.jsonl", metrics)
-    phases = {
-        "vision": 0.2,
-        "rollout": 2.0,
-        "edit": 0.1 * edits,
-        "score": 0.4,
-        "reference": 0.6,
-        "update": 1.8,
-    }
+    phases = {"rollout": 2.0, "edit": 0.1 * edits, "score": 0.4, "reference": 0.6, "update": 1.8}
     timings = [
-        {"step": step, **{f"seconds/{k}": v * rng.uniform(0.9, 1.1) for k, v in phases.items()}}
+        {
+            "step": step,
+            "seconds/vision": 0.2,
+            **{f"seconds/{k}": v * rng.uniform(0.9, 1.1) for k, v in phases.items()},
+        }
         for step in range(1, steps + 1)
     ]
     write_lines(folder / "timings.jsonl", timings)
