@@ -44,9 +44,13 @@ def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) 
 
 def processes_of_launch() -> int:
     """Return the number of processes that were launched together."""
-    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
-    count: int = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    count: int = _launch().num_processes
     return count
+
+
+def _launch() -> PartialState:
+    # Without `cpu`, processes that were launched on a machine without a GPU do not find each other.
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:
@@ -56,7 +60,7 @@ def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:
     """
     if config.clinical.journal is not None:
         return config.clinical
-    process = f"process-{PartialState(cpu=not torch.cuda.is_available()).process_index}"
+    process = f"process-{_launch().process_index}"
     return replace(config.clinical, journal=str(Path(config.output) / ANNOTATIONS / process))
 
 

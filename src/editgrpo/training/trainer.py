@@ -275,13 +275,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> UpdatePass:
         groups = [scored[k] for k in indices]
         responses = [[r.token_ids for r in one.group.responses] for one in groups]
-        packed = pack_groups(
-            without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
-            [prompts[k] for k in indices],
-            responses,
-            features=None if features is None else [features[k] for k in indices],
-            kernel=self._config.model.group_attention,
-        )
+        known = None if features is None else [features[k] for k in indices]
+        packed = self._pack([prompts[k] for k in indices], responses, known)
         inputs = loss_inputs(
             groups, pad_token_id=self._setup.tokens.pad_token_id, device=self.accelerator.device
         )
@@ -301,16 +296,24 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             share=len(indices) / len(prompts),
         )
 
-    def _check(self, study: Study, scored: ScoredGroup, features: Features) -> None:
-        prompt = self._setup.encoder.encode(study)
-        responses = [response.token_ids for response in scored.group.responses]
-        packed = pack_groups(
+    def _pack(
+        self,
+        prompts: list[EncodedPrompt],
+        responses: list[list[tuple[int, ...]]],
+        features: Features,
+    ) -> PackedGroups:
+        return pack_groups(
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
-            [prompt],
-            [responses],
+            prompts,
+            responses,
             features=features,
             kernel=self._config.model.group_attention,
         )
+
+    def _check(self, study: Study, scored: ScoredGroup, features: Features) -> None:
+        prompt = self._setup.encoder.encode(study)
+        responses = [response.token_ids for response in scored.group.responses]
+        packed = self._pack([prompt], [responses], features)
         with self.accelerator.autocast():
             difference = check_group_pass(
                 self.model_wrapped,
