@@ -102,13 +102,17 @@ def go_through(folder: Path, prepare: Callable[[Path], Split], spy: pytest.Monke
     """Run the commands in the order of a first day."""
     shown: dict[str, list[tuple[str, Prompt]]] = defaultdict(list)
     command = ""
-    encode = StudyProcessor.encode
+    assemble = StudyProcessor.assemble
 
-    def encode_and_note(self: Any, study_id: str, prompt: Prompt, pixels: Any) -> Any:
+    def assemble_and_note(
+        self: Any, study_id: str, prompt: Prompt, *images: Any, **ids: Any
+    ) -> Any:
+        encoded = assemble(self, study_id, prompt, *images, **ids)
+        assert not encoded.left_out, study_id  # the tower is trained: no features are kept
         shown[command].append((study_id, prompt))
-        return encode(self, study_id, prompt, pixels)
+        return encoded
 
-    spy.setattr(StudyProcessor, "encode", encode_and_note)
+    spy.setattr(StudyProcessor, "assemble", assemble_and_note)
     loop = Loop(
         studies=folder / "studies",
         sft=folder / "sft",
