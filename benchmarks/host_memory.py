@@ -11,8 +11,9 @@ the means of neighbouring blocks, and its spread gives the interval.
 What is known of report texts is remembered, up to a fixed number of texts. So that this is full
 before the second half, the model hardly learns and samples the same few reports again and again.
 transformers keeps the metrics of every step, some KiB each, and writes them into each checkpoint.
-The claim: memory grows by less than 4 KiB a step, and no faster with six images than with one. The
-last line printed is one JSON object.
+The claim: with one image a study as with six, the interval lies below 16 KiB a step, 16 MiB over a
+run of 1,000 steps. If the images of a step stayed, six a study would add 55 KiB a step as pixels
+and 440 KiB as patches. The last line printed is one JSON object.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from typing import Any
 
 from benchmarks.children import measured_by_child
 
-LIMIT_KIB = 4.0
+LIMIT_KIB = 16.0
 _BLOCKS = 10
 # Student's t, 97.5 %, for one degree of freedom less than there are slopes between blocks.
 _T_8 = 2.306
@@ -67,7 +68,7 @@ def main() -> None:
     from editgrpo.provenance import package_versions
 
     result = {**runs[-1], "with_one_image": runs[0], "versions": package_versions()}
-    result["does_not_grow"] = all(run["interval"][0] <= LIMIT_KIB for run in runs)
+    result["does_not_grow"] = all(run["interval"][1] <= LIMIT_KIB for run in runs)
     print(json.dumps(result))
 
 

@@ -19,8 +19,8 @@ from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, Timepoint
 from editgrpo.files import read_jsonl
 from editgrpo.recipes import load_section
-from editgrpo.training import trainer
 from editgrpo.training.processor import StudyProcessor
+from editgrpo.training.step_clock import PHASES as PHASES_OF_A_STEP
 from editgrpo.training.tiny import write_tiny_checkpoint
 from tests.builders import shared_data
 from tests.training.tiny_run import SHAPE
@@ -41,7 +41,7 @@ STEP_METRICS = {
     *(f"edits/{rule}" for rule in RULES),
     *(f"reward/sampled/{name}" for name in COMPONENTS),
 }  # fmt: skip
-PHASES = {f"seconds/{name}" for name in (*trainer.PHASES, "hidden", "step")}
+PHASES = {f"seconds/{name}" for name in (*PHASES_OF_A_STEP, "hidden", "step")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """Decoding behind shared prompts: the logits of the stock forward, in every layout of the grid."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,13 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from editgrpo.errors import DataError
-from editgrpo.training.decoding import Decode, Prefill, passes_through
+from editgrpo.errors import DataError, TrainingError
+from editgrpo.training.decoding import (
+    Decode,
+    Prefill,
+    _compiled_next_logits,
+    passes_through,
+)
 from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.language import prompt_positions
 from editgrpo.training.processor import EncodedPrompt
@@ -234,3 +240,24 @@ def test_sharded_processes_sample_each_their_own_number_of_tokens(
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     assert [one[:2] for one in found] == [(True, True), (True, True)]
     assert found[0][2] == pytest.approx(found[1][2])
+
+
+@pytest.fixture
+def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let whatever is compiled meet the error of a machine that has no compiler."""
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: torch_compile(lambda *_: torch.ones(1)))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    _compiled_next_logits.cache_clear()
+    with torch._inductor.config.patch({"cpp.cxx": (None, str(tmp_path / "g++"))}):
+        yield
+    _compiled_next_logits.cache_clear()
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_a_machine_without_a_compiler_is_told_what_to_do(tiny: Tiny) -> None:
+    settings = SamplingSettings(max_tokens=4, eos_token_ids=(), pad_token_id=0)
+    with pytest.raises(TrainingError, match=r"No working C\+\+ compiler.*rollout.compile=false"):
+        sample_responses(
+            tiny.load().eval(), tiny.prompts(1), torch.rand(1, 2, 4), settings, compiled=True
+        )

@@ -130,6 +130,7 @@ def test_tokens_do_not_depend_on_the_layout_of_the_grid(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_compiled_decoding_draws_the_same_tokens(tiny: Tiny, model: Any) -> None:
     """Grids of other sizes and other prompts go through the code that the first call compiled."""
+    torch.compiler.reset()  # of what earlier tests compiled
     counters = torch._dynamo.utils.counters["stats"]
     before = counters["unique_graphs"]
     for first, last in ((0, 4), (4, 9)):

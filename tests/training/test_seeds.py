@@ -5,7 +5,13 @@ import random
 import pytest
 import torch
 
-from editgrpo.training.seeds import Purpose, derive_seed, random_generator, uniform_draws
+from editgrpo.training.seeds import (
+    Purpose,
+    derive_seed,
+    random_generator,
+    rollout_draws,
+    uniform_draws,
+)
 
 
 def test_a_seed_is_the_same_everywhere_and_at_any_time() -> None:
@@ -48,3 +54,11 @@ def test_draws_do_not_touch_the_global_generators() -> None:
 def test_fewer_draws_are_the_beginning_of_more() -> None:
     """A longer length limit leaves what was drawn before it as it was."""
     assert torch.equal(uniform_draws(0, 1, count=5), uniform_draws(0, 1, count=9)[:5])
+
+
+def test_a_rollout_draws_the_same_whoever_is_sampled_beside_it() -> None:
+    drawn = rollout_draws(7, 3, ["a", "b"], rows=2, count=4)
+    assert drawn.shape == (2, 2, 4)
+    assert torch.equal(drawn[1, 1], uniform_draws(7, 3, "b", 1, count=4))
+    assert torch.equal(drawn[1:, :1], rollout_draws(7, 3, ["b"], rows=1, count=4))
+    assert len(set(drawn.flatten().tolist())) == drawn.numel()

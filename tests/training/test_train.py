@@ -1,6 +1,7 @@
 """A run as a whole: what it writes, what it refuses, what its memory settings leave alone."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from editgrpo.config import AttentionKernel, EditConfig, EditLevel
+from editgrpo.config import AttentionKernel, EditConfig, EditLevel, RolloutConfig
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
@@ -148,6 +149,22 @@ def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_pat
     assert one == two
     for _, row in read_jsonl(tmp_path / "parts/timings.jsonl"):
         assert 0 < row["seconds/hidden"] <= row["seconds/edit"] + row["seconds/score"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_a_run_with_compiled_decoding_trains_on_the_same_responses(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """Weights change between two steps that the same compiled code samples for."""
+    rows = {}
+    for compiled in (False, True):
+        rollout = RolloutConfig(group_size=4, max_completion_tokens=12, compile=compiled)
+        run = tiny.train_config(tmp_path / str(compiled), rollout=rollout, steps=2)
+        run_training(run)
+        rows[compiled] = [row for _, row in read_jsonl(Path(run.output) / "rollouts.jsonl")]
+    assert rows[False] == rows[True]
+    assert {row["step"] for row in rows[True]} == {1, 2}
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,22 @@ def test_sampled_tokens_count_by_their_ratio_and_edited_ones_once(
     assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
 
 
+def test_dropped_groups_do_not_count_in_the_gap(
+    tiny: Tiny, tmp_path: Path, played: list[PlayedGeneration]
+) -> None:
+    trainer = make_trainer(config(tiny, tmp_path / "run", tokens_per_pass=16_384))
+    (one,) = step_passes(trainer, 4)
+    sampled = one.inputs["sampling_per_token_logps"]
+    with torch.no_grad():
+        now, _ = packed_log_probs(trainer.model, one.packed)
+    gap = torch.full_like(now, math.log(2))
+    gap[:4] = 9.0  # of the first group's four responses
+    sampled.copy_(torch.where(sampled.isnan(), math.nan, now - gap))
+    one.inputs["tool_mask"][:4] = 0
+    loss_of(trainer, one)
+    assert trainer._loss_metrics()["vllm/log_prob_gap"] == pytest.approx(math.log(2), rel=1e-5)
+
+
 def test_the_policy_itself_samples_without_weights(tiny: Tiny, tmp_path: Path) -> None:
     trainer = make_trainer(tiny.train_config(tmp_path / "run"))
     assert trainer._vllm is None and not trainer.use_vllm

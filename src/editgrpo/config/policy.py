@@ -160,6 +160,13 @@ class RolloutConfig:
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
     """Settings of vLLM; read only if it samples."""
 
+    compile: bool = False
+    """Let `torch.compile` make kernels of the native engine's decoding steps.
+
+    The first step takes a minute longer, every token less. Needs a C++ compiler on a CPU, Triton on
+    a GPU, and whole copies of the model (no FSDP, no ZeRO-3).
+    """
+
     def __post_init__(self) -> None:
         require(self.group_size >= 2, "rollout.group_size", self.group_size, "at least 2")
         require(self.temperature > 0, "rollout.temperature", self.temperature, "above 0")
@@ -168,6 +175,12 @@ class RolloutConfig:
             "rollout.max_completion_tokens",
             self.max_completion_tokens,
             "at least 2",
+        )
+        require(
+            not self.compile or self.engine is RolloutEngine.NATIVE,
+            "rollout.compile",
+            self.compile,
+            f"false with rollout.engine {self.engine.value}, which has kernels of its own",
         )
 
 

@@ -20,7 +20,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import scaled_dot_product_attention
 
 from editgrpo.config import AttentionKernel
-from editgrpo.errors import DataError
+from editgrpo.errors import DataError, TrainingError
 from editgrpo.training.attention import (
     AttentionPlan,
     GroupPlan,
@@ -192,6 +192,9 @@ class Decode(Pass):
 
         Returns:
             (P*K, V), the rows of a prompt one after another.
+
+        Raises:
+            TrainingError: they cannot be compiled here.
         """
         return self._compute(model, self._kept, self._tokens_PK, self._positions_PK)
 
@@ -211,7 +214,18 @@ def _next_logits(
 @cache
 def _compiled_next_logits() -> Callable[[Any, SharedKeyValues, Tensor, Tensor], Tensor]:
     compiled: Callable[..., Tensor] = torch.compile(_next_logits, dynamic=True)
-    return compiled
+
+    def next_logits(*arguments: Any) -> Tensor:
+        try:
+            return compiled(*arguments)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = str(error).partition("\n")[0]
+            raise TrainingError(
+                f"decoding steps cannot be compiled ({reason}); install a C++ compiler, or Triton "
+                "for a GPU, or set rollout.compile=false"
+            ) from error
+
+    return next_logits
 
 
 @contextmanager

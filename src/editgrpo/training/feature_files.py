@@ -60,6 +60,11 @@ class FeatureFiles:
         # With a fixed share of the room for each, processes need not count each other's files.
         self._room = (disk.max_bytes - held) // disk.processes
 
+    @property
+    def room(self) -> int:
+        """Bytes that this process may still write."""
+        return max(0, self._room)
+
     def __contains__(self, image_id: str) -> bool:
         return self._path(image_id).is_file()
 

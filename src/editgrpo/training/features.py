@@ -175,9 +175,12 @@ class FeatureStore:
         return _encode(self._tower, image.patches, image.grid)
 
     def _keep(self, image_id: str, features: Tensor) -> None:
+        has_room = features.nbytes <= self._room
+        if not has_room and (self._files is None or features.nbytes > self._files.room):
+            return
         # A copy of its own: nothing larger stays alive behind it, so the bytes counted are all.
         kept = features.to("cpu", copy=True).contiguous()
-        if kept.nbytes <= self._room:
+        if has_room:
             self._memory[image_id] = kept
             self._room -= kept.nbytes
         elif self._files is not None:

@@ -78,6 +78,7 @@ def sample_responses(
     Raises:
         DataError: a prompt's image tokens do not match its images or features (the message names
             the study).
+        TrainingError: decoding steps cannot be compiled here.
     """
     base = without_adapter_wrapper(model)
     for prompt in prompts:

@@ -6,6 +6,7 @@ number of processes, and a resumed run draws what the uninterrupted run would ha
 
 import hashlib
 import random
+from collections.abc import Sequence
 from enum import StrEnum
 
 import torch
@@ -46,3 +47,26 @@ def uniform_draws(seed: int, *parts: int | str, count: int) -> torch.Tensor:
     coordinates."""
     generator = torch.Generator().manual_seed(derive_seed(seed, Purpose.SAMPLING, *parts))
     return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def rollout_draws(
+    seed: int, step: int, study_ids: Sequence[str], *, rows: int, count: int
+) -> torch.Tensor:
+    """Return the draws of a step's rollouts.
+
+    Args:
+        seed: The seed of the run.
+        step: Which step.
+        study_ids: The P studies that are sampled.
+        rows: K, rollouts of each.
+        count: T, tokens of each at most.
+
+    Returns:
+        (P, K, T) float64 in [0, 1), decided for each row by seed, step, study and row alone.
+    """
+    return torch.stack(
+        [
+            torch.stack([uniform_draws(seed, step, name, k, count=count) for k in range(rows)])
+            for name in study_ids
+        ]
+    )

@@ -9,10 +9,9 @@ tests/training/test_trl_seams.py names every seam.
 
 import copy
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -52,8 +51,9 @@ from editgrpo.training.records import group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
-from editgrpo.training.seeds import uniform_draws
+from editgrpo.training.seeds import rollout_draws
 from editgrpo.training.self_check import check_group_pass
+from editgrpo.training.step_clock import StepClock
 from editgrpo.training.vllm_engine import (
     SampledResponse,
     VLLMSampler,
@@ -67,7 +67,6 @@ _LOGGER = logging.getLogger(__name__)
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
 Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
-PHASES = ("vision", "rollout", "edit", "score", "reference", "update", "optimizer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,13 +109,11 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         self._config = config
         self._setup = setup
-        self._seconds = dict.fromkeys(PHASES, 0.0)
-        self._hidden_seconds = 0.0
+        self._clock = StepClock()
         self._step_metrics: dict[str, float] = {}
         self._pass_tokens: list[float] = []
         self._current: UpdatePass | None = None
         self._is_checked = False
-        self._update_ended = 0.0
         self._losses = setup.losses
         add_group_pass(policy, temperature=config.rollout.temperature)
         super().__init__(
@@ -212,11 +209,11 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         studies = [self._setup.studies[row["index"]] for row in inputs]
         passes = self._prepare_passes(studies)
         loss = torch.zeros((), device=self.accelerator.device)
-        with self._phase("update"):
+        with self._clock.phase("update"):
             for number, one in enumerate(passes, start=1):
                 loss += self._backward(model, one, is_last=number == len(passes))
         self._step += 1
-        self._update_ended = time.perf_counter()
+        self._clock.end_update()
         return loss
 
     def _backward(self, model: Any, one: UpdatePass, *, is_last: bool) -> Tensor:
@@ -233,7 +230,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return loss.detach()
 
     def _prepare_passes(self, studies: list[Study]) -> list[UpdatePass]:
-        with self._phase("vision"):
+        with self._clock.phase("vision"):
             if self._features is None:
                 prompts, features = self._setup.encoder.encode_all(studies), None
             else:
@@ -242,7 +239,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 prompts = [prompt.without_patches() for prompt in prompts]
         scored = self._rollout_edit_score(studies, prompts, features)
         self._record(self.state.global_step, scored)
-        with self._phase("reference"):
+        with self._clock.phase("reference"):
             if not self._is_checked:
                 self._check(studies[0], scored[0], None if features is None else features[:1])
             passes = [
@@ -347,24 +344,21 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         judged = []
         with ThreadPoolExecutor(max_workers=1) as judge:
             for part in parts:
-                with self._phase("rollout"):
+                with self._clock.phase("rollout"):
                     known = None if features is None else features[part]
                     rollouts = self._roll_out(step, studies[part], prompts[part], known)
                 judged.append(judge.submit(self._edit_score, step, studies[part], rollouts))
-            waited = time.perf_counter()
-            scored = [group for one in judged for group in one.result()]
-        waited = time.perf_counter() - waited
-        self._hidden_seconds = self._seconds["edit"] + self._seconds["score"] - waited
-        return scored
+            with self._clock.waiting_for_scores():
+                return [group for one in judged for group in one.result()]
 
     def _edit_score(
         self, step: int, studies: list[Study], rollouts: list[list[SampledResponse]]
     ) -> list[ScoredGroup]:
-        with self._phase("edit"):
+        with self._clock.phase("edit"):
             tokens = [[one.token_ids for one in of_study] for of_study in rollouts]
             groups = self._setup.groups.build(step, studies, tokens)
             groups = with_sampled_log_probs(groups, rollouts)
-        with self._phase("score"):
+        with self._clock.phase("score"):
             return score_groups(self._setup.reward, groups, scale=self._config.objective.scale)
 
     def _roll_out(
@@ -389,22 +383,12 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         features: Features,
     ) -> list[list[list[int]]]:
         rollout = self._config.rollout
-        uniforms = torch.stack(
-            [
-                torch.stack(
-                    [
-                        uniform_draws(
-                            self._config.seed,
-                            step,
-                            study.study_id,
-                            index,
-                            count=rollout.max_completion_tokens,
-                        )
-                        for index in range(self._config.sampled_per_group)
-                    ]
-                )
-                for study in studies
-            ]
+        uniforms = rollout_draws(
+            self._config.seed,
+            step,
+            [study.study_id for study in studies],
+            rows=self._config.sampled_per_group,
+            count=rollout.max_completion_tokens,
         )
         settings = self._setup.tokens.sampling(
             max_tokens=rollout.max_completion_tokens, temperature=rollout.temperature
@@ -418,7 +402,15 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             was_training = policy.training
             policy.eval()
             with self.accelerator.autocast():
-                responses = sample_responses(policy, prompts, uniforms, settings, features=features)
+                responses = sample_responses(
+                    policy,
+                    prompts,
+                    uniforms,
+                    settings,
+                    features=features,
+                    tokens_per_pass=self._config.tokens_per_pass,
+                    compiled=rollout.compile,
+                )
             policy.train(was_training)
         return responses
 
@@ -456,21 +448,13 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         compared = (
             log_probs_BC,
             inputs["sampling_per_token_logps"],
-            inputs["completion_mask"],
+            inputs["tool_mask"],  # tokens of dropped groups weigh nothing, and say nothing
         )
         cap = self._config.rollout.vllm.importance_cap
         inputs["importance_sampling_ratio"].copy_(importance_ratios(*compared, cap=cap))
         self._vllm_gap = self._vllm_gap + sampling_gap(*compared, cap=cap)
 
     # --- what is measured ------------------------------------------------------------------------
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if torch.cuda.is_available() and name not in ("edit", "score"):
-            torch.cuda.synchronize()  # else a phase would pay for what the one before it queued
-        self._seconds[name] += time.perf_counter() - start
 
     def _record(self, step: int, scored: list[ScoredGroup]) -> None:
         rows = gather_object([group_rows(group) for group in scored])
@@ -499,17 +483,10 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             **self._step_metrics,
             **self._loss_metrics(),
         }
-        self._seconds["optimizer"] = time.perf_counter() - self._update_ended
-        timings: dict[str, float] = {
-            "step": self.state.global_step,
-            **{f"seconds/{name}": seconds for name, seconds in self._seconds.items()},
-            "seconds/hidden": self._hidden_seconds,
-            "seconds/step": sum(self._seconds.values()) - self._hidden_seconds,
-        }
+        timings = {"step": self.state.global_step, **self._clock.take()}
         if self._features is not None:
             counts = asdict(self._features.take_counts())
             timings |= {f"features/{source}": count for source, count in counts.items()}
-        self._seconds = dict.fromkeys(PHASES, 0.0)
         self._metrics["train"].clear()
         if self.accelerator.is_main_process:
             append_line(self._setup.run / METRICS, metrics)
