@@ -671,11 +671,6 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any]) -> None:
         VLLMConfig(**changes)
 
 
-def test_compiled_decoding_is_refused_for_an_engine_of_its_own() -> None:
-    with pytest.raises(ConfigError, match=r"rollout\.compile is True.*vllm_server"):
-        RolloutConfig(engine=RolloutEngine.VLLM_SERVER, compile=True)
-
-
 # What TRL is told, and what is relied upon ------------------------------------------------------
 
 

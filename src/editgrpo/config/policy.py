@@ -161,10 +161,10 @@ class RolloutConfig:
     """Settings of vLLM; read only if it samples."""
 
     compile: bool = False
-    """Let `torch.compile` make kernels of the native engine's decoding steps.
+    """Let `torch.compile` make kernels of decoding steps; read only if the policy itself samples.
 
-    The first step takes a minute longer, every token less. Needs a C++ compiler on a CPU, Triton on
-    a GPU, and whole copies of the model (no FSDP, no ZeRO-3).
+    The first step takes longer, every token less. Needs a C++ compiler on a CPU, Triton on a GPU,
+    and whole copies of the model (no FSDP, no ZeRO-3).
     """
 
     def __post_init__(self) -> None:
@@ -175,12 +175,6 @@ class RolloutConfig:
             "rollout.max_completion_tokens",
             self.max_completion_tokens,
             "at least 2",
-        )
-        require(
-            not self.compile or self.engine is RolloutEngine.NATIVE,
-            "rollout.compile",
-            self.compile,
-            f"false with rollout.engine {self.engine.value}, which has kernels of its own",
         )
 
 
