@@ -47,6 +47,7 @@ from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.rollouts import sample_responses
+from editgrpo.training.vision import stock_windows
 
 _GROUPS_OF_SWEEP = 9  # some 32,000 tokens at the paper's shape
 
@@ -319,10 +320,13 @@ class Bench:
             return measure(self.device, work, between=policy.zero_grad)
 
         ours = update("packed", lambda: packed_log_probs(policy.model, packed)[0])
-        stock = update("rows", lambda: row_log_probs(policy.model, rows))
-        with torch.no_grad(), policy.autocast():
-            images = {name: rows[name] for name in ("pixel_values", "image_grid_thw")}
-            vision = measure(self.device, lambda: policy.base.model.get_image_features(**images))
+        with stock_windows(policy.base):
+            stock = update("rows", lambda: row_log_probs(policy.model, rows))
+            with torch.no_grad(), policy.autocast():
+                images = {name: rows[name] for name in ("pixel_values", "image_grid_thw")}
+                vision = measure(
+                    self.device, lambda: policy.base.model.get_image_features(**images)
+                )
         with torch.no_grad():  # what either side would give without rounding
             log_probs["float32"] = packed_log_probs(policy.model, packed)[0]
         pairs = (("packed", "rows"), ("packed", "float32"), ("rows", "float32"))

@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import torch
 from torch import Tensor
-from transformers import Qwen2_5_VLProcessor
+from transformers import AutoModelForImageTextToText, Qwen2_5_VLProcessor
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
@@ -24,7 +24,7 @@ from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split
 from editgrpo.rewards import configured_reward
 from editgrpo.training.launch import common_arguments
-from editgrpo.training.models import generation_tokens, load_for_inference, load_processor
+from editgrpo.training.models import generation_tokens, load_processor
 from editgrpo.training.prompts import load_split
 
 PHASES = ("generate", "prepare", "reference", "score", "update")
@@ -114,7 +114,7 @@ def stock_trainer(config: TrainConfig, *, callbacks: Sequence[Any] = ()) -> Time
         callbacks: Of transformers.
     """
     folder = Path(config.model.path)
-    policy = load_for_inference(folder, dtype=torch.float32)
+    policy = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     if config.model.freeze_vision_tower:
         policy.model.visual.requires_grad_(False)
     ours = load_processor(folder)

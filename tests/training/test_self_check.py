@@ -10,7 +10,7 @@ import torch
 
 from editgrpo.config import AttentionKernel, DType
 from editgrpo.errors import TrainingError
-from editgrpo.training import packing
+from editgrpo.training import packing, vision
 from editgrpo.training.attention import GroupPlan, GroupSpan
 from editgrpo.training.group_pass import add_group_pass
 from editgrpo.training.packing import PackedGroups, pack_groups
@@ -90,6 +90,23 @@ def test_faults_are_told_from_rounding(
     ):
         check_group_pass(model, fault(packed), prompt, RESPONSES, dtype=dtype, temperature=0.7)
     assert prompt.study_id in str(caught.value)
+
+
+def test_windows_that_are_cut_wrongly_are_seen(
+    group: tuple[Any, PackedGroups, EncodedPrompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours lets a patch see half of its window; the stock tower beside it sees the whole one."""
+    model, packed, prompt = group
+    right = vision._windows
+    monkeypatch.setattr(
+        vision,
+        "_windows",
+        lambda bounds: replace(
+            right(bounds), counts=tuple((2 * n, length // 2) for n, length in right(bounds).counts)
+        ),
+    )
+    with pytest.raises(TrainingError, match="stopped before an update"):
+        check_group_pass(model, packed, prompt, RESPONSES, dtype=DType.FLOAT32, temperature=0.7)
 
 
 def test_a_run_stops_before_its_first_update(

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from editgrpo.training.attention import plan_masks, use_group_attention
 from editgrpo.training.language import language_model
 from editgrpo.training.packing import PackedGroups
+from editgrpo.training.vision import use_window_batches
 
 # Logits that exist at a time: 2^25 float32 are 128 MiB, 220 tokens of Qwen2.5-VL's vocabulary.
 _LOGITS = 2**25
@@ -30,6 +31,7 @@ def add_group_pass(model: Any, *, temperature: float) -> None:
         temperature: Logits are divided by it, as when the responses were sampled.
     """
     use_group_attention(model)
+    use_window_batches(model)  # also in a reference that TRL has loaded
     stock = model.forward
 
     # The signature stays: transformers checks arguments against it.

@@ -16,6 +16,7 @@ from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.training.processor import StudyProcessor
 from editgrpo.training.rollouts import SamplingSettings
+from editgrpo.training.vision import use_window_batches
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
@@ -133,7 +134,8 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
         dtype: Number format of the parameters.
 
     Returns:
-        The model on the CPU, in evaluation mode.
+        The model on the CPU, in evaluation mode; its vision tower computes windows of one length
+        together.
 
     Raises:
         ModelError: the folder does not hold a model of a supported family.
@@ -151,6 +153,7 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
             f"{folder}: {type(model).__name__} is not supported; use the Qwen2-VL or Qwen2.5-VL "
             "family"
         )
+    use_window_batches(model)
     return model
 
 

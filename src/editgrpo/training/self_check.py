@@ -17,6 +17,7 @@ from editgrpo.errors import TrainingError
 from editgrpo.training.group_pass import packed_log_probs
 from editgrpo.training.packing import PackedGroups
 from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.vision import stock_windows
 
 # Largest mean difference of log-probabilities, in nats. In float32 only the order of sums differs
 # (1e-6 was seen). bfloat16 rounds to 3 digits in every layer, so that only gross faults stand out;
@@ -34,7 +35,8 @@ def check_group_pass(
     dtype: DType,
     temperature: float,
 ) -> float:
-    """Compare the packed pass over one group with the stock forward pass over each response.
+    """Compare the packed pass over one group with the stock forward pass, its vision tower
+    included, over each response.
 
     Args:
         model: The policy, wrapped or not, as the run is about to train it.
@@ -51,10 +53,11 @@ def check_group_pass(
         TrainingError: it is larger than rounding explains.
     """
     log_probs_BC, _ = packed_log_probs(model, packed)
-    differences = [
-        (stock_log_probs(model, prompt, response, temperature) - row[: len(response)]).abs()
-        for response, row in zip(responses, log_probs_BC, strict=True)
-    ]
+    with stock_windows(model):
+        differences = [
+            (stock_log_probs(model, prompt, response, temperature) - row[: len(response)]).abs()
+            for response, row in zip(responses, log_probs_BC, strict=True)
+        ]
     difference = float(torch.cat(differences).mean())
     if not difference <= _TOLERANCE[dtype]:
         raise TrainingError(
