@@ -1,5 +1,34 @@
-"""The fixtures of the tests of training."""
+"""The fixtures of the tests of training, and studies that not all have images."""
 
+from dataclasses import replace
+
+import pytest
+
+from editgrpo.data.store import StudySet
+from editgrpo.training.batches import StepSampler
+from tests.builders import write_set
 from tests.training.conftest import tiny
+from tests.training.tiny_run import Tiny
 
-__all__ = ["tiny"]
+__all__ = ["mixed", "tiny"]
+
+
+@pytest.fixture(scope="session")
+def mixed(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The same studies, but from the second half of the second step on none has an image.
+
+    That is meant for three steps of eight studies on two processes: in the first step only some
+    studies have images, in the second only some of the first process, in the third none.
+    """
+    studies = StudySet.load(tiny.studies)
+    train, _ = tiny.encoder()
+    order = list(StepSampler(len(train), steps=3, prompts_per_step=8, seed=0))
+    bare = {train[index].study_id for index in order[12:]}
+    films = {image_id: studies.images.load(image_id) for image_id in studies.images}
+    folder = tmp_path_factory.mktemp("mixed") / "studies"
+    write_set(
+        folder,
+        [replace(s, images=() if s.study_id in bare else s.images) for s in studies],
+        films,
+    )
+    return replace(tiny, studies=folder)

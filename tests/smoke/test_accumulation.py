@@ -11,10 +11,9 @@ import pytest
 from accelerate import PartialState
 from safetensors.torch import load_file
 
-from editgrpo.config import LossType, ObjectiveConfig, OptimConfig, SFTConfig, TrainConfig
+from editgrpo.config import LossType, ObjectiveConfig, OptimConfig, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config
-from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training, training_arguments
 from tests.training.tiny_run import Tiny, largest_difference
 
@@ -67,11 +66,11 @@ def test_the_token_budget_of_a_pass_changes_nothing(
     assert_equal_runs(expected, run)
 
 
-def run_in_two_processes(command: str, config: TrainConfig | SFTConfig) -> None:
+def run_in_two_processes(config: TrainConfig) -> None:
     recipe = Path(config.output).with_suffix(".yaml")
     recipe.write_text(dump_config(config), encoding="utf-8")
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words += ["-m", "editgrpo", command, str(recipe)]
+    words += ["-m", "editgrpo", "train", str(recipe)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=150
@@ -85,27 +84,7 @@ def run_in_two_processes(command: str, config: TrainConfig | SFTConfig) -> None:
 def test_two_processes_train_as_one_does(tiny: Tiny, tmp_path: Path) -> None:
     one, two = (config_of(tiny, tmp_path / name, tokens_per_pass=300) for name in ("one", "two"))
     run_training(one)
-    run_in_two_processes("train", two)
-    assert_equal_runs(tmp_path / "one", tmp_path / "two")
-
-
-@pytest.mark.slow
-def test_two_processes_fine_tune_as_one_does(tiny: Tiny, tmp_path: Path) -> None:
-    one, two = (
-        SFTConfig(
-            model=tiny.model(),
-            data=tiny.data(validation_limit=4),
-            optim=OptimConfig(learning_rate=1e-4),
-            max_steps=2,
-            batch_size=8,
-            micro_batch_size=2,
-            max_completion_tokens=8,
-            output=str(tmp_path / name),
-        )
-        for name in ("one", "two")
-    )
-    run_sft(one)
-    run_in_two_processes("sft", two)
+    run_in_two_processes(two)
     assert_equal_runs(tmp_path / "one", tmp_path / "two")
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from editgrpo.config import OptimConfig, TrainConfig
+from editgrpo.config import OptimConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config
 from editgrpo.training.models import load_for_inference
+from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.smoke.test_accumulation import metrics_of
 from tests.training.tiny_run import Tiny, largest_difference
@@ -24,6 +25,7 @@ LAUNCHERS = REPOSITORY / "recipes/accelerate"
 NEEDS_DEEPSPEED = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="DeepSpeed is not installed"
 )
+KINDS = ["ddp", "fsdp2", pytest.param("zero3", marks=NEEDS_DEEPSPEED)]
 
 
 def config_of(tiny: Tiny, output: Path, *, frozen: bool) -> TrainConfig:
@@ -40,14 +42,30 @@ def config_of(tiny: Tiny, output: Path, *, frozen: bool) -> TrainConfig:
     )
 
 
-def run_in_two_processes(launcher: str, config: TrainConfig, *words: str) -> None:
-    """Run the command line under one of the shipped launch files, on two processes of this CPU."""
+def sft_config_of(tiny: Tiny, output: Path) -> SFTConfig:
+    """Return three steps of eight studies, in passes of two studies."""
+    return SFTConfig(
+        model=tiny.model(gradient_checkpointing=True),
+        data=tiny.data(validation_limit=4),
+        optim=OptimConfig(learning_rate=1e-4),
+        max_steps=3,
+        batch_size=8,
+        micro_batch_size=2,
+        max_completion_tokens=8,
+        output=str(output),
+    )
+
+
+def launch(launcher: str, config: TrainConfig | SFTConfig, *words: str, processes: int = 2) -> None:
+    """Run the command line under one of the shipped launch files, on processes of this CPU."""
+    kind = "sft" if isinstance(config, SFTConfig) else "train"
     recipe = Path(config.output).with_suffix(".yaml")
     recipe.write_text(dump_config(config), encoding="utf-8")
     command = [sys.executable, "-m", "accelerate.commands.launch"]
-    command += ["--config_file", str(LAUNCHERS / f"{launcher}.yaml"), "--num_processes", "2"]
+    command += ["--config_file", str(LAUNCHERS / f"{launcher}.yaml")]
+    command += ["--num_processes", str(processes)]
     command += ["--mixed_precision", "no", "--main_process_port", "0"]
-    command += [str(Path(__file__).with_name("on_cpu.py")), "train", str(recipe), *words]
+    command += [str(Path(__file__).with_name("on_cpu.py")), kind, str(recipe), *words]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
@@ -62,12 +80,13 @@ def run_in_two_processes(launcher: str, config: TrainConfig, *words: str) -> Non
 def assert_trains_as(tiny: Tiny, one: Path, two: Path) -> None:
     """Compare metrics, rollouts and weights of a run of one process with one of two."""
     rows, others = metrics_of(one), metrics_of(two)
-    assert len(rows) == len(others) == 3
+    assert len(rows) == len(others) >= 3
     for row, other in zip(rows, others, strict=True):
         # Sums in another order; the loss itself is near zero, so its tolerance is absolute.
         assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
     # A group that crossed processes would have other companions, and so other advantages.
-    assert (one / "rollouts.jsonl").read_text() == (two / "rollouts.jsonl").read_text()
+    if (one / "rollouts.jsonl").exists():
+        assert (one / "rollouts.jsonl").read_text() == (two / "rollouts.jsonl").read_text()
     weights = [
         dict(load_for_inference(run / "model", dtype=None).named_parameters()) for run in (one, two)
     ]
@@ -82,34 +101,66 @@ def assert_trains_as(tiny: Tiny, one: Path, two: Path) -> None:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["tower trained", "tower frozen"])
 def one_process(
-    tiny: Tiny, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    mixed: Tiny, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[bool, Path]:
     run = tmp_path_factory.mktemp("one-process") / "run"
-    run_training(config_of(tiny, run, frozen=request.param))
+    run_training(config_of(mixed, run, frozen=request.param))
+    return request.param, run
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def two_processes(
+    mixed: Tiny,
+    one_process: tuple[bool, Path],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Path]:
+    run = tmp_path_factory.mktemp("two-processes") / "run"
+    launch(request.param, config_of(mixed, run, frozen=one_process[0]))
     return request.param, run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["ddp", "fsdp2", pytest.param("zero3", marks=NEEDS_DEEPSPEED)])
 def test_two_processes_train_as_one_does(
-    tiny: Tiny, tmp_path: Path, one_process: tuple[bool, Path], launcher: str
+    mixed: Tiny, one_process: tuple[bool, Path], two_processes: tuple[str, Path]
 ) -> None:
-    frozen, one = one_process
-    two = config_of(tiny, tmp_path / "two", frozen=frozen)
-    run_in_two_processes(launcher, two)
-    assert_trains_as(tiny, one, tmp_path / "two")
+    assert_trains_as(mixed, one_process[1], two_processes[1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["fsdp2", pytest.param("zero3", marks=NEEDS_DEEPSPEED)])
-def test_shards_are_resumed(tiny: Tiny, tmp_path: Path, launcher: str) -> None:
-    run_training(config_of(tiny, tmp_path / "one", frozen=False))
-    two = config_of(tiny, tmp_path / "two", frozen=False)
-    run_in_two_processes(launcher, two)
+@pytest.mark.parametrize("one_process", [False], indirect=True, ids=["tower trained"])
+def test_their_run_is_resumed_as_if_it_had_not_been_stopped(
+    mixed: Tiny, tmp_path: Path, one_process: tuple[bool, Path], two_processes: tuple[str, Path]
+) -> None:
+    """Whole copies and FSDP's shards on another number of processes; DeepSpeed wants the same."""
+    launcher, whole = two_processes
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
     for late in ("model", "checkpoints/checkpoint-2", "checkpoints/checkpoint-3"):
-        shutil.rmtree(tmp_path / "two" / late)
-    run_in_two_processes(launcher, two, "--resume")
-    assert_trains_as(tiny, tmp_path / "one", tmp_path / "two")
+        shutil.rmtree(run / late)
+    config = config_of(mixed, run, frozen=False)
+    processes = {"ddp": 1, "fsdp2": 4, "zero3": 2}[launcher]
+    launch(launcher, config, "--resume", processes=processes)
+    assert_trains_as(mixed, one_process[1], run)
+    # Each process writes its generator's state: proof of their number.
+    states = len(list((run / "checkpoints/checkpoint-3").glob("rng_state*.pth")))
+    assert states == processes
+
+
+@pytest.fixture(scope="module")
+def one_process_fine_tuned(mixed: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("fine-tuned") / "run"
+    run_sft(sft_config_of(mixed, run))
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", KINDS)
+def test_two_processes_fine_tune_as_one_does(
+    mixed: Tiny, tmp_path: Path, one_process_fine_tuned: Path, launcher: str
+) -> None:
+    launch(launcher, sft_config_of(mixed, tmp_path / "two"))
+    assert_trains_as(mixed, one_process_fine_tuned, tmp_path / "two")
 
 
 @pytest.mark.parametrize(

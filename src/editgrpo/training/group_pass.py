@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from editgrpo.training.attention import plan_masks, use_group_attention
+from editgrpo.training.blank_image import has_tower, no_features, run_tower_always
 from editgrpo.training.language import language_model
 from editgrpo.training.packing import PackedGroups
 from editgrpo.training.vision import use_window_batches
@@ -24,7 +25,7 @@ _LOGITS = 2**25
 
 
 def add_group_pass(model: Any, *, temperature: float) -> None:
-    """Let a model's forward take `packed=PackedGroups`; without it nothing changes.
+    """Let a model's forward take `packed=PackedGroups`; without it the results stay the same.
 
     Args:
         model: The model, not yet wrapped by PEFT, DDP, FSDP or DeepSpeed.
@@ -32,6 +33,7 @@ def add_group_pass(model: Any, *, temperature: float) -> None:
     """
     use_group_attention(model)
     use_window_batches(model)  # also in a reference that TRL has loaded
+    run_tower_always(model)
     stock = model.forward
 
     # The signature stays: transformers checks arguments against it.
@@ -61,10 +63,7 @@ def packed_log_probs(model: Any, packed: PackedGroups) -> tuple[Tensor, Tensor]:
 
 def _group_pass(model: Any, packed: PackedGroups, temperature: float) -> tuple[Tensor, Tensor]:
     embeddings = model.get_input_embeddings()(packed.input_ids_1L)
-    features = packed.features_ND
-    if features is None and packed.pixel_values is not None:
-        encoded = model.model.get_image_features(packed.pixel_values, packed.image_grid_thw)
-        features = torch.cat(encoded.pooler_output)
+    features = _image_features(model.model, packed)
     if features is not None:
         features = features.to(embeddings.dtype)
         embeddings = embeddings.index_copy(1, packed.image_column_N, features[None])
@@ -80,6 +79,15 @@ def _group_pass(model: Any, packed: PackedGroups, temperature: float) -> tuple[T
         packed.target_R,
         temperature=temperature,
     )
+
+
+def _image_features(backbone: Any, packed: PackedGroups) -> Tensor | None:
+    if packed.features_ND is not None or not has_tower(backbone):
+        return packed.features_ND
+    if packed.pixel_values is None:
+        return no_features(backbone)
+    encoded = backbone.get_image_features(packed.pixel_values, packed.image_grid_thw)
+    return torch.cat(encoded.pooler_output)
 
 
 def response_log_probs(

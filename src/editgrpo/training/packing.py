@@ -40,7 +40,8 @@ class PackedGroups:
         is_response_BC: (B, C) bool, one row a response, C the longest; True at its tokens, the
             end-of-sequence token included.
         image_column_N: (N,) int64, columns of image tokens.
-        features_ND: (N, D) image features; None if they are computed in the pass from the patches.
+        features_ND: (N, D) image features, N = 0 without images; None if the pass computes them
+            from the patches.
         pixel_values: Patches of all prompts' images; None without images or with features.
         image_grid_thw: (I, 3) int64; None without images or with features.
     """
@@ -140,8 +141,7 @@ def pack_groups(
         rows.append(_pack_one(prompt, group, prompt_positions(model, prompt), start))
         start = rows[-1].span.end
     lengths_B = torch.tensor([len(response) for group in responses_PG for response in group])
-    known = None if features is None else [one for one in features if one is not None]
-    images = join_images(prompts) if known is None else {}
+    images = join_images(prompts) if features is None else {}
     return PackedGroups(
         input_ids_1L=torch.cat([row.input_ids_L for row in rows])[None],
         position_ids=shaped_positions(model, torch.cat([r.positions_AL for r in rows], dim=1)),
@@ -152,10 +152,15 @@ def pack_groups(
         target_R=torch.tensor([t for group in responses_PG for r in group for t in r]),
         is_response_BC=torch.arange(int(lengths_B.max())) < lengths_B[:, None],
         image_column_N=torch.cat([row.image_columns for row in rows]),
-        features_ND=torch.cat(known) if known else None,
+        features_ND=None if features is None else _join_features(model, features),
         pixel_values=images.get("pixel_values"),
         image_grid_thw=images.get("image_grid_thw"),
     )
+
+
+def _join_features(model: Any, features: Sequence[Tensor | None]) -> Tensor:
+    known = [one for one in features if one is not None]
+    return torch.cat(known) if known else torch.empty(0, model.get_input_embeddings().embedding_dim)
 
 
 @dataclass(frozen=True, slots=True)

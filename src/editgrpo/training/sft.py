@@ -19,6 +19,7 @@ from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.training.batches import StepSampler
+from editgrpo.training.blank_image import run_tower_always
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
@@ -140,11 +141,13 @@ def run_sft(
     encoder = PromptEncoder(train, processor, config.data)  # of both splits: one folder, one store
     evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
     stop = StopOnSignal()
+    policy = load_policy(folder, config.model, config.optim.state)
+    run_tower_always(policy)
     trainer = FindingsTrainer(
         config,
         boundaries[-1],
         on_metrics,
-        model=load_policy(folder, config.model, config.optim.state),
+        model=policy,
         args=_trl_arguments(config, boundaries[-1]),
         train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
         processing_class=processor.tokenizer,

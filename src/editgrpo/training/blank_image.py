@@ -1,0 +1,64 @@
+"""A pass without images runs the vision tower all the same, on one blank image.
+
+Processes that train together wait for one another: DDP for a gradient of every parameter, shards
+until all processes gather the same layer. So the tower must not be left out by the process whose
+studies have no image. Of the blank image's features none is used: results stay as they are, and the
+tower's gradients are zeros instead of missing. One process does the same as several, since an
+optimiser treats the two differently.
+"""
+
+import functools
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def has_tower(backbone: Any) -> bool:
+    """Return whether a model without its head is one for images, too."""
+    return hasattr(backbone, "visual")
+
+
+def no_features(backbone: Any) -> Tensor:
+    """Run the vision tower on one blank image and keep none of its features.
+
+    Args:
+        backbone: The vision-language model without its head.
+
+    Returns:
+        (0, D) features that depend on every parameter of the tower.
+    """
+    tower = backbone.visual
+    side, patch = tower.spatial_merge_size, tower.patch_embed
+    values = patch.in_channels * patch.temporal_patch_size * patch.patch_size**2
+    encoded = backbone.get_image_features(
+        torch.zeros(side * side, values, device=tower.device),
+        torch.tensor([[1, side, side]], device=tower.device),
+    )
+    features: Tensor = torch.cat(encoded.pooler_output)
+    return features[:0]
+
+
+def run_tower_always(model: Any) -> None:
+    """Let a model's stock forward run the vision tower when it is given no images, too.
+
+    Args:
+        model: The model, not yet wrapped by PEFT, DDP, FSDP or DeepSpeed. One without a tower stays
+            as it is.
+    """
+    backbone = model.model
+    if not has_tower(backbone):
+        return
+    stock = backbone.forward
+
+    # Not the forward of the whole model: TRL's fused head calls the backbone itself.
+    @functools.wraps(type(backbone).forward)
+    def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if keywords.get("pixel_values") is None and "input_ids" in keywords:
+            embeddings = self.get_input_embeddings()(keywords["input_ids"])
+            nothing = no_features(self).to(embeddings.dtype).expand(embeddings.shape[0], -1, -1)
+            keywords["inputs_embeds"] = torch.cat([embeddings, nothing], dim=1)
+        return stock(*arguments, **keywords)
+
+    backbone.forward = MethodType(forward, backbone)
