@@ -35,13 +35,15 @@ from editgrpo.recipes import load_recipe
 def test_a_run_folder_says_what_made_it(tmp_path: Path) -> None:
     config = TrainConfig(edit=EditConfig(level=EditLevel.NONE), seed=5)
     command = "editgrpo train 'my recipe.yaml'"
-    write_provenance(tmp_path / "run", config=config, seed=5, command=command)
+    launch = {"processes": 2, "sharding": "fsdp"}
+    write_provenance(tmp_path / "run", config=config, seed=5, command=command, launch=launch)
     assert load_recipe(tmp_path / "run" / "config.yaml", TrainConfig) == config
     provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
-    keys = ["editgrpo", "git", "versions", "seed", "command", "started"]
+    keys = ["editgrpo", "git", "versions", "seed", "command", "launch", "started"]
     assert list(provenance) == keys
     assert provenance["editgrpo"] == editgrpo.__version__
     assert (provenance["seed"], provenance["command"]) == (5, command)
+    assert provenance["launch"] == launch
     assert provenance["versions"]["torch"] == version("torch")
     assert provenance["versions"]["python"] == platform.python_version()
     age = datetime.now(UTC) - datetime.fromisoformat(provenance["started"])
@@ -107,7 +109,7 @@ def test_the_command_line_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
     config = TrainConfig(seed=3)
     check_same_config(tmp_path, config)
-    write_provenance(tmp_path, config=config, seed=3, command="")
+    write_provenance(tmp_path, config=config, seed=3, command="", launch={})
     check_same_config(tmp_path, config)
     check_same_config(tmp_path, replace(config, output="moved", save_every=7))
     # A time limit that was too short may be raised, and models may move as the policy may.

@@ -1,4 +1,4 @@
-"""Where a result came from: configuration, versions, commit, seed, command and start time.
+"""Where a result came from: configuration, versions, commit, seed, command, launch and start time.
 
 Nothing here imports the libraries whose versions it states: they are read from the installed
 packages' metadata.
@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -136,7 +137,9 @@ def command_line() -> str:
     return shlex.join([Path(program).name, *arguments])
 
 
-def write_provenance(folder: Path, *, config: Any, seed: int | None, command: str) -> None:
+def write_provenance(
+    folder: Path, *, config: Any, seed: int | None, command: str, launch: Mapping[str, int | str]
+) -> None:
     """Write `config.yaml` and `provenance.json` into a run folder, each whole or not at all.
 
     Args:
@@ -144,6 +147,7 @@ def write_provenance(folder: Path, *, config: Any, seed: int | None, command: st
         config: The resolved configuration, a dataclass of `editgrpo.config`.
         seed: The seed that all draws derive from; None if nothing is drawn.
         command: The command line, see `command_line`.
+        launch: The number of processes, and how they share the model.
     """
     state = git_state()
     write_text(folder / CONFIG_FILE, dump_config(config))
@@ -153,6 +157,7 @@ def write_provenance(folder: Path, *, config: Any, seed: int | None, command: st
         "versions": package_versions(),
         "seed": seed,
         "command": command,
+        "launch": dict(launch),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / PROVENANCE_FILE, provenance)

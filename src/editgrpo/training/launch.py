@@ -1,8 +1,10 @@
 """What fine-tuning and reinforcement learning start and stop in the same way."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,19 @@ from accelerate import PartialState
 from transformers import PrinterCallback, Trainer
 
 from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, TrainConfig
-from editgrpo.errors import ConfigError, RunStoppedError
-from editgrpo.provenance import check_same_config, write_provenance
+from editgrpo.errors import ConfigError, RunStoppedError, TrainingError
+from editgrpo.provenance import PROVENANCE_FILE, check_same_config, write_provenance
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
 from editgrpo.training.optimizers import optimizer_arguments, optimizer_class
 from editgrpo.training.run_folder import ANNOTATIONS, CHECKPOINTS, open_run
+
+
+class Sharding(StrEnum):
+    """What each process of a launch holds."""
+
+    COPIES = "whole copies"
+    FSDP = "FSDP shards"
+    DEEPSPEED = "DeepSpeed shards"
 
 
 def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) -> int:
@@ -101,16 +111,19 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
 
     Raises:
         ConfigError: a tracker cannot be used, or the launcher's settings do not fit.
-        TrainingError: the run folder is taken, or is resumed with other settings.
+        TrainingError: the run folder is taken, or is resumed with other settings or by processes
+            that cannot read its checkpoints.
     """
     check_trackers(config.report_to)
     _check_launcher(config.model.dtype, os.environ)
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
+    launch = _describe_launch(os.environ)
     if checkpoint is None:
-        write_provenance(run, config=config, seed=config.seed, command=command)
+        write_provenance(run, config=config, seed=config.seed, command=command, launch=launch)
     else:
         check_same_config(run, config)
+        _check_same_launch(run, launch)
     return checkpoint
 
 
@@ -130,6 +143,34 @@ def _check_launcher(dtype: DType, environment: Mapping[str, str]) -> None:
             "fsdp_cpu_ram_efficient_loading leaves all processes but one without the weights of "
             "the vision tower; set it to false, as in recipes/accelerate/fsdp2.yaml"
         )
+
+
+def _describe_launch(environment: Mapping[str, str]) -> dict[str, int | str]:
+    processes, sharding = processes_of_launch(), Sharding.COPIES
+    if environment.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        sharding = Sharding.DEEPSPEED
+    elif environment.get("ACCELERATE_USE_FSDP") == "true" and processes > 1:
+        sharding = Sharding.FSDP  # accelerate leaves a single process a whole copy
+    return {"processes": processes, "sharding": sharding.value}
+
+
+def _check_same_launch(run: Path, now: Mapping[str, int | str]) -> None:
+    """Refuse checkpoints that these processes cannot read.
+
+    Whole copies are read by any number of processes, and so are FSDP's shards, which are put
+    together in one file; DeepSpeed keeps a file for each process.
+    """
+    path = run / PROVENANCE_FILE
+    before = json.loads(path.read_text(encoding="utf-8")).get("launch") if path.is_file() else None
+    if before is None or before == now:
+        return
+    if before["sharding"] == now["sharding"] != Sharding.DEEPSPEED:
+        return
+    raise TrainingError(
+        f"{run}: was started on {before['processes']} processes with {before['sharding']}; its "
+        f"checkpoints cannot be resumed on {now['processes']} with {now['sharding']}: launch it as "
+        "it was, or start another run in a new folder"
+    )
 
 
 def train_to_end(

@@ -1,0 +1,93 @@
+"""Which processes may go on with a run."""
+
+from pathlib import Path
+
+import pytest
+from accelerate import PartialState
+
+from editgrpo.config import TrainConfig
+from editgrpo.errors import TrainingError
+from editgrpo.training.launch import begin_run
+from editgrpo.training.run_folder import mark_complete
+
+KINDS = {
+    "copies": {},
+    "fsdp": {"ACCELERATE_USE_FSDP": "true"},
+    "deepspeed": {"ACCELERATE_USE_DEEPSPEED": "true"},
+}
+
+
+def begin(
+    monkeypatch: pytest.MonkeyPatch, run: Path, launch: tuple[int, str], *, resume: bool
+) -> Path | None:
+    PartialState(cpu=True)
+    processes, kind = launch
+    with monkeypatch.context() as patch:
+        patch.setitem(PartialState._shared_state, "num_processes", processes)
+        for name, value in KINDS[kind].items():
+            patch.setenv(name, value)
+        return begin_run(TrainConfig(output=str(run)), resume=resume, command="")
+
+
+def started(monkeypatch: pytest.MonkeyPatch, run: Path, launch: tuple[int, str]) -> Path:
+    """Start a run and leave a checkpoint."""
+    assert begin(monkeypatch, run, launch, resume=False) is None
+    checkpoint = run / "checkpoints/checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    mark_complete(checkpoint)
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ((2, "copies"), (1, "copies")),
+        ((1, "copies"), (4, "copies")),
+        ((2, "fsdp"), (4, "fsdp")),
+        ((2, "deepspeed"), (2, "deepspeed")),
+        ((1, "fsdp"), (2, "copies")),  # one process is not sharded
+    ],
+)
+def test_processes_that_can_read_the_checkpoints_go_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[int, str],
+    now: tuple[int, str],
+) -> None:
+    """tests/smoke/test_sharded.py shows that they go on as if they had not stopped."""
+    checkpoint = started(monkeypatch, tmp_path, before)
+    assert begin(monkeypatch, tmp_path, now, resume=True) == checkpoint
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        (
+            (2, "deepspeed"),
+            (4, "deepspeed"),
+            "on 2 processes with DeepSpeed shards; .* on 4 with DeepSpeed shards: launch it as it",
+        ),
+        ((2, "fsdp"), (1, "fsdp"), "on 2 processes with FSDP shards; .* on 1 with whole copies"),
+        ((2, "copies"), (2, "fsdp"), "on 2 processes with whole copies; .* on 2 with FSDP shards"),
+    ],
+)
+def test_processes_that_cannot_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[int, str],
+    now: tuple[int, str],
+    message: str,
+) -> None:
+    started(monkeypatch, tmp_path, before)
+    with pytest.raises(TrainingError, match=message) as raised:
+        begin(monkeypatch, tmp_path, now, resume=True)
+    assert str(raised.value).startswith(f"{tmp_path}: was started")
+
+
+def test_a_run_whose_provenance_does_not_say_may_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of version 0.1 do not say who started them."""
+    checkpoint = started(monkeypatch, tmp_path, (2, "copies"))
+    (tmp_path / "provenance.json").write_text('{"seed": 0}')
+    assert begin(monkeypatch, tmp_path, (2, "fsdp"), resume=True) == checkpoint
