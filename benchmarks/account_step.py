@@ -17,6 +17,7 @@ from benchmarks.account_model import (
     ModelShape,
     Rows,
     TextShape,
+    VisionShape,
     Work,
     text_flops,
     vision_flops,
@@ -35,9 +36,15 @@ KERNEL_S = 10e-6
 # Operations of a layer that are no views, in bfloat16 (tests/test_account.py counts them): of the
 # language model when it decodes, and of the vision tower beside attention.
 TEXT_KERNELS, VISION_KERNELS = 46, 41
-# transformers calls SDPA once a window, with slices of queries, keys and values and a concatenation
-# around it (Qwen2_5_VLVisionAttention, all implementations but flash attention).
+# A call of SDPA for a window, with slices of queries, keys and values and a concatenation around it
+# (transformers' Qwen2_5_VLVisionAttention, all implementations but flash attention), or for a batch
+# of windows (training/vision.py).
 WINDOW_CALL_S = 20e-6
+# Lengths of windows in an image whose sides are no multiples of a window's: whole, cut on one side,
+# cut on the other, and the corner.
+WINDOW_LENGTHS = 4
+# Queries, keys and values put in the order of the lengths, results joined and put back.
+WINDOW_COPIES = 5
 # Decoding, resizing and cutting an image into patches on one core; an order of magnitude.
 HOST_IMAGE_S = 0.02
 
@@ -76,6 +83,17 @@ PAPER = Workload()
 PAPER_GPU_SECONDS = 4 * 432  # four A100, 432 s a step
 
 
+class WindowCalls(Enum):
+    """How a layer of the vision tower with windows calls attention."""
+
+    EACH = auto()
+    """Once for each window."""
+    LENGTH = auto()
+    """Once for all windows of one length."""
+    NONE = auto()
+    """Once for all windows of a pass, which the kernel tells apart (flash attention)."""
+
+
 class Pairs(Enum):
     """Which queries and keys attention multiplies."""
 
@@ -111,8 +129,7 @@ class System:
     """The policy scores the responses once before the update."""
     encodes_once: bool
     """Image features are kept for all passes of the step."""
-    has_window_calls: bool
-    """One call of attention for each window of an image."""
+    window_calls: WindowCalls
     images_per_call: float
     """Images that the vision tower encodes together."""
     host_passes: int
@@ -137,7 +154,7 @@ TRL = System(
     is_graphed=False,
     has_old_pass=False,
     encodes_once=False,
-    has_window_calls=True,
+    window_calls=WindowCalls.EACH,
     images_per_call=25,  # of the six rows that a pass of 16,384 tokens has room for
     host_passes=2,
 )
@@ -159,7 +176,7 @@ VERL = replace(
     name="verl",
     pairs=Pairs.SEEN,
     scores_all=True,
-    has_window_calls=False,
+    window_calls=WindowCalls.NONE,
     host_passes=1,
 )
 OURS = System(
@@ -175,7 +192,7 @@ OURS = System(
     is_graphed=False,
     has_old_pass=False,
     encodes_once=True,
-    has_window_calls=True,
+    window_calls=WindowCalls.LENGTH,
     images_per_call=1,  # training/features.py: an image's features depend on no other's
     host_passes=1,
 )
@@ -276,16 +293,28 @@ def step_phases(model: ModelShape, work: Workload, system: System) -> list[Phase
 
 def _vision(model: ModelShape, work: Workload, system: System) -> Phase:
     images, tower = encodings(work, system), model.vision
-    windows = work.patches / tower.window_patches
-    window_calls = (tower.layers - tower.full_layers) * windows + tower.full_layers
-    host_s = tower.layers * VISION_KERNELS * KERNEL_S / system.images_per_call
-    if system.has_window_calls:
-        host_s += window_calls * WINDOW_CALL_S
+    shared_s = tower.layers * VISION_KERNELS * KERNEL_S  # by the images of a call
+    each_s = 0.0
+    if system.window_calls is WindowCalls.EACH:
+        each_s = attention_calls(tower, work, system) * WINDOW_CALL_S
+    elif system.window_calls is WindowCalls.LENGTH:
+        copies = (tower.layers - tower.full_layers) * WINDOW_COPIES
+        shared_s += attention_calls(tower, work, system) * WINDOW_CALL_S + copies * KERNEL_S
     return Phase(
         name="vision encoding",
         flops=images * vision_flops(tower, work.patches),
-        host_s=images * host_s,
+        host_s=images * (each_s + shared_s / system.images_per_call),
     )
+
+
+def attention_calls(tower: VisionShape, work: Workload, system: System) -> float:
+    """Count the calls of attention for one image, all layers together."""
+    in_layer = {
+        WindowCalls.EACH: work.patches / tower.window_patches,
+        WindowCalls.LENGTH: WINDOW_LENGTHS,
+        WindowCalls.NONE: 1,
+    }[system.window_calls]
+    return (tower.layers - tower.full_layers) * in_layer + tower.full_layers
 
 
 def _prefill(text: TextShape, work: Workload, system: System) -> Phase:

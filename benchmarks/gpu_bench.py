@@ -345,6 +345,35 @@ class Bench:
             },
         }
 
+    def windows(self, kind: Kind) -> dict[str, Any]:
+        """Encode the images of a prompt, one at a time, with windows in batches and one by one.
+
+        Args:
+            kind: How the policy is trained.
+        """
+        policy, prompt = self.policy(kind), self.prompts[0]
+        features: dict[str, Tensor] = {}
+
+        @torch.no_grad()
+        def encode(name: str) -> None:
+            with policy.autocast():
+                found = encode_images(policy.base, prompt)
+            assert found is not None
+            features[name] = found
+
+        batches = measure(self.device, lambda: encode("batches"), repeats=3)
+        with stock_windows(policy.base):
+            one_by_one = measure(self.device, lambda: encode("one by one"), repeats=3)
+        apart = (features["batches"] - features["one by one"]).float().abs()
+        return {
+            "images": self.shape.images_P[0],
+            "batches_s": rounded(batches.seconds),
+            "one_by_one_s": rounded(one_by_one.seconds),
+            "ratio": rounded(one_by_one.seconds / batches.seconds),
+            "largest_difference": rounded(float(apart.max())),
+            "largest_feature": rounded(float(features["one by one"].abs().max())),
+        }
+
     def agreement(self) -> dict[str, Any]:
         """Compare a packed group with separate rows of a shallow model in float32, gradients too.
 

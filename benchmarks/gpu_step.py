@@ -78,6 +78,7 @@ def run_sections(report: Report, device: torch.device, *, is_small: bool) -> Non
     report.run("tokens per pass", lambda: bench.sweep(FULL), needs_s=30)
     report.run("checkpointing float32", lambda: bench.checkpointing(FULL), needs_s=20)
     report.run("rows", lambda: bench.rows(FULL), needs_s=20)
+    report.run("windows", lambda: bench.windows(FULL), needs_s=5)
     step(LORA, 1)
     report.run("checkpointing lora", lambda: bench.checkpointing(LORA), needs_s=20)
     step(MASTER, 1)
@@ -102,6 +103,7 @@ def summarise(sections: dict[str, dict[str, Any]], *, is_small: bool) -> dict[st
         "update_of_a_group": rows.get("ratio"),
         "update_of_a_group_without_vision": rows.get("ratio_without_vision"),
         "update_memory": rows.get("memory_ratio"),
+        "windows_in_batches": sections.get("windows", {}).get("ratio"),
         "compiled_decoding": sections.get("decode", {}).get("ratio"),
     }
     if "step_s" in full and not is_small:

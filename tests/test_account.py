@@ -27,8 +27,12 @@ from benchmarks.account_step import (
     TEXT_KERNELS,
     TRL,
     VISION_KERNELS,
+    WINDOW_COPIES,
+    WINDOW_LENGTHS,
     Pairs,
+    WindowCalls,
     Workload,
+    attention_calls,
     encodings,
     packed_rows,
 )
@@ -54,6 +58,7 @@ from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import PackedGroups, pack_groups
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.tiny import build_tiny_model, train_tokenizer
+from editgrpo.training.vision import use_window_batches
 from tests.builders import REPOSITORY
 
 
@@ -262,9 +267,9 @@ def decoding_kernels(model: Any) -> int:
     return kernels.count
 
 
-def vision_kernels(model: Any) -> int:
-    grid = torch.tensor([(1, *SIDES[0])])
-    patches = torch.randn(PATCHES[0], 3 * 2 * 14 * 14, dtype=torch.bfloat16)
+def vision_kernels(model: Any, sides: tuple[int, int] = SIDES[0]) -> int:
+    grid = torch.tensor([(1, *sides)])
+    patches = torch.randn(sides[0] * sides[1], 3 * 2 * 14 * 14, dtype=torch.bfloat16)
     with torch.no_grad(), Kernels() as kernels:
         model.model.visual(patches, grid_thw=grid)
     return kernels.count
@@ -277,6 +282,43 @@ def test_kernels_of_a_layer() -> None:
     windows = 2
     beside = vision_kernels(three) - vision_kernels(two) - windows
     assert beside == pytest.approx(VISION_KERNELS, rel=0.2)
+
+
+def test_kernels_of_windows_in_batches() -> None:
+    """20 x 10 patches are six windows of four lengths."""
+
+    def of_a_layer() -> int:
+        return vision_kernels(three, (20, 10)) - vision_kernels(two, (20, 10))
+
+    two, three = in_bfloat16(2), in_bfloat16(3)
+    beside_calls = of_a_layer() - 6
+    use_window_batches(two)
+    use_window_batches(three)
+    assert of_a_layer() - WINDOW_LENGTHS == beside_calls + WINDOW_COPIES
+
+
+@pytest.mark.parametrize("calls", [WindowCalls.EACH, WindowCalls.LENGTH])
+def test_calls_of_attention_for_an_image(
+    small: Any, calls: WindowCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, shape = copy.deepcopy(small), shape_of(small.config).vision
+    # What is counted as one call a window has whole ones only, as the account's image.
+    sides = (16, 24) if calls is WindowCalls.EACH else (20, 10)
+    if calls is WindowCalls.LENGTH:
+        use_window_batches(model)
+    made: list[None] = []
+    compute = torch.nn.functional.scaled_dot_product_attention
+
+    def counted(*arguments: Any, **keywords: Any) -> torch.Tensor:
+        made.append(None)
+        return compute(*arguments, **keywords)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
+    patches = sides[0] * sides[1]
+    with torch.no_grad():
+        model.model.visual(torch.randn(patches, 3 * 2 * 14 * 14), torch.tensor([(1, *sides)]))
+    system = replace(OURS, window_calls=calls)
+    assert len(made) == attention_calls(shape, Workload(patches=patches), system)
 
 
 # --- what follows from the counts ----------------------------------------------------------------

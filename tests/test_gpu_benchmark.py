@@ -207,6 +207,12 @@ def test_a_packed_group_equals_stock_rows_in_float32() -> None:
     assert found["gradient_difference"] < 1e-5
 
 
+def test_windows_in_batches_give_the_features_of_single_ones() -> None:
+    found = Bench(SMALL, CPU).windows(FULL)
+    assert found["images"] == 2  # of 8 x 6 and 6 x 10 patches, which is two windows of unequal size
+    assert found["largest_difference"] <= 2**-6 * found["largest_feature"]  # bfloat16
+
+
 @pytest.mark.slow
 def test_all_of_it_runs_on_a_bare_machine(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
