@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -97,12 +99,14 @@ def images(sides: list[tuple[int, int]], dtype: torch.dtype = torch.float32) -> 
 
 def encoded(tower: Any, sides: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """Return features and the gradients of their weighted sum, float32."""
-    features = tower(**images(sides, tower.dtype)).pooler_output.float()
+    dtype = next(tower.parameters()).dtype
+    features = tower(**images(sides, dtype)).pooler_output.float()
     weights = torch.rand(features.shape, generator=torch.Generator().manual_seed(1))
     (weights * features).sum().backward()
-    gradients = [p.grad.float().flatten() for p in tower.parameters() if p.grad is not None]
+    gradients = [p.grad for p in tower.parameters() if p.grad is not None]
+    whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients]
     tower.zero_grad()
-    return features.detach(), torch.cat(gradients)
+    return features.detach(), torch.cat([g.float().flatten() for g in whole])
 
 
 def assert_same(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
@@ -217,18 +221,21 @@ def one_process(tmp_path: Path) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-@pytest.mark.usefixtures("one_process")
-def test_sharded_layers(stock: Any, ours: Any, readings: list[int]) -> None:
-    expected = encoded(stock.model.visual, SEVERAL)
-    tower = ours.model.visual
+def sharded(tower: Any) -> Any:
+    mesh = init_device_mesh("cpu", (1,))
     policy = MixedPrecisionPolicy(param_dtype=torch.float32, cast_forward_inputs=True)
     for module in (*tower.blocks, tower):
-        fully_shard(module, mesh=init_device_mesh("cpu", (1,)), mp_policy=policy)
-    features = tower(**images(SEVERAL)).pooler_output
-    weights = torch.rand(features.shape, generator=torch.Generator().manual_seed(1))
-    (weights * features).sum().backward()
-    gradients = [p.grad.full_tensor().flatten() for p in tower.parameters()]
-    assert_same((features.detach(), torch.cat(gradients)), expected)
+        fully_shard(module, mesh=mesh, mp_policy=policy)
+    return tower
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("wrap", [sharded, DistributedDataParallel])
+def test_towers_of_several_processes(
+    stock: Any, ours: Any, readings: list[int], wrap: Callable[[Any], Any]
+) -> None:
+    tower = wrap(ours.model.visual)
+    assert_same(encoded(tower, SEVERAL), encoded(stock.model.visual, SEVERAL))
     assert len(readings) == len(set(readings))
 
 
@@ -265,6 +272,7 @@ def test_lengths_are_read_once_a_pass(
     # Two images, of 2 x 2 windows and of one; Qwen2-VL has no windows.
     once = [5, 2] if hasattr(stock.model.visual, "window_size") else [2]
     assert readings == once * 2
+    assert not len(vision._SEEN)  # nothing stays behind a pass
 
 
 # --- copies, files, and what stays as it is ------------------------------------------------------
