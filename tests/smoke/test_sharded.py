@@ -42,10 +42,10 @@ def config_of(tiny: Tiny, output: Path, *, frozen: bool) -> TrainConfig:
     )
 
 
-def sft_config_of(tiny: Tiny, output: Path) -> SFTConfig:
+def sft_config_of(tiny: Tiny, output: Path, *, frozen: bool) -> SFTConfig:
     """Return three steps of eight studies, in passes of two studies."""
     return SFTConfig(
-        model=tiny.model(gradient_checkpointing=True),
+        model=tiny.model(freeze_vision_tower=frozen, gradient_checkpointing=True),
         data=tiny.data(validation_limit=4),
         optim=OptimConfig(learning_rate=1e-4),
         max_steps=3,
@@ -147,20 +147,18 @@ def test_their_run_is_resumed_as_if_it_had_not_been_stopped(
     assert states == processes
 
 
-@pytest.fixture(scope="module")
-def one_process_fine_tuned(mixed: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("fine-tuned") / "run"
-    run_sft(sft_config_of(mixed, run))
-    return run
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", KINDS)
+@pytest.mark.parametrize(
+    ("launcher", "frozen"),
+    # A missing gradient stops whole copies, a layer that is not gathered shards.
+    [("ddp", False), ("fsdp2", True), pytest.param("zero3", True, marks=NEEDS_DEEPSPEED)],
+)
 def test_two_processes_fine_tune_as_one_does(
-    mixed: Tiny, tmp_path: Path, one_process_fine_tuned: Path, launcher: str
+    mixed: Tiny, tmp_path: Path, launcher: str, frozen: bool
 ) -> None:
-    launch(launcher, sft_config_of(mixed, tmp_path / "two"))
-    assert_trains_as(mixed, one_process_fine_tuned, tmp_path / "two")
+    run_sft(sft_config_of(mixed, tmp_path / "one", frozen=frozen))
+    launch(launcher, sft_config_of(mixed, tmp_path / "two", frozen=frozen))
+    assert_trains_as(mixed, tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.parametrize(
