@@ -1,12 +1,12 @@
-"""Which processes may go on with a run."""
+"""Which processes may start a run, and which may go on with it."""
 
 from pathlib import Path
 
 import pytest
 from accelerate import PartialState
 
-from editgrpo.config import TrainConfig
-from editgrpo.errors import TrainingError
+from editgrpo.config import LoraConfig, ModelConfig, TrainConfig
+from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.training.launch import begin_run
 from editgrpo.training.run_folder import mark_complete
 
@@ -18,7 +18,12 @@ KINDS = {
 
 
 def begin(
-    monkeypatch: pytest.MonkeyPatch, run: Path, launch: tuple[int, str], *, resume: bool
+    monkeypatch: pytest.MonkeyPatch,
+    run: Path,
+    launch: tuple[int, str],
+    *,
+    resume: bool,
+    lora: LoraConfig | None = None,
 ) -> Path | None:
     PartialState(cpu=True)
     processes, kind = launch
@@ -26,7 +31,8 @@ def begin(
         patch.setitem(PartialState._shared_state, "num_processes", processes)
         for name, value in KINDS[kind].items():
             patch.setenv(name, value)
-        return begin_run(TrainConfig(output=str(run)), resume=resume, command="")
+        config = TrainConfig(model=ModelConfig(lora=lora), output=str(run))
+        return begin_run(config, resume=resume, command="")
 
 
 def started(monkeypatch: pytest.MonkeyPatch, run: Path, launch: tuple[int, str]) -> Path:
@@ -91,3 +97,14 @@ def test_a_run_whose_provenance_does_not_say_may_go_on(
     checkpoint = started(monkeypatch, tmp_path, (2, "copies"))
     (tmp_path / "provenance.json").write_text('{"seed": 0}')
     assert begin(monkeypatch, tmp_path, (2, "fsdp"), resume=True) == checkpoint
+
+
+@pytest.mark.parametrize("launch", [(2, "fsdp"), (2, "deepspeed")])
+def test_adapters_are_not_sharded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launch: tuple[int, str]
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(ConfigError, match=r"model.lora wants whole copies of the model"):
+        begin(monkeypatch, run, launch, resume=False, lora=LoraConfig())
+    assert not run.exists()
+    assert begin(monkeypatch, run, (2, "copies"), resume=False, lora=LoraConfig()) is None

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, Trainer
 
-from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, TrainConfig
+from editgrpo.config import (
+    ClinicalConfig,
+    DType,
+    ModelConfig,
+    OptimConfig,
+    SFTConfig,
+    TrainConfig,
+)
 from editgrpo.errors import ConfigError, RunStoppedError, TrainingError
 from editgrpo.provenance import PROVENANCE_FILE, check_same_config, write_provenance
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
@@ -115,26 +122,34 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
             that cannot read its checkpoints.
     """
     check_trackers(config.report_to)
-    _check_launcher(config.model.dtype, os.environ)
+    launch = _this_launch(os.environ)
+    _check_launcher(config.model, launch.sharding, os.environ)
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
-    launch = _describe_launch(os.environ)
     if checkpoint is None:
-        write_provenance(run, config=config, seed=config.seed, command=command, launch=launch)
+        write_provenance(
+            run, config=config, seed=config.seed, command=command, launch=asdict(launch)
+        )
     else:
         check_same_config(run, config)
         _check_same_launch(run, launch)
     return checkpoint
 
 
-def _check_launcher(dtype: DType, environment: Mapping[str, str]) -> None:
-    """Refuse what `accelerate launch` was told and a run would silently go wrong with."""
+def _check_launcher(model: ModelConfig, sharding: Sharding, environment: Mapping[str, str]) -> None:
+    """Refuse what `accelerate launch` was told and a run would go wrong with."""
+    if model.lora is not None and sharding is not Sharding.COPIES:
+        # They would train; merging adapters into shards fails at the end.
+        raise ConfigError(
+            "model.lora wants whole copies of the model, and this launch makes "
+            f"{sharding.value}: take torchrun or recipes/accelerate/ddp.yaml"
+        )
     precision = environment.get("ACCELERATE_MIXED_PRECISION", "no")
-    fitting = "bf16" if dtype is DType.BFLOAT16 else "no"
+    fitting = "bf16" if model.dtype is DType.BFLOAT16 else "no"
     if precision not in ("no", fitting):
         raise ConfigError(
             f"accelerate was launched with mixed_precision {precision} and model.dtype is "
-            f"{dtype.value}; add --mixed_precision {fitting}"
+            f"{model.dtype.value}; add --mixed_precision {fitting}"
         )
     if environment.get("ACCELERATE_USE_FSDP") == "true" and (
         environment.get("FSDP_CPU_RAM_EFFICIENT_LOADING") == "true"
@@ -145,30 +160,39 @@ def _check_launcher(dtype: DType, environment: Mapping[str, str]) -> None:
         )
 
 
-def _describe_launch(environment: Mapping[str, str]) -> dict[str, int | str]:
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    processes: int
+    sharding: Sharding
+
+
+def _this_launch(environment: Mapping[str, str]) -> _Launch:
     processes, sharding = processes_of_launch(), Sharding.COPIES
     if environment.get("ACCELERATE_USE_DEEPSPEED") == "true":
         sharding = Sharding.DEEPSPEED
     elif environment.get("ACCELERATE_USE_FSDP") == "true" and processes > 1:
         sharding = Sharding.FSDP  # accelerate leaves a single process a whole copy
-    return {"processes": processes, "sharding": sharding.value}
+    return _Launch(processes, sharding)
 
 
-def _check_same_launch(run: Path, now: Mapping[str, int | str]) -> None:
+def _check_same_launch(run: Path, now: _Launch) -> None:
     """Refuse checkpoints that these processes cannot read.
 
     Whole copies are read by any number of processes, and so are FSDP's shards, which are put
     together in one file; DeepSpeed keeps a file for each process.
     """
     path = run / PROVENANCE_FILE
-    before = json.loads(path.read_text(encoding="utf-8")).get("launch") if path.is_file() else None
-    if before is None or before == now:
+    noted = json.loads(path.read_text(encoding="utf-8")).get("launch") if path.is_file() else None
+    if noted is None:
         return
-    if before["sharding"] == now["sharding"] != Sharding.DEEPSPEED:
+    before = _Launch(noted["processes"], Sharding(noted["sharding"]))
+    if before == now:
+        return
+    if before.sharding is now.sharding and now.sharding is not Sharding.DEEPSPEED:
         return
     raise TrainingError(
-        f"{run}: was started on {before['processes']} processes with {before['sharding']}; its "
-        f"checkpoints cannot be resumed on {now['processes']} with {now['sharding']}: launch it as "
+        f"{run}: was started on {before.processes} processes with {before.sharding.value}; its "
+        f"checkpoints cannot be resumed on {now.processes} with {now.sharding.value}: launch it as "
         "it was, or start another run in a new folder"
     )
 
