@@ -1,11 +1,12 @@
 """Which processes may start a run, and which may go on with it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from accelerate import PartialState
 
-from editgrpo.config import LoraConfig, ModelConfig, TrainConfig
+from editgrpo.config import LoraConfig, ModelConfig, RolloutConfig, TrainConfig
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.training.launch import begin_run
 from editgrpo.training.run_folder import mark_complete
@@ -23,7 +24,7 @@ def begin(
     launch: tuple[int, str],
     *,
     resume: bool,
-    lora: LoraConfig | None = None,
+    **settings: Any,
 ) -> Path | None:
     PartialState(cpu=True)
     processes, kind = launch
@@ -31,7 +32,7 @@ def begin(
         patch.setitem(PartialState._shared_state, "num_processes", processes)
         for name, value in KINDS[kind].items():
             patch.setenv(name, value)
-        config = TrainConfig(model=ModelConfig(lora=lora), output=str(run))
+        config = TrainConfig(output=str(run), **settings)
         return begin_run(config, resume=resume, command="")
 
 
@@ -100,11 +101,22 @@ def test_a_run_whose_provenance_does_not_say_may_go_on(
 
 
 @pytest.mark.parametrize("launch", [(2, "fsdp"), (2, "deepspeed")])
-def test_adapters_are_not_sharded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launch: tuple[int, str]
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("model.lora", {"model": ModelConfig(lora=LoraConfig())}),
+        ("rollout.compile", {"rollout": RolloutConfig(compile=True)}),
+    ],
+)
+def test_what_wants_whole_copies_is_not_sharded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    launch: tuple[int, str],
+    name: str,
+    settings: dict[str, Any],
 ) -> None:
     run = tmp_path / "run"
-    with pytest.raises(ConfigError, match=r"model.lora wants whole copies of the model"):
-        begin(monkeypatch, run, launch, resume=False, lora=LoraConfig())
+    with pytest.raises(ConfigError, match=f"{name} wants whole copies of the model"):
+        begin(monkeypatch, run, launch, resume=False, **settings)
     assert not run.exists()
-    assert begin(monkeypatch, run, (2, "copies"), resume=False, lora=LoraConfig()) is None
+    assert begin(monkeypatch, run, (2, "copies"), resume=False, **settings) is None

@@ -10,6 +10,7 @@ from editgrpo.config import OptimConfig, SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.files import read_jsonl
+from editgrpo.training import sft
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EpochScore, keep_best, write_epochs
 from editgrpo.training.sft import _check_size, _epoch_ends, run_sft
@@ -42,6 +43,16 @@ def test_a_batch_larger_than_the_set_is_refused_and_a_long_warm_up_noted(
     assert not caplog.messages
     _check_size(config, 12, 3)
     assert "optim.warmup_steps is 3 of 3 steps" in caplog.text
+
+
+def test_a_batch_that_processes_cannot_share_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sft, "processes_of_launch", lambda: 3)
+    config = SFTConfig(output=str(tmp_path / "run"), batch_size=8, micro_batch_size=4)
+    with pytest.raises(ConfigError, match=r"batch_size is 8; .* micro_batch_size x .* \(4 x 3\)"):
+        run_sft(config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_epochs_end_where_their_studies_do() -> None:

@@ -15,7 +15,6 @@ from transformers import PrinterCallback, Trainer
 from editgrpo.config import (
     ClinicalConfig,
     DType,
-    ModelConfig,
     OptimConfig,
     SFTConfig,
     TrainConfig,
@@ -33,30 +32,6 @@ class Sharding(StrEnum):
     COPIES = "whole copies"
     FSDP = "FSDP shards"
     DEEPSPEED = "DeepSpeed shards"
-
-
-def accumulation_slots(per_step: int, per_pass: int, *, names: tuple[str, str]) -> int:
-    """Return how many forward and backward passes of each process make a step.
-
-    Args:
-        per_step: Studies in a step, over all processes.
-        per_pass: Studies in one pass of one process.
-        names: The two settings' names, for the message.
-
-    Returns:
-        The number of accumulation slots.
-
-    Raises:
-        ConfigError: the studies of a step cannot be shared evenly by the processes.
-    """
-    processes = processes_of_launch()
-    slots, rest = divmod(per_step, per_pass * processes)
-    if rest:
-        raise ConfigError(
-            f"{names[0]} is {per_step}; it must be a multiple of {names[1]} x processes "
-            f"({per_pass} x {processes})"
-        )
-    return slots
 
 
 def processes_of_launch() -> int:
@@ -123,7 +98,7 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     """
     check_trackers(config.report_to)
     launch = _this_launch(os.environ)
-    _check_launcher(config.model, launch.sharding, os.environ)
+    _check_launcher(config, launch.sharding, os.environ)
     run = Path(config.output)
     checkpoint = open_run(run, resume=resume)
     if checkpoint is None:
@@ -136,12 +111,18 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     return checkpoint
 
 
-def _check_launcher(model: ModelConfig, sharding: Sharding, environment: Mapping[str, str]) -> None:
+def _check_launcher(
+    config: SFTConfig | TrainConfig, sharding: Sharding, environment: Mapping[str, str]
+) -> None:
     """Refuse what `accelerate launch` was told and a run would go wrong with."""
-    if model.lora is not None and sharding is not Sharding.COPIES:
-        # They would train; merging adapters into shards fails at the end.
+    model, wants_copies = config.model, []
+    if model.lora is not None:
+        wants_copies.append("model.lora")  # would train; merging into shards fails at the end
+    if isinstance(config, TrainConfig) and config.rollout.compile:
+        wants_copies.append("rollout.compile")  # the hooks of shards break its graph at every layer
+    if wants_copies and sharding is not Sharding.COPIES:
         raise ConfigError(
-            "model.lora wants whole copies of the model, and this launch makes "
+            f"{wants_copies[0]} wants whole copies of the model, and this launch makes "
             f"{sharding.value}: take torchrun or recipes/accelerate/ddp.yaml"
         )
     precision = environment.get("ACCELERATE_MIXED_PRECISION", "no")

@@ -24,9 +24,9 @@ from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
 from editgrpo.training.launch import (
-    accumulation_slots,
     begin_run,
     common_arguments,
+    processes_of_launch,
     train_to_end,
 )
 from editgrpo.training.models import (
@@ -127,9 +127,11 @@ def run_sft(
             or it is larger than the training studies are many.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, or is resumed with other settings.
+        TrainingError: the run folder is taken, or is resumed with other settings or by processes
+            that cannot read its checkpoints.
         RunStoppedError: the run was told to stop by a signal.
     """
+    passes = _passes_of_a_step(config)
     run = Path(config.output)
     checkpoint = begin_run(config, resume=resume, command=command)
     train = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
@@ -148,7 +150,7 @@ def run_sft(
         boundaries[-1],
         on_metrics,
         model=policy,
-        args=_trl_arguments(config, boundaries[-1]),
+        args=_trl_arguments(config, boundaries[-1], passes),
         train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
         processing_class=processor.tokenizer,
         data_collator=FindingsCollator(train, encoder),
@@ -185,14 +187,24 @@ def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:
     return [end for end in ends if end < config.max_steps] + [config.max_steps]
 
 
-def _trl_arguments(config: SFTConfig, steps: int) -> TRLConfig:
+def _trl_arguments(config: SFTConfig, steps: int, passes: int) -> TRLConfig:
     return TRLConfig(
         **common_arguments(config),
         max_steps=steps,
         per_device_train_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=accumulation_slots(
-            config.batch_size, config.micro_batch_size, names=("batch_size", "micro_batch_size")
-        ),
+        gradient_accumulation_steps=passes,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
+
+
+def _passes_of_a_step(config: SFTConfig) -> int:
+    """Return how many forward and backward passes of each process make a step."""
+    processes = processes_of_launch()
+    passes, rest = divmod(config.batch_size, config.micro_batch_size * processes)
+    if rest:
+        raise ConfigError(
+            f"batch_size is {config.batch_size}; it must be a multiple of micro_batch_size x "
+            f"processes ({config.micro_batch_size} x {processes})"
+        )
+    return passes

@@ -67,8 +67,8 @@ def run_training(
             processes or of studies.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, is resumed with other settings, or scoring fails too
-            often.
+        TrainingError: the run folder is taken, is resumed with other settings or by processes that
+            cannot read its checkpoints, or scoring fails too often.
         RunStoppedError: the run was told to stop by a signal.
     """
     _check_machine(config)
