@@ -140,7 +140,10 @@ def test_their_run_is_resumed_as_if_it_had_not_been_stopped(
         shutil.rmtree(run / late)
     config = config_of(mixed, run, frozen=False)
     processes = {"ddp": 1, "fsdp2": 4, "zero3": 2}[launcher]
-    launch(launcher, config, "--resume", processes=processes)
+    if processes == 1:
+        run_training(config, resume=True)
+    else:
+        launch(launcher, config, "--resume", processes=processes)
     assert_trains_as(mixed, one_process[1], run)
     # Each process writes its generator's state: proof of their number.
     states = len(list((run / "checkpoints/checkpoint-3").glob("rng_state*.pth")))

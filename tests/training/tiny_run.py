@@ -181,7 +181,7 @@ def largest_difference(
 ) -> tuple[float, str]:
     """Return the largest absolute difference of two sets of tensors, and where it is."""
     assert left.keys() == right.keys()
-    return max((float((left[name] - right[name]).abs().max()), name) for name in left)
+    return max((float((left[name] - right[name]).detach().abs().max()), name) for name in left)
 
 
 def make_trainer(config: TrainConfig) -> Any:
