@@ -35,7 +35,7 @@ from editgrpo.recipes import load_recipe
 def test_a_run_folder_says_what_made_it(tmp_path: Path) -> None:
     config = TrainConfig(edit=EditConfig(level=EditLevel.NONE), seed=5)
     command = "editgrpo train 'my recipe.yaml'"
-    launch = {"processes": 2, "sharding": "fsdp"}
+    launch = {"processes": 2, "sharding": "FSDP shards"}
     write_provenance(tmp_path / "run", config=config, seed=5, command=command, launch=launch)
     assert load_recipe(tmp_path / "run" / "config.yaml", TrainConfig) == config
     provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())

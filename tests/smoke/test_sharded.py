@@ -94,8 +94,8 @@ def assert_trains_as(tiny: Tiny, one: Path, two: Path) -> None:
     # Adam divides by the gradient's size: where it is noise, a step may differ by its length, 1e-4.
     assert difference < 3e-4, name
     start = dict(tiny.load().named_parameters())
-    moved = max(float((weights[0][n] - start[n]).abs().mean()) for n in start)
-    apart = max(float((weights[0][n] - weights[1][n]).abs().mean()) for n in start)
+    moved = max(float((weights[0][n] - start[n]).detach().abs().mean()) for n in start)
+    apart = max(float((weights[0][n] - weights[1][n]).detach().abs().mean()) for n in start)
     assert apart < moved / 100
 
 

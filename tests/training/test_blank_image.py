@@ -1,5 +1,6 @@
 """Without an image the vision tower runs on a blank one, and nothing but its gradients shows it."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -100,3 +101,25 @@ def test_a_model_of_text_alone_has_no_tower_to_run(tiny: Tiny) -> None:
     model = small_model("qwen2", tiny)
     run_tower_always(model)
     assert "forward" not in model.model.__dict__
+
+
+def test_embeddings_are_taken_as_the_stock_model_takes_them(tiny: Tiny, family: str) -> None:
+    model = small_model(family, tiny).eval()
+    stock = copy.deepcopy(model)
+    run_tower_always(model)
+    embeddings = stock.get_input_embeddings()(torch.tensor([RESPONSES[0]]))
+    with torch.no_grad():
+        found, expected = (one(inputs_embeds=embeddings).logits for one in (model, stock))
+    assert torch.equal(found, expected)
+
+
+def test_a_copy_computes_with_weights_of_its_own(tiny: Tiny, family: str) -> None:
+    model = small_model(family, tiny).eval()
+    run_tower_always(model)
+    ids = torch.tensor([RESPONSES[0]])
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        for parameter in model.parameters():
+            parameter.zero_()
+        assert torch.equal(copied(input_ids=ids).logits, expected)

@@ -1,14 +1,15 @@
 """Which processes may start a run, and which may go on with it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
 
 from editgrpo.config import LoraConfig, ModelConfig, RolloutConfig, TrainConfig
 from editgrpo.errors import ConfigError, TrainingError
-from editgrpo.training.launch import begin_run
+from editgrpo.training.launch import begin_run, processes_of_launch
 from editgrpo.training.run_folder import mark_complete
 
 KINDS = {
@@ -26,10 +27,11 @@ def begin(
     resume: bool,
     **settings: Any,
 ) -> Path | None:
-    PartialState(cpu=True)
     processes, kind = launch
+    assert processes_of_launch() == 1
     with monkeypatch.context() as patch:
         patch.setitem(PartialState._shared_state, "num_processes", processes)
+        patch.setitem(PartialState._shared_state, "distributed_type", DistributedType.MULTI_CPU)
         for name, value in KINDS[kind].items():
             patch.setenv(name, value)
         config = TrainConfig(output=str(run), **settings)
@@ -52,7 +54,7 @@ def started(monkeypatch: pytest.MonkeyPatch, run: Path, launch: tuple[int, str])
         ((1, "copies"), (4, "copies")),
         ((2, "fsdp"), (4, "fsdp")),
         ((2, "deepspeed"), (2, "deepspeed")),
-        ((1, "fsdp"), (2, "copies")),  # one process is not sharded
+        ((2, "fsdp"), (1, "fsdp")),
     ],
 )
 def test_processes_that_can_read_the_checkpoints_go_on(
@@ -72,10 +74,10 @@ def test_processes_that_can_read_the_checkpoints_go_on(
         (
             (2, "deepspeed"),
             (4, "deepspeed"),
-            "on 2 processes with DeepSpeed shards; .* on 4 with DeepSpeed shards: launch it as it",
+            "DeepSpeed shards on 2 processes; .* DeepSpeed shards on 4 processes: launch it as it",
         ),
-        ((2, "fsdp"), (1, "fsdp"), "on 2 processes with FSDP shards; .* on 1 with whole copies"),
-        ((2, "copies"), (2, "fsdp"), "on 2 processes with whole copies; .* on 2 with FSDP shards"),
+        ((2, "fsdp"), (1, "copies"), "FSDP shards on 2 processes; .* whole copies on 1 process:"),
+        ((2, "copies"), (2, "fsdp"), "whole copies on 2 processes; .* FSDP shards on 2 processes"),
     ],
 )
 def test_processes_that_cannot_are_refused(
@@ -98,6 +100,20 @@ def test_a_run_whose_provenance_does_not_say_may_go_on(
     checkpoint = started(monkeypatch, tmp_path, (2, "copies"))
     (tmp_path / "provenance.json").write_text('{"seed": 0}')
     assert begin(monkeypatch, tmp_path, (2, "fsdp"), resume=True) == checkpoint
+
+
+def test_the_launchers_variables_alone_shard_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may stand in a shell from which a single process is started as usual."""
+    assert processes_of_launch() == 1
+    monkeypatch.setitem(PartialState._shared_state, "distributed_type", DistributedType.NO)
+    for variables in KINDS.values():
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+    begin_run(TrainConfig(output=str(tmp_path / "run")), resume=False, command="")
+    noted = json.loads((tmp_path / "run/provenance.json").read_text())["launch"]
+    assert noted == {"processes": 1, "sharding": "whole copies"}
 
 
 @pytest.mark.parametrize("launch", [(2, "fsdp"), (2, "deepspeed")])

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -153,18 +154,41 @@ def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
-def test_a_run_with_compiled_decoding_trains_on_the_same_responses(
+def test_a_run_compiles_its_decoding_once_and_trains_on_the_same_responses(
     tiny: Tiny, tmp_path: Path
 ) -> None:
-    """Weights change between two steps that the same compiled code samples for."""
-    rows = {}
+    torch.compiler.reset()  # of what earlier tests compiled
+    counters = torch._dynamo.utils.counters["stats"]
+    rows, graphs = {}, {}
     for compiled in (False, True):
+        before = counters["unique_graphs"]
         rollout = RolloutConfig(group_size=4, max_completion_tokens=12, compile=compiled)
-        run = tiny.train_config(tmp_path / str(compiled), rollout=rollout, steps=2)
+        model = tiny.model(gradient_checkpointing=True)  # turned off and on again in every step
+        run = tiny.train_config(tmp_path / str(compiled), rollout=rollout, model=model, steps=3)
         run_training(run)
         rows[compiled] = [row for _, row in read_jsonl(Path(run.output) / "rollouts.jsonl")]
+        graphs[compiled] = counters["unique_graphs"] - before
     assert rows[False] == rows[True]
-    assert {row["step"] for row in rows[True]} == {1, 2}
+    assert {row["step"] for row in rows[True]} == {1, 2, 3}
+    assert graphs == {False: 0, True: 1}
+
+
+def test_sampling_keeps_to_the_settings_and_leaves_no_hooks(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, told, hooks = trainer_module.sample_responses, [], []
+
+    def sample_and_note(model: Any, *arguments: Any, **keywords: Any) -> Any:
+        told.append((keywords["tokens_per_pass"], keywords["compiled"]))
+        hooks.append(len(model.get_input_embeddings()._forward_hooks))
+        return sample(model, *arguments, **keywords | {"compiled": False})
+
+    monkeypatch.setattr(trainer_module, "sample_responses", sample_and_note)
+    rollout = RolloutConfig(group_size=4, max_completion_tokens=4, compile=True)
+    model = tiny.model(gradient_checkpointing=True)
+    run_training(tiny.train_config(tmp_path, tokens_per_pass=77, rollout=rollout, model=model))
+    assert told == [(77, True)] * len(told)
+    assert len(set(hooks)) == 1 and len(hooks) >= 3
 
 
 @pytest.mark.parametrize(

@@ -50,15 +50,15 @@ def run_tower_always(model: Any) -> None:
     backbone = model.model
     if not has_tower(backbone):
         return
-    stock = backbone.forward
+    stock = type(backbone).forward  # of no model: a copy of this one computes with its own weights
 
     # Not the forward of the whole model: TRL's fused head calls the backbone itself.
-    @functools.wraps(type(backbone).forward)
+    @functools.wraps(stock)
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        if keywords.get("pixel_values") is None and "input_ids" in keywords:
+        if keywords.get("pixel_values") is None and keywords.get("input_ids") is not None:
             embeddings = self.get_input_embeddings()(keywords["input_ids"])
             nothing = no_features(self).to(embeddings.dtype).expand(embeddings.shape[0], -1, -1)
             keywords["inputs_embeds"] = torch.cat([embeddings, nothing], dim=1)
-        return stock(*arguments, **keywords)
+        return stock(self, *arguments, **keywords)
 
     backbone.forward = MethodType(forward, backbone)

@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import DistributedType, PartialState
 from transformers import PrinterCallback, Trainer
 
-from editgrpo.config import (
-    ClinicalConfig,
-    DType,
-    OptimConfig,
-    SFTConfig,
-    TrainConfig,
-)
+from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, RunStoppedError, TrainingError
 from editgrpo.provenance import PROVENANCE_FILE, check_same_config, write_provenance
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
@@ -146,14 +140,20 @@ class _Launch:
     processes: int
     sharding: Sharding
 
+    def __str__(self) -> str:
+        plural = "" if self.processes == 1 else "es"
+        return f"{self.sharding.value} on {self.processes} process{plural}"
+
 
 def _this_launch(environment: Mapping[str, str]) -> _Launch:
-    processes, sharding = processes_of_launch(), Sharding.COPIES
-    if environment.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        sharding = Sharding.DEEPSPEED
-    elif environment.get("ACCELERATE_USE_FSDP") == "true" and processes > 1:
-        sharding = Sharding.FSDP  # accelerate leaves a single process a whole copy
-    return _Launch(processes, sharding)
+    state, sharding = _launch(), Sharding.COPIES
+    # What accelerate's launcher sets for its processes does not shard one that it did not start.
+    if state.distributed_type is not DistributedType.NO:
+        if environment.get("ACCELERATE_USE_DEEPSPEED") == "true":
+            sharding = Sharding.DEEPSPEED
+        elif environment.get("ACCELERATE_USE_FSDP") == "true":
+            sharding = Sharding.FSDP
+    return _Launch(state.num_processes, sharding)
 
 
 def _check_same_launch(run: Path, now: _Launch) -> None:
@@ -172,9 +172,8 @@ def _check_same_launch(run: Path, now: _Launch) -> None:
     if before.sharding is now.sharding and now.sharding is not Sharding.DEEPSPEED:
         return
     raise TrainingError(
-        f"{run}: was started on {before.processes} processes with {before.sharding.value}; its "
-        f"checkpoints cannot be resumed on {now.processes} with {now.sharding.value}: launch it as "
-        "it was, or start another run in a new folder"
+        f"{run}: was started with {before}; its checkpoints cannot be resumed with {now}: launch "
+        "it as it was, or start another run in a new folder"
     )
 
 

@@ -117,7 +117,7 @@ def pack_groups(
     """Pack groups into one row.
 
     Args:
-        model: The model, unwrapped; only its configuration and position rule are used.
+        model: The model, unwrapped; its configuration, position rule and width are used.
         prompts: P prompts.
         responses_PG: For each prompt its responses as token ids, each with at least one token.
         features: For each prompt the (N, D) features of its images, None for one without; None to

@@ -399,6 +399,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             # It turns checkpointing off for sampling, and on again with these.
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as policy:
+            # Turning it on again adds a hook to the embedding without removing the one before.
+            without_adapter_wrapper(policy).disable_input_require_grads()
             was_training = policy.training
             policy.eval()
             with self.accelerator.autocast():

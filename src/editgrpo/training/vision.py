@@ -2,9 +2,9 @@
 
 In most of its layers a patch sees its window alone. transformers' towers call SDPA once for each
 window, 36 times in such a layer for an image of 46 x 44 patches, and ask the device for the lengths
-of the windows in every layer. Here windows of one length are a batch: at most nine calls a layer,
-four for one image, and lengths are read once a pass of the tower. A layer without windows has one
-window an image.
+of the windows in every layer. Here windows of one length are a batch: at most nine calls in such
+a layer, four for one image, and lengths are read once a pass of the tower. A layer without windows
+has one window an image, and a call for each size of image.
 
 Left out on purpose: what an image is cut into, and the features that come out (features.py).
 """
