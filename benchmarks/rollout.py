@@ -21,6 +21,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -30,7 +31,7 @@ from transformers import DynamicCache
 
 from benchmarks.children import measured_by_child
 from benchmarks.memory import forget_peak_memory, peak_memory_mib, resident_memory_mib
-from benchmarks.workload import SHAPE, THREADS, Case, draw_group, environment, model_of
+from benchmarks.workload import SHAPE, THREADS, Case, draw_group, environment
 from editgrpo.training.language import prompt_positions
 from editgrpo.training.processor import EncodedPrompt, join_images
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
@@ -273,7 +274,7 @@ def result(
         "prompt_tokens": Case().prompt,
         **dict(zip(("prompts", "samples", "new_tokens"), size, strict=True)),
         "repeats": repeats,
-        "model": model_of(),
+        "model": {"architecture": "Qwen2.5-VL, random weights, float32", **asdict(SHAPE)},
         **environment(),
     }
 

@@ -1,10 +1,13 @@
 """The logic of the benchmarks of training that does not need a measurement."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from benchmarks.plots import draw
+from benchmarks.rollout import result
+from benchmarks.rollout import summary as rollout_summary
 from benchmarks.train_step import report
 from benchmarks.update_step import agree, group_cases, prompt_cases, ratios, summary, verdict
 from benchmarks.workload import IMAGES, Case, image_grid, response_lengths
@@ -133,3 +136,26 @@ def test_both_sweeps_are_drawn(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("<svg") == 1
     assert "20:1" in text and "responses in a group" in text
+
+
+def test_sides_of_a_rollout_are_compared_with_generate() -> None:
+    seconds = {"generate": 6.0, "former": 4.0, "ours": 2.0, "compiled": 1.5}
+    runs = {
+        side: [
+            {
+                "seconds": s,
+                "first_s": s / 2,
+                "tokens_per_s": 60 / s,
+                "before_mib": 10,
+                "peak_mib": 15,
+            }
+            for s in (value, 2 * value, value)
+        ]
+        for side, value in seconds.items()
+    }
+    found = result({side: rollout_summary(of) for side, of in runs.items()}, (4, 5, 60), 3)
+    # Medians: 6 / 4, 6 / 2, 6 / 1.5.
+    assert found["ratios"] == {"rollout_former": 1.5, "rollout_ours": 3.0, "rollout_compiled": 4.0}
+    assert found["sides"]["ours"]["growth_mib"] == 5
+    assert (found["prompts"], found["samples"], found["new_tokens"]) == (4, 5, 60)
+    assert json.loads(json.dumps(found))["model"]["hidden_size"] > 0
