@@ -88,7 +88,7 @@ class ModelConfig:
     """
 
     group_attention: AttentionKernel = AttentionKernel.SPLIT
-    """Kernel for packed groups; changes speed, not the result (docs/performance.md)."""
+    """Kernel for packed groups; changes the time and the last digits only (docs/training.md)."""
 
     feature_ram_mib: int = 2048
     """Memory of one process for image features that later steps may need again.

@@ -70,6 +70,8 @@ def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:
         "report_to": list(config.report_to) or "none",
         "remove_unused_columns": False,
         "disable_tqdm": True,
+        # None is: a pass without images runs the tower too. To look costs time, and a warning.
+        "ddp_find_unused_parameters": False,
         **optimizer_arguments(config.optim),
     }
 
