@@ -1,12 +1,23 @@
 """Files are whole or absent; a bad line of JSON is named."""
 
 import json
+import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from editgrpo.errors import DataError
-from editgrpo.files import read_jsonl, replacing, write_json, write_jsonl, write_text
+from editgrpo.files import (
+    create_private,
+    open_to_append,
+    read_jsonl,
+    replacing,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 
 
 def test_written_rows_are_read_back_with_their_line_numbers(tmp_path: Path) -> None:
@@ -67,3 +78,83 @@ def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:
         partial.write_bytes(b"x")
     write_text(tmp_path / "a.txt", "α\n")
     assert (tmp_path / "a.txt").read_bytes() == b"\xce\xb1\n"
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """Set the umask of the process for one test."""
+    before = os.umask(0)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _append(path: Path) -> None:
+    with open_to_append(path) as stream:
+        stream.write("{}\n")
+
+
+_WRITERS: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: write_text(path, "The lungs are clear.\n"),
+    "json": lambda path: write_json(path, {}),
+    "lines": lambda path: write_jsonl(path, [{}]),
+    "appended": _append,
+    "created": create_private,
+}
+
+
+@pytest.mark.parametrize("writer", _WRITERS.values(), ids=_WRITERS)
+@pytest.mark.parametrize(("mask", "mode"), [(0o000, 0o600), (0o022, 0o600), (0o077, 0o600)])
+def test_a_new_file_is_its_owners_alone(
+    tmp_path: Path,
+    umask: Callable[[int], int],
+    writer: Callable[[Path], object],
+    mask: int,
+    mode: int,
+) -> None:
+    umask(mask)
+    writer(tmp_path / "new")
+    assert _mode(tmp_path / "new") == mode
+
+
+def test_an_unfinished_file_is_its_owners_alone_while_it_is_written(
+    tmp_path: Path, umask: Callable[[int], int]
+) -> None:
+    umask(0o022)
+    with replacing(tmp_path / "rows.arrow") as partial:
+        with partial.open("wb") as stream:
+            stream.write(b"x")
+        assert _mode(partial) == 0o600
+
+
+def test_a_file_written_anew_is_private_anew(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    write_json(path, {})
+    assert _mode(path) == 0o600
+
+
+@pytest.mark.parametrize("writer", [_append, create_private])
+def test_a_file_that_grows_keeps_the_mode_that_its_owner_gave_it(
+    tmp_path: Path, writer: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "rollouts.jsonl"
+    path.write_text("{}\n")
+    path.chmod(0o640)
+    writer(path)
+    assert _mode(path) == 0o640
+    assert path.read_text().startswith("{}\n")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_what_belongs_to_a_model_is_shared_as_the_umask_says(
+    tmp_path: Path, umask: Callable[[int], int], mask: int, mode: int
+) -> None:
+    umask(mask)
+    write_json(tmp_path / "manifest.json", {}, shared=True)
+    assert _mode(tmp_path / "manifest.json") == mode

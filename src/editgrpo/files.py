@@ -3,6 +3,10 @@
 A file is written beside its final name and renamed when it is complete, so that a crash, a full
 disk or Ctrl-C leaves nothing half-written under a final name. Left out on purpose: files that grow
 line by line during a run (metrics, rollouts); a resumed run cuts those back to its checkpoint.
+
+What is made here is for its owner's eyes (mode 0600, or less where the umask asks for less): nearly
+every file of this package holds report text, or may one day. What belongs to a model and not to a
+patient is written `shared=True` and is as readable as the umask lets it be.
 """
 
 import json
@@ -11,28 +15,34 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from editgrpo.errors import DataError
 
+_PRIVATE = 0o600
+_SHARED = 0o666
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` when the block ends well.
 
     Missing parent folders are made. If the block raises, the temporary file is removed and whatever
     stood at `path` stays. Threads, processes and machines may write one path at once: the last to
-    finish wins.
+    finish wins. What stood at `path` hands on no mode: a file that is written anew is private anew.
 
     Args:
         path: The final name.
+        shared: Whether others may read the file as the umask lets them; else it is the owner's.
 
     Yields:
-        The path to write to, in the same folder; it keeps the suffix of `path`.
+        The path to write to, in the same folder; it keeps the suffix of `path`. An empty file
+        stands there, with the mode that the final one will have.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial{path.suffix}")
     try:
+        _create(partial, os.O_EXCL, _SHARED if shared else _PRIVATE)
         yield partial
         os.replace(partial, path)
     except OSError as error:
@@ -43,29 +53,48 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def create_private(path: Path) -> None:
+    """Make an empty file that its owner alone may read, for a library to fill; one that is there
+    stays as it is, its mode too."""
+    _create(path, 0, _PRIVATE)
+
+
+def open_to_append(path: Path) -> IO[str]:
+    """Open a UTF-8 file that grows line by line; a new one is its owner's alone, one that is there
+    keeps its mode."""
+    create_private(path)
+    return path.open("a", encoding="utf-8", newline="\n")
+
+
+def _create(path: Path, flags: int, mode: int) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode))
+
+
 def remove_partial_files(folder: Path) -> None:
     """Remove what writers that were killed left in a folder; nobody may be writing to it."""
     for partial in folder.glob(".*.partial*"):
         partial.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
-    with replacing(path) as partial:
+def write_text(path: Path, text: str, *, shared: bool = False) -> None:
+    """Write a UTF-8 text file, whole or not at all; for `shared` see `replacing`."""
+    with replacing(path, shared=shared) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, shared: bool = False) -> None:
     """Write a value as indented JSON, keys in their given order, whole or not at all.
 
     Args:
         path: The final name.
         value: Whatever `json` takes.
+        shared: See `replacing`.
 
     Raises:
         ValueError: the value holds NaN or an infinity, which JSON cannot say.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, shared=shared)
 
 
 def json_line(row: Mapping[str, Any]) -> str:

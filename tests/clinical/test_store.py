@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sqlite3
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +34,43 @@ def test_lone_surrogates_are_texts_too(tmp_path: Path) -> None:
     assert store.get("a", ["", "\ud800", "?"]) == {"": b"2", "\ud800": b"1"}
 
 
-def test_no_text_is_written(tmp_path: Path) -> None:
+def test_of_a_text_only_its_hash_and_its_value_are_written(tmp_path: Path) -> None:
     FactStore(tmp_path, writable=True).put("a", {"a secret report": b"1"})
     assert b"secret" not in (tmp_path / FILE).read_bytes()
+
+
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
+def test_a_store_and_what_sqlite_puts_beside_it_are_their_owners_alone(
+    tmp_path: Path, journal: str
+) -> None:
+    before = os.umask(0o022)
+    try:
+        store = FactStore(tmp_path / "new", writable=True)
+        connection = sqlite3.connect(store.path)
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+        with connection:
+            connection.execute("INSERT INTO facts VALUES ('a', x'00', x'00')")
+            modes = {
+                path.name: stat.S_IMODE(path.stat().st_mode) for path in store.path.parent.iterdir()
+            }
+        connection.close()
+    finally:
+        os.umask(before)
+    assert len(modes) > 1  # the journal too
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_store_that_was_opened_to_others_stays_so(tmp_path: Path) -> None:
+    path = FactStore(tmp_path, writable=True).path
+    path.chmod(0o640)
+    FactStore(tmp_path, writable=True).put("a", {"x": b"1"})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_store_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=f"{FILE}: the annotation store cannot be written"):
+        FactStore(tmp_path / "file", writable=True)
 
 
 def test_a_store_opened_for_reading_refuses_to_write(tmp_path: Path) -> None:

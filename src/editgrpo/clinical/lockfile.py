@@ -41,4 +41,4 @@ def write_lock(path: Path, pins: Mapping[ClinicalModel, Manifest]) -> None:
         pins: The pins by model; times of modification are left out.
     """
     models = {model: manifest_object(pin, stamps=False) for model, pin in sorted(pins.items())}
-    write_json(path, {"format": _FORMAT, "models": models})
+    write_json(path, {"format": _FORMAT, "models": models}, shared=True)

@@ -177,7 +177,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write the manifest of a model folder, whole or not at all."""
-    write_json(folder / MANIFEST, {"format": _FORMAT, **manifest_object(manifest)})
+    content = {"format": _FORMAT, **manifest_object(manifest)}
+    write_json(folder / MANIFEST, content, shared=True)
 
 
 def manifest_object(manifest: Manifest, *, stamps: bool = True) -> dict[str, Any]:

@@ -2,7 +2,11 @@
 
 One SQLite file a folder. A batch is one transaction, so that a process killed at any moment leaves
 a whole store. Values are bytes; what they mean is told by the namespace, which names the model's
-identity and the format's version. Texts themselves are never written, only their SHA-256.
+identity and the format's version.
+
+Report text lies in it: the key of a text is its SHA-256, but a value holds what was read from the
+text, and that is the words of its entities (or of a judge's answer), which could not be told from a
+hash. The file is its owner's alone (mode 0600), and so are those that SQLite puts beside it.
 """
 
 import os
@@ -16,6 +20,7 @@ from pathlib import Path
 from editgrpo.clinical.shared import shared
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import DataError
+from editgrpo.files import create_private
 
 FILE = "annotations.sqlite"
 
@@ -50,7 +55,7 @@ class FactStore:
         self._base = base
         self._connections = threading.local()
         if writable:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(self.path)
         elif not self.path.is_file():
             raise DataError(
                 f"{folder}: no annotation store; fill it with `editgrpo annotate`, "
@@ -158,6 +163,18 @@ def _open(folder: Path, *, writable: bool, base: FactStore | None) -> FactStore:
         ("store", folder.absolute(), writable, below),
         lambda: FactStore(folder.absolute(), writable=writable, base=base),
     )
+
+
+def _make(path: Path) -> None:
+    """Make the file of a store before SQLite does, which gives its journals the file's mode."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        create_private(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: the annotation store cannot be written ({error.strerror}); check the disk "
+            "and who may write there"
+        ) from error
 
 
 def _key(text: str) -> bytes:

@@ -37,7 +37,10 @@ class ClinicalConfig:
     """
 
     store: str | None = None
-    """Folder of annotations kept on disk (`editgrpo annotate` fills it); None keeps none."""
+    """Folder of annotations kept on disk (`editgrpo annotate` fills it); None keeps none.
+
+    It holds words of the reports, see docs/data.md.
+    """
 
     store_writes: bool = False
     """Whether what is not yet in the store is added to it; training and scoring only read."""

@@ -22,7 +22,7 @@ from editgrpo.errors import DataError, RewardError
 from editgrpo.evaluation.metrics import Means
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.types import Prediction, ProgressCallback
-from editgrpo.files import json_line, read_jsonl, write_jsonl
+from editgrpo.files import json_line, open_to_append, read_jsonl, write_jsonl
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ def study_statistics(
         rows = _whole_batches(path, plan.batch, count)
         # Rewritten whole first: a line that was cut off by a kill must not precede new ones.
         write_jsonl(path, ({"values": row} for row in rows))
-        stream = path.open("a", encoding="utf-8", newline="\n")
+        stream = open_to_append(path)
     try:
         for batch_NK in _batches(predictions[len(rows) :], plan):
             rows.extend(batch_NK.tolist())

@@ -16,7 +16,7 @@ from editgrpo.data.record import study_to_row
 from editgrpo.data.store import read_prepared
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.files import json_line, parse_json_object, write_jsonl
+from editgrpo.files import json_line, open_to_append, parse_json_object, write_jsonl
 from editgrpo.training.models import (
     generation_tokens,
     load_for_inference,
@@ -134,7 +134,7 @@ def generate_predictions(
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
-    with partial.open("a", encoding="utf-8", newline="\n") as stream:
+    with open_to_append(partial) as stream:
         for study, report in generate_reports(policy, encoder, studies[len(rows) :], config):
             row = {"study_id": study.study_id, "prediction": report, "reference": study.findings}
             rows.append(row)

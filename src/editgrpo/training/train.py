@@ -201,7 +201,8 @@ def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:
         trainer.save_model(str(partial))
     if trainer.accelerator.is_main_process:
         setup.encoder.processor.save(partial)
-        write_text(partial / "README.md", "Trained by editgrpo; see ../provenance.json.\n")
+        card = "Trained by editgrpo; see ../provenance.json.\n"
+        write_text(partial / "README.md", card, shared=True)
         put_in_place(partial, folder)
     trainer.accelerator.wait_for_everyone()
     return folder
