@@ -8,7 +8,7 @@ import torch
 import trl
 from trl import GRPOTrainer
 
-from editgrpo.config import AdvantageScale, LossType, ObjectiveConfig
+from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
 from editgrpo.training.batches import UpdatePass
 from editgrpo.training.train import training_arguments
 from tests.training.tiny_run import (
@@ -104,13 +104,16 @@ def compare(
     assert difference < 1e-4 * largest, f"{name}: {difference} of {largest}, {VERSION}"
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.01])
+@pytest.mark.parametrize(
+    ("beta", "kl"), [(0.0, KLTerm.K3), (0.01, KLTerm.K3), (0.01, KLTerm.K3_TIMES_RATIO)]
+)
 @pytest.mark.parametrize("loss", list(LossType))
 @pytest.mark.parametrize("scale", list(AdvantageScale))
 def test_loss_and_gradients_equal_those_of_stock_trl(
-    tiny: Tiny, tmp_path: Path, beta: float, loss: LossType, scale: AdvantageScale
+    tiny: Tiny, tmp_path: Path, beta: float, kl: KLTerm, loss: LossType, scale: AdvantageScale
 ) -> None:
-    objective = ObjectiveConfig(loss=loss, scale=scale, beta=beta)
+    """TRL's k3 has no clamp, and no token here is near it."""
+    objective = ObjectiveConfig(loss=loss, scale=scale, beta=beta, kl=kl)
     ours = make_trainer(
         tiny.train_config(tmp_path, edit=PLAIN, objective=objective, tokens_per_pass=100_000)
     )

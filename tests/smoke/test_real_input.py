@@ -34,7 +34,7 @@ DATA = "{max_images: 4, validation_limit: 6, folder: %s}"
 COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
 RULES = ("mislabelled", "replacement", "deletion", "augmentation", "none")
 STEP_METRICS = {
-    "step", "loss", "grad_norm", "learning_rate", "kl", "clip_share", "entropy",
+    "step", "loss", "grad_norm", "learning_rate", "kl", "kl_capped_share", "clip_share", "entropy",
     "reward/all/mean", "reward/sampled/mean", "reward/edited/mean", "advantage/std",
     "length/sampled/mean", "length/edited/mean", "truncated_share", "edits/unused",
     "zero_advantage_groups", "errors/dropped_groups",

@@ -40,6 +40,7 @@ def test_the_installed_version_is_the_pinned_one() -> None:
         "get_train_dataloader",
         "_get_train_sampler",
         "_get_per_token_logps_and_entropies",
+        "_compute_loss",
         "create_accelerator_and_postprocess",
         "training_step",
         "log",
@@ -58,6 +59,7 @@ def test_nothing_else_of_trl_is_overridden() -> None:
     assert private == {
         "_get_train_sampler",
         "_get_per_token_logps_and_entropies",
+        "_compute_loss",
         "_load_from_checkpoint",
     }, f"name each overridden seam in this file; or {HINT}"
 
@@ -120,6 +122,14 @@ def test_the_metrics_of_the_loss_keep_their_names(name: str) -> None:
     assert f'self._metrics[mode]["{name}"].append(' in source(GRPOTrainer._compute_loss), HINT
 
 
+def test_a_beta_of_zero_leaves_the_kl_out_of_the_loss() -> None:
+    """Ours is then added; TRL has made the reference policy before."""
+    text = source(GRPOTrainer._compute_loss)
+    assert text.count("self.beta") == text.count("if self.beta != 0.0:") + 1 == 4, HINT
+    assert "return self._compute_loss(model, inputs)" in source(GRPOTrainer.compute_loss), HINT
+    assert "if self.args.use_bias_correction_kl:" in text, HINT
+
+
 def test_the_loader_is_built_by_a_method_that_takes_a_sampler() -> None:
     names = parameters(GRPOTrainer._get_dataloader)
     used = ["dataset", "description", "batch_size", "sampler_fn", "is_training"]
@@ -157,5 +167,12 @@ def test_the_helpers_that_we_import_keep_their_arguments() -> None:
 def test_the_arguments_that_we_set_exist() -> None:
     names = set(parameters(GRPOConfig.__init__))
     used = {"steps_per_generation", "num_generations", "max_completion_length", "temperature"}
-    used |= {"beta", "epsilon", "loss_type", "scale_rewards", "disable_dropout"}
+    used |= {
+        "beta",
+        "use_bias_correction_kl",
+        "epsilon",
+        "loss_type",
+        "scale_rewards",
+        "disable_dropout",
+    }
     assert used <= names, HINT

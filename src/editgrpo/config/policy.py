@@ -28,6 +28,18 @@ class AdvantageScale(StrEnum):
     GROUP = "group"
 
 
+class KLTerm(StrEnum):
+    """How the k3 estimate of the KL enters the loss, at a token with probabilities pi and ref."""
+
+    K3 = "k3"
+    """A plain term, at most 10: its gradient is (1 - ref/pi) grad log pi."""
+    K3_TIMES_RATIO = "k3_times_ratio"
+    """Multiplied by the probability ratio and not clamped, TRL's default since 1.10.
+
+    The value is k3's, the gradient log(pi/ref) grad log pi.
+    """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EditConfig:
     """The edited half of a group."""
@@ -198,6 +210,12 @@ class ObjectiveConfig:
     """Weight of the k3 KL to the frozen SFT policy; 0 needs no reference policy.
 
     Paper: 0.01.
+    """
+
+    kl: KLTerm = KLTerm.K3
+    """`k3`: a plain loss term, at most 10 a token; `k3_times_ratio`: as TRL has it by default.
+
+    Paper: `k3`.
     """
 
     epsilon: float = 0.2

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
-from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
+from editgrpo.config import AttentionKernel, EditLevel, KLTerm, TrainConfig
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError
@@ -165,6 +165,7 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
         max_completion_length=config.rollout.max_completion_tokens,
         temperature=config.rollout.temperature,
         beta=config.objective.beta,
+        use_bias_correction_kl=config.objective.kl is KLTerm.K3_TIMES_RATIO,
         epsilon=config.objective.epsilon,
         loss_type=config.objective.loss.value,
         scale_rewards=config.objective.scale.value,

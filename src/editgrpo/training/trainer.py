@@ -1,9 +1,9 @@
 """EditGRPO on TRL's GRPOTrainer: the only module that knows it.
 
-TRL keeps the loss, checkpoints and distribution; transformers the optimiser loop. Replaced here is
-what happens inside one step: which studies it gets, how their responses come about (sampled with a
-shared prompt, edited, scored), and how log-probabilities are computed (packed passes over whole
-groups, as many as the token budget asks for, each with its own backward pass).
+TRL keeps the clipped loss, checkpoints and distribution; transformers the optimiser loop. Replaced
+here is what happens inside one step: which studies it gets, how their responses come about (sampled
+with a shared prompt, edited, scored), how log-probabilities are computed (packed passes over whole
+groups, as many as the token budget asks for, each with its own backward pass), and the KL term.
 tests/training/test_trl_seams.py names every seam.
 """
 
@@ -28,7 +28,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import use_adapter
 
-from editgrpo.config import TrainConfig
+from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
@@ -37,6 +37,7 @@ from editgrpo.training.feature_files import FeatureDisk
 from editgrpo.training.features import FeatureStore
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.groups import GroupBuilder
+from editgrpo.training.kl import aggregate_tokens, counted_sums, k3_divergence
 from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.models import (
     GenerationTokens,
@@ -113,6 +114,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._step_metrics: dict[str, float] = {}
         self._pass_tokens: list[float] = []
         self._current: UpdatePass | None = None
+        self._log_probs_BC: Tensor | None = None  # what TRL's loss was answered
         self._is_checked = False
         self._losses = setup.losses
         add_group_pass(policy, temperature=config.rollout.temperature)
@@ -126,6 +128,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             peft_config=peft_config(config.model.lora),
             callbacks=callbacks,
         )
+        if config.objective.kl is KLTerm.K3:
+            self.beta = 0.0  # of TRL's loss; `_compute_loss` adds the term
         if self.ref_model is not None:
             reference = self.accelerator.unwrap_model(self.ref_model)
             add_group_pass(reference, temperature=config.rollout.temperature)
@@ -284,7 +288,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             inputs["sampling_per_token_logps"] = sampled_BC
             # Known when the loss has asked for the log-probabilities of its pass, and read after.
             inputs["importance_sampling_ratio"] = torch.ones_like(sampled_BC)
-        if self.beta != 0.0:
+        if self._config.objective.beta:
             inputs["ref_per_token_logps"] = self._reference_log_probs(packed)
         return UpdatePass(
             indices=tuple(indices),
@@ -439,6 +443,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         if self._vllm is not None:
             self._weigh_samples(log_probs, self._current.inputs)
+        self._log_probs_BC = log_probs
         return log_probs, entropies, None
 
     def _weigh_samples(self, log_probs_BC: Tensor, inputs: Mapping[str, Tensor]) -> None:
@@ -455,6 +460,26 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         cap = self._config.rollout.vllm.importance_cap
         inputs["importance_sampling_ratio"].copy_(importance_ratios(*compared, cap=cap))
         self._vllm_gap = self._vllm_gap + sampling_gap(*compared, cap=cap)
+
+    # --- the loss --------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        """Add the paper's KL term to TRL's loss."""
+        loss: Tensor = super()._compute_loss(model, inputs)
+        log_probs_BC, self._log_probs_BC = self._log_probs_BC, None
+        objective = self._config.objective
+        if not objective.beta or objective.kl is not KLTerm.K3:
+            return loss
+        assert log_probs_BC is not None  # TRL's loss has asked for them
+        is_counted_BC = inputs["completion_mask"] * inputs["tool_mask"]
+        k3_BC = k3_divergence(log_probs_BC, inputs["ref_per_token_logps"])
+        sums = self.accelerator.reduce(counted_sums(k3_BC, is_counted_BC)).tolist()
+        for name, value in zip(("kl", "kl_capped_share"), sums[:2], strict=True):
+            self._metrics["train"][name].append(value / max(sums[2], 1.0))
+        term = aggregate_tokens(
+            k3_BC, is_counted_BC, objective.loss, constant=self.max_completion_length
+        )
+        return loss + objective.beta * term
 
     # --- what is measured ------------------------------------------------------------------------
 
@@ -499,7 +524,12 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         Trainer.log(self, {name: value for name, value in metrics.items() if name != "step"})
 
     def _loss_metrics(self) -> dict[str, float]:
-        names = {"kl": "kl", "entropy": "entropy", "clip_ratio/region_mean": "clip_share"}
+        names = {
+            "kl": "kl",
+            "kl_capped_share": "kl_capped_share",
+            "entropy": "entropy",
+            "clip_ratio/region_mean": "clip_share",
+        }
         collected = self._metrics["train"]
         gap = {} if self._vllm is None else self._gap_to_vllm()
         # TRL gives a mean over the tokens of each pass; passes differ in length.
