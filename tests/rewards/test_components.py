@@ -95,6 +95,43 @@ def test_saying_nothing_earns_nothing_of_ratescore(config: ClinicalConfig) -> No
     assert published.compare([silent], [said]).tolist() == [0.5]
 
 
+# Nothing, no word, one word, a place, words without meaning, and what is beside the point.
+SILENT = ["", " \n", "...", "?!", "the", "Lungs.", "the the the", "The weather is nice today."]
+TRAINABLE = [
+    name
+    for name in COMPONENT_NAMES
+    if not name.startswith(("green", "radcliq"))
+    and not (name.startswith("ratescore") and not name.endswith("-guarded"))
+]
+
+
+@pytest.mark.parametrize("reference", ["No acute disease.", REPORTS[0], "Lungs.", ""])
+def test_saying_nothing_earns_nothing_from_any_component(
+    config: ClinicalConfig, rates: Path, reference: str
+) -> None:
+    reward = load_reward(
+        "custom", dict.fromkeys(TRAINABLE, 1.0), clinical=config, class_rates=rates
+    )
+    scores = reward.score(SILENT, [reference] * len(SILENT))
+    for name, values in scores.components.items():
+        assert (values <= 0).all(), name
+    assert (scores.total <= 0).all()
+
+
+@pytest.mark.parametrize("name", ["rules", "paper"])
+def test_saying_nothing_earns_nothing(name: str, config: ClinicalConfig) -> None:
+    reward = load_reward(name, clinical=config)
+    scores = reward.score(SILENT, ["No acute disease."] * len(SILENT))
+    assert scores.total.tolist() == [0.0] * len(SILENT)
+
+
+def test_a_metric_counts_what_is_said_of_silence(config: ClinicalConfig) -> None:
+    # CheXbert labels the empty report like any other; a metric compares what it says.
+    component = load_component("chexbert/report-balanced-accuracy-14", config)
+    silent = component.read([""])
+    assert component.compare(silent, silent).tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     ("component", "message"),
     [

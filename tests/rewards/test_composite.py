@@ -101,3 +101,24 @@ def test_scores_do_not_depend_on_the_batch() -> None:
     together = reward.score(texts, references).total
     alone = [fresh.score([c], [r]).total[0] for c, r in zip(texts, references, strict=True)]
     assert together.tolist() == alone
+
+
+def test_a_candidate_that_states_nothing_earns_nothing() -> None:
+    # "a rib" names an anatomy, "words" nothing; "no effusion" states something.
+    reward = CompositeReward(
+        "sum", [LengthRatio()], weights={"length": 1.0}, statements=FakeAnnotator()
+    )
+    candidates = ["a rib", "words", "no effusion"]
+    scores = reward.score(candidates, ["reference"] * 3)
+    assert scores.total.tolist() == [0.0, 0.0, pytest.approx(11 / 9)]
+
+
+def test_what_silence_costs_is_not_withheld() -> None:
+    class Costs(LengthRatio):
+        def compare(
+            self, candidates: Sequence[float], references: Sequence[float]
+        ) -> NDArray[np.float64]:
+            return -super().compare(candidates, references)
+
+    reward = CompositeReward("sum", [Costs()], weights={"length": 1.0}, statements=FakeAnnotator())
+    assert reward.score(["words"], ["words"]).total.tolist() == [-1.0]

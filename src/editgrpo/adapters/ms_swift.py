@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editgrpo.adapters.reward import load_shared_reward
+from editgrpo.rewards.check import checked_scores
 
 
 def outcome_reward(*, column: str = "solution", **settings: Any) -> type:
@@ -35,7 +36,7 @@ def outcome_reward(*, column: str = "solution", **settings: Any) -> type:
             self._reward = load_shared_reward(**settings)
 
         def __call__(self, completions: Sequence[str], **columns: Any) -> list[float]:
-            total_N = self._reward.score(list(completions), list(columns[column])).total
-            return [float(value) for value in total_N]
+            scores = checked_scores(self._reward, list(completions), list(columns[column]))
+            return [float(value) for value in scores.total]
 
     return EditGRPOReward

@@ -10,6 +10,7 @@ from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import RewardError
 from editgrpo.recipes.values import read_section
 from editgrpo.rewards import Reward
+from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.registry import configured_reward
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def score_or_none(
         N totals; None for every report of a group that cannot be scored (the reason is logged).
     """
     try:
-        return list(reward.score(candidates, references).total.tolist())
+        return list(checked_scores(reward, candidates, references).total.tolist())
     except RewardError as error:
         groups = [list(rows) for _, rows in groupby(range(len(references)), references.__getitem__)]
         if len(groups) == 1:

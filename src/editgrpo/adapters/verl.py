@@ -17,6 +17,7 @@ from typing import Any
 from editgrpo.adapters.reward import load_shared_reward
 from editgrpo.clinical.shared import shared
 from editgrpo.rewards import Reward
+from editgrpo.rewards.check import checked_scores
 
 _GATHER_S = 0.005
 """How long the others get to ask before a batch is scored, in seconds."""
@@ -80,7 +81,7 @@ def compute_score_batch(
 def _score(
     reward: Reward, candidates: Sequence[str], references: Sequence[str]
 ) -> list[dict[str, float]]:
-    scores = reward.score(list(candidates), list(references))
+    scores = checked_scores(reward, list(candidates), list(references))
     columns = {"score": scores.total, **scores.components}
     return [
         {name: float(values[row]) for name, values in columns.items()}

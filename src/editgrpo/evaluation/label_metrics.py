@@ -7,6 +7,8 @@ F1 are indifferent to a common factor: means over studies serve as well as sums.
 import numpy as np
 from numpy.typing import NDArray
 
+from editgrpo.rewards.check import require_same_shape
+
 Counts = NDArray[np.float64]
 
 
@@ -19,7 +21,11 @@ def study_counts(candidates_NF: NDArray[np.uint8], references_NF: NDArray[np.uin
 
     Returns:
         (N, 3, F) float64 of 0 and 1: TP, FP, FN.
+
+    Raises:
+        RewardError: the shapes differ.
     """
+    require_same_shape(candidates_NF, references_NF)
     candidate, reference = candidates_NF.astype(bool), references_NF.astype(bool)
     parts = (candidate & reference, candidate & ~reference, ~candidate & reference)
     return np.stack([part.astype(np.float64) for part in parts], axis=1)

@@ -18,6 +18,7 @@ from editgrpo.evaluation.metrics import Metric, Source, SourceKind, source_colum
 from editgrpo.evaluation.text_metrics import TextScorer
 from editgrpo.evaluation.types import EvaluationOptions
 from editgrpo.reports import Labeler
+from editgrpo.rewards.check import checked_read, label_rows, score_pairs
 from editgrpo.rewards.components import load_component, load_metric_labeler
 from editgrpo.rewards.composite import Component
 
@@ -87,12 +88,12 @@ def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPl
 
 def component_scorer(component: Component[Any]) -> Scorer:
     """Score with a component; what it reads from a text is remembered."""
-    memo = Memo(component.read)
+    memo = Memo(checked_read(component))
 
     def score(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
         facts = memo([*predictions, *references])
         count = len(predictions)
-        return component.compare(facts[:count], facts[count:])[:, None]
+        return score_pairs(component, facts[:count], facts[count:])[:, None]
 
     return score
 
@@ -101,8 +102,8 @@ def label_scorer(labeler: Labeler) -> Scorer:
     """Count a labeler's true positives, false positives and misses of each finding."""
 
     def score(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
-        labels = labeler.label([*predictions, *references])
         count = len(predictions)
+        labels = label_rows(labeler.name, labeler.label([*predictions, *references]), 2 * count)
         return study_counts(labels[:count], labels[count:]).reshape(count, -1)
 
     return score

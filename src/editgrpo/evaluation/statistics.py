@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import editgrpo
 from editgrpo.clinical.memo import forget_all
 from editgrpo.errors import DataError, RewardError
-from editgrpo.evaluation.metrics import Means
+from editgrpo.evaluation.metrics import Means, Source
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.types import Prediction, ProgressCallback
 from editgrpo.files import json_line, open_to_append, read_jsonl, write_jsonl
@@ -62,7 +62,8 @@ def study_statistics(
         Statistics with the rows in the order of `predictions`.
 
     Raises:
-        RewardError: a number is NaN or infinite; the message names the study.
+        RewardError: a number is NaN or infinite (the message names the study), or a source gave
+            numbers of another shape.
     """
     count = len(predictions)
     rows: list[list[float]] = []
@@ -95,7 +96,7 @@ def _batches(predictions: Sequence[Prediction], plan: ScoringPlan) -> Iterator[N
         references = [one.reference for one in batch]
         blocks = []
         for source, score in plan.scorers.items():
-            block = score(texts, references)
+            block = _checked(source, score(texts, references), len(batch))
             is_wrong = ~np.isfinite(block).all(axis=1)
             if is_wrong.any():
                 raise RewardError(
@@ -104,6 +105,15 @@ def _batches(predictions: Sequence[Prediction], plan: ScoringPlan) -> Iterator[N
                 )
             blocks.append(block)
         yield np.concatenate(blocks, axis=1)
+
+
+def _checked(source: Source, block: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    if block.shape != (count, source.width):
+        raise RewardError(
+            f"{source.name or source.kind}: gave numbers of shape {block.shape} for {count} "
+            f"studies; ({count}, {source.width}) are needed"
+        )
+    return block
 
 
 def _whole_batches(path: Path, batch: int, count: int) -> list[list[float]]:

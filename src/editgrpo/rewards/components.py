@@ -49,6 +49,12 @@ class _RememberingAnnotator:
         return self._reports(texts)
 
 
+def statement_annotator() -> Annotator:
+    """Return what tells a report that states something from one that does not: `rules`, which needs
+    no weights, whatever the reward."""
+    return _rules_annotator()
+
+
 def _rules_annotator() -> _RememberingAnnotator:
     return shared(
         ("remembering annotator", "rules"), lambda: _RememberingAnnotator(load_annotator("rules"))

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from editgrpo.clinical.memo import DEFAULT_CAPACITY, Memo
 from editgrpo.errors import RewardError
+from editgrpo.reports.types import Annotator
+from editgrpo.rewards.check import checked_read, require_finite, score_pairs
+from editgrpo.rewards.stated import is_silent
 from editgrpo.rewards.types import RewardScores
 
 Facts = TypeVar("Facts")
@@ -49,6 +52,7 @@ class CompositeReward:
         components: Sequence[Component[Any]],
         *,
         weights: Mapping[str, float],
+        statements: Annotator | None = None,
         capacity: int = DEFAULT_CAPACITY,
     ) -> None:
         """Take the components and remember what they read.
@@ -57,13 +61,16 @@ class CompositeReward:
             name: Name of the reward.
             components: The metrics; their names are distinct.
             weights: Weight of every component by name, finite.
+            statements: Finds what a report states; a candidate that states nothing earns nothing
+                from any component. None pays what the components say, as a metric does.
             capacity: Texts that are remembered for each component.
         """
         self.name = name
         self.component_names = tuple(component.name for component in components)
         self.weights = dict(weights)
         self._components = tuple(components)
-        self._memos = tuple(Memo(part.read, capacity=capacity) for part in components)
+        self._statements = statements
+        self._memos = tuple(Memo(checked_read(part), capacity=capacity) for part in components)
 
     def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
         """Score each candidate against the reference at the same index.
@@ -73,10 +80,11 @@ class CompositeReward:
             references: N reference reports, in the same order.
 
         Returns:
-            The total and every component for each of the N reports.
+            The total and every component for each of the N reports, a silent one's at most 0.
 
         Raises:
-            RewardError: the lengths differ, or a component is NaN or infinite.
+            RewardError: the lengths differ, or a component gives something else than one finite
+                number a report.
         """
         count = len(candidates)
         if count != len(references):
@@ -85,22 +93,22 @@ class CompositeReward:
                 "give one reference for each candidate"
             )
         texts = [*candidates, *references]
+        is_unpaid_N = self._is_unpaid(candidates)
         total_N = np.zeros(count)
         values: dict[str, NDArray[np.float64]] = {}
         for component, memo in zip(self._components, self._memos, strict=True):
             facts = memo(texts)
-            scores_N = np.zeros(0) if not count else component.compare(facts[:count], facts[count:])
-            _require_finite(component.name, scores_N)
+            scores_N = np.zeros(0)
+            if count:
+                scores_N = score_pairs(component, facts[:count], facts[count:])
+            require_finite(component.name, scores_N)
+            # Deviation from the metrics, for rewards only: saying nothing earns nothing.
+            scores_N = np.where(is_unpaid_N, np.minimum(scores_N, 0.0), scores_N)
             values[component.name] = scores_N
             total_N = total_N + self.weights[component.name] * scores_N
         return RewardScores(total=total_N, components=values)
 
-
-def _require_finite(name: str, scores_N: NDArray[np.float64]) -> None:
-    """Raise RewardError for the first score that is NaN or infinite."""
-    wrong = np.flatnonzero(~np.isfinite(scores_N))
-    if len(wrong):
-        raise RewardError(
-            f"{name}: the score at index {wrong[0]} is {scores_N[wrong[0]]}; "
-            "check the annotator's embeddings and labels for that report"
-        )
+    def _is_unpaid(self, candidates: Sequence[str]) -> NDArray[np.bool_]:
+        if self._statements is None:
+            return np.zeros(len(candidates), dtype=np.bool_)
+        return is_silent(self._statements, candidates)

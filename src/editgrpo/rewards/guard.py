@@ -2,7 +2,8 @@
 
 The trainer drops the group that it cannot score and counts it; it must never meet a made-up score,
 and must not wait for ever. Running out of memory is met where the batches are made
-(`clinical/batching.py`), NaN where components are summed (`composite.py`).
+(`clinical/batching.py`), NaN and scores of a wrong length where components are summed
+(`composite.py`).
 """
 
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from editgrpo.errors import EditGRPOError, RewardError
+from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
 
 # What a scorer may raise on an input it cannot cope with. A TypeError or AttributeError is a bug of
@@ -90,7 +92,7 @@ class GuardedReward:
         """
         # One call at a time, so that a thread does not take another's call for one that hangs.
         with failures_as_reward_errors(self.name), self._lock:
-            return self._within_limit(lambda: self._reward.score(candidates, references))
+            return self._within_limit(lambda: checked_scores(self._reward, candidates, references))
 
     def _within_limit(self, call: Callable[[], RewardScores]) -> RewardScores:
         if self._timeout_s is None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.reports.types import Labeler
+from editgrpo.rewards.check import label_rows, require_same_shape
 
 Labels = NDArray[np.uint8]
 
@@ -24,8 +25,12 @@ def label_f1(candidates_NF: Labels, references_NF: Labels) -> NDArray[np.float64
     Returns:
         (N,) float64 in [0, 1]: 2 TP / (2 TP + FP + FN) of row n; 0 where both rows are all zero.
 
+    Raises:
+        RewardError: the shapes differ.
+
     Source: the CheXbert reward of EditGRPO (arXiv:2509.22812), docs/metrics.md.
     """
+    require_same_shape(candidates_NF, references_NF)
     candidate_positive = candidates_NF.astype(bool)
     reference_positive = references_NF.astype(bool)
     true_positive_N = (candidate_positive & reference_positive).sum(axis=1, dtype=np.float64)
@@ -60,7 +65,7 @@ class LabelComponent:
 
     def read(self, texts: Sequence[str]) -> list[Labels]:
         """Return the (14,) labels of each text."""
-        return list(self._labeler.label(texts))
+        return list(label_rows(self._labeler.name, self._labeler.label(texts), len(texts)))
 
     def compare(
         self, candidates: Sequence[Labels], references: Sequence[Labels]

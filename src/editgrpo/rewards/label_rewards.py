@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from editgrpo.errors import ConfigError
 from editgrpo.reports.types import Labeler
+from editgrpo.rewards.check import require_same_shape
 from editgrpo.rewards.class_rates import ClassRates
 from editgrpo.rewards.label_f1 import LabelComponent, Labels
 
@@ -27,7 +28,11 @@ def balanced_accuracy(candidates_NF: Labels, references_NF: Labels) -> NDArray[n
         TN / (TN + FP) of row n. Where the reference has no finding only specificity is defined and
         is the value; where it has all of them, only sensitivity. Chance, and a candidate without
         any finding, is at 1/2, not at 0.
+
+    Raises:
+        RewardError: the shapes differ.
     """
+    require_same_shape(candidates_NF, references_NF)
     agrees_NF = candidates_NF.astype(bool) == references_NF.astype(bool)
     is_positive_NF = references_NF.astype(bool)
     sides_2N = np.stack(
@@ -50,7 +55,11 @@ def weighted_label_f1(
     Returns:
         (N,) float64 in [0, 1]: 2 TP / (2 TP + FP + FN) with every finding counted `weight` times;
         0 where both rows are all zero. Equal weights give `label_f1`.
+
+    Raises:
+        RewardError: the shapes differ.
     """
+    require_same_shape(candidates_NF, references_NF)
     candidate_positive = candidates_NF.astype(bool)
     reference_positive = references_NF.astype(bool)
     true_positive_N = (candidate_positive & reference_positive) @ weights_F

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from editgrpo.rewards.check import checked_read, score_pairs
 from editgrpo.rewards.composite import Component
 
 
@@ -121,15 +122,17 @@ class RadCliQ:
 
     def read(self, texts: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return what the three metrics read of each text."""
-        return list(zip(*(part.read(texts) for part in self._parts), strict=True))
+        return list(zip(*(checked_read(part)(texts) for part in self._parts), strict=True))
 
     def compare(
         self, candidates: Sequence[tuple[Any, ...]], references: Sequence[tuple[Any, ...]]
     ) -> NDArray[np.float64]:
         """Return the (N,) scores of N pairs."""
         values = [
-            part.compare(
-                [facts[index] for facts in candidates], [facts[index] for facts in references]
+            score_pairs(
+                part,
+                [facts[index] for facts in candidates],
+                [facts[index] for facts in references],
             )
             for index, part in enumerate(self._parts)
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, nearest_name
-from editgrpo.rewards.components import COMPONENT_NAMES, load_component
+from editgrpo.rewards.components import COMPONENT_NAMES, load_component, statement_annotator
 from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.guard import GuardedReward
 from editgrpo.rewards.types import Reward
@@ -56,7 +56,8 @@ def load_reward(
         class_rates: File of class rates, for components weighted by inverse frequency.
 
     Returns:
-        A reward with its own bounded memory of texts.
+        A reward with its own bounded memory of texts. A candidate that states nothing earns nothing
+        from any of its components (`stated.py`).
 
     Raises:
         ConfigError: the name or a component of `weights` is unknown or not fit to train on, a
@@ -66,7 +67,7 @@ def load_reward(
         raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
     complete = complete_weights(REWARDS[name], weights or {})
     components = [load_component(part, clinical, class_rates=class_rates) for part in complete]
-    return CompositeReward(name, components, weights=complete)
+    return CompositeReward(name, components, weights=complete, statements=statement_annotator())
 
 
 def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:

@@ -39,7 +39,7 @@ class Reward(Protocol):
             The total and every component for each of the N reports.
 
         Raises:
-            RewardError: the lengths differ, or a component is NaN or infinite (the message names
-                component and index).
+            RewardError: the lengths differ, or a component gives something else than one finite
+                number a report (the message names component and index, or both lengths).
         """
         ...

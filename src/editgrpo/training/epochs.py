@@ -16,6 +16,7 @@ from editgrpo.config import SFTConfig
 from editgrpo.data.store import StudySet
 from editgrpo.files import write_json
 from editgrpo.rewards import configured_reward
+from editgrpo.rewards.check import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
 from editgrpo.training.language import without_adapter_wrapper
@@ -120,7 +121,8 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             if self._on_validation is not None:
                 self._on_validation(len(reports), len(self._validation))
         model.train(was_training)
-        scores = self._reward.score(reports, [study.findings for study in self._validation])
+        references = [study.findings for study in self._validation]
+        scores = checked_scores(self._reward, reports, references)
         totals = scores.total.tolist()
         metrics: dict[str, float] = {
             "step": step,

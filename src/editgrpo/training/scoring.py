@@ -10,6 +10,7 @@ from torch import Tensor
 
 from editgrpo.config import AdvantageScale
 from editgrpo.errors import RewardError
+from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
 from editgrpo.training.advantages import group_advantages
 from editgrpo.training.groups import Group
@@ -74,7 +75,7 @@ def _score_together(
         return []
     candidates = [response.text for group in groups for response in group.responses]
     references = [group.reference for group in groups for _ in group.responses]
-    scores = reward.score(candidates, references)
+    scores = checked_scores(reward, candidates, references)
     size = len(groups[0].responses)
     rewards_B = torch.tensor(scores.total, dtype=torch.float32)
     advantages_B = group_advantages(rewards_B, size, scale=scale)
