@@ -36,7 +36,7 @@ class SFTConfig:
     """Studies in a step, over all processes."""
 
     micro_batch_size: int = 4
-    """Studies in one forward pass of one process."""
+    """Studies in one forward pass of one process; changes memory and speed, not the result."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """The clinical score by which, with the loss, the best epoch is chosen."""
     clinical: ClinicalConfig = field(default_factory=ClinicalConfig)

@@ -44,7 +44,8 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's SFTTrainer with the run's own order of studies and its own record of metrics.
+    """TRL's SFTTrainer with the run's own order of studies, a loss that is the mean over the tokens
+    of a step, and its own record of metrics.
 
     Args:
         config: The run's configuration.
@@ -60,6 +61,10 @@ class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
         self._steps = steps
         self._on_metrics = on_metrics
         super().__init__(**keywords)
+        # The tokens of a step's passes, of all processes, are counted and TRL divides by their
+        # number. Qwen2.5-VL says that its own loss takes no such number, which is not asked here;
+        # left so, each pass would be averaged by itself, and short reports would weigh more.
+        self.model_accepts_loss_kwargs = True
 
     def create_accelerator_and_postprocess(self) -> None:
         """Make the accelerator."""
