@@ -98,7 +98,7 @@ def allowed(
     return (
         _mislabelled(y, spurious, free)
         or _replacement(y, spurious, free)
-        or _deletion(x, y, spurious)
+        or _deletion(x, y, spurious, anatomy_counts)
         or uniform(
             [
                 Outcome(EditRule.AUGMENTATION, len(x.sentences), j)
@@ -143,11 +143,15 @@ def _replacement(
 
 
 def _deletion(
-    x: AnnotatedReport, y: AnnotatedReport, spurious: list[tuple[int, Entity]]
+    x: AnnotatedReport,
+    y: AnnotatedReport,
+    spurious: list[tuple[int, Entity]],
+    anatomy_counts: bool,
 ) -> dict[Outcome, Fraction]:
     refills: list[int | None] = [None]
     if len(x.sentences) == 1 and y.sentences:
-        refills = list(range(len(y.sentences)))
+        lacking = without_counterpart(y, AnnotatedReport(()), anatomy_counts)
+        refills = sorted({j for j, _ in lacking}) or list(range(len(y.sentences)))
     return uniform(
         [Outcome(EditRule.DELETION, i, j) for i in {i for i, _ in spurious} for j in refills]
     )

@@ -159,13 +159,36 @@ def test_a_false_positive_without_likeness_is_deleted() -> None:
 
 
 def test_a_deletion_that_empties_the_report_is_refilled_and_stays_a_deletion() -> None:
-    edits = all_edits(report(NODULE), report(EFFUSION, PROSE))
+    edits = all_edits(report(NODULE), report(EFFUSION, PROSE, TUBE))
     assert {edit.rule for edit in edits} == {EditRule.DELETION}
-    assert {texts(edit) for edit in edits} == {(EFFUSION.text,), (PROSE.text,)}
+    assert {texts(edit) for edit in edits} == {(EFFUSION.text,), (TUBE.text,)}
     for edit in edits:
         assert edit.sources == (
             SentenceSource(Origin.REFERENCE, edit.steps[0].reference_position or 0),
         )
+
+
+def test_a_refill_holds_a_missing_entity_if_any_reference_sentence_does() -> None:
+    """Nothing is left in the report, so that every entity that counts is missing: that of the
+    deleted sentence too."""
+    spine = sentence("The spine.", finding(3, ANATOMY))
+    both = sentence("Effusion and a nodule.", finding(0), finding(2))
+    assert {texts(edit) for edit in all_edits(report(both), report(EFFUSION, PROSE, TUBE))} == {
+        (EFFUSION.text,),
+        (TUBE.text,),
+    }
+    # A place is missing only if places count.
+    assert {texts(edit) for edit in all_edits(report(NODULE), report(spine, TUBE))} == {
+        (TUBE.text,)
+    }
+    counted = all_edits(report(NODULE), report(spine, TUBE), anatomy_counts=True)
+    assert {texts(edit) for edit in counted} == {(spine.text,), (TUBE.text,)}
+
+
+def test_without_a_missing_entity_any_reference_sentence_refills() -> None:
+    spine = sentence("The spine.", finding(3, ANATOMY))
+    edits = all_edits(report(NODULE), report(PROSE, spine))
+    assert {texts(edit) for edit in edits} == {(PROSE.text,), (spine.text,)}
 
 
 def test_against_an_empty_reference_everything_is_deleted_and_nothing_refilled() -> None:

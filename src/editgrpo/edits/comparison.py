@@ -31,6 +31,7 @@ class Comparison:
         threshold: Tau, rounded like the cosines.
         is_spurious_X: (X,) bool, True for the rollout's spurious entities.
         is_missing_Y: (Y,) bool, True for the reference's missing entities.
+        can_be_missing_Y: (Y,) bool, True for those that an empty report would lack.
         contradicts_XY: (X, Y) bool, True where the cosine is above tau and the presence differs.
         best_cosine_Xn: (X, n) float64, the best cosine of an entity with the entities of each
             reference sentence, ANATOMY included; -inf where that sentence has no entity.
@@ -44,6 +45,7 @@ class Comparison:
     threshold: float
     is_spurious_X: NDArray[np.bool_]
     is_missing_Y: NDArray[np.bool_]
+    can_be_missing_Y: NDArray[np.bool_]
     contradicts_XY: NDArray[np.bool_]
     best_cosine_Xn: NDArray[np.float64]
     sentence_of_X: NDArray[np.intp]
@@ -53,6 +55,10 @@ class Comparison:
     def spurious_rows(self, position: int) -> NDArray[np.intp]:
         """Return the indices, among the rollout's entities, of a sentence's spurious ones."""
         return np.flatnonzero(self.is_spurious_X & (self.sentence_of_X == position))
+
+    def sentences_missing_from_an_empty_report(self) -> list[int]:
+        """Return the reference sentences that hold an entity that can be missing, ascending."""
+        return sorted(set(self.sentence_of_Y[self.can_be_missing_Y].tolist()))
 
     def spurious_sentences(self) -> list[int]:
         """Return the rollout sentences that hold a spurious entity, ascending."""
@@ -89,6 +95,7 @@ def compare(
         threshold=round(threshold, DECIMALS),
         is_spurious_X=_unmatched(of_x, match_XY, anatomy_counts=anatomy_counts),
         is_missing_Y=_unmatched(of_y, match_XY.T, anatomy_counts=anatomy_counts),
+        can_be_missing_Y=can_be_unmatched(of_y, anatomy_counts=anatomy_counts),
         contradicts_XY=is_close_XY & contradiction_matrix(of_x, of_y),
         best_cosine_Xn=_best_by_sentence(cosines_XY, reference.sentences),
         sentence_of_X=_sentence_of_entity(rollout.sentences),

@@ -126,12 +126,15 @@ def rule_d_augmentation(comparison: Comparison, rng: random.Random) -> EditStep 
 
 
 def rule_e_refill(comparison: Comparison, rng: random.Random) -> int | None:
-    """Choose a sentence for a report that a deletion emptied: any reference sentence, uniform.
+    """Choose a sentence for a report that a deletion emptied.
 
-    All of them are missing from an empty report. None if the reference is empty too.
+    Draws once: uniform over the reference sentences that hold a missing entity, those of the
+    deleted sentence included, as nothing is left; over all of them if none does. None, and no draw,
+    if the reference is empty too.
     """
-    count = len(comparison.reference.sentences)
-    return rng.choice(range(count)) if count else None
+    every = range(len(comparison.reference.sentences))
+    candidates = comparison.sentences_missing_from_an_empty_report() or every
+    return rng.choice(candidates) if candidates else None
 
 
 RULES: tuple[Callable[[Comparison, random.Random], EditStep | None], ...] = (
