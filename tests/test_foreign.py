@@ -33,16 +33,27 @@ def test_whatever_a_library_raises_names_the_file_and_keeps_its_words_back(
 
 def test_the_kind_of_error_can_be_chosen() -> None:
     with (
-        pytest.raises(ModelError, match="^weights: "),
+        pytest.raises(ModelError, match=r"^weights: "),
         reading("weights", "fetch it", error=ModelError),
     ):
         raise KeyError("x")
 
 
 def test_what_the_system_says_of_a_file_is_repeated() -> None:
-    with pytest.raises(DataError, match=r"^a: cannot be read \(Permission denied\); mend it$"):
-        with reading("a", "mend it"):
-            raise PermissionError(errno.EACCES, "Permission denied")
+    with (
+        pytest.raises(DataError, match=r"^a: cannot be read \(Permission denied\); mend it$"),
+        reading("a", "mend it"),
+    ):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize("foreign", [IndexError(), PermissionError(errno.EACCES, "denied")])
+def test_a_message_that_is_counted_is_the_same_for_all_errors(foreign: Exception) -> None:
+    with (
+        pytest.raises(DataError, match=r"^image is damaged; get it again$"),
+        reading("", "get it again", fault="image is damaged"),
+    ):
+        raise foreign
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno
 
 @contextmanager
 def reading(
-    place: str | Path, remedy: str, *, error: type[EditGRPOError] = DataError
+    place: str | Path, remedy: str, *, error: type[EditGRPOError] = DataError, fault: str = ""
 ) -> Iterator[None]:
     """Turn whatever a foreign library raises at a file into one line.
 
@@ -27,9 +27,12 @@ def reading(
     the file: no memory, no space, no file handles.
 
     Args:
-        place: The file, and where in it if known; begins the message.
+        place: The file, and where in it if known; begins the message. Empty where the caller puts
+            it there.
         remedy: What to do; ends the message.
         error: Which error is raised.
+        fault: What is wrong, in place of `cannot be read` and the class of the library's error: for
+            messages that are counted, and must be the same for all files.
 
     Yields:
         Nothing.
@@ -42,11 +45,9 @@ def reading(
         yield
     except (EditGRPOError, MemoryError):
         raise
-    except OSError as foreign:
-        if foreign.errno in _OF_THE_MACHINE:
-            raise
-        reason = foreign.strerror or type(foreign).__name__
-        raise error(f"{place}: cannot be read ({reason}); {remedy}") from foreign
     except Exception as foreign:
-        name = type(foreign).__name__
-        raise error(f"{place}: cannot be read ({name}); {remedy}") from foreign
+        if isinstance(foreign, OSError) and foreign.errno in _OF_THE_MACHINE:
+            raise
+        reason = getattr(foreign, "strerror", None) or type(foreign).__name__
+        start = f"{place}: " if str(place) else ""
+        raise error(f"{start}{fault or f'cannot be read ({reason})'}; {remedy}") from foreign
