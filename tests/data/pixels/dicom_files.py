@@ -6,6 +6,7 @@ code with the decoders under test.
 
 import gzip
 import struct
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ def dicom(
     *,
     syntax: UID = uid.ExplicitVRLittleEndian,
     frame: bytes | None = None,
+    frames: Sequence[bytes] = (),
     **elements: Any,
 ) -> bytes:
     """Return a DICOM file of one image.
 
-    `frame` is the compressed image; `elements` add to the image's description or replace parts of
-    it, and leave out what is None.
+    `frame` is the compressed image, `frames` are several; `elements` add to the image's description
+    or replace parts of it, and leave out what is None.
     """
     bits = 8 * pixels.itemsize
     dataset = Dataset()
@@ -57,7 +59,9 @@ def dicom(
         if value is not None:
             setattr(dataset, keyword, value)
     if syntax.is_encapsulated:
-        dataset.PixelData = encapsulate([frame if frame is not None else encode(pixels, syntax)])
+        dataset.PixelData = encapsulate(
+            frames or [frame if frame is not None else encode(pixels, syntax)]
+        )
         dataset["PixelData"].VR = "OB"
         dataset["PixelData"].is_undefined_length = True
     else:

@@ -2,6 +2,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from pydicom.data import get_testdata_file
 
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.data.pixels.dicom import decode_dicom
+from editgrpo.data.pixels.dicom_codecs import SYNTAXES
 from editgrpo.errors import DataError
 from tests.data.pixels.dicom_files import dicom, encode, grey_levels, lossless_jpeg, ramp, table
 
@@ -125,6 +127,103 @@ def test_8_bit_images_are_read_in_every_lossless_syntax(tmp_path: Path) -> None:
     for syntax in LOSSLESS:
         content = dicom(pixels, syntax=syntax, WindowCenter=128, WindowWidth=256)
         assert np.array_equal(grey_levels(tmp_path, content), pixels), syntax.name
+
+
+OVERLAY = 1 << 15
+
+
+def with_bits_above(pixels: NDArray[Any], syntax: uid.UID) -> dict[str, Any]:
+    """Return the frame of 16-bit patterns as an encoder of 16 bits makes it."""
+    patterns = pixels.view(np.uint16)
+    if syntax == uid.JPEG2000Lossless:
+        return {"frame": imagecodecs.jpeg2k_encode(patterns, level=0, reversible=True)}
+    if syntax in (uid.JPEGLossless, uid.JPEGLosslessSV1):
+        predictor = 1 if syntax == uid.JPEGLosslessSV1 else 7
+        return {"frame": lossless_jpeg(patterns, bits=16, predictor=predictor)}
+    return {"frame": encode(patterns, syntax)} if syntax.is_encapsulated else {}
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("is_signed", [False, True])
+@pytest.mark.parametrize("stored", [10, 12])
+def test_bits_above_those_stored_are_no_grey_levels(
+    tmp_path: Path, syntax: uid.UID, is_signed: bool, stored: int
+) -> None:
+    plain = ramp(stored)
+    if is_signed:
+        plain = plain.view(np.int16) - np.int16(2 ** (stored - 1))
+    # An overlay in bit 15, and rubbish in the bit next to those stored.
+    above = np.where(np.indices(plain.shape).sum(axis=0) % 3 == 0, OVERLAY, 0).astype(np.uint16)
+    above[::2] |= 1 << stored
+    keep = np.uint16(2**stored - 1)
+    marked = ((plain.view(np.uint16) & keep) | above).view(plain.dtype)
+    options = {"syntax": syntax, "BitsStored": stored, **with_bits_above(marked, syntax)}
+    for window in ({}, {"WindowCenter": 100, "WindowWidth": 900}):
+        expected = grey_levels(tmp_path, dicom(plain, BitsStored=stored, **window))
+        assert len(np.unique(expected)) > 50
+        assert np.array_equal(grey_levels(tmp_path, dicom(marked, **options, **window)), expected)
+
+
+def test_padding_beyond_the_bits_stored_stays_padding(tmp_path: Path) -> None:
+    # 63,536 is -2000 written without a sign; its lowest 12 bits would be the grey level 2096.
+    pixels = np.array([[63_536, 1000, 2000, 3000]], np.uint16)
+    content = dicom(pixels, BitsStored=12, PixelPaddingValue=63_536)
+    assert grey_levels(tmp_path, content).tolist() == [[255, 0, 128, 255]]
+
+
+def test_values_that_lossy_compression_moved_beyond_the_range_stay_at_its_end(
+    tmp_path: Path,
+) -> None:
+    # A codestream of 16 bits may hold 4095 + 2: not the grey level 1.
+    pixels = np.tile(np.array([4095, 4097, 0, 2048], np.uint16), (8, 4))
+    frame = imagecodecs.jpeg2k_encode(pixels, level=0, reversible=True)
+    content = dicom(pixels, syntax=uid.JPEG2000, frame=frame, BitsStored=12)
+    assert grey_levels(tmp_path, content)[0, :4].tolist() == [255, 255, 0, 128]
+
+
+def test_bits_stored_that_are_not_the_lowest_are_refused_wherever_all_bits_are_kept(
+    tmp_path: Path,
+) -> None:
+    for syntax in (*UNCOMPRESSED, uid.RLELossless):
+        with pytest.raises(DataError, match="not the lowest ones"):
+            grey_levels(tmp_path, dicom(ramp(12), syntax=syntax, BitsStored=12, HighBit=15))
+
+
+@pytest.mark.parametrize("frames", ["0", "", None, "1"])
+@pytest.mark.parametrize("syntax", [*LOSSLESS, *LOSSY], ids=lambda syntax: syntax.keyword)
+def test_a_single_image_that_counts_no_frames_has_one(
+    tmp_path: Path, syntax: uid.UID, frames: str | None
+) -> None:
+    content = dicom(ramp(12), syntax=syntax, BitsStored=12, NumberOfFrames=frames)
+    expected = dicom(ramp(12), syntax=syntax, BitsStored=12)
+    assert np.array_equal(grey_levels(tmp_path, content), grey_levels(tmp_path, expected))
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEGLossless])
+def test_several_images_that_count_no_frames_are_refused(tmp_path: Path, syntax: uid.UID) -> None:
+    two = np.concatenate([ramp(12)] * 2)
+    frames = [encode(ramp(12), syntax)] * 2 if syntax.is_encapsulated else []
+    content = dicom(two, syntax=syntax, frames=frames, Rows=19, NumberOfFrames=0, BitsStored=12)
+    with pytest.raises(DataError, match="has another number of frames than one"):
+        grey_levels(tmp_path, content)
+
+
+CODESTREAMS = [syntax for syntax in (*LOSSLESS, *LOSSY) if syntax in SYNTAXES]
+
+
+@pytest.mark.parametrize("syntax", CODESTREAMS, ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("padding", [1, 40, 4096])
+def test_zero_bytes_behind_a_codestream_are_no_damage_but_in_place_of_its_end_they_are(
+    tmp_path: Path, syntax: uid.UID, padding: int
+) -> None:
+    frame = encode(ramp(12), syntax)
+    expected = grey_levels(tmp_path, dicom(ramp(12), syntax=syntax, frame=frame, BitsStored=12))
+    padded = dicom(ramp(12), syntax=syntax, frame=frame + bytes(padding), BitsStored=12)
+    assert np.array_equal(grey_levels(tmp_path, padded), expected)
+    for end in (len(frame) // 2, -40, -2):
+        cut = dicom(ramp(12), syntax=syntax, frame=frame[:end] + bytes(padding), BitsStored=12)
+        with pytest.raises(DataError, match="cut off"):
+            grey_levels(tmp_path, cut)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, config, dcmread
-from pydicom.encaps import get_frame
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.encaps import get_frame, parse_basic_offsets
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import BaseTag, Tag
@@ -38,36 +37,19 @@ from editgrpo.data.pixels import dicom_codecs
 from editgrpo.data.pixels.dicom_elements import KEYWORDS, PixelModule, read_pixel_module
 from editgrpo.data.pixels.grey_levels import all_values, map_pixels, values_present
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 _TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
-_UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-_SYNTAXES = (
-    *_UNCOMPRESSED,
-    DeflatedExplicitVRLittleEndian,
+# Here all bits allocated are stored; a codestream holds the lowest ones of its own number.
+_WHOLE_CELLS = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     RLELossless,
-    *dicom_codecs.SYNTAXES,
 )
+_SYNTAXES = (*_WHOLE_CELLS, DeflatedExplicitVRLittleEndian, *dicom_codecs.SYNTAXES)
 _GROUP_LENGTH_END = 144  # preamble, "DICM" and the first element, the length of the file's header
 _BYTES_PER_PIXEL = 4  # more than pixels of any kind that is read, with room for other elements
-# What pydicom raises on damaged files, besides what its decoders do; it has no base class for it.
-_PYDICOM_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    InvalidDicomError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
-
 # Warnings and log lines of pydicom may quote values of the file; those of validation surely do.
 config.settings.reading_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
@@ -91,20 +73,19 @@ def decode_dicom(content: bytes, *, max_pixels: int) -> Image.Image:
             no path, and of the file no more than numbers and names that describe its pixels.
     """
     try:
-        dataset, syntax = _read(content, max_bytes=_BYTES_PER_PIXEL * max_pixels)
-        if not dataset.get("PixelData"):
-            raise DataError("has no pixel data; get the file again or leave it out")
-        module = read_pixel_module(dataset)
-        _check_size(module, max_pixels)
-        pixels = _decode_pixels(dataset, module, syntax)
-    except DataError:
-        raise
-    except _PYDICOM_ERRORS:
+        with reading("", "get the file again", fault="DICOM file is truncated or damaged"):
+            dataset, syntax = _read(content, max_bytes=_BYTES_PER_PIXEL * max_pixels)
+            if not dataset.get("PixelData"):
+                raise DataError("has no pixel data; get the file again or leave it out")
+            module = read_pixel_module(dataset)
+            _check_size(module, max_pixels)
+            pixels = _decode_pixels(dataset, module, syntax)
+    except DataError as error:
         # Not chained: pydicom's messages may quote bytes of the file.
-        raise DataError("DICOM file is truncated or damaged; get the file again") from None
+        raise error from None
     if module.is_colour:
         return Image.fromarray(pixels.astype(np.uint8, copy=False))
-    stored = all_values(pixels.dtype)
+    stored = module.meant_by(all_values(pixels.dtype), is_lossy=syntax in dicom_codecs.LOSSY)
     # A window asks for no range; looking for it would take longer than some decoders do.
     is_range_shown = module.grey_scale.voi is None
     present = values_present(pixels) if is_range_shown else np.ones(len(stored), np.bool_)
@@ -146,8 +127,10 @@ def _check_size(module: PixelModule, max_pixels: int) -> None:
 def _decode_pixels(dataset: Dataset, module: PixelModule, syntax: UID) -> NDArray[np.generic]:
     """Return the stored values, (rows, columns) or (rows, columns, 3) RGB."""
     element = dataset["PixelData"]
-    if syntax in _UNCOMPRESSED:
+    if syntax in _WHOLE_CELLS:
         module.check_high_bit()
+    if not dataset.get("NumberOfFrames") and _holds_several(element.value, module, syntax):
+        raise DataError("has another number of frames than one; extract the right one")
     if syntax in dicom_codecs.SYNTAXES:
         dicom_codecs.check_header(
             get_frame(element.value, 0, number_of_frames=1),
@@ -162,3 +145,11 @@ def _decode_pixels(dataset: Dataset, module: PixelModule, syntax: UID) -> NDArra
         **options,
     )
     return pixels
+
+
+def _holds_several(content: bytes, module: PixelModule, syntax: UID) -> bool:
+    """Return whether pixel data of which no number of frames is told are more than one image."""
+    if syntax.is_encapsulated:
+        return len(parse_basic_offsets(content)) > 1
+    bits = module.rows * module.columns * module.samples * module.bits_allocated
+    return 8 * len(content) >= 2 * bits

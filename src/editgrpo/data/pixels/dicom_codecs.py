@@ -8,7 +8,7 @@ small file cannot claim gigabytes.
 """
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import imagecodecs
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydicom import uid
 from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 
+from editgrpo.data.pixels.jpeg_stream import SOI, Codestream, end_of, find_jpeg_header
 from editgrpo.errors import DataError
 
 PLUGIN = "editgrpo"
@@ -31,28 +32,19 @@ _JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
 SYNTAXES = (*_JPEG, *_JPEG_LS, *_JPEG_2000)
 """Transfer syntaxes that this plugin decodes."""
 
+LOSSY = (
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000,
+)
+"""Those of them whose values may differ from what was encoded."""
+
 DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("imagecodecs>=2025.3.30",))
 """Part of pydicom's plugin protocol."""
 
-_SOI = b"\xff\xd8"
-# Without its end, JPEG is decoded in part and the rest left grey, and JPEG-LS runs for seconds.
-_END = b"\xff\xd9"
-_END_WITHIN = 16  # bytes; behind it may stand padding
 _JPEG_2000_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ
-# Start of frame: FFC0 to FFCF without Huffman tables, extensions and arithmetic conditioning; and
-# JPEG-LS's own.
-_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
-_START_OF_SCAN = 0xDA
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-
-
-class Codestream(NamedTuple):
-    """What a codestream's header says of its image."""
-
-    height: int
-    width: int
-    components: int
-    bits: int
+_JPEG_2000_HEADER = 43  # bytes from there to the first component's depth
 
 
 def read_header(source: bytes) -> Codestream:
@@ -67,12 +59,15 @@ def read_header(source: bytes) -> Codestream:
     Raises:
         DataError: There is no such header; the message has no path.
     """
-    try:
-        if source[:2] == _SOI:
-            return _read_jpeg(source)
-        return _read_jpeg_2000(source)
-    except (struct.error, IndexError) as error:
-        raise DataError("compressed pixel data are cut off; get the file again") from error
+    if source.startswith(SOI):
+        header = find_jpeg_header(source)
+    elif (start := source.find(_JPEG_2000_START)) >= 0:
+        header = _find_jpeg_2000_header(source, start)
+    else:
+        raise DataError("compressed pixel data are damaged; get the file again")
+    if header is None:
+        raise DataError("compressed pixel data are cut off; get the file again")
+    return header
 
 
 def is_available(syntax: str) -> bool:
@@ -92,7 +87,8 @@ def check_header(source: bytes, *, size: tuple[int, int, int], bits_allocated: i
         DataError: It does not; the message has no path.
     """
     header = read_header(source)
-    if _END not in source[-_END_WITHIN:]:
+    # Without its end, JPEG is decoded in part and the rest left grey, and JPEG-LS runs for seconds.
+    if not end_of(source):
         raise DataError("compressed pixel data are cut off; get the file again")
     if header[:3] != size or header.bits > bits_allocated:
         raise DataError(
@@ -113,7 +109,7 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
     Returns:
         Samples by row, 8 or 16 bits each, in the machine's byte order.
     """
-    pixels = _decode(source, runner)
+    pixels = _decode(source[: end_of(source)], runner)
     runner.set_option("bits_allocated", 8 * pixels.itemsize)
     return pixels.tobytes()
 
@@ -144,29 +140,9 @@ def _decode(source: bytes, runner: DecodeRunner) -> NDArray[Any]:
     return pixels
 
 
-def _read_jpeg(source: bytes) -> Codestream:
-    position = len(_SOI)
-    while True:
-        if source[position] != 0xFF:
-            raise DataError("compressed pixel data are damaged; get the file again")
-        marker = source[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _WITHOUT_LENGTH:
-            position += 2
-        elif marker in _START_OF_FRAME:
-            bits, height, width, components = struct.unpack_from(">BHHB", source, position + 4)
-            return Codestream(height, width, components, bits)
-        elif marker == _START_OF_SCAN:
-            raise DataError("compressed pixel data are damaged; get the file again")
-        else:
-            position += 2 + struct.unpack_from(">H", source, position + 2)[0]
-
-
-def _read_jpeg_2000(source: bytes) -> Codestream:
-    start = source.find(_JPEG_2000_START)
-    if start < 0:
-        raise DataError("compressed pixel data are damaged; get the file again")
+def _find_jpeg_2000_header(source: bytes, start: int) -> Codestream | None:
+    if len(source) < start + _JPEG_2000_HEADER:
+        return None
     right, bottom, left, top = struct.unpack_from(">4I", source, start + 8)
     components, depth = struct.unpack_from(">HB", source, start + 40)
     return Codestream(bottom - top, right - left, components, (depth & 0x7F) + 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from editgrpo.data.pixels.grey_levels import GreyScale, LookupTable, Window, WindowShape
@@ -72,6 +73,32 @@ class PixelModule:
         if self.high_bit != self.bits_stored - 1:
             raise DataError("the bits stored are not the lowest ones; convert the image to PNG")
 
+    def meant_by(self, raw: NDArray[np.int64], *, is_lossy: bool) -> NDArray[np.int64]:
+        """Return which value each pattern of bits of a pixel stands for.
+
+        Bits above those stored hold overlays, or rubbish: they are no grey levels. A value below
+        zero has its sign in the highest bit stored, whatever stands above it.
+
+        Args:
+            raw: (V,) values of all bits allocated.
+            is_lossy: Whether compression may have moved a value beyond the range of the bits
+                stored; one that lies next to it then becomes its nearer end.
+
+        Returns:
+            (V,) values within the range of the bits stored. Padding beyond it stays as it is.
+        """
+        low, high = _range(self.bits_stored, self.is_signed)
+        meant = (raw - low) % (high - low + 1) + low
+        if is_lossy:
+            # Overshoot at an edge is a small part of the range, an overlay at least all of it.
+            most = (high - low + 1) // 8
+            is_next = (raw >= low - most) & (raw <= high + most)
+            meant = np.where(is_next, raw.clip(low, high), meant)
+        if self.grey_scale.padding is not None:
+            first, last = self.grey_scale.padding
+            meant = np.where((raw >= first) & (raw <= last), raw, meant)
+        return meant
+
     def decoding_options(self) -> dict[str, Any]:
         """Return the image's form as keyword arguments of pydicom's decoders."""
         options: dict[str, Any] = {
@@ -83,6 +110,8 @@ class PixelModule:
             "bits_allocated": self.bits_allocated,
             "bits_stored": self.bits_stored,
             "pixel_representation": int(self.is_signed),
+            # `meant_by` does this for each value, not for each pixel, and knows padding.
+            "correct_unused_bits": False,
         }
         return options | ({"planar_configuration": self.planar} if self.is_colour else {})
 
@@ -108,7 +137,8 @@ def read_pixel_module(dataset: Dataset) -> PixelModule:
             f"photometric interpretation is {name} with {samples} samples a pixel; "
             "convert the image to PNG"
         )
-    frames = _whole(dataset, "NumberOfFrames", 1)
+    # Some writers of single images put 0, or leave it empty; `dicom.py` looks whether it is one.
+    frames = _whole(dataset, "NumberOfFrames", 1) or 1
     if frames != 1:
         raise DataError(f"has another number of frames than one; extract the right one of {frames}")
     allocated = _whole(dataset, "BitsAllocated")
