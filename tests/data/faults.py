@@ -32,6 +32,12 @@ FAULTS: dict[str, bytes] = {
     "half a PNG": PNG[: len(PNG) // 2],
     "half a JPEG": JPEG[: len(JPEG) // 2],
     "a PNG with a changed byte": PNG[:300] + bytes([PNG[300] ^ 0xFF]) + PNG[301:],
+    "a PNG with an empty colour profile behind its pixels": PNG[:-12]
+    + bytes(4)
+    + b"iCCP"
+    + struct.pack(">I", zlib.crc32(b"iCCP"))
+    + PNG[-12:],
+    "half a JPEG filled up with zeros": JPEG[: len(JPEG) // 2] + bytes(100_000),
     "zeros": bytes(5_000),
     "a claim of ten billion pixels": claiming(100_000, 100_000),
     "too thin": content_of(noise(1, 201), "PNG"),

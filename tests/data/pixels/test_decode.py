@@ -1,6 +1,5 @@
 import gzip
 import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
+from pydicom import uid
 
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.errors import DataError
 from tests.builders import noise
-from tests.data.pixels.dicom_files import dicom
+from tests.data.pixels.dicom_files import dicom, encode, ramp
+from tests.data.pixels.png_files import chunk
 
 
 def save(image: Image.Image, path: Path, **options: object) -> Path:
@@ -149,15 +150,6 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, "is truncated or damaged")
 
 
-def chunk(name: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", zlib.crc32(name + content))
-    )
-
-
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [9_000, 12_000, 60_000])
 def test_decompression_bombs_are_refused_unread(tmp_path: Path, side: int) -> None:
@@ -242,3 +234,41 @@ def test_altered_files_are_decoded_or_refused_and_nothing_else(
         assert decode_image(path).mode in ("L", "RGB")
     except DataError as error:
         assert str(error).startswith(f"{path}: ")
+
+
+JPEG_KINDS: dict[str, tuple[str, dict[str, object]]] = {
+    "baseline": ("L", {"quality": 90}),
+    "progressive": ("L", {"quality": 90, "progressive": True}),
+    "colour": ("RGB", {"quality": 90}),
+    "CMYK": ("CMYK", {"quality": 90}),
+    "restarts": ("L", {"quality": 90, "restart_marker_rows": 1}),
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+@pytest.mark.parametrize("padding", [1, 17, 4096, 200_000])
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_zero_bytes_behind_the_end_of_a_jpeg_are_no_damage_but_in_place_of_its_end_they_are(
+    tmp_path: Path, kind: str, padding: int, is_zipped: bool
+) -> None:
+    mode, options = JPEG_KINDS[kind]
+    whole = save(noise(128, 128).convert(mode), tmp_path / "a.jpg", **options).read_bytes()
+    expected = np.asarray(decode_image(tmp_path / "a.jpg"))
+    pack = gzip.compress if is_zipped else bytes
+    path = tmp_path / "b.jpg"
+    path.write_bytes(pack(whole + bytes(padding)))
+    assert np.array_equal(np.asarray(decode_image(path)), expected)
+    for share in (0.3, 0.9, 0.99):
+        path.write_bytes(pack(whole[: int(len(whole) * share)] + bytes(padding)))
+        refused(path, "truncated or damaged")
+
+
+def test_a_jpeg_of_12_bits_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encode(ramp(12), uid.JPEGExtended12Bit))
+    refused(path, "is a JPEG of 12 bits a value; convert it to a PNG of 16 bits$")
+
+
+def test_tiff_is_refused_by_name(tmp_path: Path) -> None:
+    path = save(Image.fromarray(ramp(16)), tmp_path / "a.png", format="TIFF")
+    refused(path, "is neither JPEG, PNG nor DICOM; convert it to PNG$")

@@ -5,14 +5,12 @@ orientation applied, transparency laid over black, DICOM's own transformations a
 A JPEG is decoded in full, not at a fraction of its size: every pixel counts for the one that the
 model's processor would make of the original.
 
-PNG files of 16 bits name no window. They are mapped linearly from the range of values that the
-image has, and no percentile is clipped: a few hot pixels do darken the rest, but where the tails of
-a radiograph end and its content starts is not for a loader to guess.
+PNG files of 16 bits, whatever their colour, name no window. They are mapped linearly from the range
+of values that the image has, and no percentile is clipped: a few hot pixels do darken the rest, but
+where the tails of a radiograph end and its content starts is not for a loader to guess.
 """
 
 import gzip
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -21,8 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from editgrpo.data.pixels import jpeg_stream
+from editgrpo.data.pixels.deep_png import decode_deep_png, needs_full_depth, show
 from editgrpo.data.pixels.grey_levels import GreyScale, all_values, map_pixels, values_present
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 MAX_SOURCE_PIXELS = 80_000_000
 """Larger files are refused unread.
@@ -34,6 +35,8 @@ itself warns.
 _MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS  # two for each pixel, and as much for anything else
 _GZIP = b"\x1f\x8b"
 _DICOM = slice(128, 132), b"DICM"
+_JPEG_BITS = 8  # a value; Pillow reads no others
+_DAMAGED = "image is truncated or damaged"
 _DEEP_MODES = ("I", "I;16", "I;16B")  # of 16-bit PNG files, in versions of Pillow
 # What sets an image upright, by the orientation that its EXIF tags state.
 _TURNS = {
@@ -45,15 +48,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's decoders and gzip raise on broken files; found by altering bytes of good ones.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
 
 
 def decode_image(path: Path) -> Image.Image:
@@ -86,20 +80,21 @@ def decode_image(path: Path) -> Image.Image:
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Put the path before every message, and replace what the decoders raise."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: image file is missing; restore it or prepare again") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: is neither JPEG, PNG nor DICOM; convert it to PNG") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{path}: has more than {MAX_SOURCE_PIXELS:,} pixels; scale it down"
-        ) from error
-    except _DECODER_ERRORS as error:
-        raise DataError(f"{path}: image is truncated or damaged; get the file again") from error
+    with reading(path, "get the file again", fault=_DAMAGED):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{path}: image file is missing; restore it or prepare again"
+            ) from error
+        except UnidentifiedImageError as error:
+            raise DataError(f"{path}: is neither JPEG, PNG nor DICOM; convert it to PNG") from error
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        except Image.DecompressionBombError as error:
+            raise DataError(
+                f"{path}: has more than {MAX_SOURCE_PIXELS:,} pixels; scale it down"
+            ) from error
 
 
 def _read(path: Path) -> bytes:
@@ -116,6 +111,8 @@ def _read(path: Path) -> bytes:
 
 
 def _decode_jpeg_or_png(content: bytes) -> Image.Image:
+    if content.startswith(jpeg_stream.SOI):
+        _check_jpeg(content)
     with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as image:
         width, height = image.size
         if width * height > MAX_SOURCE_PIXELS:
@@ -123,9 +120,21 @@ def _decode_jpeg_or_png(content: bytes) -> Image.Image:
                 f"has more than {MAX_SOURCE_PIXELS:,} pixels; scale its {width} x {height} down"
             )
         image.load()
+        if needs_full_depth(content, has_transparency="transparency" in image.info):
+            shown = show(decode_deep_png(content))
+        else:
+            shown = _to_8_bit(image)
         # Not Pillow's `exif_transpose`, which also writes the tags anew and fails at odd ones.
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        return _to_8_bit(image if turn is None else image.transpose(turn))
+        return shown if turn is None else shown.transpose(turn)
+
+
+def _check_jpeg(content: bytes) -> None:
+    header = jpeg_stream.find_jpeg_header(content)
+    if header is not None and header.bits != _JPEG_BITS:
+        raise DataError(f"is a JPEG of {header.bits} bits a value; convert it to a PNG of 16 bits")
+    if not jpeg_stream.end_of(content):
+        raise DataError(f"{_DAMAGED}; get the file again")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
