@@ -20,6 +20,7 @@ from editgrpo.cli.options import (
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
 from editgrpo.config import SFTConfig
+from editgrpo.model_files import check_model
 from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
 
@@ -44,6 +45,7 @@ def sft(
     if dry_run:
         typer.echo(dump_config(config), nl=False)
         return
+    check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
     from editgrpo.display.terminal import closing_bar

@@ -19,6 +19,7 @@ from editgrpo.cli.options import (
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
 from editgrpo.config import TrainConfig
+from editgrpo.model_files import check_model
 from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
 
@@ -45,6 +46,7 @@ def train(
     if dry_run:
         typer.echo(dump_config(config), nl=False)
         return
+    check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
     from editgrpo.display.terminal import StepLine

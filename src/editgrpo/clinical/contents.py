@@ -1,12 +1,11 @@
 """The content of a model folder: hashes of its files, and what it lacks."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from editgrpo.clinical.catalogue import Entry, Need, matching
-from editgrpo.errors import ModelError
+from editgrpo.model_files import shard_names
 
 _PIECE = 1 << 22  # bytes read at once
 
@@ -67,7 +66,7 @@ def missing_files(entry: Entry, folder: Path) -> str | None:
             return f"no {_described(need)}"
     for name in model_files(entry, folder):
         if name.endswith(".index.json"):
-            for shard in _shards(folder / name):
+            for shard in shard_names(folder / name, "fetch the model again"):
                 if not (folder / shard).is_file():
                     return f"no {shard}, which {name} names"
     return None
@@ -79,13 +78,3 @@ def _is_there(folder: Path, names: tuple[str, ...]) -> bool:
 
 def _described(need: Need) -> str:
     return " or ".join(" with ".join(names) for names in need.alternatives)
-
-
-def _shards(index: Path) -> list[str]:
-    try:
-        weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return sorted({str(name) for name in weights.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{index}: not an index of weights ({type(error).__name__}); fetch the model again"
-        ) from error

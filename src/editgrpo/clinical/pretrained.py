@@ -5,7 +5,6 @@ one that it cannot read; both would score quietly wrong.
 """
 
 import logging
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.errors import ModelError
+from editgrpo.foreign import reading
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +37,10 @@ def load_tokenizer(folder: Path, model: ClinicalModel, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: no configuration and tokenizer; {remedy(model)}") from error
+    with reading(f"{folder}: configuration and tokenizer", remedy(model), error=ModelError):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
     if len(tokenizer) < _FEWEST_TOKENS:
         raise ModelError(
             f"{folder}: the tokenizer's vocabulary has {len(tokenizer)} tokens; {remedy(model)}"
@@ -73,17 +73,22 @@ def load_model(
             not needed.
     """
     import torch
-    from safetensors import SafetensorError
 
     options: dict[str, Any] = {} if config is None else {"config": config}
-    try:
+    with (
+        reading(f"{folder}: weights", remedy(model), error=ModelError),
         # What is missing is drawn at random before it is refused: not from the run's own generator.
-        with torch.random.fork_rng(devices=[]), _without_report():
-            network, report = auto_class.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True, **options
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{folder}: the weights cannot be read; {remedy(model)}") from error
+        torch.random.fork_rng(devices=[]),
+        _without_report(),
+    ):
+        network, report = auto_class.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
     # The pooler stands above the layers; checkpoints of masked language models have none.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
@@ -91,6 +96,14 @@ def load_model(
             f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {remedy(model)}"
         )
     return network.eval().requires_grad_(False)
+
+
+def load_config(folder: Path, model: ClinicalModel) -> Any:
+    """Load the configuration of a Hugging Face folder; `ModelError` if it cannot be read."""
+    from transformers import AutoConfig
+
+    with reading(f"{folder}: configuration", remedy(model), error=ModelError):
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def remedy(model: ClinicalModel) -> str:

@@ -20,10 +20,12 @@ from transformers import BertConfig
 from editgrpo.clinical.batching import run_batched
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.memo import Memo, stored_by_model
-from editgrpo.clinical.pretrained import load_tokenizer
+from editgrpo.clinical.pretrained import load_tokenizer, remedy
 from editgrpo.clinical.shared import shared_model
 from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ModelError
+from editgrpo.foreign import reading
 from editgrpo.reports.chexbert_network import CheXbertNetwork, load_weights
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 
@@ -151,7 +153,11 @@ class CheXbert:
             ModelError: a file cannot be read, or the checkpoint is of another architecture.
         """
         self.tokenizer: Any = load_tokenizer(folder / "tokenizer", ClinicalModel.CHEXBERT)
-        bert_config = BertConfig.from_pretrained(folder / "tokenizer", local_files_only=True)
+        place = f"{folder / 'tokenizer'}: configuration"
+        with reading(place, remedy(ClinicalModel.CHEXBERT), error=ModelError):
+            bert_config = BertConfig.from_pretrained(
+                folder / "tokenizer", local_files_only=True, trust_remote_code=False
+            )
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
             network = CheXbertNetwork(bert_config)
         load_weights(network, folder / "chexbert.pth")

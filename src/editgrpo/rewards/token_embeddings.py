@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from editgrpo.clinical.catalogue import ClinicalModel
-from editgrpo.clinical.pretrained import load_model, load_tokenizer, remedy
+from editgrpo.clinical.pretrained import load_config, load_model, load_tokenizer, remedy
 from editgrpo.errors import ModelError
 
 MAX_TOKENS = 512
@@ -50,7 +50,7 @@ class TokenEncoder:
         """
         # Only RoBERTa's tokenizer has the option; the others pay no heed to it.
         self._tokenizer = load_tokenizer(folder, model, add_prefix_space=True)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = load_config(folder, model)
         if config.num_hidden_layers < layers:
             raise ModelError(
                 f"{folder}: the model has {config.num_hidden_layers} layers, layer {layers} is "

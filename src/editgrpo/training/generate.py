@@ -119,8 +119,8 @@ def generate_predictions(
         ModelError: the model cannot be loaded.
     """
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = load_split(data.folder, split, limit)
     folder = resolve_model_folder(model)
+    studies = load_split(data.folder, split, limit)
     partial = output.with_name(output.name + ".partial")
     run = {"run": _fingerprint(folder, studies, data, config)}
     rows = _already_done(partial, run)

@@ -10,17 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.errors import ConfigError, ModelError
-from editgrpo.training.processor import StudyProcessor
+from editgrpo.foreign import reading
+from editgrpo.model_files import (
+    CONFIG,
+    GENERATION_CONFIG,
+    check_family,
+    check_model,
+    check_weight_files,
+    fetched,
+    read_json_object,
+    supported_families,
+)
+from editgrpo.training.chat_template import use_folder_template
+from editgrpo.training.processor import IMAGE_TOKEN, StudyProcessor
 from editgrpo.training.rollouts import SamplingSettings
 from editgrpo.training.vision import use_window_batches
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
-    """Return a local folder with the model, fetching it from the Hub if it is a Hub id.
+    """Return a local folder with a model of a supported family, fetching it from the Hub if it is a
+    Hub id.
 
     A resolved folder pins the revision for everything loaded from it, the reference policy
     included.
@@ -33,29 +47,15 @@ def resolve_model_folder(path: str, revision: str | None = None) -> Path:
         The folder.
 
     Raises:
-        ModelError: there is no such folder and no such id can be fetched.
+        ModelError: there is no such folder and no such id can be fetched, it is of a family that is
+            not supported, or its index of weights does not fit it.
     """
+    check_model(path, revision)  # before gigabytes of another family are fetched
     folder = Path(path)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"{folder}: no config.json; give the folder of a saved model")
-        return folder.resolve()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                path,
-                revision=revision,
-                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"],
-            )
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"model {path!r} is neither a folder nor a model that could be fetched "
-            f"({type(error).__name__}); check the path, or fetch it where there is a network"
-        ) from error
+    if not folder.is_dir():
+        folder = fetched(path, revision, ("*.json", "*.safetensors", "*.txt", "*.jinja"))
+    check_weight_files(folder)
+    return folder.resolve()
 
 
 def load_processor(folder: Path) -> StudyProcessor:
@@ -68,23 +68,45 @@ def load_processor(folder: Path) -> StudyProcessor:
         The processor of prompts with images.
 
     Raises:
-        ModelError: a file is missing or of another model family.
+        ModelError: a file is missing, damaged or of another model family, or the chat template does
+            not show images.
     """
     from transformers import AutoTokenizer, Qwen2VLImageProcessorPil
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{folder}: tokenizer or image processor cannot be loaded; give the folder of a "
-            "complete Qwen2-VL or Qwen2.5-VL checkpoint"
-        ) from error
-    if tokenizer.chat_template is None:
-        raise ModelError(
-            f"{folder}: the tokenizer has no chat template; use an instruct checkpoint"
+    remedy = f"give the folder of a complete checkpoint of {supported_families()}"
+    settings = folder / "tokenizer_config.json"
+    read_json_object(settings, remedy)  # without it another token would end a report
+    with reading(f"{folder}: tokenizer", remedy, error=ModelError):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"{settings}: names no eos_token; {remedy}")
+    with reading(f"{folder}: image processor", remedy, error=ModelError):
+        image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, trust_remote_code=False)
+    processor = StudyProcessor(tokenizer, image_processor)
+    _check_patches(folder, processor, remedy)
+    use_folder_template(tokenizer, folder, image_token=IMAGE_TOKEN)
+    return processor
+
+
+def _check_patches(folder: Path, processor: StudyProcessor, remedy: str) -> None:
+    """Refuse an image processor that cuts other patches than the model's tower reads."""
+    from transformers import AutoConfig
+
+    config = read_json_object(folder / CONFIG)
+    with reading(f"{folder}: image processor", remedy, error=ModelError):
+        side = processor.factor
+        cut = tuple(processor.patches(np.zeros((side, side, 3), dtype=np.uint8)).shape)
+    with reading(f"{folder / CONFIG}: vision_config", remedy, error=ModelError):
+        vision = AutoConfig.for_model(**config).vision_config
+        read = (
+            vision.spatial_merge_size**2,
+            vision.in_channels * vision.temporal_patch_size * vision.patch_size**2,
         )
-    return StudyProcessor(tokenizer, image_processor)
+    if cut != read:
+        raise ModelError(
+            f"{folder}: the image processor cuts an image token into {cut[0]} patches of {cut[1]} "
+            f"values, and the model reads {read[0]} of {read[1]}; {remedy}"
+        )
 
 
 def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Any:
@@ -142,19 +164,34 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
     """
     from transformers import AutoModelForImageTextToText
 
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+    check_family(folder)
+    if (folder / GENERATION_CONFIG).is_file():  # a damaged one is passed over, with its end tokens
+        read_json_object(folder / GENERATION_CONFIG)
+    remedy = f"give the folder of a complete checkpoint of {supported_families()}"
+    # What is missing is drawn at random before it is refused: not from the run's own generator.
+    with reading(f"{folder}: weights", remedy, error=ModelError), torch.random.fork_rng(devices=[]):
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: not a loadable image-text model ({error})") from error
-    if not hasattr(model.model, "get_rope_index") or not hasattr(model.model, "visual"):
-        raise ModelError(
-            f"{folder}: {type(model).__name__} is not supported; use the Qwen2-VL or Qwen2.5-VL "
-            "family"
-        )
+    _check_complete(folder, report, remedy)
     use_window_batches(model)
     return model
+
+
+def _check_complete(folder: Path, report: Any, remedy: str) -> None:
+    """Refuse weights in place of which transformers has drawn others at random, with a warning."""
+    lacking = sorted(report["missing_keys"])
+    if lacking:
+        raise ModelError(
+            f"{folder}: the weights lack {lacking[0]!r} (in all {len(lacking)}); {remedy}"
+        )
+    if report["mismatched_keys"]:
+        raise ModelError(f"{folder}: the weights have other shapes than {CONFIG} says; {remedy}")
 
 
 def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
@@ -171,18 +208,17 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     Raises:
         ModelError: the checkpoint cannot be read, or its weights are not those of the model.
     """
-    try:
+    remedy = "delete it to go back to an earlier checkpoint"
+    check_weight_files(checkpoint)
+    with reading(f"{checkpoint}: weights", remedy, error=ModelError):
         saved, report = type(model).from_pretrained(
             # A tower that is kept in bfloat16 must not decide the format of the rest.
             checkpoint,
             dtype=torch.float32,
             use_safetensors=True,
+            trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{checkpoint}: not a readable checkpoint; delete it to go back to an earlier one"
-        ) from error
     if report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"]:
         raise ModelError(
             f"{checkpoint}: holds the weights of another model; resume with the configuration "

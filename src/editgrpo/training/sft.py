@@ -18,6 +18,7 @@ from trl import SFTTrainer
 from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
+from editgrpo.model_files import check_model
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.blank_image import run_tower_always
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
@@ -137,6 +138,7 @@ def run_sft(
         RunStoppedError: the run was told to stop by a signal.
     """
     passes = _passes_of_a_step(config)
+    check_model(config.model.path, config.model.revision)
     run = Path(config.output)
     checkpoint = begin_run(config, resume=resume, command=command)
     train = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)

@@ -13,6 +13,7 @@ from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError
 from editgrpo.files import read_jsonl, write_text
+from editgrpo.model_files import check_model
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.rewards import configured_reward
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
@@ -72,6 +73,7 @@ def run_training(
         RunStoppedError: the run was told to stop by a signal.
     """
     _check_machine(config)
+    check_model(config.model.path, config.model.revision)
     run = Path(config.output)
     checkpoint = begin_run(config, resume=resume, command=command)
     setup, policy = _set_up(config, run, on_step)

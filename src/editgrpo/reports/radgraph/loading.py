@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from editgrpo.clinical.device import torch_device, torch_dtype
-from editgrpo.clinical.pretrained import load_tokenizer
+from editgrpo.clinical.pretrained import load_config, load_tokenizer
 from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
@@ -91,8 +91,8 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
 def _load_encoder(folder: Path, model: ClinicalModel) -> tuple[Any, Any]:
     """Return the encoder, its weights still random, and its tokenizer."""
     tokenizer = load_tokenizer(folder, model)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return AutoModel.from_config(config), tokenizer
+    config = load_config(folder, model)
+    return AutoModel.from_config(config, trust_remote_code=False), tokenizer
 
 
 def _settings(archive: Archive, dataset: str, *, word_size: int) -> DyGIEConfig:

@@ -1,0 +1,62 @@
+"""Which chat template a model folder means, and whether it shows images.
+
+Qwen2.5-VL is published with two: one for text and tools in `tokenizer_config.json`, which takes a
+message's content for a string, and one for images in `chat_template.json`, which tokenizers do not
+read.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from editgrpo.errors import ModelError
+from editgrpo.foreign import reading
+from editgrpo.model_files import read_json_object
+
+_PROBE = "Describe the film."
+
+
+def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> None:
+    """Give a tokenizer the chat template of its model folder, after trying it on one image.
+
+    Args:
+        tokenizer: Of the folder.
+        folder: Its `chat_template.jinja` counts, else its `chat_template.json`, else what the
+            tokenizer has read from its own files.
+        image_token: What the template must write once for an image.
+
+    Raises:
+        ModelError: there is no template, or it cannot be read, or it does not show an image.
+    """
+    template, source = _template(tokenizer, folder)
+    if template is None:
+        raise ModelError(f"{folder}: no chat template; use an instruct checkpoint")
+    remedy = (
+        "use an instruct checkpoint whose chat_template.jinja or chat_template.json writes a "
+        "placeholder for each image"
+    )
+    place = folder / source
+    tokenizer.chat_template = template
+    parts = [{"type": "image"}, {"type": "text", "text": _PROBE}]
+    with reading(f"{place}: chat template", remedy, error=ModelError):
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
+        )
+    if text.count(image_token) != 1 or text.count(_PROBE) != 1:
+        raise ModelError(
+            f"{place}: the chat template does not write {image_token} once for a message with one "
+            f"image, and its text once; {remedy}"
+        )
+
+
+def _template(tokenizer: Any, folder: Path) -> tuple[Any, str]:
+    """Return the template and the name of the file that it stands in."""
+    raw, wrapped = folder / "chat_template.jinja", folder / "chat_template.json"
+    if raw.is_file():
+        with reading(raw, "save it as UTF-8", error=ModelError):
+            return raw.read_text(encoding="utf-8-sig"), raw.name
+    if wrapped.is_file():
+        template = read_json_object(wrapped).get("chat_template")
+        if not isinstance(template, str):
+            raise ModelError(f"{wrapped}: holds no text named chat_template; write one there")
+        return template, wrapped.name
+    return tokenizer.chat_template, "tokenizer_config.json"

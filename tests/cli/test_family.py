@@ -1,0 +1,70 @@
+"""A model of another family is refused before a command writes or clears anything."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from editgrpo.cli import main
+from editgrpo.provenance import PROVENANCE_FILE
+from tests.builders import bytes_of
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A folder that says it is a Qwen3-VL, and holds nothing else."""
+    folder = tmp_path / "qwen3"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_vl"}))
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "model_type 'qwen3_vl' is not supported" in error
+    assert "Qwen2-VL (qwen2_vl), Qwen2.5-VL (qwen2_5_vl)" in error
+    return error
+
+
+@pytest.mark.parametrize("flag", ["", "--overwrite", "--resume"])
+@pytest.mark.parametrize("command", ["sft", "train"])
+def test_a_run_is_not_begun_and_an_earlier_one_not_cleared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Path, command: str, flag: str
+) -> None:
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(f"model: {{path: {other}}}\ndata: {{folder: {tmp_path / 'studies'}}}\n")
+    if flag:
+        (run / "model").mkdir(parents=True)
+        (run / PROVENANCE_FILE).write_text("{}")
+        (run / "model/config.json").write_text("{}")
+    before = bytes_of(tmp_path)
+    refused(capsys, command, recipe, "--output", run, *([flag] if flag else []))
+    assert bytes_of(tmp_path) == before
+    assert run.exists() == bool(flag)
+
+
+def test_nothing_is_generated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Path
+) -> None:
+    out = tmp_path / "predictions.jsonl"
+    before = bytes_of(tmp_path)
+    refused(capsys, "generate", other, "--studies", tmp_path / "studies", "--output", out)
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_demo_does_not_go_on_with_another_base_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Path
+) -> None:
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    other.rename(demo / "base-model")
+    (demo / "demo.json").write_text(json.dumps({"quick": True, "seed": 0}))
+    for site in ("site-a", "site-b"):
+        (demo / "studies" / site).mkdir(parents=True)
+        (demo / "studies" / site / "prepared.json").write_text("{}")
+    refused(capsys, "demo", "--quick", "--seed", "0", "--output", demo)
+    assert not (demo / "sft").exists()
