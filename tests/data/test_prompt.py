@@ -1,7 +1,13 @@
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from editgrpo.data import rendering
 from editgrpo.data.prompt import build_messages, choose_images
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import ConfigError, DataError
@@ -138,6 +144,141 @@ def test_a_faulty_template_is_named(tmp_path: Path, template: str, message: str)
     with pytest.raises(ConfigError, match=message) as caught:
         build_messages(a_study(), max_images=1, template=path)
     assert "\n" not in str(caught.value)
+
+
+# What a template asks for, and what is said of it. Each ends within the limit of time and memory.
+BOMBS = {
+    "range": ("{% for i in range(10**9) %}x{% endfor %}", "asks for too much"),
+    "nested loops": (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "is not done after 1 s",
+    ),
+    "product": ("{{ 'x' * 10**10 }}", "asks for too much"),
+    "product of a section": ("{{ indication * 10**9 }}", "asks for too much"),
+    "doubling": (
+        "{% set all = namespace(x='x') %}{% for i in range(60) %}"
+        "{% set all.x = all.x ~ all.x %}{% endfor %}",
+        "(asks for too much|is not done)",
+    ),
+    "format": ("{{ '%1000000000d' % 1 }}", "asks for too much"),
+    "method": ("{{ 'x'.ljust(10**10) }}", "asks for too much"),
+    "filter": ("{{ 'x'|center(10**10) }}", "asks for too much"),
+    "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "asks for too much"),
+    "macros": (
+        "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "is not done after 1 s",
+    ),
+    "brackets": ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "asks for too much"),
+    "constant": ("{{ 'x' * 300000000 }}", "writes more than 200,000 char"),
+    "length": (
+        "{% for i in range(200) %}{{ 'x' * 9000 }}{% endfor %}",
+        "writes more than 200,000 char",
+    ),
+}
+
+
+@pytest.fixture
+def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the limit of time."""
+    monkeypatch.setattr(rendering, "TIME_LIMIT_S", 1.0)
+
+
+@pytest.mark.parametrize(("template", "message"), BOMBS.values(), ids=BOMBS)
+@pytest.mark.usefixtures("one_second")
+def test_a_template_without_an_end_is_ended(tmp_path: Path, template: str, message: str) -> None:
+    path = tmp_path / "own.jinja"
+    path.write_text("<image>" + template)
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=rf"own\.jinja: {message}") as caught:
+        build_messages(a_study(indication="secret"), max_images=1, template=path)
+    assert time.monotonic() - start < 10
+    assert "\n" not in str(caught.value)
+    # The next template is not the worse for it, though it needs much of the memory.
+    path.write_text("<image>{{ indication }}{% set a = indication * 40000000 %}")
+    assert text_of(a_study(indication="Cough."), template=path) == "<image>Cough."
+
+
+def _in_a_worker(path: Path) -> tuple[str, str]:
+    """Render a good and a bad template, as a worker of a data loader would."""
+    good = text_of(a_study(indication="Cough."), template=path.with_name("good.jinja"))
+    try:
+        build_messages(a_study(), max_images=1, template=path)
+    except ConfigError as error:
+        return good, str(error)
+    return good, ""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_limits_hold_in_worker_processes(tmp_path: Path, method: str) -> None:
+    path = tmp_path / "own.jinja"
+    path.write_text("{% for i in range(10**9) %}x{% endfor %}")
+    path.with_name("good.jinja").write_text("<image>{{ indication }}")
+    _in_a_worker(path)  # so that there is a process that a fork must not use
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        for good, bad in pool.map(_in_a_worker, [path] * 4):
+            assert good == "<image>Cough."
+            assert "own.jinja: asks for too much" in bad
+    assert _in_a_worker(path)[0] == "<image>Cough."  # ours is still there
+
+
+def test_limits_hold_in_threads(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}" / "own.jinja" for number in range(8)]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("{{ 'x' * 10**10 }}")
+        path.with_name("good.jinja").write_text("<image>{{ indication }}")
+    with ThreadPoolExecutor(4) as pool:
+        for good, bad in pool.map(_in_a_worker, paths):
+            assert good == "<image>Cough."
+            assert "own.jinja: asks for too much" in bad
+
+
+def test_a_renderer_that_somebody_ended_is_started_again(tmp_path: Path) -> None:
+    path = tmp_path / "own.jinja"
+    path.write_text("<image>{{ indication }}")
+    assert text_of(a_study(indication="Cough."), template=path) == "<image>Cough."
+    process = rendering._renderer._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert text_of(a_study(indication="Fever."), template=path) == "<image>Fever."
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ images[indication] }}",
+        "{{ {}[indication] }}",
+        "{{ indication|attr(indication) }}",
+        "{% include indication %}",
+        "{{ indication.encode('ascii') }}",
+        "{{ indication.index(comparison) }}",
+        "{{ indication() }}",
+        "{{ indication|int + indication }}",
+        "{{ {indication: 1}.pop(comparison) }}",
+        "{{ ''|format(indication) }}",
+        "{{ indication|map(indication)|list }}",
+        "{{ namespace(**{indication: 1})[comparison] }}",
+        "{{ dict(**{indication: 1}).x }}",
+    ],
+)
+def test_the_message_about_a_template_holds_no_section(tmp_path: Path, template: str) -> None:
+    path = tmp_path / "own.jinja"
+    path.write_text("<image>" + template)
+    study = a_study(indication="canary\u00e4 sings", comparison="linnet rests")
+    with pytest.raises((ConfigError, DataError), match=r"own\.jinja") as caught:
+        build_messages(study, max_images=1, template=path)
+    for word in ("canary", "sings", "linnet", "rests"):
+        assert word not in str(caught.value)
+
+
+def test_a_template_is_a_file_of_a_sensible_size(tmp_path: Path) -> None:
+    path = tmp_path / "own.jinja"
+    path.write_text("x" * 2_000_000)
+    with pytest.raises(ConfigError, match=r"own\.jinja: is no file, or larger than 1,000,000"):
+        build_messages(a_study(), max_images=1, template=path)
+    with pytest.raises(ConfigError, match=r"/dev/zero: is no file"):
+        build_messages(a_study(), max_images=1, template="/dev/zero")
 
 
 def test_a_missing_template_is_named(tmp_path: Path) -> None:

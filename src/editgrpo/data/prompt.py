@@ -5,20 +5,22 @@ What turns messages into tokens is the model's chat template, which is not here.
 """
 
 import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from editgrpo.data.rendering import render
 from editgrpo.data.study import Study, StudyImage, Timepoint, View
+from editgrpo.data.template_process import compile_template
 from editgrpo.errors import ConfigError, DataError
 
 DEFAULT_TEMPLATE = Path(__file__).parent / "templates" / "findings.jinja"
 IMAGE_MARKER = "<image>"
 _SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
+_LARGEST_FILE = 1_000_000  # bytes
+_HINT = "a template has images (number, timepoint, view), indication, technique and comparison"
 _FRONTAL, _LATERAL = 0, 2
 _RANK_OF_VIEW: dict[View, int] = {
     View.FRONTAL: _FRONTAL,
@@ -85,8 +87,8 @@ def build_messages(study: Study, *, max_images: int, template: Path | str | None
         One user message and its images.
 
     Raises:
-        ConfigError: The template cannot be read or parsed, or uses an unknown variable; the message
-            names the file.
+        ConfigError: The template cannot be read or parsed, uses an unknown variable, or takes more
+            time, memory or characters than it may; the message names the file.
         DataError: The markers do not match the images, or a section holds a marker or a special
             token of a chat template; the message names the study.
     """
@@ -124,33 +126,30 @@ def _content(pieces: list[str]) -> list[dict[str, str]]:
 
 
 def _render(path: Path, context: dict[str, str], images: tuple[StudyImage, ...]) -> str:
-    try:
-        status = path.stat()
-        compiled = _compile(path, status.st_mtime_ns)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the prompt template cannot be read as UTF-8 text") from error
-    except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(
-            f"{path}:{error.lineno}: {error.message}; correct the template"
-        ) from error
     shown = [
         {"number": number, "timepoint": image.timepoint.value, "view": image.view.value}
         for number, image in enumerate(images, start=1)
     ]
+    variables = {"images": shown, **context}
+    if path == DEFAULT_TEMPLATE:  # ours, and so in need of no limits
+        return compile_template(_source(path)).render(**variables).strip()
+    return render(path, _source(path), variables, hint=_HINT).strip()
+
+
+def _source(path: Path) -> str:
     try:
-        return compiled.render(images=shown, **context).strip()
-    except (jinja2.TemplateError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: {error}; a template has images (number, timepoint, view), indication, "
-            "technique and comparison"
-        ) from error
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+            raise ConfigError(
+                f"{path}: is no file, or larger than {_LARGEST_FILE:,} bytes; name a prompt "
+                "template"
+            )
+        return _read(path, status.st_mtime_ns)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the prompt template cannot be read as UTF-8 text") from error
 
 
 @lru_cache(maxsize=8)
-def _compile(path: Path, _changed_ns: int) -> jinja2.Template:
-    """Compile a template; the time of change is part of the memo's key."""
-    # A template may come with a data set from elsewhere: it formats, and can reach nothing else.
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    return environment.from_string(path.read_text(encoding="utf-8"))
+def _read(path: Path, _changed_ns: int) -> str:
+    """Read a template; the time of change is part of the memo's key."""
+    return path.read_text(encoding="utf-8")

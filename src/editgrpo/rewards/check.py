@@ -71,10 +71,14 @@ def require_finite(name: str, scores_N: NDArray[np.float64]) -> None:
 
 
 def checked_read(component: "Component[Facts]") -> Callable[[Sequence[str]], Sequence[Facts]]:
-    """Return the component's `read`, which must give one reading for each text.
+    """Wrap the `read` of a component, which must give one reading for each text.
 
-    Raises:
-        RewardError: when it is called and there are more or fewer; it names both numbers.
+    Args:
+        component: What reads.
+
+    Returns:
+        The same function; it raises RewardError, which names both numbers, where there are more
+        readings or fewer.
     """
 
     def read(texts: Sequence[str]) -> Sequence[Facts]:

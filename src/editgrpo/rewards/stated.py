@@ -17,13 +17,14 @@ from editgrpo.rewards.check import label_rows
 
 
 def is_silent(annotator: Annotator, texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Return (N,) bool, True where a text has no entity that is present, absent or uncertain.
-
-    Naming an anatomy states nothing of the patient.
+    """Tell texts that state nothing of the patient; naming an anatomy does not.
 
     Args:
         annotator: Finds what a text states.
         texts: N texts.
+
+    Returns:
+        (N,) bool, True where a text has no entity that is present, absent or uncertain.
     """
     return np.array(
         [

@@ -1,0 +1,112 @@
+"""The process in which a prompt template is rendered, within limits of time, memory and length.
+
+Run as a script by `rendering.py`. It holds nothing but the standard library and Jinja, so that it
+starts in a tenth of a second. It reads one request a line and writes
+one answer a line, both JSON. Why a process: a template can loop for ever, or ask for a string of
+gigabytes, inside one call that no thread and no exception can end.
+"""
+
+import json
+import re
+import signal
+import sys
+import traceback
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+MEMORY_LIMIT_BYTES = 512 * 2**20
+"""Address space of the whole process, of which Python and Jinja take about 50 MB."""
+
+LONGEST_TEXT = 200_000
+"""Characters of a prompt: more than any model of the supported families can read."""
+
+# What Jinja says of a name that the template itself has written. Any other message may hold what a
+# section says: `{{ images[indication] }}` ends in "has no element 'Cough for ...'".
+_NAMED = re.compile(
+    r"'(?P<name>\w+)' is undefined"
+    r"|'[\w. ]+ object' has no attribute '(?P<attribute>\w+)'"
+    r"|access to attribute '(?P<unsafe>\w+)' of '\w+' object is unsafe\."
+)
+
+
+def main() -> None:
+    """Answer requests until the other end closes."""
+    _limit_memory()
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        _set_alarm(request["time_limit_s"])
+        answer = json.dumps(_answer(request))
+        _set_alarm(0)
+        sys.stdout.buffer.write(answer.encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Render, and say in plain values what came of it; nothing that a section holds but the text.
+
+    Args:
+        request: `source` of the template, `variables` and `time_limit_s`.
+
+    Returns:
+        `text`, or `syntax` (line, message), or `fault` (message, empty if it may hold a section;
+        kind; line), or `too_long`.
+    """
+    source = request["source"]
+    try:
+        pieces, length = [], 0
+        for piece in compile_template(source).generate(**request["variables"]):
+            pieces.append(piece)
+            length += len(piece)
+            if length > LONGEST_TEXT:
+                return {"too_long": True}
+        return {"text": "".join(pieces)}
+    except jinja2.TemplateSyntaxError as error:
+        return {"syntax": [error.lineno, (error.message or "").partition("\n")[0]]}
+    # The border to whatever a template can raise; the process is this template's alone.
+    except Exception as error:
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if one.name != "_answer"]
+        lines = [one.lineno for one in frames if one.filename == "<template>"]
+        return {
+            "fault": [
+                _quotable(source, str(error)),
+                type(error).__name__,
+                lines[-1] if lines else None,
+            ]
+        }
+
+
+def _quotable(source: str, message: str) -> str:
+    """Return a message if its names stand in the template itself, else nothing."""
+    named = _NAMED.fullmatch(message)
+    name = next(filter(None, named.groups()), "") if named else ""
+    return message if name and re.search(rf"\b{name}\b", source) else ""
+
+
+@lru_cache(maxsize=8)
+def compile_template(source: str) -> jinja2.Template:
+    """Compile a template, in a sandbox: one that came with a data set can reach nothing else."""
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    return environment.from_string(source)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows, where time is the only limit
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+
+
+def _set_alarm(seconds: float) -> None:
+    """Let the system end this process after a time, also where whoever asked is gone; 0 for not."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+if __name__ == "__main__":
+    main()
