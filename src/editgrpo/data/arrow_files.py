@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from editgrpo.errors import DataError
 from editgrpo.files import replacing
+from editgrpo.foreign import reading
 
+_RESTORE = "restore it or prepare the set again"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 FileStamp = tuple[int, int, int] | None
@@ -44,26 +46,36 @@ def read_arrow(path: Path) -> pa.Table:
     Raises:
         DataError: The file is missing, or is no whole Arrow stream.
     """
-    try:
-        with pa.memory_map(str(path)) as source:
-            # Arrow takes a stream that was cut between two batches for a shorter one.
-            source.seek(max(0, source.size() - len(_END_OF_STREAM)))
-            is_whole = source.read() == _END_OF_STREAM
-            source.seek(0)
-            with pa.ipc.open_stream(source) as stream:
-                table = stream.read_all()
-            # Arrow trusts what it reads: one changed bit of an offset would end the process. This
-            # checks all of these and the text, 3 GB a second, but not the bytes of images.
-            table.validate(full=True)
-    except OSError as error:
-        # Arrow's own text names the file again.
-        reason = os.strerror(error.errno) if error.errno else "is damaged or cut short"
-        raise DataError(f"{path}: {reason}; restore it or prepare the set again") from error
-    except (pa.ArrowException, ValueError) as error:
-        raise _damaged(path) from error
+    damaged = "is damaged or cut short"
+    with reading(path, _RESTORE, fault=damaged):
+        try:
+            table, is_whole = _read_stream(path)
+        except OSError as error:
+            if not error.errno:
+                raise
+            # Arrow's own text names the file again.
+            raise DataError(f"{path}: {os.strerror(error.errno)}; {_RESTORE}") from error
+        except pa.ArrowMemoryError as error:
+            # Nothing of a mapped file is copied: only a damaged one asks for memory.
+            raise DataError(f"{path}: {damaged}; {_RESTORE}") from error
     if not is_whole:
-        raise _damaged(path)
+        raise DataError(f"{path}: {damaged}; {_RESTORE}")
     return table
+
+
+def _read_stream(path: Path) -> tuple[pa.Table, bool]:
+    """Return a table, and whether its stream has its end."""
+    with pa.memory_map(str(path)) as source:
+        # Arrow takes a stream that was cut between two batches for a shorter one.
+        source.seek(max(0, source.size() - len(_END_OF_STREAM)))
+        is_whole = source.read() == _END_OF_STREAM
+        source.seek(0)
+        with pa.ipc.open_stream(source) as stream:
+            table = stream.read_all()
+        # Arrow trusts what it reads: one changed bit of an offset would end the process. This
+        # checks all of these and the text, 3 GB a second, but not the bytes of images.
+        table.validate(full=True)
+    return table, is_whole
 
 
 def file_stamp(path: Path) -> FileStamp:
@@ -94,7 +106,3 @@ def check_stamp(path: Path, stamp: FileStamp) -> None:
     """
     if file_stamp(path) != stamp:
         raise DataError(f"{path}: was replaced since it was opened; load the studies again")
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError(f"{path}: is damaged or cut short; restore it or prepare the set again")
