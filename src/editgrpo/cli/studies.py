@@ -159,6 +159,7 @@ def run_preparation(
         inclusion: Further rules of inclusion that only some data sets have.
         **more: Further arguments of `prepare`.
     """
+    from editgrpo.data.flow import BLANK_IMAGES
     from editgrpo.data.image_jobs import IMAGES_STAGE
     from editgrpo.display.terminal import stage_bars
 
@@ -174,6 +175,12 @@ def run_preparation(
 
         summary = prepare(source, flags.output, options, progress=progress, **more)
     show_flow(summary.flow)
+    blank = summary.flow.count(BLANK_IMAGES)
+    if blank:
+        typer.echo(
+            f"Warning: {blank:,} images are blank, of one value everywhere; "
+            "`editgrpo data check` names them"
+        )
     for name, count in sorted(summary.unrecognised_views.items(), key=lambda item: -item[1]):
         typer.echo(f"View not understood, {count:,} times: {_short_view(name)}")
     typer.echo(f"Split: {summary.split_rule}")

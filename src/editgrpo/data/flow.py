@@ -1,13 +1,16 @@
 """The flow of a preparation, from what the source holds to what is kept, by split."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study, View
+
+BLANK_IMAGES = "warning: images shown that are blank, of one value everywhere"
+"""Name of the row that counts them; there is none where there are none."""
 
 _COLUMNS: tuple[Split | None, ...] = (*Split, None)
 
@@ -55,6 +58,10 @@ class Flow:
                 return row
         raise KeyError(name)
 
+    def count(self, name: str) -> int:
+        """Return the total of a row; 0 if there is none."""
+        return sum(row.total for row in self.rows if row.name == name)
+
     def record(self) -> list[dict[str, Any]]:
         """Return the flow as JSON: name, kind, a count for each split, and their sum."""
         return [
@@ -74,6 +81,7 @@ def make_flow(
     rejections: Iterable[Rejection],
     facts: Mapping[str, Mapping[Split, int]],
     cut: Mapping[Split, int],
+    blank: Container[str] = (),
 ) -> Flow:
     """Count what went in, what was left out for which reason, and what was kept.
 
@@ -82,6 +90,7 @@ def make_flow(
         rejections: Everything that was left out.
         facts: Further counts of the source, by name.
         cut: Studies kept that show fewer images than they have.
+        blank: Ids of images whose pixels all have one value.
 
     Returns:
         The account.
@@ -98,6 +107,11 @@ def make_flow(
     rows += [(reason, FlowKind.LEFT_OUT, left_out[reason]) for reason in sorted(left_out)]
     rows += [("studies kept", FlowKind.KEPT, kept_counts)]
     rows += [(name, FlowKind.OF_KEPT, counts) for name, counts in _of_kept(kept).items()]
+    blank_images = Counter(
+        study.split for study in kept for image in study.images if image.image_id in blank
+    )
+    if blank_images:
+        rows += [(BLANK_IMAGES, FlowKind.OF_KEPT, Counter[Split | None](blank_images))]
     if sum(cut.values()):
         rows += [("studies with more images than are shown", FlowKind.OF_KEPT, Counter(cut))]
     rows += [

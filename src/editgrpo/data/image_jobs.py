@@ -12,7 +12,7 @@ from PIL import Image
 
 from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
 from editgrpo.data.pixels.decode import decode_image
-from editgrpo.data.pixels.resize import PixelBudget, resize_image
+from editgrpo.data.pixels.resize import PixelBudget, is_blank, resize_image
 from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
 
@@ -65,7 +65,11 @@ def encode_image(image_id: str, image: Image.Image, budget: PixelBudget) -> Stor
     content = BytesIO()
     resized.save(content, "PNG", **_PNG)
     return StoredImage(
-        image_id=image_id, png=content.getvalue(), height=resized.height, width=resized.width
+        image_id=image_id,
+        png=content.getvalue(),
+        height=resized.height,
+        width=resized.width,
+        is_blank=is_blank(resized),
     )
 
 

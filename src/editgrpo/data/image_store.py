@@ -6,6 +6,7 @@ mapped, so memory does not grow with the images that were seen. `image_writer.py
 """
 
 import io
+import json
 import os
 import threading
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from editgrpo.data.arrow_files import (
     FileStamp,
@@ -25,9 +26,13 @@ from editgrpo.data.arrow_files import (
     read_arrow,
 )
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 IMAGES_FOLDER = "images"
 INDEX_FILE = "index.arrow"
+
+BLANK_KEY = b"editgrpo.blank"
+"""Under it the metadata of index and shards list the images of one value, if there are any."""
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -100,6 +105,13 @@ class ImageStore:
         """Pickle the place alone: the process that gets the store opens it itself."""
         return _open_again, (self.folder, self._memory_bytes, self._stamp)
 
+    @property
+    def blank(self) -> frozenset[str]:
+        """The images whose pixels all have one value; a DataError if the index is damaged."""
+        with reading(self.folder / INDEX_FILE, "prepare the set again"):
+            names = json.loads((self.index.schema.metadata or {}).get(BLANK_KEY, "[]"))
+            return frozenset(names)
+
     def __len__(self) -> int:
         return len(self._row_of_id)
 
@@ -155,14 +167,11 @@ class ImageStore:
             DataError: There is no such image, or its bytes are damaged.
         """
         content = self.png(image_id)
-        try:
+        shard = self.folder / shard_name(int(self._columns["shard"][self._row(image_id)]))
+        remedy = "restore the file or prepare the set again"
+        with reading(shard, remedy, fault=f"image {image_id!r} is damaged"):
             image = Image.open(io.BytesIO(content), formats=("PNG",))
             image.load()
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-            shard = self.folder / shard_name(int(self._columns["shard"][self._row(image_id)]))
-            raise DataError(
-                f"{shard}: image {image_id!r} is damaged; restore the file or prepare the set again"
-            ) from error
         return image
 
     def pixels(self, image_id: str) -> NDArray[np.uint8]:

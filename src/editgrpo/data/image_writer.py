@@ -11,15 +11,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from editgrpo.data.arrow_files import read_arrow, write_arrow
-from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, INDEX_SCHEMA, shard_name
+from editgrpo.data.image_store import (
+    BLANK_KEY,
+    IMAGES_FOLDER,
+    INDEX_FILE,
+    INDEX_SCHEMA,
+    shard_name,
+)
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 SHARD_IMAGES = 256
 """Some 50 MB at the paper's size: half a minute's work of one process is lost to a kill."""
@@ -27,6 +34,8 @@ SHARD_IMAGES = 256
 _BATCH = 8
 _TYPICAL_BYTES = 200_000  # of a radiograph at the paper's size
 _PROBLEMS = b"editgrpo.problems"
+
+Notes = TypeVar("Notes", dict[str, str], list[str])
 
 _FEATURES = {
     "image_id": {"dtype": "string", "_type": "Value"},
@@ -52,6 +61,7 @@ class StoredImage:
         height: In pixels.
         width: In pixels.
         problem: Why it cannot be used, in a phrase; empty if it can.
+        is_blank: Whether all its pixels have one value.
     """
 
     image_id: str
@@ -59,6 +69,7 @@ class StoredImage:
     height: int = 0
     width: int = 0
     problem: str = ""
+    is_blank: bool = False
 
 
 class ImageStoreWriter:
@@ -110,13 +121,17 @@ class ImageStoreWriter:
             DataError: The folder cannot be written to, or the disk is full.
         """
         problems: dict[str, str] = {}
+        blank: list[str] = []
         parts: list[pa.Table] = []
         for number in range(self._shards):
-            part, problems_of_shard = _index_of_shard(self.folder, number)
-            parts.append(part)
-            problems.update(problems_of_shard)
+            shard = read_arrow(self.folder / shard_name(number))
+            parts.append(_index_of_shard(self.folder, number, shard))
+            problems.update(_noted(shard, _PROBLEMS, {}))
+            blank += _noted(shard, BLANK_KEY, [])
         if parts:
             index = pa.concat_tables(parts).combine_chunks()
+            if blank:
+                index = index.replace_schema_metadata({BLANK_KEY: json.dumps(blank)})
             with _saying_what_is_full(self):
                 write_arrow(self.folder / INDEX_FILE, index)
         return problems
@@ -130,12 +145,13 @@ class ImageStoreWriter:
     def _is_whole(self, number: int) -> bool:
         first = number * SHARD_IMAGES
         wanted = list(self._image_ids[first : first + SHARD_IMAGES])
+        path = self.folder / shard_name(number)
         try:
-            shard = read_arrow(self.folder / shard_name(number))
+            with reading(path, "prepare the set again"):
+                shard = read_arrow(path)
+                held = set(shard["image_id"].to_pylist()) | set(_noted(shard, _PROBLEMS, {}))
         except DataError:
             return False
-        problems = _problems(shard)
-        held = set(shard["image_id"].to_pylist()) | set(problems)
         return held == set(wanted)
 
 
@@ -162,6 +178,9 @@ def _write_shard(path: Path, images: Sequence[StoredImage]) -> None:
         b"huggingface": json.dumps({"info": {"features": _FEATURES}}).encode(),
         _PROBLEMS: json.dumps(problems).encode(),
     }
+    # Named where there are any, so that equal images have equal bytes in every version.
+    if blank := [image.image_id for image in usable if image.is_blank]:
+        metadata[BLANK_KEY] = json.dumps(blank).encode()
     schema = pa.schema(_SHARD_FIELDS, metadata=metadata)
     batches = [
         pa.RecordBatch.from_pylist([_row(image) for image in part], schema)
@@ -179,15 +198,15 @@ def _row(image: StoredImage) -> dict[str, Any]:
     }
 
 
-def _problems(shard: pa.Table) -> dict[str, str]:
-    problems: dict[str, str] = json.loads((shard.schema.metadata or {}).get(_PROBLEMS, b"{}"))
-    return problems
+def _noted(shard: pa.Table, name: bytes, default: Notes) -> Notes:
+    """Return what a shard says of its images under a name."""
+    notes: Notes = json.loads((shard.schema.metadata or {}).get(name, "null")) or default
+    return notes
 
 
-def _index_of_shard(folder: Path, number: int) -> tuple[pa.Table, dict[str, str]]:
-    """Return the part of the index that a shard fills, and the problems that it lists."""
+def _index_of_shard(folder: Path, number: int, shard: pa.Table) -> pa.Table:
+    """Return the part of the index that a shard fills."""
     path = folder / shard_name(number)
-    shard = read_arrow(path)
     offsets: list[NDArray[np.int64]] = []
     lengths: list[NDArray[np.int64]] = []
     with pa.memory_map(str(path)) as source:
@@ -208,4 +227,4 @@ def _index_of_shard(folder: Path, number: int) -> tuple[pa.Table, dict[str, str]
         shard["height"],
         shard["width"],
     ]
-    return pa.table(columns, schema=INDEX_SCHEMA), _problems(shard)
+    return pa.table(columns, schema=INDEX_SCHEMA)

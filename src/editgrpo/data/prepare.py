@@ -5,13 +5,14 @@ makes the images, writes and counts.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from editgrpo.data import seal
 from editgrpo.data.flow import Flow, make_flow
 from editgrpo.data.image_jobs import ImageJob, fill_store
+from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import choose_images
 from editgrpo.data.redact import Redactor
@@ -184,7 +185,7 @@ def finish(
     if not plan.studies:
         # Problems of images are remembered with them: --resume would not look at the files again.
         raise DataError(_nothing_kept(output, plan.rejections, "images, and add --overwrite"))
-    flow = plan.flow(candidates)
+    flow = plan.flow(candidates, blank=ImageStore.open(output).blank)
     write_tables(output, plan.studies)
     account = seal.account_of(
         dataset=candidates.dataset,
@@ -207,10 +208,14 @@ class _Plan:
     rejections: list[Rejection]
     cut: set[str]
 
-    def flow(self, candidates: Candidates) -> Flow:
+    def flow(self, candidates: Candidates, *, blank: Container[str] = ()) -> Flow:
         cut = Counter(study.split for study in self.studies if study.study_id in self.cut)
         return make_flow(
-            kept=self.studies, rejections=self.rejections, facts=candidates.facts, cut=cut
+            kept=self.studies,
+            rejections=self.rejections,
+            facts=candidates.facts,
+            cut=cut,
+            blank=blank,
         )
 
 

@@ -99,3 +99,19 @@ def resize_image(image: Image.Image, budget: PixelBudget) -> Image.Image:
     if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
         return Image.fromarray(pixels[..., 0])
     return resized
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Say whether all pixels of an image have one value.
+
+    A film is never like that: its file was empty, or its window lies beyond all its values.
+
+    Args:
+        image: Mode "L" or "RGB".
+
+    Returns:
+        Whether nothing can be seen in it.
+    """
+    extrema = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return all(low == high for low, high in bands)

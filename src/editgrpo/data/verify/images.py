@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 from PIL import Image
 
 from editgrpo.data.arrow_files import read_arrow
 from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore, shard_name
-from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.pixels.resize import PixelBudget, is_blank
 from editgrpo.data.verify.problems import Problem, ProblemKind, Report
 from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 _RESTORE = "restore the file, or prepare the set again"
 _PREPARE = "prepare the set again"
@@ -53,7 +53,8 @@ class _Shard:
 
 @dataclass(slots=True)
 class _Findings:
-    """What was found in a shard: problems, and a digest of the bytes of each image."""
+    """What was found in a shard: problems, and a digest of the bytes of each image that shows
+    something."""
 
     problems: list[Problem] = field(default_factory=list)
     digests: dict[str, bytes] = field(default_factory=dict)
@@ -79,7 +80,7 @@ def verify_images(
         progress: Called after each shard with the images done.
 
     Returns:
-        A digest of each image that can be read, equal for equal bytes.
+        A digest of each image that can be read and is not blank, equal for equal bytes.
     """
     _report_repeated_ids(store, report)
     shards = _shards(store, passed_over, report)
@@ -151,6 +152,8 @@ def _check_shard(shard: _Shard, *, budget: PixelBudget) -> _Findings:
                 problem = _problem_of_image(entry, row, budget, shard)
             if problem is not None:
                 findings.problems.append(problem)
+                if problem.kind is ProblemKind.IMAGE_BLANK:
+                    continue  # equal to every other blank one, and no copy of it
             findings.digests[entry.image_id] = hashlib.blake2b(
                 row, digest_size=_DIGEST_BYTES
             ).digest()
@@ -160,13 +163,11 @@ def _check_shard(shard: _Shard, *, budget: PixelBudget) -> _Findings:
 def _rows(path: Path) -> Mapping[str, bytes]:
     """Return the bytes of each image of a shard by its id."""
     table = read_arrow(path)
-    try:
+    with reading(path, _RESTORE, fault="is no shard of images"):
         names = table["image_id"].to_pylist()
         contents = [
             png for part in table["image"].chunks for png in part.field("bytes").to_pylist()
         ]
-    except (pa.ArrowException, ValueError, KeyError) as error:
-        raise DataError(f"{path}: is no shard of images; {_RESTORE}") from error
     if None in names or None in contents:
         raise DataError(f"{path}: a value is missing; {_RESTORE}")
     return dict(zip(names, contents, strict=True))
@@ -192,10 +193,11 @@ def _problem_of_image(
     name = f"{shard.file}: image {entry.image_id!r}"
     try:
         # `verify` compares the checksums of the file, `load` decodes it; one image cannot do both.
-        Image.open(io.BytesIO(content), formats=("PNG",)).verify()
-        image = Image.open(io.BytesIO(content), formats=("PNG",))
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with reading(name, _RESTORE):
+            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
+            image = Image.open(io.BytesIO(content), formats=("PNG",))
+            image.load()
+    except DataError:
         return _damaged(f"{name} cannot be decoded", shard)
     size = f"{image.width} x {image.height}"
     if (image.height, image.width) != (entry.height, entry.width):
@@ -208,6 +210,13 @@ def _problem_of_image(
             message=f"{name} has {size} pixels, mode {image.mode}, which no image of this pixel "
             "budget has",
             remedy=_PREPARE,
+            file=shard.file,
+        )
+    if is_blank(image):
+        return Problem(
+            kind=ProblemKind.IMAGE_BLANK,
+            message=f"{name} has one value everywhere",
+            remedy="look at its original, and leave it out if that shows nothing either",
             file=shard.file,
         )
     return None

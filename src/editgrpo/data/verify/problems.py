@@ -18,6 +18,7 @@ class ProblemKind(StrEnum):
     TIME = "time that cannot be read"
     IMAGE_ABSENT = "image is not in the store"
     IMAGE_DAMAGED = "image cannot be decoded"
+    IMAGE_BLANK = "image is blank, of one value everywhere"
     IMAGE_SIZE = "image is not of the model's size"
     INDEX = "index of images disagrees with the images"
     IMAGE_TWICE = "image stands twice in a study"
@@ -30,7 +31,7 @@ class ProblemKind(StrEnum):
     SAME_IMAGE_IN_TWO_SPLITS = "two splits show the same picture"
 
 
-_WARNINGS = frozenset({ProblemKind.SAME_IMAGE_IN_TWO_SPLITS})
+_WARNINGS = frozenset({ProblemKind.IMAGE_BLANK, ProblemKind.SAME_IMAGE_IN_TWO_SPLITS})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
