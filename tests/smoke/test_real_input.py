@@ -32,7 +32,7 @@ MODEL = "{dtype: float32, freeze_vision_tower: false, gradient_checkpointing: fa
 SMALL = ("--min-pixels", "3136", "--max-pixels", "12544")
 DATA = "{max_images: 4, validation_limit: 6, folder: %s}"
 COMPONENTS = ("rules/report-micro-f1-14", "entity_f1/partial@rules", "entity_similarity@rules")
-RULES = ("mislabelled", "replacement", "deletion", "augmentation", "none")
+RULES = ("mislabelled", "replacement", "deletion", "augmentation", "shortened", "none")
 STEP_METRICS = {
     "step", "loss", "grad_norm", "learning_rate", "kl", "kl_capped_share", "clip_share", "entropy",
     "reward/all/mean", "reward/sampled/mean", "reward/edited/mean", "advantage/std",

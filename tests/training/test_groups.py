@@ -16,6 +16,7 @@ from editgrpo.reports import AnnotatedReport, load_annotator
 from editgrpo.rewards import load_reward
 from editgrpo.training.groups import Group, GroupBuilder, Kind
 from editgrpo.training.models import load_processor
+from editgrpo.training.records import _rollout_record, group_rows, step_metrics
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.scoring import score_groups
 from editgrpo.training.seeds import uniform_draws
@@ -108,6 +109,51 @@ def test_what_a_truncated_rollout_left_unfinished_is_gone(groups: list[Group]) -
     assert truncated, "no rollout ran into the limit: nothing is tested"
     for source, response in truncated:
         assert source.token_ids[-1] != EOS and response.token_ids[-1] == EOS
+
+
+@pytest.mark.parametrize(
+    ("written", "rest", "treatment", "removed"),
+    [
+        ("{findings} ", "There is a", "shortened", ["There is a"]),
+        ("{findings} ", "", "shortened", []),  # cut behind a white space
+        ("There is pulmonary edema. ", "There is a", "deletion", ["There is a"]),
+        ("", "There is a", "augmentation", ["There is a"]),
+    ],
+)
+def test_what_was_done_to_a_truncated_rollout_is_said(
+    tiny: Tiny,
+    studies: Sequence[Study],
+    written: str,
+    rest: str,
+    treatment: str,
+    removed: list[str],
+) -> None:
+    study = next(s for s in studies if "edema" not in s.findings and "lungs" not in s.findings)
+    built = builder(tiny, max_tokens=60)
+    text = written.format(findings=study.findings) + rest
+    tokens = built.codec.encode(text.encode())
+    (group,) = built.build(0, [study], [[tokens]])
+    source, response = group.responses
+    assert source.is_truncated and not response.is_unused_edit
+    assert response.token_ids != source.token_ids and response.token_ids[-1] == EOS
+    assert response.treatment == treatment
+    scored = score_groups(load_reward("rules"), [group], scale=AdvantageScale.NONE)[0]
+    metrics = step_metrics([group_rows(scored)])
+    assert metrics[f"edits/{treatment}"] == 1.0 and metrics["edits/none"] == 0.0
+    record = _rollout_record(1, scored, "best", 1)["edit"]
+    assert record["rule"] == treatment and record["source_report"] == text
+    found = [one["text"] for one in record["removed"]]
+    assert [one for one in found if one != "There is pulmonary edema."] == removed
+
+
+def test_a_finished_rollout_without_an_edit_stands_twice(
+    tiny: Tiny, studies: Sequence[Study]
+) -> None:
+    built = builder(tiny, max_tokens=60)
+    tokens = [*built.codec.encode(studies[0].findings.encode()), EOS]
+    (group,) = built.build(0, studies[:1], [[tokens]])
+    assert group.responses[1].treatment == "none"
+    assert group.responses[1].token_ids == group.responses[0].token_ids
 
 
 def test_an_edit_over_the_limit_leaves_the_rollout_standing_twice(

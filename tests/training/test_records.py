@@ -107,6 +107,7 @@ def test_the_metrics_of_a_step_are_those_worked_out_by_hand() -> None:
             "edits/replacement": 0.25,
             "edits/deletion": 0.25,
             "edits/augmentation": 0.25,
+            "edits/shortened": 0.0,
             "edits/none": 0.25,
             "edit_gain/replacement": 0.0,
             "edit_gain/deletion": 0.5,
@@ -142,6 +143,38 @@ def test_an_edit_is_written_with_its_source_and_cause() -> None:
         "inserted": [{"position": 0, "text": "There is a left pleural effusion."}],
         "entities": [{"text": "enlarged", "type": "ABNORMALITY"}],
     }
+
+
+def test_a_truncated_rollout_that_only_lost_its_end_is_no_rollout_without_an_edit() -> None:
+    """Half of the edited responses; it gained 1.5 - 1.0. Its row says which end is gone."""
+    cut = replace(edited(0, EditRule.NONE), is_shortened=True, unfinished="There is a")
+    source = replace(sampled(9, truncated=True), text=f"{BEFORE.text} There is a")
+    group = scored("s", [source, sampled(4), cut, edited(1, EditRule.NONE)], [1.0, 1.2, 1.5, 1.2])
+    metrics = step_metrics([group_rows(group)])
+    assert (metrics["edits/shortened"], metrics["edits/none"]) == (0.5, 0.5)
+    assert metrics["edit_gain/shortened"] == pytest.approx(0.5)
+    assert metrics["edits/raised"] == 1.0
+    best, worst = rollout_records(1, group)
+    assert (best["kind"], worst["kind"]) == ("edited", "sampled")
+    assert best["edit"] == {
+        "rule": "shortened",
+        "source_report": "The heart is enlarged. The lungs are clear. There is a",
+        "source_reward": {"total": 1.0, "a": 0.5, "b": 0.5},
+        "removed": [{"position": 2, "text": "There is a"}],
+        "inserted": [],
+        "entities": [],
+    }
+
+
+def test_an_edit_by_a_rule_also_names_the_end_that_the_limit_cut() -> None:
+    cut = replace(edited(0, EditRule.DELETION), unfinished="There is a")
+    group = scored("s", [sampled(9, truncated=True), cut], [1.0, 1.5])
+    assert step_metrics([group_rows(group)])["edits/deletion"] == 1.0
+    (best, _) = rollout_records(1, group)
+    assert best["edit"]["removed"] == [
+        {"position": 0, "text": "The heart is enlarged."},
+        {"position": 2, "text": "There is a"},
+    ]
 
 
 def test_a_flat_group_has_one_row_and_a_dropped_one_none() -> None:

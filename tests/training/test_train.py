@@ -35,7 +35,7 @@ def test_a_run_folder_holds_what_is_promised(tiny: Tiny, tmp_path: Path) -> None
     metrics = [row for _, row in read_jsonl(run / "metrics.jsonl")]
     assert metrics == seen and [row["step"] for row in metrics] == [1, 2]
     assert all(tuple(row)[:5] == COLUMNS for row in metrics)
-    shares = ("mislabelled", "replacement", "deletion", "augmentation", "none")
+    shares = ("mislabelled", "replacement", "deletion", "augmentation", "shortened", "none")
     for row in metrics:
         assert sum(row[f"edits/{rule}"] for rule in shares) == pytest.approx(1)
         assert {"kl", "entropy", "clip_share", "reward/edited/mean", "truncated_share"} <= set(row)

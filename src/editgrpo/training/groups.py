@@ -20,11 +20,15 @@ from editgrpo.edits.splice import (
     splice_completion,
 )
 from editgrpo.errors import RewardError
-from editgrpo.reports.types import AnnotatedReport, Annotator
+from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Annotator
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.seeds import Purpose, random_generator
 
 _LOG = logging.getLogger(__name__)
+
+
+SHORTENED = "shortened"
+"""Stands in the place of a rule's name where no rule applied to a truncated rollout."""
 
 
 class Kind(StrEnum):
@@ -45,10 +49,15 @@ class Response:
         text: What the tokens say; this is scored.
         source: For an edited one, the index in the group of the rollout it was made from.
         edit: For an edited one, the edit; its rule is NONE if there was nothing to edit.
-        before: For an edited one, the annotated rollout that the edit was made on.
+        before: For an edited one, the annotated rollout that the edit was made on: without the
+            sentence that the length limit cut.
+        unfinished: For an edited one, the sentence of the rollout that the length limit cut and
+            that is gone here; empty if there is none.
         is_truncated: Whether sampling stopped at the length limit.
         is_unused_edit: Whether the edited text was over the length limit, so that the rollout
             stands twice.
+        is_shortened: Whether no rule applied, but the rollout was truncated, so that it ends here
+            where its last whole sentence does.
         sampled_log_probs: For each token its log-probability under the engine that sampled it, if
             that was not the policy in training itself; NaN where the engine gave none. None for
             tokens that nobody sampled.
@@ -60,9 +69,18 @@ class Response:
     source: int | None = None
     edit: Edit | None = None
     before: AnnotatedReport | None = None
+    unfinished: str = ""
     is_truncated: bool = False
     is_unused_edit: bool = False
+    is_shortened: bool = False
     sampled_log_probs: tuple[float, ...] | None = None
+
+    @property
+    def treatment(self) -> str | None:
+        """What was done to the rollout of an edited response: the rule, or `SHORTENED`."""
+        if self.edit is None:
+            return None
+        return SHORTENED if self.is_shortened else self.edit.rule.value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,8 +251,10 @@ class GroupBuilder:
             source=index,
             edit=edit,
             before=before,
+            unfinished=_text_of(report.sentences[len(spans) :]) if is_used else "",
             is_truncated=rollout.is_truncated and not is_used,
             is_unused_edit=not is_used,
+            is_shortened=is_used and rollout.is_truncated and not edit.steps,
         )
 
     def _reference_response(self, study: Study, fallback: Response) -> Response:
@@ -249,3 +269,7 @@ class GroupBuilder:
                 is_unused_edit=True,
             )
         return Response(kind=Kind.REFERENCE, token_ids=tokens, text=study.findings)
+
+
+def _text_of(sentences: Sequence[AnnotatedSentence]) -> str:
+    return AnnotatedReport(tuple(sentences)).text

@@ -11,11 +11,16 @@ from typing import Any
 
 from editgrpo.edits import EditRule
 from editgrpo.edits.types import Origin
-from editgrpo.training.groups import Kind, Response
+from editgrpo.training.groups import SHORTENED, Kind, Response
 from editgrpo.training.scoring import ScoredGroup
 
 # Rewards closer than this are one reward; they are sums of fractions in float64.
 _SAME_REWARD = 1e-9
+_TREATMENTS = (
+    *(rule.value for rule in EditRule if rule is not EditRule.NONE),
+    SHORTENED,
+    EditRule.NONE.value,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +33,8 @@ class ResponseRow:
     advantage: float
     length: int
     is_truncated: bool
-    rule: EditRule | None
-    """For an edited response."""
+    treatment: str | None
+    """For an edited response: the rule that applied, or `SHORTENED`."""
     gain: float
     """Reward of an edited response above that of its source; 0 for the others."""
     is_unused_edit: bool
@@ -67,7 +72,7 @@ def _response_row(scored: ScoredGroup, index: int, response: Response) -> Respon
         advantage=scored.advantages_G[index],
         length=len(response.token_ids),
         is_truncated=response.is_truncated,
-        rule=response.edit.rule if response.edit else None,
+        treatment=response.treatment,
         gain=gain,
         is_unused_edit=response.is_unused_edit,
     )
@@ -124,12 +129,12 @@ def _edit_metrics(rows: Sequence[ResponseRow]) -> dict[str, float]:
     if not rows:
         return {}
     metrics: dict[str, float] = {}
-    for rule in EditRule:
-        of_rule = [row for row in rows if row.rule is rule]
-        metrics[f"edits/{rule}"] = len(of_rule) / len(rows)
-        if rule is not EditRule.NONE:
-            _put_mean(metrics, f"edit_gain/{rule}", (row.gain for row in of_rule))
-    changed = [row for row in rows if row.rule is not EditRule.NONE]
+    for treatment in _TREATMENTS:
+        treated = [row for row in rows if row.treatment == treatment]
+        metrics[f"edits/{treatment}"] = len(treated) / len(rows)
+        if treatment != EditRule.NONE:
+            _put_mean(metrics, f"edit_gain/{treatment}", (row.gain for row in treated))
+    changed = [row for row in rows if row.treatment != EditRule.NONE]
     _put_mean(metrics, "edits/raised", (row.gain > _SAME_REWARD for row in changed))
     metrics["edits/unused"] = fmean(row.is_unused_edit for row in rows)
     return metrics
@@ -183,19 +188,20 @@ def _reward_record(scored: ScoredGroup, index: int) -> dict[str, float]:
 
 def _edit_record(scored: ScoredGroup, response: Response) -> dict[str, Any] | None:
     edit = response.edit
-    if edit is None or edit.rule is EditRule.NONE or response.is_unused_edit:
+    if edit is None or response.treatment == EditRule.NONE or response.is_unused_edit:
         return None  # the response is the rollout itself
     assert response.source is not None and response.before is not None  # an edited one has both
     source = scored.group.responses[response.source]
+    before = [sentence.text for sentence in response.before.sentences]
     kept = {s.position for s in edit.sources if s.origin is Origin.ROLLOUT}
     return {
-        "rule": edit.rule.value,
+        "rule": response.treatment,
         "source_report": source.text,
         "source_reward": _reward_record(scored, response.source),
         "removed": [
-            {"position": position, "text": sentence.text}
-            for position, sentence in enumerate(response.before.sentences)
-            if position not in kept
+            {"position": position, "text": text}
+            for position, text in enumerate([*before, response.unfinished])
+            if position not in kept and text
         ],
         "inserted": [
             {"position": position, "text": edit.report.sentences[position].text}

@@ -31,6 +31,7 @@ RULE_COLOURS = {
     "replacement": ("#6741d9", "#b197fc"),
     "deletion": ("#b7791f", "#f0c05a"),
     "augmentation": ("#0b7f5f", "#3fcf9f"),
+    "shortened": ("#0e8fa8", "#56d3ea"),  # no rule, but a truncated rollout lost its end
     "none": ("#94a3b8", "#64748b"),
 }
 

@@ -70,6 +70,8 @@ report.studies = (() => {
     if (row.entities.length) {
       why.append(row.rule === "augmentation" ? "Missing from the rollout: " : "Not borne out by the reference: ");
       row.entities.forEach(([text, type], at) => why.append(at ? ", " : "", h("span", { class: "entity" }, `${text} `, h("small", {}, type))));
+    } else if (row.rule === "shortened") {
+      why.append("No rule applied: a rollout that the length limit cut ends with its last whole sentence.");
     } else if (row.kind === "edited" && row.rule === "none") {
       why.append("Nothing to edit: the rollout stands twice in its group.");
     }
