@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.data.store import StudySet, write_tables
+from editgrpo.display.html import write_report
 from editgrpo.display.html.palette import run_colours
 from editgrpo.display.html.results import evaluation_blocks
 from editgrpo.display.html.rollouts import choose_groups, index_groups, read_group, spread
@@ -16,6 +17,7 @@ from editgrpo.display.html.studies import StudyCatalogue, find_studies
 from editgrpo.errors import DataError
 from tests.display.run_folders import (
     RULES,
+    write_comparison,
     write_demo,
     write_evaluation,
     write_lines,
@@ -206,3 +208,27 @@ def test_best_value_stands_out_only_where_more_is_better(tmp_path: Path) -> None
     assert findings[-1] == "No Finding"
     assert ["Fracture", 9, True] in block["chart"]["findings"]
     assert "Pleural Other" not in findings  # neither occurs nor was predicted
+
+
+def test_the_page_says_what_was_resampled_and_shows_every_seed(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a", "test", system="a", quality=0.5)
+    write_comparison(tmp_path / "a", "test", "a", "b")
+    (block,) = evaluation_blocks(load_runs([tmp_path / "a"]))
+    assert block["intervals"].startswith("95 % interval over 400 studies (patients not known")
+    path = tmp_path / "a" / "evaluation" / "test" / "scores.json"
+    scores = json.loads(path.read_text())
+    scores |= {"n_patients": 90, "n_seeds": 2}
+    scores["metrics"]["rules/micro-f1-14"]["seed_values"] = [0.48, 0.52]
+    path.write_text(json.dumps(scores))
+    (block,) = evaluation_blocks(load_runs([tmp_path / "a"]))
+    assert block["intervals"] == (
+        "95 % interval over 2 training seeds, then 90 patients (400 studies)"
+    )
+    assert block["rows"][1]["cells"][0]["seeds"] == "seeds 0.480 0.520"
+    (comparison,) = block["comparisons"]
+    assert comparison["p_values"].startswith("p for these runs")
+    page = tmp_path / "report.html"
+    write_report([tmp_path / "a"], page, title="t")
+    shown = page.read_text()
+    for text in (block["intervals"], "seeds 0.480 0.520", "p (these runs)", "a − b"):
+        assert text in shown

@@ -119,14 +119,54 @@ def test_findings_stand_in_order_of_support() -> None:
     assert "0.250" in text
 
 
-def test_comparison_shows_sign_interval_and_p() -> None:
-    row = {"difference": 0.04, "low": 0.01, "high": 0.07, "p": 0.004}
-    comparison = {"a": "editgrpo", "b": "sft", "n_studies": 120, "metrics": {"micro": row}}
+def test_comparison_names_its_columns() -> None:
+    row = {"a": 0.54, "b": 0.5, "difference": 0.04, "low": 0.01, "high": 0.07, "p": 0.004}
+    comparison = {"a": "editgrpo", "b": "[sft]", "n_studies": 120, "metrics": {"micro": row}}
+    comparison["predictions"] = {"a": ["runs/e.jsonl"], "b": ["runs/s.jsonl"]}
+    lines = _shown(comparison_table(comparison), 120).splitlines()
+    heading = next(line for line in lines if "metric" in line)
+    columns = ("metric", "editgrpo", "[sft]", "editgrpo − [sft]", "95 % interval", "p (these runs)")
+    assert heading.split() == " ".join(columns).split()
+    (values,) = (line for line in lines if "micro" in line)
+    assert values.split() == ["micro", "0.540", "0.500", "+0.040", "[0.010,", "0.070]", "0.004"]
+    caption = " ".join(" ".join(lines).split())
+    assert "editgrpo: runs/e.jsonl · [sft]: runs/s.jsonl" in caption
+    assert "95 % interval over 120 studies (patients not known" in caption
+    assert "p for these runs" in caption
+
+
+def test_comparison_fits_80_columns() -> None:
+    row = {"a": 0.54, "b": 0.5, "difference": 0.04, "low": 0.01, "high": 0.07, "p": 0.004}
+    metrics = {"rules/report-micro-f1-14": row}
+    comparison = {"a": "editgrpo", "b": "sft", "n_studies": 120, "metrics": metrics}
     text = _shown(comparison_table(comparison), 80)
-    assert "editgrpo − sft" in text
-    assert "+0.040" in text
-    assert "[0.010, 0.070]" in text
-    assert "0.004" in text
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("0.540", "0.500", "+0.040", "0.004"):
+        assert part in text
+
+
+def test_an_interval_that_is_not_known_is_left_out() -> None:
+    row = {"a": 0.5, "b": 0.5, "difference": 0.0, "low": None, "high": None, "p": 1.0}
+    known = {"n_studies": 3, "n_patients": 1}
+    comparison = {"a": "a", "b": "b", "metrics": {"micro": row}} | known
+    text = " ".join(_shown(comparison_table(comparison), 100).split())
+    assert "no interval: 1 patient (3 studies) cannot be resampled" in text
+    scores = _scores("sft", 0.5) | known
+    scores["metrics"] = {"micro": {"value": 0.5, "low": None, "high": None}}
+    assert "no interval: 1 patient" in " ".join(_shown(ResultsTable([scores]), 100).split())
+
+
+def test_single_seeds_and_what_was_drawn_are_shown() -> None:
+    scores = _scores("sft", 0.5) | {"n_seeds": 2, "n_patients": 40}
+    scores["metrics"]["rules/report-micro-f1-14"]["seed_values"] = [0.48, 0.52]
+    text = " ".join(_shown(ResultsTable([scores]), 100).split())
+    assert "seeds 0.480 0.520" in text
+    assert "95 % interval over 2 training seeds, then 40 patients (120 studies)" in text
+    row = {"difference": 0.01, "low": -0.01, "high": 0.07, "p": 0.4}
+    row["seed_differences"] = [-0.01, 0.03]
+    seeds = {"n_seeds": {"a": 2, "b": 2}, "n_studies": 120, "n_patients": 40}
+    comparison = {"a": "a", "b": "b", "metrics": {"micro": row}} | seeds
+    assert "seeds -0.010 +0.030" in " ".join(_shown(comparison_table(comparison), 100).split())
 
 
 def test_every_table_states_where_its_numbers_come_from() -> None:

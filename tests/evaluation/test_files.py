@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from editgrpo.data.readers.table import read_table
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.evaluation import sources
 from editgrpo.evaluation.files import (
@@ -13,10 +14,16 @@ from editgrpo.evaluation.files import (
     compare_files,
     evaluate_file,
     evaluate_systems,
+    system_names,
 )
-from editgrpo.evaluation.outputs import partials_beside, write_outcome, write_scores
+from editgrpo.evaluation.outputs import (
+    partials_beside,
+    summary_record,
+    write_outcome,
+    write_scores,
+)
 from editgrpo.evaluation.predictions import write_predictions
-from editgrpo.evaluation.types import EvaluationOptions
+from editgrpo.evaluation.types import EvaluationOptions, Prediction
 from tests.evaluation.builders import predictions
 
 NORMAL = "The heart is normal in size. The lungs are clear. No effusion or pneumothorax."
@@ -123,6 +130,77 @@ def test_two_files_are_compared(good: Path, bad: Path, tmp_path: Path) -> None:
     assert set(row) == {"a", "b", "difference", "low", "high", "p", "direction"}
     evaluate_file(good, output=tmp_path / "out", options=OPTIONS)
     assert not (tmp_path / "out" / "comparison.json").exists(), "of scores that are gone"
+
+
+@pytest.mark.parametrize(
+    ("paths", "given", "by_file", "expected"),
+    [
+        (("x/a.jsonl", "x/b.jsonl"), (None, None), True, ["a", "b"]),
+        (("x/p.jsonl", "y/p.jsonl"), (None, None), True, ["x/p", "y/p"]),
+        (("x/p.jsonl", "x/p.csv"), (None, "other"), True, ["p", "other"]),
+        (("x/p.jsonl", "y/p.jsonl"), (None, None), False, ["x", "y"]),
+        (("x/test/p.jsonl", "y/test/p.jsonl"), (None, None), False, ["x/test", "y/test"]),
+        (("x/a.jsonl", "x/b.jsonl"), (None, None), False, ["a", "b"]),
+        (("x/a.jsonl", "x/b.jsonl"), ("S", "S"), False, ["S (1)", "S (2)"]),
+        (("x/a.jsonl", "x/b.jsonl"), ("b", None), True, ["b", "x/b"]),
+    ],
+)
+def test_no_two_systems_have_one_name(
+    paths: tuple[str, str],
+    given: tuple[str | None, str | None],
+    by_file: bool,
+    expected: list[str],
+) -> None:
+    systems = [
+        SystemFiles(paths=(Path("/r") / path,), name=name)
+        for path, name in zip(paths, given, strict=True)
+    ]
+    assert system_names(systems, by_file=by_file) == expected
+
+
+def test_a_file_beside_itself_is_numbered(good: Path) -> None:
+    comparison = compare_files(good, good, options=OPTIONS)
+    assert comparison.a.endswith(" (1)")
+    assert {row.p for row in comparison.metrics.values()} == {1.0}
+
+
+def test_a_comparison_names_its_files_and_direction(good: Path, bad: Path) -> None:
+    systems = [SystemFiles(paths=(good,), name="G"), SystemFiles(paths=(bad, good), name="B")]
+    outcome = evaluate_systems(systems, options=OPTIONS)
+    record = summary_record(outcome)["comparison"]
+    assert record["difference"] == "G - B"
+    assert record["predictions"] == {"a": [str(good)], "b": [str(bad), str(good)]}
+
+
+def test_studies_of_one_file_only_are_counted_and_named(good: Path, bad: Path) -> None:
+    lines = bad.read_text().splitlines()
+    bad.write_text("\n".join(lines[:4]))
+    with pytest.raises(DataError, match="2 studies are in one of them only, such as s004 in good"):
+        compare_files(good, bad, options=OPTIONS)
+
+
+def test_cells_of_written_tables_are_not_run(tmp_path: Path) -> None:
+    rows = [
+        Prediction(study_id=study, prediction=NORMAL, reference=NORMAL, patient_id=patient)
+        for study, patient in (("=cmd", "+p"), ("-7", "@q"))
+    ]
+    path = tmp_path / "given.jsonl"
+    write_predictions(path, rows)
+    outcome = evaluate_systems([SystemFiles(paths=(path,), name="=1+1")], options=OPTIONS)
+    write_outcome(tmp_path / "out", outcome)
+    write_scores(tmp_path / "each.csv", outcome)
+    for table in (tmp_path / "out" / "scores.csv", tmp_path / "each.csv"):
+        with table.open(newline="") as stream:
+            for row in csv.reader(stream):
+                for cell in row:
+                    assert cell[:1] not in ("=", "+", "@")
+                    assert cell[:1] != "-" or float(cell) <= 0
+    read = read_table(tmp_path / "each.csv")
+    assert [(row.cells["study_id"], row.cells["patient_id"]) for row in read.rows] == [
+        ("-7", "@q"),
+        ("=cmd", "+p"),
+    ]
+    assert read_table(tmp_path / "out" / "scores.csv").rows[0].cells["system"] == "=1+1"
 
 
 class StopError(Exception):

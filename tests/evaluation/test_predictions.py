@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from editgrpo.errors import DataError
-from editgrpo.evaluation.predictions import read_predictions, write_predictions
+from editgrpo.evaluation.predictions import (
+    copy_predictions,
+    read_predictions,
+    write_predictions,
+)
 from editgrpo.evaluation.types import Prediction
 
 GOOD = '{"study_id": "a", "prediction": "Clear.", "reference": "Clear."}\n'
@@ -31,7 +35,17 @@ def test_other_keys_are_passed_over(tmp_path: Path) -> None:
     ("second_line", "message"),
     [
         ('{"study_id": "b", "prediction": "x"}', "line 2: reference is missing"),
-        ('{"study_id": 3, "prediction": "x", "reference": "y"}', "line 2: study_id is not text"),
+        ('{"study_id": 3.5, "prediction": "x", "reference": "y"}', "line 2: study_id is neither"),
+        ('{"study_id": true, "prediction": "x", "reference": "y"}', "line 2: study_id is neither"),
+        ('{"study_id": null, "prediction": "x", "reference": "y"}', "line 2: study_id is empty"),
+        (
+            '{"study_id": "b", "patient_id": [1], "prediction": "x", "reference": "y"}',
+            "line 2: patient_id is neither",
+        ),
+        (
+            '{"study_id": "b", "patient_id": 4, "prediction": "x", "reference": "y"}',
+            "line 1: no patient_id, though line 2 has one",
+        ),
         ('{"study_id": "b", "prediction": null, "reference": "y"}', "prediction is not text"),
         ('{"study_id": "b", "prediction": "x", "reference": " "}', "line 2: reference is empty"),
         ('{"study_id": "a", "prediction": "x", "reference": "y"}', "stands on line 1 too"),
@@ -51,3 +65,60 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("\n")
     with pytest.raises(DataError, match="holds no predictions"):
         read_predictions(tmp_path / "p.jsonl")
+
+
+ROW = '"prediction": "x", "reference": "y"}'
+
+
+def test_whole_numbers_are_ids(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    ids = ('"study_id": 7, "patient_id": 1.0', '"study_id": "8.0", "patient_id": "1"')
+    path.write_text("".join(f"{{{one}, {ROW}\n" for one in ids))
+    table = tmp_path / "p.csv"
+    table.write_text("study_id,patient_id,prediction,reference\n7,1.0,x,y\n8.0,1,x,y\n")
+    for found in (read_predictions(path), read_predictions(table)):
+        assert [(one.study_id, one.patient_id) for one in found] == [("7", "1"), ("8", "1")]
+
+
+@pytest.mark.parametrize("second", ["7", '"7"', "7.0", '"7.0"', '" 7 "'])
+def test_a_study_written_in_two_ways_stands_twice(tmp_path: Path, second: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(f'{{"study_id": 7, {ROW}\n{{"study_id": {second}, {ROW}\n')
+    with pytest.raises(DataError, match="line 2: study 7 stands on line 1 too"):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize("nothing", ["", ', "patient_id": null', ', "patient_id": NaN'])
+def test_a_patient_may_be_unknown(tmp_path: Path, nothing: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(f'{{"study_id": 7{nothing}, {ROW}\n')
+    assert read_predictions(path)[0].patient_id is None
+    table = tmp_path / "p.csv"
+    table.write_text("study_id,patient_id,prediction,reference\n7,,x,y\n")
+    assert read_predictions(table)[0].patient_id is None
+
+
+def test_patients_are_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    given = [Prediction(study_id="a", prediction="x", reference="y", patient_id="p")]
+    write_predictions(path, given)
+    assert path.read_text() == (
+        '{"study_id": "a", "patient_id": "p", "prediction": "x", "reference": "y"}\n'
+    )
+    assert read_predictions(path) == given
+
+
+def test_a_copy_keeps_what_else_is_known_of_a_report(tmp_path: Path) -> None:
+    source, copy = tmp_path / "p.jsonl", tmp_path / "copy.jsonl"
+    source.write_text(f'{{"study_id": 7, "patient_id": 1.0, "truncated": false, {ROW}\n')
+    copy_predictions(source, copy)
+    assert copy.read_text() == (
+        f'{{"study_id": "7", "patient_id": "1", "truncated": false, {ROW}\n'
+    )
+
+
+def test_a_cell_that_was_guarded_is_read_as_it_was(tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    table.write_text("study_id,prediction,reference\n'=7,'- clear,''+ x\n")
+    (found,) = read_predictions(table)
+    assert (found.study_id, found.prediction, found.reference) == ("=7", "- clear", "'+ x")

@@ -1,6 +1,7 @@
 """`editgrpo score`: metrics of each report and of all, for any file of predictions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -94,7 +95,7 @@ def score(
         metrics, class_rates, samples=samples, confidence=confidence, seed=seed
     )
 
-    from editgrpo.evaluation.files import SystemFiles
+    from editgrpo.evaluation.files import SystemFiles, system_names
     from editgrpo.evaluation.outputs import (
         partials_beside,
         summary_path,
@@ -107,9 +108,11 @@ def score(
     partials = partials_beside(output)  # where there are some, an interrupted command is continued
     for path in outputs:
         claim_output(path, overwrite=overwrite or partials.exists())
-    systems = [SystemFiles(paths=(predictions,), name=system or predictions.stem)]
+    given = [SystemFiles(paths=(predictions,), name=system)]
     if other is not None:
-        systems.append(SystemFiles(paths=(other,), name=other_system or other.stem))
+        given.append(SystemFiles(paths=(other,), name=other_system))
+    names = system_names(given, by_file=True)
+    systems = [replace(one, name=name) for one, name in zip(given, names, strict=True)]
     outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
     summary = write_scores(output, outcome)
     print_outcome(summary_record(outcome), as_json=as_json)

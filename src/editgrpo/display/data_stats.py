@@ -4,7 +4,6 @@ The tables are values, so that the terminal and the HTML page show the same; no 
 any of them.
 """
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from editgrpo.data.overview.prevalence import LabelRequest
 from editgrpo.data.overview.statistics import SetStatistics, SplitStatistics
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.display.numbers import MISSING
-from editgrpo.files import replacing, write_json
+from editgrpo.files import write_json
 from editgrpo.reports.chexpert import FINDINGS
+from editgrpo.spreadsheet import write_csv
 
 _SHOWN_SIZES = 5
 DAY_BINS = ((1, "under 1 day"), (7, "1 to 6 days"), (30, "7 to 29 days"), (365, "30 to 364 days"))
@@ -322,11 +322,12 @@ def write_statistics(statistics: SetStatistics, path: Path) -> None:
     if path.suffix.lower() != ".csv":
         write_json(path, record)
         return
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("split", "measure", "value"))
-        for split, numbers in record["splits"].items():
-            writer.writerows((split, name, value) for name, value in _flat(numbers))
+    rows = (
+        {"split": split, "measure": name, "value": value}
+        for split, numbers in record["splits"].items()
+        for name, value in _flat(numbers)
+    )
+    write_csv(path, ("split", "measure", "value"), rows)
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

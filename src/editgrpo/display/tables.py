@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from editgrpo.display.numbers import MISSING, format_interval, format_score
+from editgrpo.evaluation.statement import interval_words, p_value_words, percent
 
 Scores = Mapping[str, Any]
 
@@ -111,32 +112,58 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
         comparison: An object of the form of `comparison.json`.
 
     Returns:
-        A table with one row for each metric; a difference whose interval excludes 0 stands out.
+        A table with one row for each metric: both systems' values, the first less the second, its
+        interval and p; a difference whose interval excludes 0 stands out.
     """
-    percent = 100 * comparison.get("confidence", 0.95)
+    a, b = str(comparison["a"]), str(comparison["b"])
     table = _table(
-        f"{comparison['a']} − {comparison['b']}",
+        f"{a} − {b}, paired",
         caption=" · ".join(
             [
-                f"n = {comparison['n_studies']} studies, paired",
-                f"{percent:.0f} % intervals",
+                *comparison_sources(comparison),
+                interval_words(comparison),
+                p_value_words(comparison),
                 *_software(comparison),
             ]
         ),
     )
     table.add_column("metric", overflow="fold")
-    for heading in ("difference", f"{percent:.0f} % interval", "p"):
-        table.add_column(heading, justify="right")
+    interval = f"{percent(comparison.get('confidence', 0.95))} interval"
+    # Wrapped in Text: a system's name may hold square brackets.
+    for heading in (a, b, f"{a} − {b}", interval, "p (these runs)"):
+        table.add_column(Text(heading), justify="right", overflow="fold")
     for name, row in comparison["metrics"].items():
-        low, high = row.get("low"), row.get("high")
-        difference = Text(f"{row['difference']:+.3f}", style=_STYLES[verdict(row)])
         table.add_row(
             shown_metric(name, [row]),
-            difference,
-            format_interval(low, high),
+            format_score(row.get("a")),
+            format_score(row.get("b")),
+            _difference(row),
+            format_interval(row.get("low"), row.get("high")),
             format_score(row.get("p")),
         )
     return table
+
+
+def _difference(row: Mapping[str, Any]) -> Text:
+    cell = Text(f"{row['difference']:+.3f}", style=_STYLES[verdict(row)])
+    if seeds := seeds_line(row.get("seed_differences", ()), signed=True):
+        cell.append(f"\n{seeds}", style="dim")
+    return cell
+
+
+def comparison_sources(comparison: Mapping[str, Any]) -> list[str]:
+    """Say which file of predictions is which system.
+
+    Args:
+        comparison: An object of `comparison.json`; one of an earlier version names no files.
+
+    Returns:
+        One clause for each system whose files are known.
+    """
+    files = comparison.get("predictions") or {}
+    return [
+        f"{comparison[side]}: {', '.join(files[side])}" for side in ("a", "b") if files.get(side)
+    ]
 
 
 def _occurs(row: Mapping[str, Any]) -> bool:
@@ -189,9 +216,9 @@ def provenance_line(scores: Sequence[Scores]) -> str:
     if any(one.get("n_seeds", 1) > 1 for one in scores):
         parts.append(f"mean of {_distinct(scores, 'n_seeds')} training seeds")
     parts.append(f"seed {_distinct(scores, 'seed')}")
-    if (confidence := first.get("confidence")) is not None:
-        samples = first.get("bootstrap_samples", MISSING)
-        parts.append(f"{100 * confidence:.0f} % bootstrap intervals over studies ({samples})")
+    if first.get("confidence") is not None:
+        words = "; ".join(dict.fromkeys(map(interval_words, scores)))
+        parts.append(f"{words}, bootstrap ({first.get('bootstrap_samples', MISSING)})")
     parts += _software(first)
     if command := first.get("command"):
         parts.append(str(command))
@@ -245,7 +272,26 @@ def _table(title: str, *, caption: str) -> Table:
     )
 
 
-def _cell(value: Mapping[str, float | None], best: float | None, *, is_wide: bool) -> Text:
+def seeds_line(values: Sequence[float], *, signed: bool = False) -> str:
+    """Write the values of single training seeds, in the order of the runs.
+
+    Args:
+        values: One a seed.
+        signed: Whether a plus sign stands before positive ones, as differences have it.
+
+    Returns:
+        Such as `seeds 0.512 0.498 0.530`; empty if there is a single one.
+
+    Examples:
+        >>> seeds_line([0.5, 0.25]), seeds_line([0.5, -0.25], signed=True), seeds_line([0.5])
+        ('seeds 0.500 0.250', 'seeds +0.500 -0.250', '')
+    """
+    if len(values) < 2:
+        return ""
+    return " ".join(["seeds", *(f"{value:{'+' if signed else ''}.3f}" for value in values)])
+
+
+def _cell(value: Mapping[str, Any], best: float | None, *, is_wide: bool) -> Text:
     score, low, high = value.get("value"), value.get("low"), value.get("high")
     if score is None:
         return Text(MISSING, style="dim")
@@ -254,6 +300,8 @@ def _cell(value: Mapping[str, float | None], best: float | None, *, is_wide: boo
         # Two decimals and no spaces below the value, so that four systems fit on 80 columns.
         narrow = f"\n{format_score(low, 2)}–{format_score(high, 2)}"
         cell.append(f" {format_interval(low, high)}" if is_wide else narrow, style="dim")
+    if seeds := seeds_line(value.get("seed_values", ())):
+        cell.append(f"\n{seeds}", style="dim")
     return cell
 
 

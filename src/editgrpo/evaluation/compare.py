@@ -1,109 +1,160 @@
 """Comparing two systems on the same studies."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from editgrpo.evaluation.bootstrap import (
-    percentile_interval,
+    draw_seeds,
+    over_seeds,
     permutation_p,
     resampled_means,
     swapped_means,
 )
-from editgrpo.evaluation.evaluate import Evaluation, require_same_studies
-from editgrpo.evaluation.types import Comparison, Difference
+from editgrpo.evaluation.evaluate import Evaluation, known_patients, require_same_studies
+from editgrpo.evaluation.intervals import interval_ends, metric_values
+from editgrpo.evaluation.types import Comparison, Difference, Estimate
+from editgrpo.evaluation.units import Units, units_of
 
 
 def compare(a: Evaluation, b: Evaluation) -> Comparison:
-    """Compare two systems, study by study.
+    """Compare two systems, patient by patient.
 
     The interval is a percentile bootstrap of a - b: both systems are averaged over the same
-    resamples of studies. The p-value is that of a paired permutation (approximate randomisation)
-    test: under the null hypothesis a study's reports could have come from either system, so they
-    are exchanged at random; all seeds of a system move together.
+    resamples of patients. Where both have several seeds, these are resampled too: in pairs, the
+    i-th of one with the i-th of the other, if there are equally many, else each side by itself.
+    The p-value is that of a paired permutation (approximate randomisation) test: under the null
+    hypothesis a patient's reports could have come from either system, so they are exchanged at
+    random; all studies of a patient and all seeds of a system move together.
 
     Args:
         a: One system.
         b: Another on the same studies, with the same references and options of scoring.
 
     Returns:
-        The difference a - b of every metric. Seed, samples and confidence are those of `a`.
+        The difference a - b of every metric. Seed, samples and confidence are those of `a`;
+        patients those of whichever knows them.
 
     Raises:
-        DataError: the studies, references or metrics differ.
+        DataError: the studies, references, patients or metrics differ.
 
     Source: Noreen 1989; Riezler and Maxwell 2005, on tests of corpus metrics.
     """
     require_same_studies(a, b)
-    metrics = a.metric_definitions
-    options = a.options
-    sides = _SeedMatched(a, b)
-    bootstrap_rng, permutation_rng = np.random.default_rng(options.seed).spawn(2)
-    both = np.concatenate([sides.a_NK, sides.b_NK], axis=1)
-    halves = (
-        tuple(np.split(block, 2, axis=1))
-        for block in resampled_means(both, samples=options.samples, rng=bootstrap_rng)
-    )
-    resampled = sides.differences(halves)
-    swapped = swapped_means(sides.a_NK, sides.b_NK, samples=options.samples, rng=permutation_rng)
-    null = sides.differences(swapped)
+    options, patients = a.options, known_patients((a, b))
+    units = units_of(patients, studies=a.n_studies)
+    patient_rng, permutation_rng, seed_rng = np.random.default_rng(options.seed).spawn(3)
+    resampled = _resampled(a, b, units, patient_rng)
+    null = _exchanged(a, b, units, permutation_rng)
+    claims = _SeedDraws(len(a.runs), len(b.runs), samples=options.samples, rng=seed_rng)
     differences = {}
-    for k, metric in enumerate(metrics):
-        value_a, value_b = a.metrics[metric.name].value, b.metrics[metric.name].value
-        low, high = percentile_interval(resampled[k], confidence=options.confidence)
+    for metric in a.metric_definitions:
+        one, other = a.metrics[metric.name], b.metrics[metric.name]
+        values_a, values_b = resampled[metric.name]
+        ends = interval_ends(
+            claims.differences(values_a, values_b),
+            values_a.mean(axis=1) - values_b.mean(axis=1),
+            units=units.count,
+            options=options,
+            name=metric.name,
+        )
         differences[metric.name] = Difference(
-            a=value_a,
-            b=value_b,
-            difference=value_a - value_b,
-            low=low,
-            high=high,
-            p=permutation_p(value_a - value_b, null[k]),
+            a=one.value,
+            b=other.value,
+            difference=one.value - other.value,
+            low=ends.low,
+            high=ends.high,
+            runs_low=ends.runs_low,
+            runs_high=ends.runs_high,
+            p=permutation_p(
+                one.value - other.value,
+                null[metric.name],
+                size=max(abs(one.value), abs(other.value)),
+            ),
+            seed_differences=seed_differences(one, other),
         )
     return Comparison(
         a=a.system,
         b=b.system,
+        predictions_a=a.predictions,
+        predictions_b=b.predictions,
         n_studies=a.n_studies,
+        n_patients=None if patients is None else units.count,
         seeds_a=len(a.runs),
         seeds_b=len(b.runs),
         metrics=differences,
         options=options,
-        directions={metric.name: metric.direction for metric in metrics},
+        directions={metric.name: metric.direction for metric in a.metric_definitions},
         scored_with=a.scored_with,
     )
 
 
-class _SeedMatched:
-    """The statistics of two systems with as many seeds on either side, (N, S*K) each.
+def seed_differences(a: Estimate, b: Estimate) -> tuple[float, ...]:
+    """Return a - b of each pair of seeds; empty if one side has more of them."""
+    if len(a.seed_values) != len(b.seed_values):
+        return ()
+    return tuple(one - other for one, other in zip(a.seed_values, b.seed_values, strict=True))
+
+
+def _resampled(
+    a: Evaluation, b: Evaluation, units: Units, rng: Generator
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return for each metric the (B, S) values of both systems on the same resamples."""
+    both_NSK = np.concatenate([a.stacked(), b.stacked()], axis=1)
+    blocks = resampled_means(
+        both_NSK.reshape(len(both_NSK), -1), samples=a.options.samples, rng=rng, units=units
+    )
+    shape = (-1, *both_NSK.shape[1:])
+    values = metric_values(
+        a.metric_definitions, (a.means(block.reshape(shape)) for block in blocks)
+    )
+    seeds = len(a.runs)
+    return {name: (both[:, :seeds], both[:, seeds:]) for name, both in values.items()}
+
+
+def _exchanged(
+    a: Evaluation, b: Evaluation, units: Units, rng: Generator
+) -> dict[str, NDArray[np.float64]]:
+    """Return for each metric the (P,) differences after random exchanges.
 
     Where the numbers of seeds differ, each side's are repeated up to their least common multiple;
     means over seeds stay what they were.
     """
+    seeds = math.lcm(len(a.runs), len(b.runs))
+    sides = [
+        np.repeat(one.stacked(), seeds // len(one.runs), axis=1).reshape(one.n_studies, -1)
+        for one in (a, b)
+    ]
+    swapped = swapped_means(*sides, samples=a.options.samples, rng=rng, units=units)
+    values = metric_values(
+        a.metric_definitions,
+        (
+            a.means(np.concatenate(halves, axis=1).reshape(len(halves[0]), 2 * seeds, -1))
+            for halves in swapped
+        ),
+    )
+    return {
+        name: both[:, :seeds].mean(axis=1) - both[:, seeds:].mean(axis=1)
+        for name, both in values.items()
+    }
 
-    def __init__(self, a: Evaluation, b: Evaluation) -> None:
-        self._system = a
-        self._seeds = math.lcm(len(a.runs), len(b.runs))
-        self.a_NK = self._flat(a)
-        self.b_NK = self._flat(b)
 
-    def _flat(self, evaluation: Evaluation) -> NDArray[np.float64]:
-        values_NSK = evaluation.stacked()
-        repeated = np.repeat(values_NSK, self._seeds // values_NSK.shape[1], axis=1)
-        return repeated.reshape(evaluation.n_studies, -1)
+class _SeedDraws:
+    """Draws of the seeds of two systems, the same for all metrics."""
+
+    def __init__(self, seeds_a: int, seeds_b: int, *, samples: int, rng: Generator) -> None:
+        self._are_several = min(seeds_a, seeds_b) > 1
+        self._a_BJ = draw_seeds(seeds_a, samples=samples, rng=rng)
+        paired = seeds_a == seeds_b
+        self._b_BJ = self._a_BJ if paired else draw_seeds(seeds_b, samples=samples, rng=rng)
 
     def differences(
-        self, blocks: Iterable[tuple[NDArray[np.float64], ...]]
-    ) -> list[NDArray[np.float64]]:
-        """Return for each metric the (B,) differences a - b of its means over seeds."""
-        metrics = self._system.metric_definitions
-        drawn: list[list[NDArray[np.float64]]] = [[] for _ in metrics]
-        for block_a, block_b in blocks:
-            means_a, means_b = (
-                self._system.means(block.reshape(len(block), self._seeds, -1))
-                for block in (block_a, block_b)
-            )
-            for values, metric in zip(drawn, metrics, strict=True):
-                difference = metric.formula(means_a) - metric.formula(means_b)
-                values.append(difference.mean(axis=-1))
-        return [np.concatenate(values) for values in drawn]
+        self, values_a: NDArray[np.float64], values_b: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the (B,) differences of both sides' values, (B, S), over the seeds drawn; over
+        all seeds if a side has a single one."""
+        if not self._are_several:
+            return np.asarray(values_a.mean(axis=1) - values_b.mean(axis=1))
+        return over_seeds(values_a, self._a_BJ) - over_seeds(values_b, self._b_BJ)

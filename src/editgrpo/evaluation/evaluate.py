@@ -1,4 +1,4 @@
-"""Evaluating one system: metrics over a test set with bootstrap intervals over its studies."""
+"""Evaluating one system: metrics over a test set with bootstrap intervals over its patients."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.errors import DataError
-from editgrpo.evaluation.bootstrap import percentile_interval, resampled_means
+from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds, resampled_means
+from editgrpo.evaluation.intervals import interval_ends, metric_values
 from editgrpo.evaluation.label_metrics import finding_f1, safe_ratio
 from editgrpo.evaluation.metrics import Means, Metric, SourceKind
 from editgrpo.evaluation.sources import ScoringPlan
@@ -20,6 +21,7 @@ from editgrpo.evaluation.types import (
     Prediction,
     ProgressCallback,
 )
+from editgrpo.evaluation.units import Units, units_of
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 
 
@@ -31,6 +33,7 @@ class Evaluation:
         system: Its name in tables.
         predictions: Where the predictions came from, one name a seed; empty if not from files.
         references: Study id to reference report, sorted by study id; the order of all rows.
+        patients: The patient of each study in that order; None if they are not known.
         runs: Statistics of each seed's predictions, at least one.
         labeler: Whose labels `rare_findings` and `per_finding` rest on: the first labeler that a
             metric needs; None if none does.
@@ -43,6 +46,7 @@ class Evaluation:
     system: str
     predictions: tuple[str, ...]
     references: Mapping[str, str] = field(repr=False)
+    patients: tuple[str, ...] | None = field(repr=False)
     runs: tuple[StudyStatistics, ...] = field(repr=False)
     labeler: str | None
     rare_findings: tuple[str, ...]
@@ -54,6 +58,16 @@ class Evaluation:
     def n_studies(self) -> int:
         """How many studies were scored."""
         return len(self.references)
+
+    @property
+    def n_patients(self) -> int | None:
+        """How many patients the studies are of; None if that is not known."""
+        return None if self.patients is None else len(set(self.patients))
+
+    @property
+    def units(self) -> Units:
+        """What is resampled: patients, or studies where no patient is known."""
+        return units_of(self.patients, studies=self.n_studies)
 
     def stacked(self) -> NDArray[np.float64]:
         """Return the (N, S, K) statistics of all seeds."""
@@ -99,7 +113,7 @@ def evaluate_predictions(
         The evaluation, its rows sorted by study id.
 
     Raises:
-        DataError: there are no predictions, or a study stands twice.
+        DataError: there are no predictions, a study stands twice, or only some have a patient.
         RewardError: a number is NaN or infinite.
     """
     ordered = sorted(predictions, key=lambda one: one.study_id)
@@ -108,8 +122,22 @@ def evaluate_predictions(
         raise DataError(f"{system}: no predictions to evaluate; give at least one study")
     if len(references) < len(ordered):
         raise DataError(f"{system}: a study stands twice; keep one prediction for each study")
+    patients = _patients(ordered, system)
     statistics = study_statistics(ordered, plan, partials=partials, progress=progress)
-    return _summarise(system, (), references, (statistics,), options or EvaluationOptions())
+    return _summarise(
+        Evaluation(
+            system=system,
+            predictions=(),
+            references=references,
+            patients=patients,
+            runs=(statistics,),
+            labeler=None,
+            rare_findings=(),
+            metrics={},
+            per_finding={},
+            options=options or EvaluationOptions(),
+        )
+    )
 
 
 def pool_seeds(evaluations: Sequence[Evaluation], *, system: str) -> Evaluation:
@@ -120,11 +148,12 @@ def pool_seeds(evaluations: Sequence[Evaluation], *, system: str) -> Evaluation:
         system: Name in tables.
 
     Returns:
-        An evaluation whose values are means over the seeds of each metric, and whose intervals come
-        from resampling studies, the same resample for all seeds. Options are those of the first.
+        An evaluation whose values are means over the seeds of each metric. Its intervals come from
+        resampling seeds and patients, each resample of patients the same for all seeds, since all
+        were tested on them. Options are those of the first, patients those of whichever knows them.
 
     Raises:
-        DataError: there is nothing to pool, or the studies or references differ.
+        DataError: there is nothing to pool, or the studies, references or patients differ.
     """
     if not evaluations:
         raise DataError(f"{system}: no runs to pool; give at least one")
@@ -132,12 +161,26 @@ def pool_seeds(evaluations: Sequence[Evaluation], *, system: str) -> Evaluation:
     for other in evaluations[1:]:
         require_same_studies(first, other)
     return _summarise(
-        system,
-        tuple(name for one in evaluations for name in one.predictions),
-        first.references,
-        tuple(run for one in evaluations for run in one.runs),
-        first.options,
+        replace(
+            first,
+            system=system,
+            predictions=tuple(name for one in evaluations for name in one.predictions),
+            patients=known_patients(evaluations),
+            runs=tuple(run for one in evaluations for run in one.runs),
+        )
     )
+
+
+def known_patients(evaluations: Sequence[Evaluation]) -> tuple[str, ...] | None:
+    """Return the patients of studies that several evaluations share.
+
+    Args:
+        evaluations: At least one, over the same studies (`require_same_studies`).
+
+    Returns:
+        Those of the first evaluation that knows them; None if none does.
+    """
+    return next((one.patients for one in evaluations if one.patients is not None), None)
 
 
 def with_source(evaluation: Evaluation, predictions: str) -> Evaluation:
@@ -153,22 +196,10 @@ def require_same_studies(a: Evaluation, b: Evaluation) -> None:
         b: Another.
 
     Raises:
-        DataError: the studies, the references or the metrics differ; the message counts the studies
-            and names one.
+        DataError: the studies, their references or patients, or the metrics differ; the message
+            counts the studies and names one.
     """
-    only = sorted(set(a.references) ^ set(b.references))
-    if only:
-        owner = a.system if only[0] in a.references else b.system
-        raise DataError(
-            f"{a.system} and {b.system}: {len(only)} studies are in one of them only, such as "
-            f"{only[0]} in {owner}; compare predictions for the same studies"
-        )
-    differing = [study for study, text in a.references.items() if b.references[study] != text]
-    if differing:
-        raise DataError(
-            f"{a.system} and {b.system}: the references of {len(differing)} studies differ, "
-            f"such as {differing[0]}; compare predictions against the same references"
-        )
+    _require_same_rows(a, b)
     names_a, names_b = ([m.name for m in one.metric_definitions] for one in (a, b))
     if names_a != names_b or a.rare_findings != b.rare_findings:
         raise DataError(
@@ -182,30 +213,65 @@ def require_same_studies(a: Evaluation, b: Evaluation) -> None:
         )
 
 
-def _summarise(
-    system: str,
-    sources: tuple[str, ...],
-    references: Mapping[str, str],
-    runs: tuple[StudyStatistics, ...],
-    options: EvaluationOptions,
-) -> Evaluation:
+def _require_same_rows(a: Evaluation, b: Evaluation) -> None:
+    """Refuse evaluations that differ in their studies, or in what is known of a study."""
+    both = f"{a.system} and {b.system}"
+    for one, other in ((a, b), (b, a)):
+        only = sorted(set(one.references) - set(other.references))
+        if only:
+            raise DataError(
+                f"{both}: {len(set(a.references) ^ set(b.references))} studies are in one of them "
+                f"only, such as {only[0]} in {one.system}; compare predictions for the same studies"
+            )
+    differing = [study for study, text in a.references.items() if b.references[study] != text]
+    if differing:
+        raise DataError(
+            f"{both}: the references of {len(differing)} studies differ, such as {differing[0]}; "
+            "compare predictions against the same references"
+        )
+    if a.patients is None or b.patients is None:
+        return
+    moved = [
+        study
+        for study, one, other in zip(a.references, a.patients, b.patients, strict=True)
+        if one != other
+    ]
+    if moved:
+        raise DataError(
+            f"{both}: {len(moved)} studies have another patient_id, such as {moved[0]}; write the "
+            "ids of one source into both files"
+        )
+
+
+def _patients(ordered: Sequence[Prediction], system: str) -> tuple[str, ...] | None:
+    """Return the patient of each study; None if no study has one."""
+    known = [one.patient_id for one in ordered if one.patient_id is not None]
+    if not known:
+        return None
+    if len(known) < len(ordered):
+        without = next(one.study_id for one in ordered if one.patient_id is None)
+        raise DataError(
+            f"{system}: study {without} has no patient_id though others have; give every study its "
+            "patient, or none"
+        )
+    return tuple(known)
+
+
+def _summarise(evaluation: Evaluation) -> Evaluation:
+    """Fill in what follows from the statistics of the runs."""
+    runs, count = evaluation.runs, evaluation.n_studies
     labeler = _labeler(runs[0].plan)
     counts_S3F = np.zeros((len(runs), 3, len(FINDINGS)))
     if labeler is not None:
         means = [run.means(run.values_NK.mean(axis=0)) for run in runs]
-        counts_S3F = len(references) * np.stack([one.counts(labeler) for one in means])
-    evaluation = Evaluation(
-        system=system,
-        predictions=sources,
-        references=references,
-        runs=runs,
+        counts_S3F = count * np.stack([one.counts(labeler) for one in means])
+    named = replace(
+        evaluation,
         labeler=labeler,
-        rare_findings=_rare_findings(counts_S3F[0], options, count=len(references)),
-        metrics={},
+        rare_findings=_rare_findings(counts_S3F[0], evaluation.options, count=count),
         per_finding={} if labeler is None else _finding_scores(counts_S3F),
-        options=options,
     )
-    return replace(evaluation, metrics=_estimates(evaluation))
+    return replace(named, metrics=_estimates(named))
 
 
 def _labeler(plan: ScoringPlan) -> str | None:
@@ -215,26 +281,33 @@ def _labeler(plan: ScoringPlan) -> str | None:
 
 
 def _estimates(evaluation: Evaluation) -> dict[str, Estimate]:
-    """Estimate each metric on all studies and on resamples of them; seeds are averaged last."""
-    options, metrics = evaluation.options, evaluation.metric_definitions
+    """Estimate each metric on all studies and on resamples of their patients and of the seeds."""
+    options, metrics, units = evaluation.options, evaluation.metric_definitions, evaluation.units
     values_NSK = evaluation.stacked()
-    count, seeds, columns = values_NSK.shape
-    means_SK = evaluation.means(values_NSK.mean(axis=0))
-    drawn: list[list[NDArray[np.float64]]] = [[] for _ in metrics]
     rng = np.random.default_rng(options.seed)
-    flat = values_NSK.reshape(count, seeds * columns)
-    for block in resampled_means(flat, samples=options.samples, rng=rng):
-        means_BSK = evaluation.means(block.reshape(-1, seeds, columns))
-        for values, metric in zip(drawn, metrics, strict=True):
-            values.append(metric.formula(means_BSK).mean(axis=-1))
+    (seed_rng,) = rng.spawn(1)
+    flat = values_NSK.reshape(len(values_NSK), -1)
+    blocks = resampled_means(flat, samples=options.samples, rng=rng, units=units)
+    shape = (-1, *values_NSK.shape[1:])
+    drawn = metric_values(metrics, (evaluation.means(block.reshape(shape)) for block in blocks))
+    seeds = draw_seeds(len(evaluation.runs), samples=options.samples, rng=seed_rng)
+    means_SK = evaluation.means(values_NSK.mean(axis=0))
     estimates = {}
-    for values, metric in zip(drawn, metrics, strict=True):
-        seed_values = metric.formula(means_SK)
-        low, high = percentile_interval(np.concatenate(values), confidence=options.confidence)
+    for metric in metrics:
+        seed_values, values_BS = metric.formula(means_SK), drawn[metric.name]
+        ends = interval_ends(
+            over_seeds(values_BS, seeds),
+            values_BS.mean(axis=1),
+            units=units.count,
+            options=options,
+            name=metric.name,
+        )
         estimates[metric.name] = Estimate(
             value=float(seed_values.mean()),
-            low=low,
-            high=high,
+            low=ends.low,
+            high=ends.high,
+            runs_low=ends.runs_low,
+            runs_high=ends.runs_high,
             seed_values=tuple(map(float, seed_values)),
         )
     return estimates

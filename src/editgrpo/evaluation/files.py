@@ -23,16 +23,37 @@ class SystemFiles:
 
     Attributes:
         paths: One file for each seed, at least one.
-        name: Name in tables; None takes the name of the first file's folder.
+        name: Name in tables; None takes one from the path of the first file (`system_names`).
     """
 
     paths: tuple[Path, ...]
     name: str | None = None
 
-    @property
-    def shown(self) -> str:
-        """The name in tables."""
-        return self.name or self.paths[0].resolve().parent.name
+
+def system_names(systems: Sequence[SystemFiles], *, by_file: bool = False) -> list[str]:
+    """Name systems so that no two columns have one heading.
+
+    Args:
+        systems: At least one file each.
+        by_file: Whether a system without a name takes that of its first file, else of its folder.
+
+    Returns:
+        The given names; for the others the shortest end of their paths that tells them apart, with
+        a number behind it where nothing does, as for one file twice.
+    """
+    files = [system.paths[0].resolve() for system in systems]
+    by_name = [path.with_suffix("").parts for path in files]
+    by_folder = [path.parent.parts for path in files]
+    names: list[str] = []
+    for parts in (by_name,) if by_file else (by_folder, by_name):
+        for depth in range(1, max(map(len, parts)) + 1):
+            names = [
+                system.name or "/".join(ends[-depth:])
+                for system, ends in zip(systems, parts, strict=True)
+            ]
+            if len(set(names)) == len(names):
+                return names
+    return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
 def evaluate_systems(
@@ -64,17 +85,18 @@ def evaluate_systems(
     """
     if not all(system.paths for system in systems):
         raise DataError("no predictions to evaluate; give one file at least")
+    names = system_names(systems)
     chosen = options or EvaluationOptions()
     files = {path: read_predictions(path) for system in systems for path in system.paths}
     plan = load_plan(chosen, clinical or ClinicalConfig())
     count = _Counted(progress, sum(len(files[path]) for one in systems for path in one.paths))
     evaluations = []
-    for system in systems:
+    for name, system in zip(names, systems, strict=True):
         runs = []
         for path in system.paths:
             run = evaluate_predictions(
                 files[path],
-                system=system.shown,
+                system=name,
                 plan=plan,
                 options=chosen,
                 partials=partials,
@@ -82,7 +104,7 @@ def evaluate_systems(
             )
             count.file_is_done(len(files[path]))
             runs.append(with_source(run, str(path)))
-        evaluations.append(runs[0] if len(runs) == 1 else pool_seeds(runs, system=system.shown))
+        evaluations.append(runs[0] if len(runs) == 1 else pool_seeds(runs, system=name))
     comparison = compare(*evaluations) if len(evaluations) > 1 else None
     return Outcome(evaluations=tuple(evaluations), comparison=comparison)
 

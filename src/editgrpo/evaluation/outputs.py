@@ -4,19 +4,17 @@ A folder of results is what `editgrpo report` shows (`scores.json` and what stan
 single file of scores is for whoever reads them elsewhere. Both come from the same evaluation.
 """
 
-import csv
-import io
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from editgrpo.evaluation.evaluate import Evaluation
-from editgrpo.evaluation.predictions import read_predictions, write_predictions
+from editgrpo.evaluation.predictions import copy_predictions
 from editgrpo.evaluation.tables import comparison_record, metric_rows, scores_record, study_rows
 from editgrpo.evaluation.types import Comparison
-from editgrpo.files import write_json, write_jsonl, write_text
+from editgrpo.files import write_json, write_jsonl
+from editgrpo.spreadsheet import write_csv
 
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORES_FILE = "scores.json"
@@ -54,7 +52,8 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
     _copy_predictions(folder, evaluation)
     record = scores_record(evaluation)
     write_jsonl(folder / STUDIES_FILE, study_rows(evaluation))
-    write_text(folder / TABLE_FILE, _csv_text(metric_rows(record)))
+    table = metric_rows(record)
+    write_csv(folder / TABLE_FILE, list(table[0]), table)
     if outcome.comparison is None:
         (folder / COMPARISON_FILE).unlink(missing_ok=True)
     else:
@@ -82,7 +81,7 @@ def write_scores(output: Path, outcome: Outcome) -> Path:
     """
     rows = study_rows(outcome.evaluations[0])
     if output.suffix.lower() == ".csv":
-        write_text(output, _csv_text(rows))
+        write_csv(output, list(rows[0]), rows)
     else:
         write_jsonl(output, rows)
     summary = summary_path(output)
@@ -115,12 +114,4 @@ def _copy_predictions(folder: Path, evaluation: Evaluation) -> None:
     sources = [Path(name) for name in evaluation.predictions]
     copy = folder / PREDICTIONS_FILE
     if len(sources) == 1 and sources[0].resolve() != copy.resolve():
-        write_predictions(copy, read_predictions(sources[0]))
-
-
-def _csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+        copy_predictions(sources[0], copy)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.identifiers import identifier
 from editgrpo.data.readers.table import read_table
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
@@ -11,6 +12,7 @@ from editgrpo.files import read_jsonl, write_jsonl
 
 _FIELDS = ("study_id", "prediction", "reference")
 _NEEDED = ", ".join(_FIELDS)
+_IDS = ("study_id", "patient_id")
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -18,27 +20,24 @@ def read_predictions(path: Path) -> list[Prediction]:
 
     Args:
         path: JSON lines with `study_id`, `prediction` and `reference`, or a CSV file (`.csv`) with
-            these columns; other keys and columns are passed over.
+            these columns, and `patient_id` if it is known; other keys and columns are passed over.
+            Ids may be whole numbers: 7, "7" and 7.0 are one id.
 
     Returns:
-        The predictions in the order of the file, at least one.
+        The predictions in the order of the file, at least one; all have a patient, or none has.
 
     Raises:
         DataError: the file is empty or unreadable, or a line lacks a field, has one that is not
-            text, has an empty reference or repeats a study; the message names file and line.
+            text, has an empty reference, repeats a study or has no patient where others have one;
+            the message names file and line.
     """
     predictions: list[Prediction] = []
     line_of: dict[str, int] = {}
+    first_with: dict[bool, int] = {}
     for number, row in _rows(path):
         place = f"{path}, line {number}"
-        prediction = Prediction(
-            study_id=_text(row, "study_id", place),
-            prediction=_text(row, "prediction", place),
-            reference=_text(row, "reference", place),
-        )
-        for name in ("study_id", "reference"):
-            if not getattr(prediction, name).strip():
-                raise DataError(f"{place}: {name} is empty; leave this study out")
+        prediction = _prediction(row, place)
+        first_with.setdefault(prediction.patient_id is not None, number)
         first = line_of.setdefault(prediction.study_id, number)
         if first != number:
             raise DataError(
@@ -48,6 +47,11 @@ def read_predictions(path: Path) -> list[Prediction]:
         predictions.append(prediction)
     if not predictions:
         raise DataError(f"{path}: holds no predictions; run `editgrpo generate` first")
+    if len(first_with) > 1:
+        raise DataError(
+            f"{path}, line {first_with[False]}: no patient_id, though line {first_with[True]} has "
+            "one; give every study its patient, or none"
+        )
     return predictions
 
 
@@ -61,13 +65,50 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
     Returns:
         How many lines were written.
     """
-    return write_jsonl(
-        path,
+    return write_jsonl(path, map(_row, predictions))
+
+
+def copy_predictions(source: Path, copy: Path) -> None:
+    """Write predictions as JSON lines, whole or not at all, their ids as text.
+
+    Args:
+        source: What `read_predictions` takes and has read.
+        copy: The file to write. Other keys of JSON lines are kept; other columns of CSV are not,
+            since a cell does not tell what type it is of.
+    """
+    if source.suffix.lower() == ".csv":
+        write_predictions(copy, read_predictions(source))
+        return
+    write_jsonl(
+        copy,
         (
-            {"study_id": one.study_id, "prediction": one.prediction, "reference": one.reference}
-            for one in predictions
+            row | {name: _id(row, name, str(source)) for name in _IDS if row.get(name) is not None}
+            for _, row in read_jsonl(source)
         ),
     )
+
+
+def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
+    prediction = Prediction(
+        study_id=_id(row, "study_id", place),
+        prediction=_text(row, "prediction", place),
+        reference=_text(row, "reference", place),
+        patient_id=_id(row, "patient_id", place) or None,
+    )
+    for name in ("study_id", "reference"):
+        if not getattr(prediction, name).strip():
+            raise DataError(f"{place}: {name} is empty; leave this study out")
+    return prediction
+
+
+def _row(one: Prediction) -> dict[str, str]:
+    patient = {} if one.patient_id is None else {"patient_id": one.patient_id}
+    return {
+        "study_id": one.study_id,
+        **patient,
+        "prediction": one.prediction,
+        "reference": one.reference,
+    }
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -81,6 +122,19 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             raise DataError(f"{path}, line 1: no column {name}; name the columns {_NEEDED}")
     for row in table.rows:
         yield int(row.where.rpartition(" ")[2]), row.cells
+
+
+def _id(row: Mapping[str, Any], name: str, place: str) -> str:
+    """Return an id as text, empty if there is none."""
+    if name == "study_id" and name not in row:
+        raise DataError(f"{place}: {name} is missing; each line needs {_NEEDED}")
+    found = identifier(row.get(name))
+    if found is None:
+        raise DataError(
+            f"{place}: {name} is neither text nor a whole number with all of its digits; write it "
+            "as text"
+        )
+    return found
 
 
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:

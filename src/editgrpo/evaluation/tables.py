@@ -11,7 +11,8 @@ from typing import Any
 import editgrpo
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.metrics import Level
-from editgrpo.evaluation.types import Comparison, EvaluationOptions
+from editgrpo.evaluation.statement import interval_words, p_value_words
+from editgrpo.evaluation.types import Comparison, Difference, Estimate, EvaluationOptions
 from editgrpo.provenance import command_line, git_state
 
 
@@ -28,7 +29,8 @@ def scores_record(evaluation: Evaluation) -> dict[str, Any]:
     """Return the object of `scores.json`.
 
     Args:
-        evaluation: One system; several seeds add `seed_values` to each metric.
+        evaluation: One system; several seeds add `seed_values`, `runs_low` and `runs_high` to each
+            metric.
 
     Returns:
         JSON-ready values at full precision, `predictions` a list if several files were pooled.
@@ -40,40 +42,82 @@ def scores_record(evaluation: Evaluation) -> dict[str, Any]:
         estimate = evaluation.metrics[metric.name]
         metrics[metric.name] = {
             "value": estimate.value,
-            "low": estimate.low,
-            "high": estimate.high,
+            **_ends(estimate, several=seeds > 1),
             "direction": metric.direction.value,
         }
         if seeds > 1:
             metrics[metric.name]["seed_values"] = list(estimate.seed_values)
-    return {
-        "system": evaluation.system,
-        "predictions": sources[0] if len(sources) == 1 else list(sources),
-        "n_studies": evaluation.n_studies,
-        "n_seeds": seeds,
-        **_options_record(evaluation.options),
-        "metrics": metrics,
-        "labeler": evaluation.labeler,
-        "rare_findings": list(evaluation.rare_findings),
-        "per_finding": {name: asdict(row) for name, row in evaluation.per_finding.items()},
-        **_provenance(evaluation.scored_with),
-    }
+    return _stated(
+        {
+            "system": evaluation.system,
+            "predictions": sources[0] if len(sources) == 1 else list(sources),
+            "n_studies": evaluation.n_studies,
+            "n_patients": evaluation.n_patients,
+            "n_seeds": seeds,
+            **_options_record(evaluation.options),
+            "metrics": metrics,
+            "labeler": evaluation.labeler,
+            "rare_findings": list(evaluation.rare_findings),
+            "per_finding": {name: asdict(row) for name, row in evaluation.per_finding.items()},
+            **_provenance(evaluation.scored_with),
+        }
+    )
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
     """Return the object of `comparison.json`: the differences a - b of every metric."""
-    return {
-        "a": comparison.a,
-        "b": comparison.b,
-        "n_studies": comparison.n_studies,
-        "n_seeds": {"a": comparison.seeds_a, "b": comparison.seeds_b},
-        **_options_record(comparison.options),
-        "metrics": {
-            name: {**asdict(row), "direction": comparison.directions[name]}
-            for name, row in comparison.metrics.items()
-        },
-        **_provenance(comparison.scored_with),
+    several = min(comparison.seeds_a, comparison.seeds_b) > 1
+    return _stated(
+        {
+            "a": comparison.a,
+            "b": comparison.b,
+            "difference": f"{comparison.a} - {comparison.b}",
+            "predictions": {
+                "a": list(comparison.predictions_a),
+                "b": list(comparison.predictions_b),
+            },
+            "n_studies": comparison.n_studies,
+            "n_patients": comparison.n_patients,
+            "n_seeds": {"a": comparison.seeds_a, "b": comparison.seeds_b},
+            **_options_record(comparison.options),
+            "metrics": {
+                name: _difference(row, several=several) | {"direction": comparison.directions[name]}
+                for name, row in comparison.metrics.items()
+            },
+            **_provenance(comparison.scored_with),
+        }
+    )
+
+
+def _difference(row: Difference, *, several: bool) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "a": row.a,
+        "b": row.b,
+        "difference": row.difference,
+        **_ends(row, several=several),
+        "p": row.p,
     }
+    if len(row.seed_differences) > 1:
+        record["seed_differences"] = list(row.seed_differences)
+    return record
+
+
+def _ends(row: Estimate | Difference, *, several: bool) -> dict[str, float | None]:
+    """Return the ends of the interval, and of the one for these runs where it is another."""
+    ends = {"low": row.low, "high": row.high}
+    return ends | ({"runs_low": row.runs_low, "runs_high": row.runs_high} if several else {})
+
+
+def _stated(record: dict[str, Any]) -> dict[str, Any]:
+    """Put into words, behind what was counted, what the intervals are over."""
+    stated: dict[str, Any] = {}
+    for key, value in record.items():
+        stated[key] = value
+        if key == "confidence":
+            stated["intervals"] = interval_words(record)
+            if "a" in record:
+                stated["p_values"] = p_value_words(record)
+    return stated
 
 
 def _options_record(options: EvaluationOptions) -> dict[str, Any]:
@@ -99,8 +143,10 @@ def metric_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     them."""
     shared = (
         "n_studies",
+        "n_patients",
         "n_seeds",
         "confidence",
+        "intervals",
         "bootstrap_samples",
         "seed",
         "editgrpo",
@@ -129,14 +175,16 @@ def study_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
         evaluation: One system.
 
     Returns:
-        `study_id`, then those metrics that a single report has.
+        `study_id`, `patient_id` where it is known, then those metrics that a single report has.
     """
     means_NS = evaluation.means(evaluation.stacked())
-    columns = {
+    columns: dict[str, list[Any]] = {
         metric.name: metric.formula(means_NS).mean(axis=1).tolist()
         for metric in evaluation.metric_definitions
         if metric.level is Level.REPORT
     }
+    if evaluation.patients is not None:
+        columns = {"patient_id": list(evaluation.patients), **columns}
     return [
         {"study_id": study_id, **{name: values[k] for name, values in columns.items()}}
         for k, study_id in enumerate(evaluation.references)

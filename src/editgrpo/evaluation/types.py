@@ -20,11 +20,13 @@ class Prediction:
         study_id: Unique within a set of predictions.
         prediction: The generated report; may be empty.
         reference: The reference report.
+        patient_id: Whose study it is; None if that is not known, then of no study of the set.
     """
 
     study_id: str
     prediction: str
     reference: str
+    patient_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +76,20 @@ class Estimate:
 
     Attributes:
         value: The metric; with several seeds, the mean of the seeds' values.
-        low: Lower end of the bootstrap interval over studies.
+        low: Lower end of the bootstrap interval: of one seed over patients, of several over seeds
+            and patients. Over studies where the patients are not known; None if a single patient
+            leaves nothing to resample.
         high: Upper end.
+        runs_low: Lower end of the interval over patients, the seeds being those that were run.
+        runs_high: Upper end.
         seed_values: The metric of each seed's predictions; one value if there is one seed.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    runs_low: float | None
+    runs_high: float | None
     seed_values: tuple[float, ...]
 
 
@@ -112,17 +120,26 @@ class Difference:
         a: Value of the first system.
         b: Value of the second system.
         difference: a - b.
-        low: Lower end of the paired bootstrap interval over studies.
+        low: Lower end of the paired bootstrap interval: over seeds and patients if both systems
+            have several seeds, else over patients for these runs. None as in `Estimate`.
         high: Upper end.
-        p: Two-sided p-value of the paired permutation test, above 0 and at most 1.
+        runs_low: Lower end of the paired interval over patients, the seeds being those that were
+            run.
+        runs_high: Upper end.
+        p: Two-sided p-value of the paired permutation test, above 0 and at most 1. It exchanges
+            patients, so it speaks of these runs and not of others of the same methods.
+        seed_differences: a - b of each pair of seeds, if both have equally many.
     """
 
     a: float
     b: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    runs_low: float | None
+    runs_high: float | None
     p: float
+    seed_differences: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +149,10 @@ class Comparison:
     Attributes:
         a: Name of the first system.
         b: Name of the second system.
+        predictions_a: Where the first system's predictions came from, one name a seed.
+        predictions_b: Where the second's came from.
         n_studies: Studies that both were scored on.
+        n_patients: Their patients; None if they are not known.
         seeds_a: Runs pooled in the first system.
         seeds_b: Runs pooled in the second system.
         metrics: Metric name to difference.
@@ -143,7 +163,10 @@ class Comparison:
 
     a: str
     b: str
+    predictions_a: tuple[str, ...]
+    predictions_b: tuple[str, ...]
     n_studies: int
+    n_patients: int | None
     seeds_a: int
     seeds_b: int
     metrics: Mapping[str, Difference]

@@ -136,7 +136,12 @@ def generate_predictions(
     write_jsonl(partial, [run, *rows])
     with open_to_append(partial) as stream:
         for study, report in generate_reports(policy, encoder, studies[len(rows) :], config):
-            row = {"study_id": study.study_id, "prediction": report, "reference": study.findings}
+            row = {
+                "study_id": study.study_id,
+                "patient_id": study.patient_id,
+                "prediction": report,
+                "reference": study.findings,
+            }
             rows.append(row)
             stream.write(json_line(row))
             if len(rows) % config.batch_size == 0:

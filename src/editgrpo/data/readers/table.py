@@ -16,6 +16,7 @@ from pathlib import Path
 from editgrpo.data.record import shown
 from editgrpo.errors import DataError
 from editgrpo.files import parse_json_object
+from editgrpo.spreadsheet import restored
 
 _DELIMITERS = (",", ";", "\t", "|")
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
@@ -133,7 +134,7 @@ def _read_csv(path: Path, stream: _Stream, delimiter: str | None, encoding: str)
             strict=True,
         )
         rows = _csv_rows(reader, path)
-        columns = tuple(name.strip() for name in next(rows, (0, []))[1])
+        columns = tuple(restored(name.strip()) for name in next(rows, (0, []))[1])
         repeated = {name for name in columns if columns.count(name) > 1}
         if repeated:
             name = shown(sorted(repeated)[0])
@@ -164,7 +165,8 @@ def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> R
             f"{path}, line {line}: {len(cells)} cells under {len(columns)} columns; check the "
             "delimiter and quotation marks"
         )
-    return Row(f"{path}, line {line}", dict(zip(columns, map(str.strip, cells), strict=True)))
+    texts = (restored(cell.strip()) for cell in cells)
+    return Row(f"{path}, line {line}", dict(zip(columns, texts, strict=True)))
 
 
 def _wrong_encoding(path: Path, encoding: str) -> DataError:

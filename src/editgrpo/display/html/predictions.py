@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from editgrpo.data.identifiers import identifier
 from editgrpo.display.html.rollouts import spread
 from editgrpo.display.html.runs import Evaluation, Row, Run, read_lines
 from editgrpo.display.html.segments import cut_sentences
 
-_NOT_SCORES = ("study_id", "prediction", "reference")
+_NOT_SCORES = ("study_id", "patient_id", "prediction", "reference")
 
 
 def shown_predictions(runs: Sequence[Run], limit: int) -> tuple[list[dict[str, Any]], int]:
@@ -45,7 +46,11 @@ def _rows(run: Run, name: str) -> tuple[dict[str, Row], int]:
     if evaluation is None or evaluation.predictions is None:
         return {}, 0
     lines, broken = read_lines(evaluation.predictions)
-    rows = {str(row["study_id"]): row for row in lines if "study_id" in row and "prediction" in row}
+    rows = {
+        identifier(row["study_id"]) or str(row["study_id"]): row
+        for row in lines
+        if "study_id" in row and "prediction" in row
+    }
     broken += _add_scores(evaluation, rows)
     return rows, broken
 

@@ -5,7 +5,16 @@ from typing import Any
 
 from editgrpo.display.html.runs import Row, Run
 from editgrpo.display.numbers import MISSING, format_interval, format_score
-from editgrpo.display.tables import HIGHER, best_value, provenance_line, shown_metric, verdict
+from editgrpo.display.tables import (
+    HIGHER,
+    best_value,
+    comparison_sources,
+    provenance_line,
+    seeds_line,
+    shown_metric,
+    verdict,
+)
+from editgrpo.evaluation.statement import interval_words, p_value_words
 
 
 def evaluation_blocks(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -16,7 +25,8 @@ def evaluation_blocks(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
     Returns:
         For each evaluation: `name`, `runs` (indices), `rows` (metric and its cells), `notes` (one
-        line of provenance a system), `comparisons`, and `chart` (numbers for the two plots).
+        line of provenance a system), `intervals` (what these are over, in words), `comparisons`,
+        and `chart` (numbers for the two plots).
     """
     names = dict.fromkeys(one.name for run in runs for one in run.evaluations)
     return [_block(name, runs) for name in names]
@@ -34,6 +44,7 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "name": name,
         "runs": list(scored),
         "studies": ", ".join({str(s.get("n_studies", MISSING)): None for s in scored.values()}),
+        "intervals": "; ".join(dict.fromkeys(map(interval_words, scored.values()))),
         "rows": [_row(metric, scored.values()) for metric in metrics],
         "notes": [(runs[index].name, provenance_line([s])) for index, s in scored.items()],
         "comparisons": [
@@ -68,6 +79,7 @@ def _cells(values: Sequence[Row]) -> list[dict[str, Any]]:
                 value.get("value"), 1 if abs(value.get("value") or 0) > 10 else 3
             ),
             "interval": format_interval(value.get("low"), value.get("high"), _digits(value)),
+            "seeds": seeds_line(value.get("seed_values") or ()),
             "is_best": best is not None and value.get("value") == best,
         }
         for value in values
@@ -123,7 +135,10 @@ def _comparison(comparison: Row) -> dict[str, Any]:
         rows.append(
             {
                 "metric": shown_metric(metric, [row]),
+                "a": format_score(row.get("a")),
+                "b": format_score(row.get("b")),
                 "difference": MISSING if difference is None else _signed(difference),
+                "seeds": seeds_line(row.get("seed_differences") or (), signed=True),
                 "interval": format_interval(low, high),
                 "p": format_score(row.get("p")),
                 "verdict": verdict(row).value,
@@ -133,6 +148,9 @@ def _comparison(comparison: Row) -> dict[str, Any]:
         "a": comparison.get("a", MISSING),
         "b": comparison.get("b", MISSING),
         "studies": comparison.get("n_studies", MISSING),
+        "sources": comparison_sources(comparison),
+        "intervals": interval_words(comparison),
+        "p_values": p_value_words(comparison),
         "rows": rows,
     }
 
