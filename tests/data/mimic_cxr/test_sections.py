@@ -75,6 +75,7 @@ def test_a_report_of_the_newer_template_gives_all_its_sections() -> None:
             Kind.IMPRESSION,
             "IMPRESSION|Impression|IMPRESSIONS|CONCLUSION|OPINION|INTERPRETATION|IMPRESION|IMPRESSON"
             "|IMPERSSION|IMPRESSOIN|MPRESSION|IMOPRESSION|CONCUSION|SUMMARY|FINAL IMPRESSION"
+            "|IMP|IMPR|Imp|CONCL|DIAGNOSIS"
             "|IMPRESSION AND RECOMMENDATION(S)",
         ),
         (
@@ -108,7 +109,11 @@ def test_a_report_of_the_newer_template_gives_all_its_sections() -> None:
             Kind.OTHER,
             "NOTIFICATION|RECOMMENDATION(S)|Recommendation(s)|RECOMENDATION"
             "|NOTIFICATION OF FINDINGS|COMMUNICATION OF CRITICAL FINDINGS|CT CHEST|NOTE|COMMENT"
-            "|DATE|DICTATED BY|FLUOROSCOPY TIME",
+            "|DATE|DICTATED BY|FLUOROSCOPY TIME|READ BY|ATTENDING RADIOLOGIST|SIGNED",
+        ),
+        (
+            Kind.UNKNOWN,
+            "SWAN-GANZ|WHOLLY UNKNOWN|PRIOR SURGERY|STUDY QUALITY|EXAM LIMITATIONS|DIAPHRAGMATIC",
         ),
         (
             Kind.PART,
@@ -193,9 +198,16 @@ def test_a_line_of_the_findings_that_looks_like_a_header_stays_in_them(line: str
     assert texts(parsed) == {"findings": f"Clear {line} End.", "impression": "Fine."}
 
 
-def test_an_unknown_header_in_capitals_ends_a_section() -> None:
+def test_a_signature_ends_findings_and_is_counted() -> None:
     parsed = parse_report(report("FINDINGS: Clear.", "DICTATED BY: ___ of ours.", "Signed."))
     assert texts(parsed) == {"findings": "Clear."}
+    assert parsed.decisions == {Decision.OTHER_SECTION}
+
+
+def test_an_unknown_label_ends_a_section_that_is_no_findings() -> None:
+    parsed = parse_report(report("INDICATION: Cough.", "SMOKING: Never.", "FINDINGS: Clear."))
+    assert texts(parsed) == {"indication": "Cough.", "findings": "Clear."}
+    assert parsed.decisions == {Decision.OTHER_SECTION}
 
 
 def test_mixed_case_headers_part_a_report_that_has_no_others() -> None:
@@ -426,7 +438,7 @@ SPELLINGS = {
     "technique": ["TECHNIQUE:", "PROCEDURE:", "TECHINQUE:"],
     "comparison": ["COMPARISON:", "COMPARISONS:", "COMPARED TO:", "COMPARISION:"],
     "examination": ["EXAMINATION:", "EXAM:", "STUDY:", "TYPE OF EXAMINATION:"],
-    "": ["NOTIFICATION:", "RECOMMENDATION(S):", "WHOLLY UNKNOWN:", "PFI:", "DATE:"],
+    "": ["NOTIFICATION:", "RECOMMENDATION(S):", "PFI:", "DATE:"],
 }
 TRAPS = ["___", "___,", "Compared to ___:", "size: 3 cm", "Tube:", "LUNGS:", "CABG:", "8:30", "//"]
 GAPS = [" ", "  ", "\n ", "\n", "\t", " \n  "]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from editgrpo.data.folder.columns import Columns
-from editgrpo.data.missing import has_text, is_given
+from editgrpo.data.missing import is_given, is_identifier, section_text
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.readers.days import iso_day
@@ -164,7 +164,7 @@ class _RowReader:
 
     def add(self, row: Row) -> None:
         study_id = self._columns.text(row, "study_id", joint="_")
-        if not study_id:
+        if not is_identifier(study_id):
             line = row.where.rpartition(", ")[2]
             self.rejections.append(
                 Rejection(study_id=f"({line})", image=None, reason="no study_id")
@@ -174,9 +174,11 @@ class _RowReader:
         draft.rows += 1
         for name in self._fields:
             text = self._columns.text(row, name, joint="_" if name == "patient_id" else " ")
-            # Rows of one study mostly repeat each other.
-            if text != draft.values.get(name) and has_text(text):
-                draft.add(name, " ".join(text.split()), row.where)
+            if text == draft.values.get(name):
+                continue  # rows of one study mostly repeat each other
+            text = section_text(text, name) if name in SECTIONS else _given(text)
+            if text:
+                draft.add(name, text, row.where)
         for path, view in self._columns.images(row, self._separator):
             image_id = self._image_id(path)
             self.image_files.setdefault(image_id, os.path.join(self._folder, path))
@@ -186,6 +188,10 @@ class _RowReader:
         """Return a path as the table writes it, from the folder of the images on."""
         inside = os.path.normpath(path.removeprefix(self._folder + os.sep))
         return inside.replace(os.sep, "/")
+
+
+def _given(text: str) -> str:
+    return " ".join(text.split()) if is_given(text) else ""
 
 
 def _study(
@@ -218,7 +224,7 @@ def _times(drafts: Mapping[str, _Draft], source: TableSource) -> dict[str, str]:
     kind_of_first: str | None = None
     for study_id, draft in drafts.items():
         time = draft.values.get("time", "")
-        if not is_given(time):
+        if not time:
             continue
         where = draft.where["time"]
         time = iso_day(time) or time  # 20240331 is a date: as days, a month's end would be 70

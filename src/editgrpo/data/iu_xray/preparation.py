@@ -1,4 +1,4 @@
-"""IU X-Ray (OpenI, Indiana University): 3,955 reports, of them 3,419 with findings and impression.
+"""IU X-Ray (OpenI, Indiana University): 3,955 reports, of them 3,418 with findings and impression.
 
 The archive has no patient ids and no dates: each report is a patient of its own, without a prior
 study. The exam's name stands in for TECHNIQUE, which the reports lack.

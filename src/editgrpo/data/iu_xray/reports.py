@@ -10,12 +10,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from editgrpo.data.iu_xray.images import image_id_candidates
+from editgrpo.data.missing import section_text
 from editgrpo.data.readers.table import Row, Table, read_table
 from editgrpo.errors import DataError
 
 _LONGEST_XML = 1_000_000  # bytes; the longest real report has 20 thousand
 _REPORT_COLUMNS = ("uid", "image", "indication", "comparison", "findings", "impression")
 _PROJECTION_COLUMNS = ("uid", "filename", "projection")
+_SECTIONS = ("indication", "comparison", "findings", "impression")
 _UID = re.compile(r"CXR(\d+)")
 
 
@@ -109,10 +111,7 @@ def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]
     match = _UID.fullmatch(identifier.get("id", "") if identifier is not None else "")
     if match is None:
         raise DataError(f"{where}: has no <uId id='CXR...'>; is it a report of the archive?")
-    sections = {
-        element.get("Label", "").upper(): _tidy("".join(element.itertext()))
-        for element in root.iter("AbstractText")
-    }
+    sections = _sections_of(root)
     view_of_id = {
         candidate: view
         for name, view in views.get(match[1], ())
@@ -124,12 +123,19 @@ def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]
     return IUReport(
         uid=match[1],
         images=tuple((image_id, view_of_id.get(image_id, "")) for image_id in ids if image_id),
-        exam=next(captions, ""),
-        indication=sections.get("INDICATION", ""),
-        comparison=sections.get("COMPARISON", ""),
-        findings=sections.get("FINDINGS", ""),
-        impression=sections.get("IMPRESSION", ""),
+        exam=section_text(next(captions, ""), "technique"),
+        **{name: section_text(sections.get(name.upper(), ""), name) for name in _SECTIONS},
     )
+
+
+def _sections_of(root: ElementTree.Element) -> dict[str, str]:
+    """Return the text of each label in capitals; elements of one label are joined in order."""
+    texts: dict[str, list[str]] = {}
+    for element in root.iter("AbstractText"):
+        text = _tidy("".join(element.itertext()))
+        texts.setdefault(element.get("Label", "").strip().upper(), []).append(text)
+    # Two that say the same are one, as in a report of MIMIC-CXR.
+    return {label: " ".join(filter(None, dict.fromkeys(parts))) for label, parts in texts.items()}
 
 
 def _from_row(row: Row, views: dict[str, list[tuple[str, str]]]) -> IUReport:
@@ -142,11 +148,8 @@ def _from_row(row: Row, views: dict[str, list[tuple[str, str]]]) -> IUReport:
         images=tuple(
             (image_id_candidates(uid, name)[0], view) for name, view in views.get(uid, ())
         ),
-        exam=text["image"],
-        indication=text["indication"],
-        comparison=text["comparison"],
-        findings=text["findings"],
-        impression=text["impression"],
+        exam=section_text(text["image"], "technique"),
+        **{name: section_text(text[name], name) for name in _SECTIONS},
     )
 
 

@@ -1,8 +1,9 @@
 """What a header of a radiology report opens: the table of spellings, to be changed here.
 
 A header is text at a line's beginning, in capitals or one of `NAMES`, with a colon behind. The
-first row of `TABLE` whose pattern stands in it says what it opens; a header in capitals that no
-row knows opens `OTHER`, that is, it ends the section before it.
+first row of `TABLE` whose pattern stands in it says what it opens. Nobody can list the labels that
+radiologists put before the parts of their findings, so that a header in capitals that no row knows
+is `UNKNOWN`: within findings a sub-heading, elsewhere the end of the section before it.
 """
 
 import re
@@ -23,12 +24,14 @@ class Kind(StrEnum):
     EXAMINATION = "examination"
     PRELIMINARY = "a reading before the final one: wet read, provisional impression"
     ADDENDUM = "addendum"
-    OTHER = "other"
+    OTHER = "a section of another kind, such as recommendations or a signature"
+    UNKNOWN = "a label in capitals that no row knows"
     PART = "a part of the body or a device: a label inside of a section, not a section"
 
 
 # Tuples: an enum's hash costs more than the few comparisons.
-RESULTS = (Kind.FINDINGS, Kind.IMPRESSION, Kind.COMBINED, Kind.VIEW)
+FINDINGS = (Kind.FINDINGS, Kind.COMBINED, Kind.VIEW)
+RESULTS = (*FINDINGS, Kind.IMPRESSION)
 CONTEXT = (Kind.INDICATION, Kind.TECHNIQUE, Kind.COMPARISON, Kind.EXAMINATION)
 ASIDE = (Kind.PRELIMINARY, Kind.ADDENDUM)
 
@@ -36,21 +39,39 @@ ASIDE = (Kind.PRELIMINARY, Kind.ADDENDUM)
 # punctuation and `___` as single spaces: "FINDINGS/IMPRESSION" is "FINDINGS IMPRESSION",
 # "RECOMMENDATION(S)" is "RECOMMENDATIONS". Misspelt words are put right before, see `_CORE_WORDS`.
 _VERDICT = r"(?:IMPRESSIONS?|CONCLUSIONS?|OPINION|INTERPRETATION)"
+_EARLIER_EXAM = (
+    r"(?:STUD(?:Y|IES)|EXAMS?|EXAMINATIONS?|FILMS?|IMAGING|IMAGES?|RADIOGRAPHS?|FINDINGS?|REPORTS?"
+    r"|COMPARISONS?|CXRS?|X ?RAYS?|CHEST)"
+)
 TABLE: tuple[tuple[Kind, str], ...] = (
     # "WET ___": de-identification took READ for a name.
     (Kind.PRELIMINARY, r"^WET(?: READ(?:ING)?\b|READ\b|$)|\b(?:PROVISIONAL|PRELIMINARY)\b|\bPFI$"),
     (Kind.ADDENDUM, r"\bADDENDUM\b"),
     (Kind.OTHER, r"\b(?:NOTIFICATIONS?|NOTIFIED|COMMUNICATIONS?|COMMUNICATED|DISCUSSED|DATE)\b"),
+    (
+        Kind.OTHER,
+        r"^(?:DICTATED|TRANSCRIBED|SIGNED|SIGNATURES?|ELECTRONICALLY|APPROVED|REPORTED|REVIEWED"
+        r"|READ|INTERPRETED|VERIFIED|FINALIZED|ENTERED|ORDERED|REQUESTED|REFERRING|ATTENDING"
+        r"|RESIDENT|FELLOW|RADIOLOGISTS?|PHYSICIANS?|ACCESSION|MRN|CC)\b|\bTIME$",
+    ),
     (Kind.OTHER, r"\b(?:CT|CTA|MRI|MRA|MR|PET|ULTRASOUND|ECHOCARDIOGRAM)\b"),
     (Kind.COMBINED, rf"\bFINDINGS?\b.*\b{_VERDICT}\b|\b{_VERDICT}\b.*\bFINDINGS?\b"),
-    (Kind.COMPARISON, r"^(?:PRIOR|PREVIOUS)\b"),
+    (Kind.COMPARISON, rf"^(?:PRIORS?|PREVIOUS)(?:$|\b.*\b{_EARLIER_EXAM}\b)"),
     (Kind.FINDINGS, r"\bFINDINGS?\b|^OBSERVATIONS?$"),
-    (Kind.IMPRESSION, rf"\b{_VERDICT}\b|^SUMMARY$"),
-    (Kind.INDICATION, r"\b(?:INDICATIONS?|HISTORY|HX|REASON|COMPLAINT)\b|^ADMITTING DIAGNOSIS$"),
+    (Kind.IMPRESSION, rf"\b{_VERDICT}\b|^(?:SUMMARY|IMPR?(?:ESS?)?|CONCL?|DIAGNOS[IE]S)$"),
+    (
+        Kind.INDICATION,
+        r"\b(?:INDICATIONS?|HISTORY|HX|REASON|COMPLAINT)\b|^ADMITTING DIAGNOSIS$|^IND$",
+    ),
     (Kind.INDICATION, r"^CLINICAL (?:INFORMATION|INFO|DATA|QUESTION|BACKGROUND|DETAILS|CONTEXT)\b"),
     (Kind.COMPARISON, r"^COMPAR(?:ED|E|ISONS?)\b|\bCOMPARISONS?\b|^REFERENCE\b"),
     (Kind.TECHNIQUE, r"\bTECHNIQUES?\b|^PROCEDURES?\b"),
-    (Kind.EXAMINATION, r"^(?:TYPE OF )?(?:EXAM|EXAMINATIONS?|EXAMS|STUDY|STUDIES)\b"),
+    (
+        Kind.EXAMINATION,
+        # "STUDY QUALITY", "EXAM LIMITATIONS" speak of what is seen.
+        r"^(?:TYPE OF )?(?:EXAM|EXAMINATIONS?|EXAMS|STUDY|STUDIES)\b"
+        r"(?!.*\b(?:QUALITY|LIMIT\w*|ADEQUACY|TECHNICAL|FACTORS?)\b)",
+    ),
     (Kind.OTHER, r"\bRECOMMENDATIONS?\b|^COMMENTS?$|^NOTE$"),
     # Last, so that "LUNG FINDINGS" opens findings.
     (
@@ -87,7 +108,8 @@ _WORDS_BESIDE_EXAM_WORDS = frozenset(
 NAMES = frozenset(
     {
         "FINDINGS", "FINDING", "FINDINGS AND IMPRESSION", "FINDINGS IMPRESSION",
-        "IMPRESSION", "IMPRESSIONS", "CONCLUSION", "CONCLUSIONS",
+        "IMPRESSION AND FINDINGS", "IMPRESSION", "IMPRESSIONS", "FINAL IMPRESSION", "IMP", "IMPR",
+        "CONCLUSION", "CONCLUSIONS",
         "INDICATION", "INDICATIONS", "CLINICAL INDICATION", "HISTORY", "CLINICAL HISTORY",
         "PATIENT HISTORY", "CLINICAL INFORMATION", "REASON FOR EXAM", "REASON FOR EXAMINATION",
         "REASON FOR THE EXAM", "REASON FOR THIS EXAM", "REASON FOR THIS EXAMINATION",
@@ -134,12 +156,28 @@ def classify(header: str) -> Kind | None:
     for kind, pattern in _PATTERNS:
         if pattern.search(name):
             return kind
-    return Kind.OTHER if sum(map(str.isalpha, name)) >= _SHORTEST_UNKNOWN else None
+    return Kind.UNKNOWN if sum(map(str.isalpha, name)) >= _SHORTEST_UNKNOWN else None
 
 
 def is_name(header: str) -> bool:
-    """Say whether text needs no colon to be a header where it stands alone, in capitals."""
-    return header.isupper() and " ".join(_words(header)) in NAMES
+    """Say whether text needs no colon to be a header where it stands alone on its line.
+
+    One of `NAMES` in capitals; with a capital at its beginning, as "Impression", only one that
+    results or what follows them stand under: "History" may be wrapped text.
+    """
+    name = " ".join(_words(header))
+    if name not in NAMES:
+        return False
+    return header.isupper() or (header[0].isupper() and classify(header) not in CONTEXT)
+
+
+def names_findings_alone(header: str) -> bool:
+    """Say whether a header that opens findings names nothing but findings and the exam.
+
+    Within findings, "INCIDENTAL FINDINGS" or "LUNG FINDINGS" are labels of a part of them.
+    """
+    words = [word for word in _words(header) if word not in ("FINDINGS", "FINDING")]
+    return all(word in _EXAM_WORDS or word in _WORDS_BESIDE_EXAM_WORDS for word in words)
 
 
 @lru_cache(maxsize=65_536)

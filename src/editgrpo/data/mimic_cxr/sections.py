@@ -9,8 +9,8 @@ Rules, in the order in which they act:
 2. Findings are what stands under FINDINGS; without it, under FINDINGS AND IMPRESSION; without that
    too, under the exam's name (CHEST, PA AND LATERAL). They are never taken from text without a
    header, where the official splitter takes the last paragraph: one cannot tell findings from the
-   end of an indication, and a wrong reference is worse than a study less. Nor is "See impression."
-   any.
+   end of an indication, and a wrong reference is worse than a study less. Nor are findings that
+   only point elsewhere ("As above.", "See impression.") or stand for no text ("N/A") any.
 3. Several sections of one name are joined in their order; equal ones stand once. The official
    splitter keeps the last: of a report on chest and ribs that would be the ribs.
 4. HISTORY and REASON FOR EXAM are indications.
@@ -18,56 +18,36 @@ Rules, in the order in which they act:
    what follows may be findings without a header, and context is shown to the model.
 6. White space becomes single spaces. `___` stays within text; a section without any letter, such
    as `___.`, is empty.
+7. Within findings a label in capitals that the table of headers lacks (SWAN-GANZ) is a sub-heading
+   and stays in them, as does one of the body; elsewhere it ends the section before it.
+8. A header also counts further along on a line, `inline_headers.py`; and findings never hold
+   "impression:", in whatever letters: they end there.
+
+What is not used, and what was decided, is counted: see `Decision`.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from editgrpo.data.mimic_cxr.inline_headers import with_headers_on_lines_of_their_own
+from editgrpo.data.mimic_cxr.pieces import NAME, Piece, read_pieces
 from editgrpo.data.mimic_cxr.section_headers import (
     ASIDE,
-    CONTEXT,
+    FINDINGS,
     NAMES,
     RESULTS,
     Kind,
     classify,
-    in_capitals,
-    is_name,
 )
+from editgrpo.data.missing import only_points, section_text, stands_for_nothing
 
-# Up to a colon that is not a time's, a semicolon or a full stop that is not of A.M. or P.M.
-_NAME = r"[A-Z](?:[^:;.\n]++|(?<=\d):(?=\d\d)|(?<=[AP])\.(?=M)|(?<=\.M)\.)++"
-_HEADER_OR_SEPARATOR = re.compile(
-    rf"""
-    ^[^\S\n]*+(?:
-        (?P<separator> _{{10,}}[^\S\n]*$ | FINAL[ ]REPORT(?:[^\S\n]*\([^)\n]*\))?[^\w\n]*$ )
-      | (?P<title>                           # headers that often lack a colon
-            [*]*[^\S\n]*(?:FINAL[ ])?ADDENDUM\b[^\S\n]*[*]*:?
-          | WET[ ]?(?:READ\b|___)(?:[^\S\n]*VERSION\b)?[^\S\n]*:?
-        )
-      | (?P<bare> FINDINGS?|IMPRESSION )(?:[.]|[^\S\n]*-)?[^\S\n]+(?=[A-Z][a-z])
-      | (?:[^\w\n]|_)*+
-        (?P<name> {_NAME} )
-        (?: (?P<colon> [:;]) | [.]?$ )       # without a colon only where it stands alone
-    )
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
 _SMALL_HEADER = re.compile(rf"^[^\S\n]*+({'|'.join(sorted(NAMES)).lower()})[^\S\n]*:", re.MULTILINE)
-_RESULTS_HEADER = re.compile(r"(?:FINDINGS|IMPRESSION):\s")
-_SENTENCE_ENDS = (".", "?", "!", "___", ")")
-_WORD = re.compile(r"[a-z:]")
-_LOOK_BACK = 80  # characters, at most a line of a report
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
-_LABEL = re.compile(rf"({_NAME}):(?:\s|$)")
+_LABEL = re.compile(rf"({NAME}):(?:\s|$)")
 # A title without a colon ("PA AND LATERAL CHEST RADIOGRAPHS OF ___") is shorter than a finding.
 _FEWEST_WORDS_OF_A_PARAGRAPH = 8
-
-
-# "See impression." says nothing of the images, and a model would learn to write it.
-_POINTER = re.compile(
-    r"(?:Please )?(?:see|refer to) (?:the )?impression(?: (?:below|section))?[.]?", re.IGNORECASE
-)
+_IMPRESSION = re.compile(r"\bimpressions?\s*:", re.IGNORECASE)
 
 
 class Decision(StrEnum):
@@ -78,7 +58,13 @@ class Decision(StrEnum):
     SEVERAL_FINDINGS = "several findings sections, joined"
     PRELIMINARY = "a wet read or provisional impression, not used"
     ADDENDUM = "an addendum, not used"
-    POINTER = "findings that only point to the impression, not used"
+    POINTER = "findings that only point elsewhere, not used"
+    STAND_IN = "findings that stand for no text, such as N/A, not used"
+    SUB_HEADING = "findings with labels that the table of headers lacks, kept as sub-headings"
+    SMALL_IMPRESSION = "an impression within the findings' text, taken out of them"
+    OTHER_SECTION = "a section of another kind beside the findings, not used"
+    TITLE = "a paragraph above the headers or under the exam's name, beside findings, not used"
+    EARLIER_REPORT = "an earlier final report, not used"
     UNHEADED_TEXT = "no findings, but a paragraph without a header, not used"
     NO_HEADERS = "no header at all"
 
@@ -122,21 +108,21 @@ def parse_report(text: str) -> Sections:
         Its sections. Any text at all has an answer; one without headers has empty sections.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _with_results_on_lines_of_their_own(text)
-    reports = _read(text)
+    text = with_headers_on_lines_of_their_own(text)
+    reports = read_pieces(text)
     kinds = _kinds(reports)
     if not any(kinds):
-        reports = _read(_with_capital_headers(text))
+        reports = read_pieces(_with_capital_headers(text))
         kinds = _kinds(reports)
     decisions = {decision for kind, decision in _SEEN if kind in kinds}
     if not any(kinds):
         decisions.add(Decision.NO_HEADERS)
 
-    pieces = _final_report(reports, text)
+    pieces = _final_report(reports, text, decisions)
+    pieces = _apart_from_impressions(pieces, text, decisions)
     findings = _findings(pieces, text, decisions)
     context = _texts if findings else _first_paragraphs
-    if not findings and _has_unheaded_text(pieces, text):
-        decisions.add(Decision.UNHEADED_TEXT)
+    decisions |= _unused(pieces, text, has_findings=bool(findings))
     combined = () if Decision.COMBINED in decisions else (Kind.COMBINED,)
     return Sections(
         indication=" ".join(context(pieces, (Kind.INDICATION,), text)),
@@ -149,80 +135,7 @@ def parse_report(text: str) -> Sections:
     )
 
 
-@dataclass(slots=True)
-class _Piece:
-    """Text from one header to the next; `kind` is None above a block's first header."""
-
-    kind: Kind | None
-    start: int
-    end: int = 0
-    capitals: bool = True
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Where reading stands.
-
-    Attributes:
-        reports: What FINAL REPORT parts, of blocks that lines of underscores part, of pieces.
-    """
-
-    piece: _Piece = field(default_factory=lambda: _Piece(None, 0))
-    reports: list[list[list[_Piece]]] = field(default_factory=lambda: [[[]]])
-
-    def close(self, end: int) -> None:
-        self.piece.end = end
-        self.reports[-1][-1].append(self.piece)
-
-    def separate(self, start: int, end: int, *, is_final_report: bool) -> None:
-        self.close(start)
-        if is_final_report:
-            self.reports.append([])
-        self.reports[-1].append([])
-        self.piece = _Piece(None, end)
-
-    def open(self, kind: Kind, start: int, end: int, *, capitals: bool) -> None:
-        """Begin a section at a header, unless the header belongs to the section that is open."""
-        piece = self.piece
-        below_report = piece.kind in ASIDE and any(
-            earlier.kind in RESULTS and earlier.kind is not Kind.VIEW
-            for earlier in self.reports[-1][-1]
-        )
-        is_label = kind is Kind.PART or (
-            kind is Kind.VIEW and piece.kind in RESULTS and piece.kind is not Kind.VIEW
-        )
-        # "Comparison: none." as a line of what FINDINGS opened.
-        is_line = not capitals and piece.capitals and kind in CONTEXT and piece.kind in RESULTS
-        if not (below_report or is_label or is_line):
-            self.close(start)
-            self.piece = _Piece(kind, end, capitals=capitals)
-
-
-def _read(text: str) -> list[list[list[_Piece]]]:
-    reader = _Reader()
-    for mark in _HEADER_OR_SEPARATOR.finditer(text):
-        start, end = mark.span()
-        separator, title, bare, name, colon = mark.groups()
-        if separator is not None:
-            reader.separate(start, end, is_final_report=separator.startswith("FINAL"))
-            continue
-        header = title or bare or name.rstrip()
-        if name is None:
-            kind = classify(header)
-        elif colon == ":":
-            kind = classify(header)
-            # The colon of "CHEST AT 8:5" or of a web address ends no header.
-            if kind in (Kind.OTHER, Kind.VIEW) and text[end : end + 1].strip():
-                kind = None
-        else:
-            kind = classify(header) if is_name(header) else None
-        if kind is not None:
-            reader.open(kind, start, end, capitals=in_capitals(header))
-    reader.close(len(text))
-    return reader.reports
-
-
-def _kinds(reports: list[list[list[_Piece]]]) -> list[Kind | None]:
+def _kinds(reports: list[list[list[Piece]]]) -> list[Kind | None]:
     return [piece.kind for blocks in reports for block in blocks for piece in block]
 
 
@@ -236,71 +149,103 @@ def _with_capital_headers(text: str) -> str:
     return _SMALL_HEADER.sub(lambda header: header[0].upper(), text)
 
 
-def _with_results_on_lines_of_their_own(text: str) -> str:
-    """End a line where findings or impression follow a sentence on it; nothing changes its place.
-
-    They would else be part of an indication, say, and be shown to the model.
-    """
-    parts = []
-    end = 0
-    for header in _RESULTS_HEADER.finditer(text):
-        start = header.start()
-        line = text[max(0, start - _LOOK_BACK) : start].rpartition("\n")[2]
-        # "___." alone is what de-identification left of a line's beginning.
-        if line[-1:] == " " and line.rstrip().endswith(_SENTENCE_ENDS) and _WORD.search(line):
-            parts += [text[end : start - 1], "\n"]
-            end = start
-    return "".join([*parts, text[end:]])
-
-
-def _final_report(reports: list[list[list[_Piece]]], text: str) -> list[_Piece]:
+def _final_report(
+    reports: list[list[list[Piece]]], text: str, decisions: set[Decision]
+) -> list[Piece]:
     """Return the pieces of the report itself; see rule 1."""
     kept = [
         [piece for block in blocks if not _is_aside(block) for piece in block] for blocks in reports
     ]
     if not any(_tidy(text[piece.start : piece.end]) for pieces in kept for piece in pieces):
         kept = reports[-1][-1:]  # nothing parts the addendum from its report
-    for wanted in (RESULTS, tuple(Kind)):
-        for pieces in reversed(kept):
-            if any(piece.kind in wanted for piece in pieces):
-                return pieces
-    return kept[-1]
+    with_results = [pieces for pieces in kept if any(piece.kind in RESULTS for piece in pieces)]
+    with_headers = [pieces for pieces in kept if any(piece.kind is not None for piece in pieces)]
+    if len(with_results) > 1:
+        decisions.add(Decision.EARLIER_REPORT)
+    return (with_results or with_headers or kept)[-1]
 
 
-def _is_aside(block: list[_Piece]) -> bool:
+def _is_aside(block: list[Piece]) -> bool:
     return next((piece.kind for piece in block if piece.kind is not None), None) in ASIDE
 
 
-def _findings(pieces: list[_Piece], text: str, decisions: set[Decision]) -> str:
+def _apart_from_impressions(
+    pieces: list[Piece], text: str, decisions: set[Decision]
+) -> list[Piece]:
+    """End findings where "impression:" stands in them, in whatever letters; see rule 8."""
+    apart: list[Piece] = []
+    for piece in pieces:
+        header = piece.kind in FINDINGS and _IMPRESSION.search(text, piece.start, piece.end)
+        if not header:
+            apart.append(piece)
+            continue
+        decisions.add(Decision.SMALL_IMPRESSION)
+        apart.append(replace(piece, end=header.start()))
+        apart.append(replace(piece, kind=Kind.IMPRESSION, start=header.end()))
+    return apart
+
+
+def _findings(pieces: list[Piece], text: str, decisions: set[Decision]) -> str:
     for kind, decision in (
         (Kind.FINDINGS, None),
         (Kind.COMBINED, Decision.COMBINED),
         (Kind.VIEW, Decision.VIEW_HEADER),
     ):
-        labelled = _texts(pieces, (kind,), text)
+        of_kind = [piece for piece in pieces if piece.kind is kind]
+        labelled = (_tidy(text[piece.start : piece.end]) for piece in of_kind)
         written = list(dict.fromkeys(filter(None, map(_without_label, labelled))))
-        texts = [text for text in written if not _POINTER.fullmatch(text)]
-        decisions.update([Decision.POINTER] if len(texts) < len(written) else [])
+        texts = []
+        for one in written:
+            if stands_for_nothing(one, "findings"):
+                decisions.add(Decision.STAND_IN)
+            elif only_points(one):
+                decisions.add(Decision.POINTER)
+            else:
+                texts.append(one)
         if texts:
-            decisions.update([decision] if decision is not None else [])
-            decisions.update([Decision.SEVERAL_FINDINGS] if len(texts) > 1 else [])
+            seen = {
+                decision: decision is not None,
+                Decision.SEVERAL_FINDINGS: len(texts) > 1,
+                Decision.SUB_HEADING: any(piece.has_unknown_label for piece in of_kind),
+            }
+            decisions.update(name for name, is_so in seen.items() if name is not None and is_so)
             return " ".join(texts)
     return ""
 
 
-def _texts(pieces: list[_Piece], kinds: tuple[Kind, ...], text: str) -> list[str]:
+def _unused(pieces: list[Piece], text: str, *, has_findings: bool) -> set[Decision]:
+    """Return what of a report is not used."""
+    if not has_findings:
+        has_text = _has_unheaded_text(pieces, text)
+        return {Decision.UNHEADED_TEXT} if has_text else set()
+    title_kinds: tuple[Kind | None, ...] = (None, Kind.VIEW)
+    if not any(piece.kind in (Kind.FINDINGS, Kind.COMBINED) for piece in pieces):
+        title_kinds = (None,)  # the exam's name is the header of the findings
+    unused = set()
+    for piece in pieces:
+        section = text[piece.start : piece.end]
+        if piece.kind in (Kind.OTHER, Kind.UNKNOWN) and _tidy(section):
+            unused.add(Decision.OTHER_SECTION)
+        if piece.kind in title_kinds and len(section.split()) >= _FEWEST_WORDS_OF_A_PARAGRAPH:
+            unused.add(Decision.TITLE)
+    return unused
+
+
+def _texts(pieces: list[Piece], kinds: tuple[Kind, ...], text: str) -> list[str]:
     """Return the different texts of some kinds, in their order, tidied, none of them empty."""
-    texts = [_tidy(text[piece.start : piece.end]) for piece in pieces if piece.kind in kinds]
-    return list(dict.fromkeys(filter(None, texts))) if texts else texts
+    texts = [
+        _given(text[piece.start : piece.end], kinds) for piece in pieces if piece.kind in kinds
+    ]
+    return list(dict.fromkeys(filter(None, texts)))
 
 
-def _first_paragraphs(pieces: list[_Piece], kinds: tuple[Kind, ...], text: str) -> list[str]:
+def _first_paragraphs(pieces: list[Piece], kinds: tuple[Kind, ...], text: str) -> list[str]:
     """Return what `_texts` returns, of each piece its first paragraph only; see rule 5."""
     paragraphs = (_paragraphs(piece, text)[0] for piece in pieces if piece.kind in kinds)
-    return list(dict.fromkeys(filter(None, map(_tidy, paragraphs))))
+    return list(dict.fromkeys(filter(None, (_given(one, kinds) for one in paragraphs))))
 
 
-def _has_unheaded_text(pieces: list[_Piece], text: str) -> bool:
+def _has_unheaded_text(pieces: list[Piece], text: str) -> bool:
     """Say whether a paragraph stands above the first header, or after a section's first one."""
     return any(
         len(paragraph.split()) >= _FEWEST_WORDS_OF_A_PARAGRAPH
@@ -310,7 +255,7 @@ def _has_unheaded_text(pieces: list[_Piece], text: str) -> bool:
     )
 
 
-def _paragraphs(piece: _Piece, text: str) -> list[str]:
+def _paragraphs(piece: Piece, text: str) -> list[str]:
     return _BLANK_LINE.split(text[piece.start : piece.end].strip())
 
 
@@ -319,6 +264,11 @@ def _without_label(text: str) -> str:
     while (label := _LABEL.match(text)) and classify(label[1].rstrip()) is Kind.VIEW:
         text = _tidy(text[label.end() :])
     return text
+
+
+def _given(text: str, kinds: tuple[Kind, ...]) -> str:
+    """Return a section's text, tidied; empty where it stands for none."""
+    return section_text(_tidy(text), kinds[0].value)
 
 
 def _tidy(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data.missing import has_text
+from editgrpo.data.missing import has_text, is_given, section_text
 from editgrpo.data.readers.json_source import is_unicode, read_items
 from editgrpo.data.study import Language
 from editgrpo.errors import DataError
@@ -137,6 +137,8 @@ def _identifier(entry: Mapping[str, Any], name: str) -> str:
     text = str(value).strip()
     if not is_unicode(text):
         raise _UnusableError(f"{name} is not text")
+    if not is_given(text):
+        return ""
     if "/" in text or "\\" in text or "\0" in text:
         raise _UnusableError(f"{name} is a path")
     return text
@@ -168,7 +170,7 @@ def _text(findings: object, language: Language) -> str:
         if not texts[language] and any(texts.values()):
             raise _UnusableError(f"a sentence without sentence_{language}")
         sentences.append(texts[language])
-    return " ".join(filter(None, sentences))
+    return section_text(" ".join(filter(None, sentences)), "findings")
 
 
 def _sentence(value: object) -> str:
@@ -178,7 +180,7 @@ def _sentence(value: object) -> str:
     if not isinstance(value, str) or not is_unicode(value):
         raise _UnusableError("a sentence is not text")
     text = " ".join(value.split())
-    if not has_text(text):
+    if not has_text(text) or not is_given(text):
         return ""
     if text.endswith(_SENTENCE_ENDS):
         return text

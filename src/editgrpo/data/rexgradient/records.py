@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from editgrpo.data.missing import has_text, is_given
+from editgrpo.data.missing import is_given, section_text
 from editgrpo.data.readers.days import iso_day
 from editgrpo.data.readers.json_source import is_unicode
 from editgrpo.data.store import Rejection
@@ -18,8 +18,7 @@ from editgrpo.data.study import Split, Study
 IMAGE_FOLDER = "deid_png"
 _SUFFIX = ".png"
 _IMAGE_LISTS = ("ImagePath", "ImageViewPosition", "ImageModality", "ImageBodyPart", "ImageShape")
-# As Python and pandas write a section that is not there.
-_NO_SECTION = frozenset({"None", "nan", "NaN", "null"})
+_NO_SECTION = "None"  # as Python writes a missing value; "None." is somebody's sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +168,7 @@ def _section(entry: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str) or not is_unicode(value):
         raise _UnusableError(f"{name} is not text")
-    text = " ".join(value.split())
-    return text if text not in _NO_SECTION and has_text(text) else ""
+    return "" if value.strip() == _NO_SECTION else section_text(value, name.lower())
 
 
 def _name(value: object) -> str:
