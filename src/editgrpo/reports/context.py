@@ -7,10 +7,11 @@ where a new clause begins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
-from editgrpo.reports.ontology import Cue, Ontology, Sense
+from editgrpo.reports.fields import read_fields
+from editgrpo.reports.mentions import Match, mask
+from editgrpo.reports.ontology import Cue, Ontology, Value
 from editgrpo.reports.tokens import Token, word_set
 
 
@@ -24,30 +25,33 @@ class Status(Enum):
     UNASSERTED = "unasserted"
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A matched pattern: tokens `start` to `end` (exclusive) and its sense."""
-
-    start: int
-    end: int
-    sense: Sense
-
-
 _EFFECTS = {
     Cue.UNASSERTED_BEFORE: Status.UNASSERTED,
     Cue.NEGATED_BEFORE: Status.ABSENT,
     Cue.NEGATED_AFTER: Status.ABSENT,
+    Cue.NEGATED_NEXT_TO: Status.ABSENT,
     Cue.UNCERTAIN_BEFORE: Status.UNCERTAIN,
     Cue.UNCERTAIN_AFTER: Status.UNCERTAIN,
+    Cue.UNCERTAIN_BEFORE_OR_AFTER: Status.UNCERTAIN,
     Cue.UNCERTAIN_BESIDE: Status.UNCERTAIN,
+    Cue.UNCERTAIN_NEXT_TO: Status.UNCERTAIN,
+}
+_SAYS = {
+    Value.ABSENT: Status.ABSENT,
+    Value.UNCERTAIN: Status.UNCERTAIN,
+    Value.UNASSERTED: Status.UNASSERTED,
 }
 _STRENGTH = {Status.PRESENT: 0, Status.UNCERTAIN: 1, Status.ABSENT: 2, Status.UNASSERTED: 3}
 _FORWARD = frozenset({Cue.UNASSERTED_BEFORE, Cue.NEGATED_BEFORE, Cue.UNCERTAIN_BEFORE})
+_OPENINGS = _FORWARD | {Cue.UNCERTAIN_BEFORE_OR_AFTER}
 _BACKWARD = frozenset({Cue.NEGATED_AFTER, Cue.UNCERTAIN_AFTER})
+_EITHER = frozenset({Cue.NEGATED_NEXT_TO, Cue.UNCERTAIN_NEXT_TO})
 
 # Words that a scope reaches at most; keeps degenerate text ("no no no ...") linear in its length.
 _LONGEST_SCOPE = 60
 _STOPS = frozenset(";:.?!()")
+_NO = frozenset({"no", "without"})
+_ANOTHER = word_set("new other additional any superimposed")
 _VERBS = frozenset({"be", "have"})
 _LIST_LINKS = frozenset({",", "and"})
 # After a comma or "and" these begin a new statement instead of the next item of the list.
@@ -56,9 +60,13 @@ _NEW_STATEMENT = word_set(
     decreased low prominent enlarged calcified degenerative healed old tortuous surgical heart lung
     cardiac cardiomegaly cardiomediastinal mediastinum mediastinal small slight probable probably
     likely status unremarkable normal again visualized scattered interval improved improving
-    resolving new stably"""
+    resolving new stably more rather instead"""
 )
-_MASK = Token("\x00", 0, 0)
+# After a comma these do too, and adverbs, if no "or" further on shows that the list goes on.
+_NEW_UNLESS_LISTED = word_set(
+    """large larger trace tiny severe marked extensive massive multiple patchy left right bilateral
+    bibasilar worsening worsened"""
+)
 
 
 def assess(tokens: tuple[Token, ...], matches: Sequence[Match], ontology: Ontology) -> list[Status]:
@@ -73,26 +81,60 @@ def assess(tokens: tuple[Token, ...], matches: Sequence[Match], ontology: Ontolo
         One status a mention. A mention whose own wording denies it ("heart size is normal") is
         ABSENT whatever surrounds it.
     """
-    masked = list(tokens)
-    for match in matches:
-        masked[match.start : match.end] = [_MASK] * (match.end - match.start)
-    cues = [cue for cue in ontology.cues.matches(tuple(masked)) if cue[2] is not Cue.IGNORED]
-    sentence = _Sentence(tokens, matches, cues)
+    cues = find_cues(tokens, matches, ontology)
+    fields = read_fields(tokens, matches, cues, ontology)
+    sentence = _Sentence(tokens, matches, cues, [field.start for field in fields])
     statuses = [Status.ABSENT if match.sense.denied else Status.PRESENT for match in matches]
-    for start, end, cue in cues:
-        covered: list[int] = []
-        if cue in _FORWARD:
-            covered = sentence.forward(end)
-        elif cue in _BACKWARD:
-            covered = sentence.backward(start)
-        elif cue is Cue.UNCERTAIN_BESIDE:
-            covered = sentence.backward(start)[:1] + sentence.forward(end)[:1]
-        _apply(_EFFECTS.get(cue), covered, matches, statuses)
+    for cue in cues:
+        _apply(_EFFECTS.get(cue[2]), sentence.covered(*cue), matches, statuses)
     for match in matches:
         if match.sense.denied and sentence.form(match.end) in ("of", "from"):
             # "The lungs are clear of ..." denies what follows as well.
             _apply(Status.ABSENT, sentence.forward(match.end), matches, statuses)
+    for field in fields:
+        said = _SAYS.get(field.value) if field.value else None
+        if field.same_as is not None:
+            said = statuses[field.same_as]
+        for number in field.labels:
+            if said is not None and not matches[number].sense.denied:
+                statuses[number] = said
     return statuses
+
+
+def find_cues(
+    tokens: tuple[Token, ...], matches: Sequence[Match], ontology: Ontology
+) -> list[tuple[int, int, Cue]]:
+    """Return the cues outside the mentions, ignored phrases first: none is found within those."""
+    rest = list(tokens)
+    for match in matches:
+        mask(rest, match.start, match.end)
+    ignored = [
+        (start, end, cue)
+        for start, end, cue in ontology.ignored.matches(tuple(rest))
+        if not _goes_on(rest, end)
+    ]
+    joined = [_denied_again(tokens, end) for start, end, _ in ignored if rest[start].form in _NO]
+    for start, end, _ in ignored:
+        mask(rest, start, end)
+    return [*ignored, *filter(None, joined), *ontology.cues.matches(tuple(rest))]
+
+
+def _goes_on(rest: list[Token], end: int) -> bool:
+    """Tell whether an ignored phrase denies what follows after all: "no change or effusion", "no
+    changes of edema" (but not "no change of the edema")."""
+    following = rest[end].form if end < len(rest) else ""
+    last = rest[end - 1]
+    is_plural = last.form == "change" and last.end - last.start > len(last.form)
+    return following in ("or", "nor") or (following == "of" and is_plural)
+
+
+def _denied_again(tokens: tuple[Token, ...], position: int) -> tuple[int, int, Cue] | None:
+    """Return the "or new" of "no change in the effusion or new consolidation", if it follows."""
+    while position + 1 < len(tokens) and tokens[position].form not in _STOPS:
+        if tokens[position].form in ("or", "nor") and tokens[position + 1].form in _ANOTHER:
+            return position, position + 2, Cue.NEGATED_BEFORE
+        position += 1
+    return None
 
 
 def _apply(
@@ -112,6 +154,7 @@ class _Sentence:
         tokens: tuple[Token, ...],
         matches: Sequence[Match],
         cues: Sequence[tuple[int, int, Cue]],
+        label_starts: Sequence[int],
     ) -> None:
         self._tokens = tokens
         self._matches = matches
@@ -123,7 +166,25 @@ class _Sentence:
             if cue is Cue.BOUNDARY
             for position in range(start, end)
         }
-        self._openings = {start for start, _, cue in cues if cue in _FORWARD}
+        self._label_starts = frozenset(label_starts)
+        self._openings = {start for start, _, cue in cues if cue in _OPENINGS}
+
+    def covered(self, start: int, end: int, cue: Cue) -> list[int]:
+        """Return the mentions that a cue acts on."""
+        if cue in _FORWARD:
+            # "Negative for: effusion"
+            return self.forward(end + (self.form(end) == ":"))
+        if cue in _BACKWARD:
+            return self.backward(start)
+        if cue is Cue.UNCERTAIN_BESIDE:
+            return self.backward(start)[:1] + self.forward(end)[:1]
+        behind = self._match_to.get(start)
+        is_behind = behind is not None and not self._matches[behind].sense.denied
+        if cue is Cue.UNCERTAIN_BEFORE_OR_AFTER:
+            return self.forward(end) or (self.backward(start) if is_behind else [])
+        if cue in _EITHER:
+            return (not is_behind and self.forward(end)) or self.backward(start)
+        return []
 
     def form(self, position: int) -> str:
         """Return the normal form at a position, "" outside the sentence."""
@@ -135,6 +196,8 @@ class _Sentence:
         verb_seen = False
         last = min(len(self._tokens), position + _LONGEST_SCOPE)
         while position < last and position not in self._boundaries:
+            if position in self._label_starts:
+                break
             number = self._match_from.get(position)
             if number is not None:
                 if self._is_statement(number) and covered:
@@ -157,8 +220,21 @@ class _Sentence:
             verb_seen
             or following in self._openings
             or following in self._boundaries
-            or (self.form(following) in _NEW_STATEMENT and self.form(following - 1) != "or")
+            or (self.form(following - 1) != "or" and self._is_new(following))
         )
+
+    def _is_new(self, position: int) -> bool:
+        word = self.form(position)
+        if word in _NEW_STATEMENT:
+            return True
+        is_listed = word in _NEW_UNLESS_LISTED or word.endswith("ly")
+        if not is_listed or self.form(position - 1) != ",":
+            return False
+        while (word := self.form(position)) not in _STOPS and position not in self._boundaries:
+            if word in ("or", "nor", "/", ""):
+                return word == ""
+            position += 1
+        return True
 
     def backward(self, position: int) -> list[int]:
         """Return the mentions from the beginning of the clause to a position, nearest first."""

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from editgrpo.errors import ConfigError
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.reports.patterns import Pattern, PatternIndex, compile_pattern
+from editgrpo.reports.patterns import Pattern, PatternIndex, compile_pattern, denial_of
+
+T = TypeVar("T")
 
 _SUPPORT_DEVICES = FINDINGS.index("Support Devices")
 
@@ -61,11 +63,22 @@ class Cue(Enum):
     IGNORED = "ignored"
     NEGATED_BEFORE = "negated before"
     NEGATED_AFTER = "negated after"
+    NEGATED_NEXT_TO = "negated next to"
     UNCERTAIN_BEFORE = "uncertain before"
+    UNCERTAIN_BEFORE_OR_AFTER = "uncertain before or after"
     UNCERTAIN_BESIDE = "uncertain beside"
+    UNCERTAIN_NEXT_TO = "uncertain next to"
     UNCERTAIN_AFTER = "uncertain after"
     UNASSERTED_BEFORE = "unasserted before"
     BOUNDARY = "boundary"
+
+
+class Value(Enum):
+    """What the value of a label says of it, as in "Pneumothorax: none"."""
+
+    ABSENT = "absent"
+    UNCERTAIN = "uncertain"
+    UNASSERTED = "unasserted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +98,18 @@ class Ontology:
         systems: Names of the organ systems.
         findings: Finds mentions of findings and of whole systems.
         anatomy: Finds mentions of anatomy.
+        ignored: Finds the phrases that hide the cues within them.
         cues: Finds context cues.
+        values: Finds what a value begins with that does not assert its label.
     """
 
     concepts: tuple[Concept, ...]
     systems: tuple[str, ...]
     findings: PatternIndex[Sense]
     anatomy: PatternIndex[Sense]
+    ignored: PatternIndex[Cue]
     cues: PatternIndex[Cue]
+    values: PatternIndex[Value]
 
 
 @cache
@@ -118,20 +135,30 @@ def build_ontology(data: Mapping[str, Any]) -> Ontology:
     systems = tuple(data["systems"])
     senses = [*_system_senses(data["systems"]), *_finding_senses(data["findings"], systems)]
     anatomy = [*_anatomy_senses(data["anatomy"])]
-    cues = [(pattern, Cue(kind)) for kind, group in data["context"].items() for pattern in group]
+    context = data["context"]
+    ignored = [(pattern, Cue.IGNORED) for pattern in context[Cue.IGNORED.value]]
+    cues = [
+        (pattern, Cue(kind))
+        for kind, group in context.items()
+        if kind != Cue.IGNORED.value
+        for pattern in group
+    ]
+    values = [(pattern, Value(kind)) for kind, group in data["values"].items() for pattern in group]
     return Ontology(
         concepts=tuple(dict.fromkeys(sense.concept for _, sense in (*senses, *anatomy))),
         systems=systems,
         findings=PatternIndex(_compiled(senses, macros)),
         anatomy=PatternIndex(_compiled(anatomy, macros)),
-        cues=PatternIndex((compile_pattern(pattern, macros), cue) for pattern, cue in cues),
+        ignored=PatternIndex(_compiled(ignored, macros)),
+        cues=PatternIndex(_compiled(cues, macros)),
+        values=PatternIndex(_compiled(values, macros)),
     )
 
 
 def _compiled(
-    senses: list[tuple[str, Sense]], macros: Mapping[str, str]
-) -> Iterator[tuple[Pattern, Sense]]:
-    return ((compile_pattern(pattern, macros), sense) for pattern, sense in senses)
+    entries: list[tuple[str, T]], macros: Mapping[str, str]
+) -> Iterator[tuple[Pattern, T]]:
+    return ((compile_pattern(pattern, macros), value) for pattern, value in entries)
 
 
 def _system_senses(systems: Mapping[str, Any]) -> Iterator[tuple[str, Sense]]:
@@ -166,7 +193,8 @@ def _finding_senses(
             veto=entry.get("veto", classes != (_SUPPORT_DEVICES,)),
         )
         yield from ((pattern, Sense(concept)) for pattern in entry["present"])
-        yield from ((pattern, Sense(concept, denied=True)) for pattern in entry.get("absent", ()))
+        denials = [*map(denial_of, entry["present"]), *entry.get("absent", ())]
+        yield from ((pattern, Sense(concept, denied=True)) for pattern in denials if pattern)
 
 
 def _anatomy_senses(anatomy: Mapping[str, list[str]]) -> Iterator[tuple[str, Sense]]:

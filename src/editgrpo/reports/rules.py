@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX, LabelClass
-from editgrpo.reports.context import Match, Status, assess
+from editgrpo.reports.context import Status, assess
 from editgrpo.reports.embeddings import embed
 from editgrpo.reports.location import Location, Side, locate, read_location
+from editgrpo.reports.mentions import Match, find_mentions
 from editgrpo.reports.ontology import Concept, Kind, load_ontology
 from editgrpo.reports.sentences import split_sentences
 from editgrpo.reports.tokens import Token, tokenize
@@ -191,7 +192,7 @@ def read_mentions(sentence: str) -> tuple[Mention, ...]:
     """
     ontology = load_ontology()
     tokens = tokenize(sentence)
-    findings = [Match(*found) for found in ontology.findings.matches(tokens)]
+    findings = find_mentions(tokens, ontology)
     statuses = assess(tokens, findings, ontology)
     taken = {position for match in findings for position in range(match.start, match.end)}
     placed = [

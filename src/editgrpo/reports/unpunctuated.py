@@ -53,6 +53,8 @@ _SUBJECTS = word_set(
 _ALL_OPENERS = _OPENERS | _WEAK_OPENERS
 # Below this many words a stretch without punctuation is one sentence.
 _LONG_STRETCH = 10
+# Dashes and equals signs among it, which stand behind labels ("Pneumothorax - none Effusion - no").
+_PUNCTUATION = ",;:.?!=-–—"
 # No piece of such a stretch is made shorter than this.
 _SHORTEST_PIECE = 2
 
@@ -72,7 +74,7 @@ def goes_on(word: str) -> bool:
 
 def cut_unpunctuated(chunk: list[Word]) -> list[list[Word]]:
     """Cut a long stretch without punctuation before the words that usually open a sentence."""
-    if len(chunk) < _LONG_STRETCH or any(word.text[-1] in ",;:.?!" for word in chunk):
+    if len(chunk) < _LONG_STRETCH or any(word.text[-1] in _PUNCTUATION for word in chunk):
         return [chunk]
     pieces = [[chunk[0]]]
     for before, word in pairwise(chunk):
