@@ -44,13 +44,29 @@ class RunStoppedError(TrainingError):
     """A run was told to stop by a signal; it can be resumed.
 
     Args:
-        message: One line, see above.
+        what: Which run, and after which step; the message is this and how to go on. The command
+            line puts its own way to go on in place of `--resume`, which not every command has.
         signal_number: The signal; the command line exits with 128 plus it, as shells expect.
     """
 
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, signal_number: int) -> None:
+        super().__init__(f"{what}; continue with --resume")
+        self.what = what
         self.signal_number = signal_number
+
+
+class StorageError(EditGRPOError, RuntimeError):
+    """What a command writes has no room, or its disk is out of order.
+
+    Args:
+        what: The file, and what the system says of it; the message is this and the remedy.
+        remedy: What to do before the command is given again.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy} and try again")
+        self.what = what
+        self.remedy = remedy
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from editgrpo.errors import DataError
+from editgrpo.foreign import STORAGE_REMEDIES
 
 _PRIVATE = 0o600
 _SHARED = 0o666
@@ -42,15 +43,28 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial{path.suffix}")
     try:
-        _create(partial, os.O_EXCL, _SHARED if shared else _PRIVATE)
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            _create(partial, os.O_EXCL, _SHARED if shared else _PRIVATE)
+            yield partial
+            os.replace(partial, path)
     except OSError as error:
         if error.filename == str(partial):
             error.filename = str(path)  # the name that somebody gave
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in the error of a write that finds no room: the system names what it cannot
+    open, not what it cannot write."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in STORAGE_REMEDIES:
+            error.filename = str(path)
+        raise
 
 
 def create_private(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The border to what other libraries parse: decoders, archives, checkpoints, markup.
+"""The border to what other libraries parse and write: decoders, archives, checkpoints, markup.
 
 A library may raise anything at a damaged file: an IndexError, a struct.error, a plain Exception. A
 list of what it has raised so far is never complete, so this is the one place of the package that
@@ -7,14 +7,42 @@ keeps its traceback.
 """
 
 import errno
+import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from editgrpo.errors import DataError, EditGRPOError
+from editgrpo.errors import DataError, EditGRPOError, StorageError
+
+STORAGE_REMEDIES = {
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space, or have the quota raised,",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EIO: "check the disk",
+    errno.EROFS: "have the file system made writable, or name another output,",
+}
+"""What can be wrong with the place that is written to, and what to do about it."""
 
 # A machine that is out of space or handles says nothing about the file that is being read.
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_OF_THE_MACHINE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)
+
+# Libraries in Rust (safetensors, tokenizers) say the number in words.
+_RUST = re.compile(r"\(os error (\d+)\)")
+# SQLite, and PyTorch's writer of archives, which does not say why it could not write.
+_WORDS = re.compile(
+    r"database or disk is full|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+"
+)
+# A file system with less room than this is full: some file was longer than what is left.
+_NO_ROOM_BYTES = 2**20
 
 
 @contextmanager
@@ -51,3 +79,64 @@ def reading(
         reason = getattr(foreign, "strerror", None) or type(foreign).__name__
         start = f"{place}: " if str(place) else ""
         raise error(f"{start}{fault or f'cannot be read ({reason})'}; {remedy}") from foreign
+
+
+@contextmanager
+def storing(place: Path | None = None) -> Iterator[None]:
+    """Turn whatever is raised because a disk is full, or out of order, into one line.
+
+    Errors of this package pass through, and so does all that has another reason.
+
+    Args:
+        place: What is written; begins the message. None takes the file that the error names.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        StorageError: something could not be written.
+    """
+    try:
+        yield
+    except EditGRPOError:
+        raise
+    except Exception as foreign:
+        code = _storage_errno(foreign)
+        if code is None and not (place is not None and _is_full(place)):
+            raise
+        names = (getattr(error, "filename", None) for error in _behind(foreign))
+        named = place or next(filter(None, names), "the output")
+        what = os.strerror(code) if code else "cannot be written"
+        remedy = STORAGE_REMEDIES[code or errno.ENOSPC]
+        raise StorageError(f"{named}: {what}", remedy) from foreign
+
+
+def _storage_errno(foreign: BaseException) -> int | None:
+    """Return which number of the system's stands behind an error, if it is about storage.
+
+    0 stands for a library that says no number.
+    """
+    for error in _behind(foreign):
+        if isinstance(error, OSError) and error.errno in STORAGE_REMEDIES:
+            return error.errno
+        said = _RUST.search(str(error))
+        if said is not None and int(said[1]) in STORAGE_REMEDIES:
+            return int(said[1])
+        if _WORDS.search(str(error)):
+            return 0
+    return None
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that led to it; an error that was raised again leads to itself."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(place: Path) -> bool:
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free < _NO_ROOM_BYTES

@@ -1,7 +1,9 @@
 """The command line as a whole: quick to start, one line for what the user can put right."""
 
+import errno
 import json
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ import pytest
 import typer
 
 import editgrpo
-from editgrpo.cli import app, main
-from editgrpo.errors import DataError
+from editgrpo.cli import _how_to_go_on, app, main
+from editgrpo.errors import DataError, RunStoppedError
 from tests.builders import REPOSITORY
 
 # Whatever takes long to import; none of it may be loaded to show a help text.
@@ -139,9 +141,21 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
         (DataError("a.csv, line 3:\n no id"), 2, "error: a.csv, line 3: no id\n"),
         (FileNotFoundError(2, "No such file", "a.csv"), 2, "error: a.csv: No such file\n"),
         (PermissionError(13, "Permission denied", "a"), 2, "error: a: Permission denied\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "error: interrupted; continue with --resume\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a/b"),
+            2,
+            "error: a/b: No space left on device; free space and continue with --resume\n",
+        ),
+        (
+            Exception("I/O error: File too large (os error 27)"),  # what safetensors raises
+            2,
+            "error: the output: File too large; raise the limit on file sizes (ulimit -f) and "
+            "continue with --resume\n",
+        ),
+        (RunStoppedError("a: stopped", 15), 143, "error: a: stopped; continue with --resume\n"),
     ],
-    ids=["ours", "absent file", "closed file", "interrupt"],
+    ids=["ours", "absent file", "closed file", "interrupt", "full disk", "library", "signal"],
 )
 def test_errors_and_their_exit_codes(
     failing: list[BaseException],
@@ -161,6 +175,80 @@ def test_a_bug_keeps_its_traceback(failing: list[BaseException]) -> None:
     failing.append(ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
         main(["train", "x.yaml"])
+
+
+def test_the_end_of_a_file_is_no_interrupt(failing: list[BaseException]) -> None:
+    """Typer takes every EOFError, one of a damaged file too, for the keyboard's."""
+    failing.append(EOFError("Ran out of input"))
+    with pytest.raises(EOFError):
+        main(["train", "x.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("train x.yaml", "continue with --resume"),
+        ("sft x.yaml --overwrite", "continue with --resume in place of --overwrite"),
+        ("prepare folder x.csv", "continue with --resume"),
+        ("prepare phantom --output x", "give the same command again"),
+        ("generate x", "give the same command again"),
+        ("demo", "give the same command again"),
+        ("data stats x", "give the same command again"),
+    ],
+)
+def test_the_way_to_go_on_is_one_that_the_command_has(words: str, advice: str) -> None:
+    assert _how_to_go_on(words.split()) == advice
+
+
+SLEEPING = """
+import sys, time
+from editgrpo.cli import main
+import editgrpo.display.html, editgrpo.recipes, editgrpo.data.phantom
+
+def sleep(*_, **__):
+    print("asleep", flush=True)
+    time.sleep(60)
+
+editgrpo.display.html.write_report = sleep
+editgrpo.cli.train.load_recipe = editgrpo.cli.sft.load_recipe = sleep
+editgrpo.data.phantom.write_phantom = sleep
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "code"),
+    [(signal.SIGTERM, "stopped by SIGTERM", 143), (signal.SIGINT, "interrupted", 130)],
+)
+@pytest.mark.parametrize(
+    "words", ["train x.yaml", "sft x.yaml", "prepare phantom --output x", "report y --output z"]
+)
+def test_a_signal_is_one_line_before_the_first_step_and_in_every_other_command(
+    tmp_path: Path, words: str, number: int, what: str, code: int
+) -> None:
+    command = [sys.executable, "-c", SLEEPING, *words.split()]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "asleep\n"
+        process.send_signal(number)
+        shown = process.stderr.read()
+    assert process.returncode == code
+    (line,) = [line for line in shown.splitlines() if "error: " in line]
+    assert f"error: {what}; " in line and "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_handler_of_whoever_calls_is_left_alone(failing: list[BaseException]) -> None:
+    failing.append(DataError("a"))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit):
+            main(["train", "x.yaml"])
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_full_recipe_runs_dry(capsys: pytest.CaptureFixture[str]) -> None:

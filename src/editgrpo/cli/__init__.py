@@ -5,11 +5,15 @@ One file a command. Whatever is slow to import is imported inside the command fu
 """
 
 import logging
+import os
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -34,7 +38,9 @@ from editgrpo.cli import (
     train,
 )
 from editgrpo.cli.options import examples
-from editgrpo.errors import EditGRPOError, RunStoppedError
+from editgrpo.errors import EditGRPOError, RunStoppedError, StorageError
+from editgrpo.foreign import storing
+from editgrpo.ownership import disown_all
 
 USER_ERROR = 2
 SIGNALLED = 128  # plus the number of the signal, as shells report it
@@ -114,33 +120,99 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Raises:
         SystemExit: always: 0 done, 2 for what the user can put right (one line on the error
-            stream), 130 interrupted, 143 told to terminate, 1 for a bug (after its traceback).
+            stream), 130 interrupted and 143 told to terminate (one line too), 1 for a bug (after
+            its traceback).
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     is_debug = DEBUG in words
+    words = [word for word in words if word != DEBUG]
     _set_up_logging()
     try:
-        shown = [word for word in words if word != DEBUG]
-        code = app(shown, prog_name="editgrpo", standalone_mode=False) or 0
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        with _terminable(), storing():
+            code = _run(words)
+    except (KeyboardInterrupt, _TerminatedError) as stop:
+        is_ctrl_c = isinstance(stop, KeyboardInterrupt)
+        what = "interrupted" if is_ctrl_c else "stopped by SIGTERM"
+        _show_error(f"{what}; {_how_to_go_on(words)}")
+        code = SIGNALLED + (signal.SIGINT if is_ctrl_c else signal.SIGTERM)
     except RunStoppedError as error:
-        _show_error(error)
+        _show_error(f"{error.what}; {_how_to_go_on(words)}")
         code = SIGNALLED + error.signal_number
     except (EditGRPOError, typer.TyperException, *PATH_ERRORS) as error:
         if is_debug:
             raise
-        _show_error(error)
+        _show_error(_message(error, words))
         code = USER_ERROR
+    finally:
+        disown_all()
     sys.exit(code)
 
 
-def _show_error(error: Exception) -> None:
+def _run(words: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    try:
+        code: int = app(words, prog_name="editgrpo", standalone_mode=False) or 0
+        sys.stdout.flush()  # a full disk behind it shall be met here, not as the process ends
+    except typer.Abort as abort:
+        # Typer takes the end of any file for one of the keyboard's, of which we ask nothing.
+        if isinstance(abort.__cause__, EOFError):
+            raise abort.__cause__ from None
+        raise
+    if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+        raise KeyboardInterrupt
+    return code
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM, wherever it came; like Ctrl-C nothing but `main` stops it."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end what runs as Ctrl-C does: what is open is closed, what is temporary removed.
+
+    A handler that somebody else has set stays, and a process that was forked from this one dies as
+    if there were none.
+    """
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    process = os.getpid()
+
+    def terminate(number: int, _: FrameType | None) -> NoReturn:
+        if os.getpid() != process:
+            os._exit(SIGNALLED + number)
+        raise _TerminatedError
+
+    if is_ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _how_to_go_on(words: Sequence[str]) -> str:
+    """Say how a command that was cut short is continued, or done again if it cannot be."""
+    command = typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    if not any(option.name == "resume" for option in command.params):
+        return "give the same command again"
+    place = " in place of --overwrite" if "--overwrite" in words else ""
+    return f"continue with --resume{place}"
+
+
+def _show_error(message: str) -> None:
     typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-    typer.echo(" ".join(_message(error).split()), err=True)
+    typer.echo(" ".join(message.split()), err=True)
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, words: Sequence[str]) -> str:
+    if isinstance(error, StorageError):
+        return f"{error.what}; {error.remedy} and {_how_to_go_on(words)}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, typer.TyperException):

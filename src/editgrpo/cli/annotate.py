@@ -12,6 +12,7 @@ from editgrpo.cli.output import claim_output
 from editgrpo.config import ClinicalConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError
+from editgrpo.ownership import own
 
 EXAMPLES = examples(
     "editgrpo annotate studies/mine --annotators rate,radgraph,chexbert",
@@ -61,6 +62,7 @@ def annotate(
     from editgrpo.reports.references import read_references
 
     store = clinical.store or str(studies / ANNOTATIONS_FOLDER)
+    own(Path(store))
     config = replace(clinical, store=store, store_writes=True)
     texts = [study.findings for study in StudySet.load(studies, split=split)]
     if not texts:

@@ -10,6 +10,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples
 from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
 from editgrpo.errors import ConfigError
 from editgrpo.files import write_json
+from editgrpo.ownership import own
 from editgrpo.provenance import command_line
 
 EXAMPLES = examples(
@@ -70,7 +71,7 @@ def demo(
 
 
 def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool) -> None:
-    """Make sure that a demo may write into a folder, and note there which demo it is.
+    """Make sure that a demo may write into a folder, own it, and note there which demo it is.
 
     Args:
         folder: The folder; it need not exist.
@@ -78,8 +79,10 @@ def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool
         overwrite: Whether an earlier demo there is removed.
 
     Raises:
-        ConfigError: the folder holds something else, or a demo of other settings.
+        ConfigError: another process writes to the folder, or it holds something else, or a demo of
+            other settings.
     """
+    own(folder)
     if overwrite:
         clear_away(folder, ENTRIES)
     path = folder / SETTINGS_FILE

@@ -22,6 +22,7 @@ from editgrpo.cli.scoring import (
 )
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.ownership import own
 
 EXAMPLES = examples(
     "editgrpo evaluate runs/editgrpo/evaluation/test/predictions.jsonl --metrics rules,paper",
@@ -73,6 +74,7 @@ def evaluate(
 
     folder = output or predictions[0].parent
     partials = folder / PARTIALS  # where there is one, an interrupted command is continued
+    own(folder)
     overwrite = overwrite or partials.exists()
     claim_output(folder / "scores.json", overwrite=overwrite)
     copy = folder / "predictions.jsonl"  # a single file is copied there

@@ -1,12 +1,12 @@
 """Outputs of commands: folders in use are refused, continued or cleared away; what other libraries
 would show is hidden."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from editgrpo.errors import ConfigError
+from editgrpo.ownership import is_first_process, is_lock, own
 from editgrpo.provenance import CONFIG_FILE, PROVENANCE_FILE
 
 # What a run writes. `--overwrite` removes these beside the first, and nothing else: a mistyped
@@ -32,7 +32,7 @@ RUN_ENTRIES = (
 
 
 def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make sure that a run may write into a folder.
+    """Make sure that a run may write into a folder, and own it as long as the command runs.
 
     Only the first of several processes looks: the others would see what it has written.
 
@@ -42,11 +42,12 @@ def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         overwrite: Whether an earlier run there is removed.
 
     Raises:
-        ConfigError: both were asked for, or the folder is in use and neither was, or it is to be
-            overwritten and holds no run.
+        ConfigError: both were asked for, or another process writes to the folder, or it is in use
+            and neither was, or it is to be overwritten and holds no run.
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite contradict each other; give one of them")
+    own(folder)
     if resume or not is_first_process() or is_free(folder) or _never_began(folder):
         return
     if not overwrite:
@@ -60,7 +61,8 @@ def claim_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 def _never_began(folder: Path) -> bool:
     # A start that failed before step 0, for a missing model say, leaves its settings, and a journal
     # with the one sentence that models are tried on.
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    entries = folder.iterdir() if folder.is_dir() else ()
+    names = {entry.name for entry in entries if not is_lock(entry)}
     return names - {"annotations"} == {PROVENANCE_FILE, CONFIG_FILE}
 
 
@@ -91,15 +93,17 @@ def clear_away(folder: Path, entries: Sequence[str]) -> None:
 
 
 def claim_output(path: Path, *, overwrite: bool) -> None:
-    """Make sure that a file, or the files of a folder, may be written.
+    """Make sure that a file, or the files of a folder, may be written, and own it as long as the
+    command runs.
 
     Args:
         path: File or folder.
         overwrite: Whether existing files may be replaced; nothing is removed here.
 
     Raises:
-        ConfigError: the path is in use and `overwrite` is off.
+        ConfigError: another process writes to it, or it is in use and `overwrite` is off.
     """
+    own(path)
     if not overwrite and not is_free(path):
         what = "not empty" if path.is_dir() else "already there"
         raise ConfigError(f"{path}: {what}; add --overwrite to replace it, or name another output")
@@ -125,13 +129,8 @@ def spare_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
 def is_free(path: Path) -> bool:
     """Say whether nothing is there, or only an empty folder."""
     if path.is_dir():
-        return next(path.iterdir(), None) is None
+        return all(is_lock(entry) for entry in path.iterdir())
     return not path.exists()
-
-
-def is_first_process() -> bool:
-    """Say whether this is the only process or the first of those that a launcher started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def hide_loading_bars() -> None:

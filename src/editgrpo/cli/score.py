@@ -23,6 +23,7 @@ from editgrpo.cli.scoring import (
     score_systems,
 )
 from editgrpo.config import ClinicalConfig
+from editgrpo.ownership import own
 
 EXAMPLES = examples(
     "editgrpo score predictions.csv --output scores.csv",
@@ -105,6 +106,8 @@ def score(
 
     outputs = (output, summary_path(output))
     spare_inputs(outputs, [path for path in (predictions, other, class_rates) if path is not None])
+    for path in outputs:
+        own(path)  # before it is seen whether an earlier command was interrupted
     partials = partials_beside(output)  # where there are some, an interrupted command is continued
     for path in outputs:
         claim_output(path, overwrite=overwrite or partials.exists())

@@ -18,9 +18,10 @@ from editgrpo.cli.options import (
     recipe_overrides,
     settings_option,
 )
-from editgrpo.cli.output import claim_run_folder, hide_loading_bars, is_first_process
+from editgrpo.cli.output import claim_run_folder, hide_loading_bars
 from editgrpo.config import SFTConfig
 from editgrpo.model_files import check_model
+from editgrpo.ownership import is_first_process
 from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
 

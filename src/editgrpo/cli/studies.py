@@ -11,6 +11,7 @@ import typer
 from editgrpo.cli.options import Overwrite, given, shared_options
 from editgrpo.cli.output import claim_output
 from editgrpo.errors import ConfigError
+from editgrpo.ownership import own
 
 if TYPE_CHECKING:
     from editgrpo.data.flow import Flow
@@ -122,13 +123,17 @@ class PrepareFlags:
         """Make sure that the output may be written.
 
         Raises:
-            ConfigError: it is in use, or options contradict each other.
+            ConfigError: it is in use, another process writes to it, or options contradict each
+                other.
         """
         from editgrpo.data.store import UNFINISHED_FILE
 
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite contradict each other; give one of them")
-        if self.dry_run or self.resume:
+        if self.dry_run:
+            return
+        own(self.output)
+        if self.resume:
             return
         if not self.overwrite and (self.output / UNFINISHED_FILE).is_file():
             raise ConfigError(

@@ -26,9 +26,11 @@ from editgrpo.data.image_store import (
     shard_name,
 )
 from editgrpo.errors import DataError
-from editgrpo.foreign import reading
+from editgrpo.foreign import STORAGE_REMEDIES, reading
 
 SHARD_IMAGES = 256
+RESUME = "run the same command with --resume"
+"""How a preparation that found no room goes on."""
 """Some 50 MB at the paper's size: half a minute's work of one process is lost to a kill."""
 # Images of a batch, which can hold 2 GiB: also eight of the largest that are decoded.
 _BATCH = 8
@@ -75,13 +77,17 @@ class StoredImage:
 class ImageStoreWriter:
     """Writes the images of a set, in order, shard by shard."""
 
-    def __init__(self, folder: Path | str, image_ids: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path | str, image_ids: Sequence[str], *, remedy: str = RESUME
+    ) -> None:
         """Continue behind the whole shards that are there.
 
         Args:
             folder: Of the set; made if missing.
             image_ids: All images of the set, each once, in the order in which they will be added.
+            remedy: What to do once there is room again, for the message about a full disk.
         """
+        self.remedy = remedy
         self.folder = Path(folder) / IMAGES_FOLDER
         self._image_ids = image_ids
         self.total = len(image_ids)
@@ -161,13 +167,16 @@ def _saying_what_is_full(writer: ImageStoreWriter) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "choose another folder"
+            if error.errno == errno.EFBIG:  # a limit of this process, in every folder
+                remedy = f"{STORAGE_REMEDIES[errno.EFBIG]} and {writer.remedy}"
             raise DataError(
-                f"{writer.folder}: cannot be written ({error.strerror}); choose another folder"
+                f"{writer.folder}: cannot be written ({error.strerror}); {remedy}"
             ) from error
         needed = max(0.1, writer.bytes_missing() / 2**30)  # never "0.0 GiB"
         raise DataError(
             f"{writer.folder}: the disk is full after {writer.done:,} of {writer.total:,} images; "
-            f"free about {needed:.1f} GiB and run the same command with --resume"
+            f"free about {needed:.1f} GiB and {writer.remedy}"
         ) from error
 
 

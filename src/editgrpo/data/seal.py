@@ -16,6 +16,7 @@ from editgrpo.data.card import card_text
 from editgrpo.data.flow import Flow
 from editgrpo.data.image_jobs import ImageJob
 from editgrpo.data.image_store import IMAGES_FOLDER
+from editgrpo.data.image_writer import RESUME
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.record import study_to_row
 from editgrpo.data.store import (
@@ -30,6 +31,7 @@ from editgrpo.data.study import Study
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import json_line, remove_partial_files, write_json, write_jsonl, write_text
+from editgrpo.ownership import is_lock
 
 CARD_FILE = "README.md"
 ENTRIES = (
@@ -130,6 +132,7 @@ def seal(
     account: Mapping[str, Any],
     rejections: Sequence[Rejection],
     *,
+    remedy: str = RESUME,
     progress: Progress | None = None,
 ) -> None:
     """Write what a finished preparation says of itself, `prepared.json` last.
@@ -138,6 +141,7 @@ def seal(
         output: Folder of the studies, with its tables and images.
         account: The content of `prepared.json` but for form and files.
         rejections: Everything that was left out.
+        remedy: How the preparation is done again, for the message.
         progress: Called after each file that is hashed.
 
     Raises:
@@ -152,8 +156,7 @@ def seal(
         (output / UNFINISHED_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
-            f"{output}: cannot be written to ({error.strerror}); free space and run the same "
-            "command with --resume"
+            f"{output}: cannot be written to ({error.strerror}); free space and {remedy}"
         ) from error
 
 
@@ -246,7 +249,9 @@ def _remove(output: Path) -> bool:
 def _holds_files(output: Path) -> bool:
     # The first file of a preparation may have been killed as it was written.
     own = f".{Path(UNFINISHED_FILE).stem}.*.partial.json"
-    return output.is_dir() and any(not path.match(own) for path in output.iterdir())
+    return output.is_dir() and any(
+        not is_lock(path) and not path.match(own) for path in output.iterdir()
+    )
 
 
 def _earlier_mark(output: Path) -> str | None:

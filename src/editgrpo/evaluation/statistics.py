@@ -22,7 +22,7 @@ from editgrpo.errors import DataError, RewardError
 from editgrpo.evaluation.metrics import Means, Source
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.types import Prediction, ProgressCallback
-from editgrpo.files import json_line, open_to_append, read_jsonl, write_jsonl
+from editgrpo.files import json_line, naming, open_to_append, read_jsonl, write_jsonl
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ def study_statistics(
     """
     count = len(predictions)
     rows: list[list[float]] = []
-    stream = None
+    stream, path = None, None
     if partials is not None:
         path = partials / f"{_fingerprint(predictions, plan)}.jsonl"
         rows = _whole_batches(path, plan.batch, count)
@@ -77,9 +77,10 @@ def study_statistics(
     try:
         for batch_NK in _batches(predictions[len(rows) :], plan):
             rows.extend(batch_NK.tolist())
-            if stream is not None:
-                stream.writelines(json_line({"values": row}) for row in batch_NK.tolist())
-                stream.flush()
+            if stream is not None and path is not None:
+                with naming(path):
+                    stream.writelines(json_line({"values": row}) for row in batch_NK.tolist())
+                    stream.flush()
             if progress is not None:
                 progress(len(rows), count)
     finally:

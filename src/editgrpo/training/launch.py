@@ -207,6 +207,5 @@ def train_to_end(
     if stop.received is not None and step < last_step:
         run = Path(trainer.args.output_dir).parent
         raise RunStoppedError(
-            f"{run}: stopped by {stop.received.name} after step {step}; continue with --resume",
-            stop.received,
+            f"{run}: stopped by {stop.received.name} after step {step}", stop.received
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.errors import TrainingError
-from editgrpo.files import json_line, open_to_append, write_text
+from editgrpo.files import json_line, naming, open_to_append, write_text
 
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
@@ -29,7 +29,7 @@ _MARKER = "complete"
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON object to a growing file and hand it to the operating system."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open_to_append(path) as stream:
+    with naming(path), open_to_append(path) as stream:
         stream.write(json_line(row))
 
 

@@ -204,3 +204,13 @@ def test_ten_thousand_studies_take_at_most_two_core_minutes(tmp_path: Path) -> N
     start = time.process_time()
     write_phantom(tmp_path / "studies", studies=1000, site=Site.A, seed=0, workers=1)
     assert time.process_time() - start < 12
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".set.phantom.partial"
+    left.mkdir()
+    (left / "half").write_text("")
+    mine = tmp_path / ".set-old"
+    mine.mkdir()
+    write_phantom(tmp_path / "set", studies=2, site=Site.A, seed=0, size_px=32, workers=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set-old"}

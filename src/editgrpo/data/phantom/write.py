@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from editgrpo.data.study import Split, Study
 from editgrpo.data.workers import default_workers, ordered_map
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import write_jsonl
+from editgrpo.ownership import owning
 
 TRUTH_FILE = "phantom_findings.jsonl"
 DEFAULT_SHARES = (0.7, 0.1, 0.2)
@@ -36,6 +36,8 @@ DEFAULT_SHARES = (0.7, 0.1, 0.2)
 _CHUNK = 8
 # Below this many patients, starting worker processes costs more time than it saves.
 _POOL_FROM = 150
+# A phantom is written anew as a whole; there is no --resume.
+_AGAIN = "give the same command again"
 # More processes than this wait for the disk.
 _MOST_WORKERS = 8
 
@@ -90,8 +92,8 @@ def write_phantom(
         Counts of what was written.
 
     Raises:
-        ConfigError: A number is out of range.
-        DataError: The folder holds files already.
+        ConfigError: A number is out of range, or another process writes the folder.
+        DataError: The folder holds files already, or cannot be written.
     """
     folder = Path(folder)
     _check(studies, size_px, split_shares)
@@ -99,14 +101,14 @@ def write_phantom(
         raise ConfigError(f"seed is {seed}; it must be 0 or more")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; it must be at least 1")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")
     profile = site if isinstance(site, SiteProfile) else PROFILES[site]
-    with _whole_or_nothing(folder) as unfinished:
+    with owning(folder), _whole_or_nothing(folder) as unfinished:
         recipe = Recipe(profile=profile, seed=seed, size_px=size_px)
         plan = _plan(recipe, studies, split_shares)
         writer = ImageStoreWriter(
-            unfinished, [name for patient in plan for name in planned_images(recipe, patient)]
+            unfinished,
+            [name for patient in plan for name in planned_images(recipe, patient)],
+            remedy=_AGAIN,
         )
         drawn: list[PhantomStudy] = []
         for item in _draw_all(recipe, plan, workers):
@@ -131,7 +133,7 @@ def _seal(folder: Path, recipe: Recipe, studies: list[Study]) -> None:
         mark=f"{recipe.profile.name}-{recipe.seed}-{len(studies)}",
         redaction="",
     )
-    seal.seal(folder, account, ())
+    seal.seal(folder, account, (), remedy=_AGAIN)
 
 
 def _check(studies: int, size_px: int, split_shares: tuple[float, float, float]) -> None:
@@ -145,22 +147,18 @@ def _check(studies: int, size_px: int, split_shares: tuple[float, float, float])
 
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside the wanted one; rename it at the end, delete it on any error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """Yield a folder beside the wanted one, which this process owns; rename it at the end, delete
+    it on any error."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")
+    unfinished = folder.resolve().with_name(f".{folder.resolve().name}.phantom.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a writer that was killed left
+    unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        # mkdtemp keeps others out; a data set is as readable as any other folder.
-        unfinished.chmod(0o777 & ~_umask())
-        os.replace(unfinished, folder)
+        os.replace(unfinished, folder.resolve())
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _plan(
