@@ -276,3 +276,15 @@ def test_generate_takes_its_data_settings_from_the_run(tmp_path: Path, run: Run)
     assert "--set optim.beta2=1: only data.key=value has an effect here" in message
     message = run(*words, "--studies", tmp_path / "no'where", code=2)
     assert message.startswith(f"error: {tmp_path}/no'where")
+
+
+def test_edit_says_that_it_cannot_read_the_reference(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    rollout = "No pleural effusion."
+    run("edit", "--rollout", rollout, "--reference", "Derrame pleural izquierdo.")
+    (message,) = caplog.messages
+    assert message.startswith("annotator rules finds nothing in 1 of 1 references")
+    caplog.clear()
+    run("edit", "--rollout", rollout, "--reference", "Left pleural effusion.")
+    assert not caplog.messages

@@ -8,12 +8,18 @@ import pytest
 
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
-from editgrpo.reports import load_labeler, references
+from editgrpo.reports import load_annotator, load_labeler, references
 from editgrpo.reports.chexbert_model import CheXbertLabeler
-from editgrpo.reports.references import label_references, read_references
+from editgrpo.reports.references import label_references, read_references, warn_of_silence
 from tests.checkpoints.chexbert import build_chexbert
 from tests.checkpoints.corpus import SENTENCES
 
+SPANISH = [
+    "Sin hallazgos patológicos significativos.",
+    "Derrame pleural izquierdo. Silueta cardíaca aumentada de tamaño.",
+    "Infiltrado en la base derecha.",
+    "Pinzamiento del seno costofrénico izquierdo.",
+]
 TEXTS = [*SENTENCES[:5], SENTENCES[0]]
 
 
@@ -93,3 +99,36 @@ def test_what_cannot_be_kept_is_refused(config: ClinicalConfig) -> None:
         read_references(TEXTS, ["radgrph"], config)
     with pytest.raises(ConfigError, match="name some of rate, radgraph, chexbert"):
         read_references(TEXTS, [], config)
+
+
+@pytest.mark.parametrize(
+    ("texts", "share"),
+    [
+        (SPANISH, "in 4 of 4 references looked at (100 %)"),
+        ([*SPANISH, "No pleural effusion."], "in 4 of 5 references looked at (80 %)"),
+        ([*SPANISH, " ", "..."], "in 4 of 4 references looked at (100 %)"),  # blank: not counted
+        (SPANISH * 100, "in 64 of 64 references looked at (100 %)"),
+        ([*SPANISH[:2], "Edema.", "No pleural effusion."], None),  # half is not most
+        (list(SENTENCES), None),
+        ([], None),
+    ],
+)
+def test_an_annotator_that_finds_nothing_in_most_references_says_so(
+    texts: list[str], share: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_silence(load_annotator("rules"), texts)
+    if share is None:
+        assert not caplog.messages
+    else:
+        (message,) = caplog.messages
+        assert message.startswith(f"annotator rules finds nothing {share}: annotators and ")
+        assert "English only" in message and "--language en" in message
+        assert not any(text in message for text in SPANISH) and "\n" not in message
+
+
+def test_reading_ahead_says_that_references_cannot_be_read(
+    config: ClinicalConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_references(SPANISH, ["chexbert"], config)
+    (message,) = caplog.messages
+    assert "finds nothing in 4 of 4 references" in message

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from editgrpo.config import AttentionKernel, EditConfig, EditLevel, RolloutConfig
+from editgrpo.data.store import StudySet
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
 from editgrpo.training import trainer as trainer_module
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.train import run_training
+from tests.builders import write_set
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import PLAIN, Tiny, largest_difference, make_trainer, step_passes
 
@@ -235,3 +238,20 @@ def test_missing_models_and_studies_are_named(tiny: Tiny, tmp_path: Path) -> Non
     data = tiny.data(folder=str(tmp_path))
     with pytest.raises(DataError, match=r"prepared\.json"):
         run_training(tiny.train_config(tmp_path / "run", data=data))
+
+
+@pytest.mark.parametrize("level", [EditLevel.SENTENCE, EditLevel.NONE])
+def test_a_run_says_at_its_start_that_it_cannot_read_the_references(
+    level: EditLevel, tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    studies = StudySet.load(tiny.studies)
+    films = {image_id: studies.images.load(image_id) for image_id in studies.images}
+    spanish = [replace(study, findings="Sin hallazgos significativos.") for study in studies]
+    folder = write_set(tmp_path / "spanish", spanish, films)
+    edit = EditConfig(level=level)
+    make_trainer(tiny.train_config(tmp_path, edit=edit, data=tiny.data(folder=str(folder))))
+    (message,) = [text for text in caplog.messages if "finds nothing" in text]
+    assert "(100 %)" in message and "Sin hallazgos" not in message
+    caplog.clear()
+    make_trainer(tiny.train_config(tmp_path, edit=edit))
+    assert not [text for text in caplog.messages if "finds nothing" in text]

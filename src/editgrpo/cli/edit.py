@@ -51,10 +51,13 @@ def edit(
     from editgrpo.display.diff import edit_as_json, plain_edit, render_edit
     from editgrpo.edits import edit_report
     from editgrpo.reports import load_annotator
+    from editgrpo.reports.references import warn_of_silence
 
     if config.annotator != "rules":
         hide_loading_bars()
-    before, target = load_annotator(config.annotator, clinical).annotate(texts)
+    annotator_of_edits = load_annotator(config.annotator, clinical)
+    before, target = annotator_of_edits.annotate(texts)
+    warn_of_silence(annotator_of_edits, texts[1:])
     result = edit_report(
         before,
         target,

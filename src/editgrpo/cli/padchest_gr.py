@@ -19,7 +19,11 @@ EXAMPLES = examples(
 def prepare_padchest_gr(
     root: Root,
     language: Annotated[
-        Language, typer.Option(help="Language of the reports: English or Spanish.")
+        Language,
+        typer.Option(
+            help="Language of the reports: English or Spanish; annotators and clinical rewards "
+            "read English only."
+        ),
     ] = Language.ENGLISH,
     padchest_csv: Annotated[
         Path | None,

@@ -2,20 +2,25 @@
 step."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from trl import GRPOConfig
 
 from editgrpo.config import AttentionKernel, EditLevel, KLTerm, TrainConfig
+from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, RewardError
 from editgrpo.files import read_jsonl, write_text
 from editgrpo.model_files import check_model
 from editgrpo.reports import Annotator, load_annotator
+from editgrpo.reports.references import warn_of_silence
 from editgrpo.rewards import configured_reward
+from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
@@ -41,6 +46,8 @@ from editgrpo.training.vllm_engine import check_engine, vllm_arguments
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
 # that fail in the first step end no run, a scorer that always fails ends it in its second step.
 _GRACE_STEPS = 20
+# Enough to draw from, and quickly loaded, however large the set.
+_REFERENCES_LOOKED_AT = 256
 
 
 def run_training(
@@ -104,9 +111,11 @@ def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[Tra
     processor = load_processor(folder)
     policy = load_policy(folder, config.model, config.optim.state)
     tokens = generation_tokens(policy, processor.tokenizer)
+    annotator = _annotator(config) if config.edit.level is EditLevel.SENTENCE else None
+    _check_language(annotator or load_annotator("rules"), studies)
     groups = GroupBuilder(
         config=config.edit,
-        annotator=_annotator(config) if config.edit.level is EditLevel.SENTENCE else None,
+        annotator=annotator,
         codec=ByteLevelCodec(processor.tokenizer),
         eos_token_id=tokens.eos_token_id,
         eos_token_ids=tokens.eos_token_ids,
@@ -132,6 +141,16 @@ def _annotator(config: TrainConfig) -> Annotator:
     annotator = load_annotator(config.edit.annotator, with_journal(config))
     annotator.annotate(["No pleural effusion."])
     return annotator
+
+
+def _check_language(annotator: Annotator, studies: StudySet) -> None:
+    """Warn of references that no annotator can read."""
+    if not PartialState().is_main_process:
+        return
+    # One that makes the annotator fail costs its group, later, and not the run.
+    with suppress(RewardError), failures_as_reward_errors(annotator.name):
+        some = range(0, len(studies), max(1, len(studies) // _REFERENCES_LOOKED_AT))
+        warn_of_silence(annotator, [studies[number].findings for number in some])
 
 
 def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
