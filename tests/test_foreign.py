@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.errors import DataError, EditGRPOError, ModelError
-from editgrpo.foreign import reading
+from editgrpo.errors import DataError, EditGRPOError, ModelError, RewardError
+from editgrpo.foreign import reading, scoring
 
 REPORT_TEXT = "Small left effusion."
 
@@ -84,3 +84,22 @@ def test_nothing_else_in_the_package_swallows_every_exception() -> None:
     }
     # The other two hand whatever a thread raised to the threads that wait for it.
     assert everywhere == {"foreign.py", "rewards/guard.py", "adapters/verl.py"}
+
+
+@pytest.mark.parametrize(
+    "foreign", [ValueError("secret"), Exception("secret"), AssertionError("secret"), EOFError()]
+)
+def test_a_scorer_is_named_with_the_place_and_not_its_words(foreign: Exception) -> None:
+    with (
+        pytest.raises(RewardError, match=rf"^judge: {type(foreign).__name__} in test_fo") as caught,
+        scoring("judge"),
+    ):
+        raise foreign
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is foreign
+
+
+@pytest.mark.parametrize("bug", [TypeError("x"), AttributeError("x"), NameError("x")])
+def test_a_bug_in_a_scorer_keeps_its_traceback(bug: Exception) -> None:
+    with pytest.raises(type(bug)), scoring("judge"):
+        raise bug

@@ -1,9 +1,9 @@
-"""The border to what other libraries parse and write: decoders, archives, checkpoints, markup.
+"""The border to what other libraries do: decoders, archives, checkpoints, markup, scorers.
 
 A library may raise anything at a damaged file: an IndexError, a struct.error, a plain Exception. A
 list of what it has raised so far is never complete, so this is the one place of the package that
 catches `Exception`. Use it around the call of the library and nothing else, so that a bug of ours
-keeps its traceback.
+keeps its traceback. Scorers, which may be plug-ins and call models, are foreign in the same way.
 """
 
 import errno
@@ -13,8 +13,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 
-from editgrpo.errors import DataError, EditGRPOError, StorageError
+from editgrpo.errors import DataError, EditGRPOError, RewardError, StorageError
+
+# What a scorer raises because it, or who calls it, is wrong in itself and not the report.
+_BUGS = (TypeError, AttributeError, NameError)
 
 STORAGE_REMEDIES = {
     errno.ENOSPC: "free space",
@@ -79,6 +83,37 @@ def reading(
         reason = getattr(foreign, "strerror", None) or type(foreign).__name__
         start = f"{place}: " if str(place) else ""
         raise error(f"{start}{fault or f'cannot be read ({reason})'}; {remedy}") from foreign
+
+
+@contextmanager
+def scoring(name: str) -> Iterator[None]:
+    """Turn whatever a scorer or annotator raises on its inputs into one line.
+
+    Errors of this package pass through unchanged, and so does a full disk. So does what is a bug of
+    ours or of a plug-in: a TypeError, an AttributeError, a NameError.
+
+    Args:
+        name: Whose failure it is; begins the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        RewardError: it names the class of the error and its place, never its words, which may hold
+            report text.
+    """
+    try:
+        yield
+    except (EditGRPOError, *_BUGS):
+        raise
+    except Exception as foreign:
+        if _storage_errno(foreign):
+            raise
+        frame = extract_tb(foreign.__traceback__)[-1]
+        raise RewardError(
+            f"{name}: {type(foreign).__name__} in {Path(frame.filename).name}, "
+            f"line {frame.lineno} ({frame.name}); --debug shows more, perhaps text of a report"
+        ) from foreign
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from editgrpo.data.record import (
     SECTIONS,
     check_study,
+    is_header,
+    listed_columns,
     nearest,
     shown,
     studies_from_batch,
@@ -107,3 +109,60 @@ def test_a_short_value_is_shown_whole(value: object, text: str) -> None:
 )
 def test_advice_names_the_nearest_or_all(name: str, advice: str) -> None:
     assert nearest(name, iter(["train", "Validation", "test"])) == advice
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("holdout", "'holdout'"),
+        ("fold-3", "'fold-3'"),
+        ("2024-03-31T08:15", "'2024-03-31T08:15'"),
+        ("31/03/2024 08:15", "'31/03/2024 08:15'"),
+        ("", "''"),
+        ("?", "'?'"),
+        (7, "7"),
+        (None, "None"),
+        # What may be said in a report is not shown, however short.
+        ("Normal.", "a str of 9 characters"),
+        ("No effusion", "a str of 13 characters"),
+        ("Clear!", "a str of 8 characters"),
+        ("Normal,", "a str of 9 characters"),
+        ("a" * 30, "a str of 32 characters"),
+    ],
+)
+def test_only_codes_and_numbers_are_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("study_id", "image", "findings"),
+        ("Image Index", "Finding Labels", "Follow-up #", "OriginalImage[Width", "Height]"),
+        ("StudyDate_DICOM", "age (years)", "", "x1"),
+        ("id",),
+    ],
+)
+def test_a_header_is_told_by_its_names(names: tuple[str, ...]) -> None:
+    assert is_header(names)
+    assert listed_columns(names) == ", ".join(filter(None, names))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "Clear.",
+        "Is it new?",
+        "No effusion, no edema",
+        "The heart is large",
+        "50414267",
+        "2150-01-02",
+        "films/a.PNG",
+        "x" * 41,
+    ],
+)
+def test_a_row_of_cells_is_no_header(cell: str) -> None:
+    names = ("s1", cell, "PA")
+    assert not is_header(names)
+    said = listed_columns(names)
+    assert said.startswith("no header: 3 cells in its first row") and cell not in said

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from editgrpo.data.study import View
-from editgrpo.data.views import normalise_view
+from editgrpo.data.views import FREE_TEXT, normalise_view
 
 # Every name that the data sets are known to use, and how hospitals write them.
 NAMES = {
@@ -116,3 +116,11 @@ def test_a_name_counts_each_time_that_it_is_not_understood() -> None:
     for unrecognised in (*counts, None, counts[1]):
         normalise_view("Towne", unrecognised=unrecognised)
     assert counts == ({"TOWNE": 1}, {"TOWNE": 2})
+
+
+def test_what_may_be_a_report_is_counted_without_its_words() -> None:
+    unrecognised: Counter[str] = Counter()
+    texts = ("No acute disease", "Stable small effusion on the left.", "A" * 30, "C spine")
+    for text in texts:
+        assert normalise_view(text, unrecognised=unrecognised) is View.UNKNOWN
+    assert unrecognised == {FREE_TEXT: 3, "C SPINE": 1}

@@ -187,7 +187,7 @@ def run_preparation(
             "`editgrpo data check` names them"
         )
     for name, count in sorted(summary.unrecognised_views.items(), key=lambda item: -item[1]):
-        typer.echo(f"View not understood, {count:,} times: {_short_view(name)}")
+        typer.echo(f"View not understood, {count:,} times: {name}")
     typer.echo(f"Split: {summary.split_rule}")
     if flags.dry_run:
         typer.echo("Nothing was written, and no image was looked at (--dry-run)")
@@ -217,13 +217,6 @@ class _Pace:
         seconds = self._last - self._first
         speed = f", {(self.images - 1) / seconds:.1f} a second" if seconds > 0 else ""
         return f"Images: {self.images:,} made now{speed}"
-
-
-_LONGEST_VIEW = 24  # characters: a longer one is no view, but a column of text mapped by mistake
-
-
-def _short_view(name: str) -> str:
-    return name if len(name) <= _LONGEST_VIEW else "(long text)"
 
 
 def show_flow(flow: "Flow") -> None:

@@ -4,7 +4,8 @@ Left out: which rows make a data set, and what lies on disk; `store.py` does tha
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 SECTIONS = ("indication", "technique", "comparison", "findings", "impression")
 _OPTIONAL = ("time", "prior_study_id", "prior_time", *SECTIONS)
 _TEXTS = ("study_id", "patient_id", *_OPTIONAL)
-_LONGEST_SHOWN = 24  # characters: a misplaced value may be report text, which no message may hold
+
+# A misplaced value may be report text, which no message may hold. Shown are short codes and
+# numbers: one word that ends as none of a sentence does, or no letter at all.
+_LONGEST_SHOWN = 24  # characters
+_CODE = re.compile(r"[\w+:./\\-]*\w|[\W\d_]*")
+
+# Cells below no header: a sentence or its end, a number, a date, a path to an image.
+_LONGEST_NAME, _MOST_WORDS = 40, 3
+_NO_NAME = re.compile(r"[.!?;]$|[.!?;,]\s|^[\d\W_]+$|\.(png|jpe?g|dcm|dicom)$", re.IGNORECASE)
 
 
 def study_to_row(study: Study) -> dict[str, Any]:
@@ -116,9 +125,34 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def shown(value: object) -> str:
     """Return a value as a message may hold it: whole if short, else only its type and length."""
     text = repr(value)
-    if len(text) <= _LONGEST_SHOWN:
+    is_code = not isinstance(value, str) or _CODE.fullmatch(value) is not None
+    if len(text) <= _LONGEST_SHOWN and is_code:
         return text
-    return f"a {type(value).__name__} of {len(text)} characters"
+    return _described(value)
+
+
+def _described(value: object) -> str:
+    return f"a {type(value).__name__} of {len(repr(value))} characters"
+
+
+def is_header(names: Sequence[str]) -> bool:
+    """Say whether the first row of a table names columns, rather than being a row of a table that
+    has no header, whose cells no message may hold."""
+    return all(
+        len(name) <= _LONGEST_NAME
+        and len(name.split()) <= _MOST_WORDS
+        and not _NO_NAME.search(name.strip())
+        for name in names
+        if name.strip()
+    )
+
+
+def listed_columns(names: Sequence[str]) -> str:
+    """Return the columns of a table as a message may hold them."""
+    if is_header(names):
+        return ", ".join(name for name in names if name.strip())
+    longest = _described(max(names, key=len))
+    return f"no header: {len(names)} cells in its first row, one of them {longest}"
 
 
 def _by_value(kind: type[StrEnum]) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from editgrpo.data import template_process
 from editgrpo.errors import ConfigError
 
 TIME_LIMIT_S = 5.0
-"""A prompt takes a millisecond; the rest is for a machine that is busy with other things."""
+"""Time of a processor; a prompt takes a millisecond."""
 
 _TOO_MUCH = ("MemoryError", "OverflowError", "RecursionError")
-_GRACE_S = 5.0  # for starting the process, beside the limit that it keeps by itself
+_LONGEST_WAIT_S = 60.0  # by the clock, where the process does not keep its limit by itself
 
 
 def render(path: Path, source: str, variables: dict[str, Any], *, hint: str) -> str:
@@ -91,7 +91,7 @@ class _Renderer:
     def _ask(self, line: bytes) -> dict[str, Any]:
         process = self._process = self._process or _start()
         assert process.stdin is not None and process.stdout is not None
-        watch = threading.Timer(TIME_LIMIT_S + _GRACE_S, process.kill)
+        watch = threading.Timer(_LONGEST_WAIT_S, process.kill)
         watch.daemon = True
         watch.start()
         try:
@@ -121,7 +121,7 @@ class _Renderer:
         return process.wait()
 
 
-_ALARM = getattr(signal, "SIGALRM", 0)
+_ALARM = getattr(signal, "SIGPROF", 0)
 
 
 def _start() -> "subprocess.Popen[bytes]":

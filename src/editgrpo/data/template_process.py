@@ -11,7 +11,8 @@ import re
 import signal
 import sys
 import traceback
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import TracebackType
 from typing import Any
 
 import jinja2
@@ -33,49 +34,55 @@ _NAMED = re.compile(
 
 
 def main() -> None:
-    """Answer requests until the other end closes."""
+    """Answer requests until the other end closes, or a template ends this process by a fault."""
     _limit_memory()
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        sys.excepthook = partial(_tell_fault, request["source"])
         _set_alarm(request["time_limit_s"])
-        answer = json.dumps(_answer(request))
+        answer = _answer(request)
         _set_alarm(0)
-        sys.stdout.buffer.write(answer.encode() + b"\n")
-        sys.stdout.buffer.flush()
+        _write(answer)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Render, and say in plain values what came of it; nothing that a section holds but the text.
+    """Render, and say in plain values what came of it.
 
     Args:
         request: `source` of the template, `variables` and `time_limit_s`.
 
     Returns:
-        `text`, or `syntax` (line, message), or `fault` (message, empty if it may hold a section;
-        kind; line), or `too_long`.
+        `text`, or `syntax` (line, message), or `too_long`.
     """
-    source = request["source"]
     try:
-        pieces, length = [], 0
-        for piece in compile_template(source).generate(**request["variables"]):
-            pieces.append(piece)
-            length += len(piece)
-            if length > LONGEST_TEXT:
-                return {"too_long": True}
-        return {"text": "".join(pieces)}
+        template = compile_template(request["source"])
     except jinja2.TemplateSyntaxError as error:
         return {"syntax": [error.lineno, (error.message or "").partition("\n")[0]]}
-    # The border to whatever a template can raise; the process is this template's alone.
-    except Exception as error:
-        frames = [one for one in traceback.extract_tb(error.__traceback__) if one.name != "_answer"]
-        lines = [one.lineno for one in frames if one.filename == "<template>"]
-        return {
-            "fault": [
-                _quotable(source, str(error)),
-                type(error).__name__,
-                lines[-1] if lines else None,
-            ]
-        }
+    pieces, length = [], 0
+    for piece in template.generate(**request["variables"]):
+        pieces.append(piece)
+        length += len(piece)
+        if length > LONGEST_TEXT:
+            return {"too_long": True}
+    return {"text": "".join(pieces)}
+
+
+def _tell_fault(
+    source: str, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Answer with `fault`, as the last words of this process.
+
+    That is a message, empty where it may hold what a section says; the class of the error; the
+    line of the template, None if not known.
+    """
+    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename == "<template>"]
+    line = frames[-1].lineno if frames else None
+    _write({"fault": [_quotable(source, str(error)), kind.__name__, line]})
+
+
+def _write(answer: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _quotable(source: str, message: str) -> str:
@@ -103,9 +110,12 @@ def _limit_memory() -> None:
 
 
 def _set_alarm(seconds: float) -> None:
-    """Let the system end this process after a time, also where whoever asked is gone; 0 for not."""
+    """Let the system end this process after so much time of a processor; 0 for not.
+
+    Not by the clock: a machine that is busy with other things is no fault of the template.
+    """
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ _PLAIN_WORDS: dict[str, View] = {
     "FRONTAL": View.FRONTAL,
     **dict.fromkeys(("LATERAL", "LAT", "LL", "RL", "L", "XTABLE"), View.LATERAL),
 }
+FREE_TEXT = "(free text)"
+_LONGEST_NAME = 24  # characters
 _FRONTAL_VIEWS = frozenset({View.FRONTAL, View.PA, View.AP})
 
 
@@ -53,7 +55,8 @@ def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None
     Args:
         name: As written in a data set; None or empty if not given.
         unrecognised: Counts, in upper case, each name that says something which is not understood;
-            a name that was not given or says "unknown" is not counted.
+            a name that was not given or says "unknown" is not counted. What may be a sentence of a
+            report, in a column that was mapped by mistake, is counted as `FREE_TEXT`.
 
     Returns:
         UNKNOWN if the name is not given, not understood, tells only a position, or names a frontal
@@ -63,8 +66,14 @@ def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None
     if view is not None:
         return view
     if unrecognised is not None:
-        unrecognised[words] += 1
+        unrecognised[words if _is_name(words) else FREE_TEXT] += 1
     return View.UNKNOWN
+
+
+def _is_name(words: str) -> bool:
+    parts = words.split()
+    most = 2 if _PLAIN_WORDS.keys().isdisjoint(parts) else 3
+    return len(parts) <= most and len(words) <= _LONGEST_NAME
 
 
 @lru_cache(maxsize=4096)  # Names repeat; a column of free text, mapped by mistake, does not.

@@ -23,6 +23,7 @@ from editgrpo.evaluation.metrics import Means, Source
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.types import Prediction, ProgressCallback
 from editgrpo.files import json_line, naming, open_to_append, read_jsonl, write_jsonl
+from editgrpo.foreign import scoring
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +63,8 @@ def study_statistics(
         Statistics with the rows in the order of `predictions`.
 
     Raises:
-        RewardError: a number is NaN or infinite (the message names the study), or a source gave
-            numbers of another shape.
+        RewardError: a scorer failed (the message holds none of its words), a number is NaN or
+            infinite (it names the study), or a source gave numbers of another shape.
     """
     count = len(predictions)
     rows: list[list[float]] = []
@@ -97,7 +98,9 @@ def _batches(predictions: Sequence[Prediction], plan: ScoringPlan) -> Iterator[N
         references = [one.reference for one in batch]
         blocks = []
         for source, score in plan.scorers.items():
-            block = _checked(source, score(texts, references), len(batch))
+            with scoring(source.name or source.kind):
+                block = score(texts, references)
+            _check_shape(source, block, len(batch))
             is_wrong = ~np.isfinite(block).all(axis=1)
             if is_wrong.any():
                 raise RewardError(
@@ -108,13 +111,12 @@ def _batches(predictions: Sequence[Prediction], plan: ScoringPlan) -> Iterator[N
         yield np.concatenate(blocks, axis=1)
 
 
-def _checked(source: Source, block: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def _check_shape(source: Source, block: NDArray[np.float64], count: int) -> None:
     if block.shape != (count, source.width):
         raise RewardError(
             f"{source.name or source.kind}: gave numbers of shape {block.shape} for {count} "
             f"studies; ({count}, {source.width}) are needed"
         )
-    return block
 
 
 def _whole_batches(path: Path, batch: int, count: int) -> list[list[float]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from editgrpo.data.record import shown
 from editgrpo.errors import DataError, RewardError
 from editgrpo.files import write_json
 from editgrpo.reports.chexpert import FINDINGS
@@ -127,7 +128,9 @@ def _require_names(path: Path, what: str, value: Mapping[str, Any], names: tuple
             raise DataError(f"{path}: {what} lacks {name!r}; write the class rates again")
     for name in value:
         if name not in names:
-            raise DataError(f"{path}: {what} has {name!r}, which is none of {', '.join(names)}")
+            raise DataError(
+                f"{path}: {what} has {shown(name)}, which is none of {', '.join(names)}"
+            )
 
 
 def _is_share(value: Any) -> bool:

@@ -10,23 +10,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
-from traceback import extract_tb
 
 from editgrpo.errors import EditGRPOError, RewardError
+from editgrpo.foreign import scoring
 from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
-
-# What a scorer may raise on an input it cannot cope with. A TypeError or AttributeError is a bug of
-# ours or of a plug-in, which dropping groups would hide.
-_FAILURES = (
-    ArithmeticError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
 
 
 @contextmanager
@@ -41,17 +29,12 @@ def failures_as_reward_errors(name: str) -> Iterator[None]:
             package's it names the kind and the place, not the words.
     """
     try:
-        yield
+        with scoring(name):
+            yield
     except RewardError:
         raise
     except EditGRPOError as error:
         raise RewardError(f"{name}: {error}") from error
-    except _FAILURES as error:
-        frame = extract_tb(error.__traceback__)[-1]
-        raise RewardError(
-            f"{name}: {type(error).__name__} in {Path(frame.filename).name}, "
-            f"line {frame.lineno} ({frame.name})"
-        ) from error
 
 
 class GuardedReward:

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from editgrpo.data.readers.table import Row, Table
-from editgrpo.data.record import SECTIONS, nearest, shown
+from editgrpo.data.record import SECTIONS, is_header, listed_columns, nearest, shown
 from editgrpo.errors import ConfigError, DataError
 
 FIELDS = ("study_id", "patient_id", "image", "view", "split", "time", *SECTIONS)
 _SINGLE = ("split", "time")
-_LONGEST_NAME = 40  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Columns:
             if name not in columns:
                 raise ConfigError(
                     f"no column is mapped to {name!r}; {table.path} has "
-                    f"{', '.join(_nameable(table))}"
+                    f"{listed_columns(table.columns)}"
                 )
         views, images = (len(self._sources.get(name, ())) for name in ("view", "image"))
         if views > 1 and views != images:
@@ -141,7 +140,10 @@ def _source(part: str, table: Table) -> Source:
     if part.startswith("="):
         return Source(None, part[1:].strip())
     if part not in table.columns:
-        advice = nearest(part, _nameable(table))
+        columns = [name for name in table.columns if name.strip()]
+        advice = (
+            nearest(part, columns) if is_header(columns) else f"it has {listed_columns(columns)}"
+        )
         raise ConfigError(f"{table.path} has no column {part!r}; {advice}")
     return Source(part)
 
@@ -156,8 +158,3 @@ def _parts(cell: str | tuple[str, ...], separator: str | None) -> list[str]:
     if separator is None:
         return [cell]
     return [part.strip() for part in cell.split(separator)]
-
-
-def _nameable(table: Table) -> list[str]:
-    """Return the columns as a message may hold them: without a header they are cells of reports."""
-    return [name if len(name) <= _LONGEST_NAME else shown(name) for name in table.columns]

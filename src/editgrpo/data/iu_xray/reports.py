@@ -13,6 +13,7 @@ from editgrpo.data.iu_xray.images import image_id_candidates
 from editgrpo.data.missing import section_text
 from editgrpo.data.readers.table import Row, Table, read_table
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 _LONGEST_XML = 1_000_000  # bytes; the longest real report has 20 thousand
 _REPORT_COLUMNS = ("uid", "image", "indication", "comparison", "findings", "impression")
@@ -103,10 +104,8 @@ def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]
     # Entities are declared in a DOCTYPE and could expand without end; no report has one.
     if len(content) > _LONGEST_XML or b"<!DOCTYPE" in content:
         raise DataError(f"{where}: is no report of the archive (too long, or has a DOCTYPE)")
-    try:
+    with reading(where, "get the file again", fault="is not XML"):
         root = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{where}: is not XML ({error}); get the file again") from error
     identifier = root.find("uId")
     match = _UID.fullmatch(identifier.get("id", "") if identifier is not None else "")
     if match is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from editgrpo.data.record import shown
+from editgrpo.data.record import is_header, shown
 from editgrpo.errors import DataError
 from editgrpo.files import parse_json_object
 from editgrpo.spreadsheet import restored
@@ -137,8 +137,9 @@ def _read_csv(path: Path, stream: _Stream, delimiter: str | None, encoding: str)
         columns = tuple(restored(name.strip()) for name in next(rows, (0, []))[1])
         repeated = {name for name in columns if columns.count(name) > 1}
         if repeated:
-            name = shown(sorted(repeated)[0])
-            raise DataError(f"{path}, line 1: column {name} stands twice; rename one")
+            name = next(name for name in columns if name in repeated)
+            what = f"column {name!r}" if is_header(columns) else f"column {columns.index(name) + 1}"
+            raise DataError(f"{path}, line 1: {what} stands twice; rename one")
         return Table(path, columns, tuple(_row(path, columns, *row) for row in rows))
     except UnicodeError as error:
         raise _wrong_encoding(path, encoding) from error
