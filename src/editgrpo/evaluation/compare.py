@@ -10,13 +10,17 @@ from editgrpo.evaluation.bootstrap import (
     draw_seeds,
     over_seeds,
     permutation_p,
-    resampled_means,
     swapped_means,
 )
-from editgrpo.evaluation.evaluate import Evaluation, known_patients, require_same_studies
+from editgrpo.evaluation.evaluate import (
+    Evaluation,
+    known_patients,
+    require_same_studies,
+    resampled_values,
+)
 from editgrpo.evaluation.intervals import interval_ends, metric_values
 from editgrpo.evaluation.types import Comparison, Difference, Estimate
-from editgrpo.evaluation.units import Units, units_of
+from editgrpo.evaluation.units import units_of
 
 
 def compare(a: Evaluation, b: Evaluation) -> Comparison:
@@ -46,13 +50,13 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
     options, patients = a.options, known_patients((a, b))
     units = units_of(patients, studies=a.n_studies)
     patient_rng, permutation_rng, seed_rng = np.random.default_rng(options.seed).spawn(3)
-    resampled = _resampled(a, b, units, patient_rng)
-    null = _exchanged(a, b, units, permutation_rng)
+    resampled = resampled_values((a, b), patient_rng)
+    null = exchanged_differences(a, b, permutation_rng)
     claims = _SeedDraws(len(a.runs), len(b.runs), samples=options.samples, rng=seed_rng)
     differences = {}
     for metric in a.metric_definitions:
         one, other = a.metrics[metric.name], b.metrics[metric.name]
-        values_a, values_b = resampled[metric.name]
+        values_a, values_b = np.split(resampled[metric.name], [len(a.runs)], axis=1)
         ends = interval_ends(
             claims.differences(values_a, values_b),
             values_a.mean(axis=1) - values_b.mean(axis=1),
@@ -82,6 +86,7 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
         predictions_b=b.predictions,
         n_studies=a.n_studies,
         n_patients=None if patients is None else units.count,
+        n_test_sets=1,
         seeds_a=len(a.runs),
         seeds_b=len(b.runs),
         metrics=differences,
@@ -98,30 +103,23 @@ def seed_differences(a: Estimate, b: Estimate) -> tuple[float, ...]:
     return tuple(one - other for one, other in zip(a.seed_values, b.seed_values, strict=True))
 
 
-def _resampled(
-    a: Evaluation, b: Evaluation, units: Units, rng: Generator
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return for each metric the (B, S) values of both systems on the same resamples."""
-    both_NSK = np.concatenate([a.stacked(), b.stacked()], axis=1)
-    blocks = resampled_means(
-        both_NSK.reshape(len(both_NSK), -1), samples=a.options.samples, rng=rng, units=units
-    )
-    shape = (-1, *both_NSK.shape[1:])
-    values = metric_values(
-        a.metric_definitions, (a.means(block.reshape(shape)) for block in blocks)
-    )
-    seeds = len(a.runs)
-    return {name: (both[:, :seeds], both[:, seeds:]) for name, both in values.items()}
-
-
-def _exchanged(
-    a: Evaluation, b: Evaluation, units: Units, rng: Generator
+def exchanged_differences(
+    a: Evaluation, b: Evaluation, rng: Generator
 ) -> dict[str, NDArray[np.float64]]:
-    """Return for each metric the (P,) differences after random exchanges.
+    """Return for each metric the differences that exchanging patients at random leaves.
 
     Where the numbers of seeds differ, each side's are repeated up to their least common multiple;
     means over seeds stay what they were.
+
+    Args:
+        a: One system.
+        b: Another on the same studies.
+        rng: Decides which patients are exchanged.
+
+    Returns:
+        (P,) float64 for each metric, P the samples of `a`.
     """
+    units = units_of(known_patients((a, b)), studies=a.n_studies)
     seeds = math.lcm(len(a.runs), len(b.runs))
     sides = [
         np.repeat(one.stacked(), seeds // len(one.runs), axis=1).reshape(one.n_studies, -1)

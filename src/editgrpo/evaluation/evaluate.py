@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from editgrpo.errors import DataError
 from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds, resampled_means
+from editgrpo.evaluation.findings import finding_scores, rare_findings
 from editgrpo.evaluation.intervals import interval_ends, metric_values
-from editgrpo.evaluation.label_metrics import finding_f1, safe_ratio
 from editgrpo.evaluation.metrics import Means, Metric, SourceKind
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.statistics import StudyStatistics, study_statistics
@@ -21,8 +22,8 @@ from editgrpo.evaluation.types import (
     Prediction,
     ProgressCallback,
 )
-from editgrpo.evaluation.units import Units, units_of
-from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
+from editgrpo.evaluation.units import units_of
+from editgrpo.reports.chexpert import FINDINGS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,9 +66,9 @@ class Evaluation:
         return None if self.patients is None else len(set(self.patients))
 
     @property
-    def units(self) -> Units:
-        """What is resampled: patients, or studies where no patient is known."""
-        return units_of(self.patients, studies=self.n_studies)
+    def n_test_sets(self) -> int:
+        """One: all seeds share their studies."""
+        return 1
 
     def stacked(self) -> NDArray[np.float64]:
         """Return the (N, S, K) statistics of all seeds."""
@@ -200,6 +201,19 @@ def require_same_studies(a: Evaluation, b: Evaluation) -> None:
             counts the studies and names one.
     """
     _require_same_rows(a, b)
+    require_same_scoring(a, b)
+
+
+def require_same_scoring(a: Evaluation, b: Evaluation) -> None:
+    """Refuse evaluations of different metrics, rare findings or models.
+
+    Args:
+        a: One evaluation.
+        b: Another; its studies may be others.
+
+    Raises:
+        DataError: they were not scored alike.
+    """
     names_a, names_b = ([m.name for m in one.metric_definitions] for one in (a, b))
     if names_a != names_b or a.rare_findings != b.rare_findings:
         raise DataError(
@@ -268,8 +282,8 @@ def _summarise(evaluation: Evaluation) -> Evaluation:
     named = replace(
         evaluation,
         labeler=labeler,
-        rare_findings=_rare_findings(counts_S3F[0], evaluation.options, count=count),
-        per_finding={} if labeler is None else _finding_scores(counts_S3F),
+        rare_findings=rare_findings(counts_S3F[0], evaluation.options, count=count),
+        per_finding={} if labeler is None else finding_scores(counts_S3F),
     )
     return replace(named, metrics=_estimates(named))
 
@@ -280,25 +294,47 @@ def _labeler(plan: ScoringPlan) -> str | None:
     return next(labelers, None)
 
 
+def resampled_values(
+    evaluations: Sequence[Evaluation], rng: Generator
+) -> dict[str, NDArray[np.float64]]:
+    """Compute the metrics of evaluations on the same resamples of their patients.
+
+    Args:
+        evaluations: One, or several on the same studies.
+        rng: Draws the patients.
+
+    Returns:
+        For each metric (B, S) float64: the values of all seeds of all evaluations, in order.
+    """
+    first = evaluations[0]
+    values_NSK = np.concatenate([one.stacked() for one in evaluations], axis=1)
+    blocks = resampled_means(
+        values_NSK.reshape(len(values_NSK), -1),
+        samples=first.options.samples,
+        rng=rng,
+        units=units_of(known_patients(evaluations), studies=first.n_studies),
+    )
+    shape = (-1, *values_NSK.shape[1:])
+    means = (first.means(block.reshape(shape)) for block in blocks)
+    return metric_values(first.metric_definitions, means)
+
+
 def _estimates(evaluation: Evaluation) -> dict[str, Estimate]:
     """Estimate each metric on all studies and on resamples of their patients and of the seeds."""
-    options, metrics, units = evaluation.options, evaluation.metric_definitions, evaluation.units
-    values_NSK = evaluation.stacked()
+    options, metrics = evaluation.options, evaluation.metric_definitions
     rng = np.random.default_rng(options.seed)
     (seed_rng,) = rng.spawn(1)
-    flat = values_NSK.reshape(len(values_NSK), -1)
-    blocks = resampled_means(flat, samples=options.samples, rng=rng, units=units)
-    shape = (-1, *values_NSK.shape[1:])
-    drawn = metric_values(metrics, (evaluation.means(block.reshape(shape)) for block in blocks))
+    drawn = resampled_values((evaluation,), rng)
     seeds = draw_seeds(len(evaluation.runs), samples=options.samples, rng=seed_rng)
-    means_SK = evaluation.means(values_NSK.mean(axis=0))
+    units = evaluation.n_patients or evaluation.n_studies
+    means_SK = evaluation.means(evaluation.stacked().mean(axis=0))
     estimates = {}
     for metric in metrics:
         seed_values, values_BS = metric.formula(means_SK), drawn[metric.name]
         ends = interval_ends(
             over_seeds(values_BS, seeds),
             values_BS.mean(axis=1),
-            units=units.count,
+            units=units,
             options=options,
             name=metric.name,
         )
@@ -311,37 +347,3 @@ def _estimates(evaluation: Evaluation) -> dict[str, Estimate]:
             seed_values=tuple(map(float, seed_values)),
         )
     return estimates
-
-
-def _finding_scores(counts_S3F: NDArray[np.float64]) -> dict[str, FindingScore]:
-    true_positive, false_positive, false_negative = np.moveaxis(counts_S3F, 1, 0)
-    f1 = finding_f1(counts_S3F).mean(axis=0)
-    precision = safe_ratio(true_positive, true_positive + false_positive).mean(axis=0)
-    recall = safe_ratio(true_positive, true_positive + false_negative).mean(axis=0)
-    support = (true_positive + false_negative)[0]
-    predicted = (true_positive + false_positive).mean(axis=0)
-    return {
-        finding: FindingScore(
-            f1=float(f1[k]),
-            precision=float(precision[k]),
-            recall=float(recall[k]),
-            support=round(support[k]),
-            predicted=round(float(predicted[k]), 6),
-        )
-        for k, finding in enumerate(FINDINGS)
-    }
-
-
-def _rare_findings(
-    counts_3F: NDArray[np.float64], options: EvaluationOptions, *, count: int
-) -> tuple[str, ...]:
-    """Return the rare findings by the references; No Finding is never one of them."""
-    if options.rare_findings is not None:
-        return options.rare_findings
-    true_positive, _, false_negative = counts_3F
-    support = np.rint(true_positive + false_negative)
-    return tuple(
-        finding
-        for k, finding in enumerate(FINDINGS)
-        if k != NO_FINDING_INDEX and 0 < support[k] < options.rare_share * count
-    )

@@ -58,7 +58,8 @@ def interval_words(record: Mapping[str, Any]) -> str:
     interval = f"{percent(record.get('confidence', 0.95))} interval over"
     if min(both) > 1:
         drawn = " and ".join(str(number) for number in dict.fromkeys(both))
-        return f"{interval} {drawn} training seeds, then {over}"
+        whose = "each seed's own patients, in all " if record.get("n_test_sets", 1) > 1 else ""
+        return f"{interval} {drawn} training seeds, then {whose}{over}"
     if max(both) > 1:
         return f"{interval} {over}, for these runs: one system has a single seed"
     return f"{interval} {over}"

@@ -11,6 +11,7 @@ from typing import Any
 import editgrpo
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.metrics import Level
+from editgrpo.evaluation.own_test_sets import SeedsOfOwnSets
 from editgrpo.evaluation.statement import interval_words, p_value_words
 from editgrpo.evaluation.types import Comparison, Difference, Estimate, EvaluationOptions
 from editgrpo.provenance import command_line, git_state
@@ -25,7 +26,7 @@ def source_commit() -> str | None:
     return f"{state.commit}-dirty" if state.dirty else state.commit
 
 
-def scores_record(evaluation: Evaluation) -> dict[str, Any]:
+def scores_record(evaluation: Evaluation | SeedsOfOwnSets) -> dict[str, Any]:
     """Return the object of `scores.json`.
 
     Args:
@@ -53,6 +54,7 @@ def scores_record(evaluation: Evaluation) -> dict[str, Any]:
             "predictions": sources[0] if len(sources) == 1 else list(sources),
             "n_studies": evaluation.n_studies,
             "n_patients": evaluation.n_patients,
+            **_test_sets(evaluation.n_test_sets),
             "n_seeds": seeds,
             **_options_record(evaluation.options),
             "metrics": metrics,
@@ -78,6 +80,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
             },
             "n_studies": comparison.n_studies,
             "n_patients": comparison.n_patients,
+            **_test_sets(comparison.n_test_sets),
             "n_seeds": {"a": comparison.seeds_a, "b": comparison.seeds_b},
             **_options_record(comparison.options),
             "metrics": {
@@ -100,6 +103,10 @@ def _difference(row: Difference, *, several: bool) -> dict[str, Any]:
     if len(row.seed_differences) > 1:
         record["seed_differences"] = list(row.seed_differences)
     return record
+
+
+def _test_sets(number: int) -> dict[str, int]:
+    return {"n_test_sets": number} if number > 1 else {}
 
 
 def _ends(row: Estimate | Difference, *, several: bool) -> dict[str, float | None]:

@@ -153,6 +153,7 @@ class Comparison:
         predictions_b: Where the second's came from.
         n_studies: Studies that both were scored on.
         n_patients: Their patients; None if they are not known.
+        n_test_sets: 1, or as many as seeds where each has a test set of its own.
         seeds_a: Runs pooled in the first system.
         seeds_b: Runs pooled in the second system.
         metrics: Metric name to difference.
@@ -167,6 +168,7 @@ class Comparison:
     predictions_b: tuple[str, ...]
     n_studies: int
     n_patients: int | None
+    n_test_sets: int
     seeds_a: int
     seeds_b: int
     metrics: Mapping[str, Difference]
