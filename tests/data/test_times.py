@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editgrpo.data.times import parse_time, time_order
+from editgrpo.data.times import is_day_of, iso_day, parse_time, read_time, time_order
 from editgrpo.errors import DataError
 
 
@@ -64,3 +64,71 @@ def test_a_misplaced_sentence_stays_out_of_the_message() -> None:
     with pytest.raises(DataError, match="time is a str of 37 characters") as caught:
         parse_time("The heart is enlarged, lungs clear.", where="w")
     assert "heart" not in str(caught.value)
+
+
+DAY = [
+    "2024-03-31", "20240331", "20240331.0", "2024/03/31", " 2024-03-31 ", "2024-03-31T00:00",
+    "2024-03-31 00:00", "2024-03-31 00:00:00", "2024-03-31 00:00:00.000", "2024-03-31T00:00:00,0",
+    "20240331T000000", "20240331000000", "2024-03-31 0:00",
+]  # fmt: skip
+MORNING = [
+    "2024-03-31T08:15", "20240331T0815", "2024-03-31 08:15:00.000", "20240331 081500",
+    "2024-03-31 8:15", "202403310815", "20240331081500.000", "2024-03-31t08:15:00",
+]  # fmt: skip
+OF_MORNING = "2024-03-31T08:15:00"
+
+
+@pytest.mark.parametrize("text", DAY)
+def test_a_day_has_one_form_however_it_is_written(text: str) -> None:
+    assert (read_time(text, where="w").text, read_time(text, where="w").is_day) == (
+        "2024-03-31",
+        True,
+    )
+    assert time_order(text) == time_order("2024-03-31")
+    assert iso_day(text) == "2024-03-31"
+
+
+@pytest.mark.parametrize("text", MORNING)
+def test_a_time_of_day_has_one_form_however_it_is_written(text: str) -> None:
+    assert (read_time(text, where="w").text, read_time(text, where="w").is_day) == (
+        OF_MORNING,
+        False,
+    )
+    assert iso_day(text) == "2024-03-31"
+    assert time_order(text) == pytest.approx(time_order("2024-03-31") + 8.25 / 24, abs=1e-9)
+
+
+@pytest.mark.parametrize("day", DAY)
+@pytest.mark.parametrize("time", MORNING)
+def test_a_day_holds_its_times_however_both_are_written(day: str, time: str) -> None:
+    assert is_day_of(day, time)
+    assert not is_day_of(time, day)
+    assert not is_day_of(day, time.replace("0331", "0401").replace("03-31", "04-01"))
+
+
+def test_days_of_another_zone_and_numbers_hold_no_time_of_a_day() -> None:
+    assert is_day_of("2024-03-31T00:00Z", "2024-03-31T23:59+00:00")
+    assert not is_day_of("2024-03-31T00:00+00:00", "2024-03-31T23:59-02:00")
+    assert not is_day_of("5", "5.25") and not is_day_of("2024-03-31", "2024-03-31")
+    assert read_time("2024-03-31 08:15Z", where="w").text == "2024-03-31T08:15:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-03-31T24:00", "2024-03-31 08:60", "2024-02-30", "2024-03-31T08:15 AM", "31.03.2024",
+        "03/31/2024", "2024-03", "2024-0331", "2024-03-31T815", "2024-03-31T08:15+99:00",
+        "0000-01-01", "20240331T", "2024-03-31T08:15:61", "0001-01-01T00:00+05:00x",
+    ],
+)  # fmt: skip
+def test_a_time_that_is_none_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(DataError, match=r"^w: time is .*; give a number") as error:
+        read_time(text, where="w")
+    assert "\n" not in str(error.value) and error.value.__cause__ is None
+
+
+@given(st.datetimes())
+def test_the_one_form_of_a_time_is_read_as_the_same_time(moment: datetime) -> None:
+    once = read_time(moment.isoformat(), where="w")
+    assert read_time(once.text, where="w") == once
+    assert once.moment is not None and once.moment.replace(tzinfo=None) == moment

@@ -33,6 +33,12 @@ _WHOLE = re.compile(
     rf"|(?:pending|please|pls)"
     rf")(?: (?:yet|here|currently|at (?:this|the) time))?"
 )
+# How such a text begins: most sections are told apart by their first word.
+_BEGINNING = re.compile(
+    rf"[\W_]*(?:$|\d|xxx|n\W|(?:{_SUBJECT}|the|is|are|was|were|has|have|been|currently|yet|not|no"
+    rf"|pending|please|pls|{_NOTHING})(?![a-z]))",
+    re.IGNORECASE,
+)
 
 # A pointer is made of these words alone, one of the first group among them, see `only_points`.
 _POINTING = frozenset(
@@ -113,7 +119,7 @@ def stands_for_nothing(text: str, section: str) -> bool:
         True for no letter but those of de-identified words, and for `nan`, `N/A`, `Not available.`
         and the like. Findings and impression need a letter; other sections a letter or a digit.
     """
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST or not (text.startswith(("#", "\\")) or _BEGINNING.match(text)):
         return False
     if not text or _NO_CELL.fullmatch(text):
         return True

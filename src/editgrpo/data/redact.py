@@ -24,7 +24,7 @@ from pathlib import Path
 
 from editgrpo.data.record import shown
 from editgrpo.data.study import Study, StudyImage
-from editgrpo.data.times import parse_time
+from editgrpo.data.times import read_time
 from editgrpo.errors import ConfigError
 
 _KEY_BYTES = 32  # as long as the hash: no shorter path than guessing the key
@@ -189,13 +189,11 @@ def _times(study: Study) -> list[str]:
 
 
 def _position(text: str) -> _Position:
-    number, form = parse_time(text, where="a study to rename")
-    if form == "number":
+    time = read_time(text, where="a study to rename")
+    if time.moment is None:
         # The shortest text of the number, so that 0.3 - 0.1 is 0.2 and equal numbers stay equal.
-        return form, Decimal(repr(number))
-    moment = datetime.fromisoformat(text)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return form, Decimal((moment - _EPOCH) // timedelta(microseconds=1))
+        return time.form, Decimal(repr(time.days))
+    return time.form, Decimal((time.moment - _EPOCH) // timedelta(microseconds=1))
 
 
 def _first_positions(
@@ -220,7 +218,7 @@ def _days_between(first: _Position, position: _Position) -> str:
     """Return the time from one to the other in days, without an exponent or trailing zeros."""
     form, place = position
     days = place - first[1]
-    if form == "date":
+    if form != "number":
         days = (days / _MICROSECONDS_PER_DAY).quantize(_SMALLEST_DAY)
     text = f"{days:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -165,6 +165,29 @@ def test_eight_digits_are_a_date_and_not_a_number_of_days(tmp_path: Path) -> Non
     assert not studies["middle"].prior_study_id
 
 
+def test_a_day_is_no_prior_of_a_time_of_it_however_both_are_written(tmp_path: Path) -> None:
+    table = write_table(
+        tmp_path,
+        "study,file,view,text,patient,date",
+        "day,a.png,PA,Clear.,p,2024-03-31 00:00:00.000",
+        "same,b.png,PA,Clear.,p,20240331",
+        "time,c.png,PA,Clear.,p,20240331T0815",
+        "equal,d.png,PA,Clear.,p,2024-03-31 08:15:00.000",
+        "next,e.png,PA,Clear.,p,2024-04-01T00:00",
+    )
+    columns = ONE_ROW_AN_IMAGE | {"patient_id": "patient", "time": "date"}
+    _, studies = prepare(table, columns)
+    assert {name: study.prior_study_id for name, study in studies.items()} == {
+        "day": "",
+        "same": "",
+        "time": "",
+        "equal": "",
+        "next": "time",
+    }
+    assert studies["equal"].time == "2024-03-31T08:15:00"
+    assert studies["next"].time == "2024-04-01"
+
+
 def test_a_split_column_is_used_as_it_is(tmp_path: Path) -> None:
     table = write_table(
         tmp_path, "study,file,view,text,part", "s,a.png,PA,Clear.,VAL", "t,b.png,PA,Clear.,Training"

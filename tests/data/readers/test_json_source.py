@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editgrpo.data.readers.days import iso_day
 from editgrpo.data.readers.json_source import read_entries, read_items
+from editgrpo.data.times import iso_day
 from editgrpo.errors import DataError
 
 VALUES = st.recursive(

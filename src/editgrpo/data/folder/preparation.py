@@ -14,13 +14,12 @@ from editgrpo.data.folder.columns import Columns
 from editgrpo.data.missing import is_given, is_identifier, section_text
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.priors import attach_priors
-from editgrpo.data.readers.days import iso_day
 from editgrpo.data.readers.table import Row, read_table
-from editgrpo.data.record import SECTIONS
+from editgrpo.data.record import SECTIONS, shown
 from editgrpo.data.splits import SplitRule, parse_split
 from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study, StudyImage, View
-from editgrpo.data.times import parse_time
+from editgrpo.data.times import is_impossible_date, read_time
 from editgrpo.data.views import normalise_view
 from editgrpo.data.workers import Progress
 from editgrpo.errors import DataError
@@ -221,21 +220,22 @@ def _study(
 def _times(drafts: Mapping[str, _Draft], source: TableSource) -> dict[str, str]:
     """Return the time of every study that has one, all in one form."""
     times: dict[str, str] = {}
-    kind_of_first: str | None = None
+    form_of_first: str | None = None
     for study_id, draft in drafts.items():
         time = draft.values.get("time", "")
         if not time:
             continue
         where = draft.where["time"]
-        time = iso_day(time) or time  # 20240331 is a date: as days, a month's end would be 70
-        _, kind = parse_time(time, where=where)
-        kind_of_first = kind_of_first or kind
-        if kind != kind_of_first:
+        read = read_time(time, where=where)
+        form_of_first = form_of_first or read.form
+        if read.form != form_of_first:
             raise DataError(
-                f"{where}: time is a {kind}, but a {kind_of_first} further up; use one form for "
-                "the whole column"
+                f"{where}: time is a {read.form}, but a {form_of_first} further up; use one form "
+                "for the whole column"
             )
-        times[study_id] = time.replace(" ", "T")
+        if is_impossible_date(read):
+            raise DataError(f"{where}: time is {shown(time)}, no date of the calendar; correct it")
+        times[study_id] = read.text
     if not times:
         raise DataError(f"{source.table}: the time column is empty; leave it out of the map")
     return times

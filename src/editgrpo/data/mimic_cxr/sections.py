@@ -40,7 +40,7 @@ from editgrpo.data.mimic_cxr.section_headers import (
     Kind,
     classify,
 )
-from editgrpo.data.missing import only_points, section_text, stands_for_nothing
+from editgrpo.data.missing import only_points, stands_for_nothing
 
 _SMALL_HEADER = re.compile(rf"^[^\S\n]*+({'|'.join(sorted(NAMES)).lower()})[^\S\n]*:", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
@@ -268,7 +268,10 @@ def _without_label(text: str) -> str:
 
 def _given(text: str, kinds: tuple[Kind, ...]) -> str:
     """Return a section's text, tidied; empty where it stands for none."""
-    return section_text(_tidy(text), kinds[0].value)
+    tidied = _tidy(text)
+    section = kinds[0].value
+    is_pointer = section == "impression" and only_points(tidied)
+    return "" if is_pointer or stands_for_nothing(tidied, section) else tidied
 
 
 def _tidy(text: str) -> str:

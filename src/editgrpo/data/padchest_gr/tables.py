@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from editgrpo.data.padchest_gr.reports import image_name
 from editgrpo.data.readers.csv_columns import Columns, first_row, read_columns, shown_cell
-from editgrpo.data.readers.days import iso_day
 from editgrpo.data.splits import parse_split
 from editgrpo.data.study import Split
+from editgrpo.data.times import iso_day
 from editgrpo.errors import DataError
 
 _MASTER_NAMES = ("master_table.csv", "master_table.csv.zip", "master_table.csv.gz")

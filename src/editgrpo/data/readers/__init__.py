@@ -1,1 +1,1 @@
-"""Published files as rows and records that know their line: CSV, JSON lines, long JSON, days."""
+"""Published files as rows and records that know their line: CSV, JSON lines, long JSON."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from editgrpo.data.missing import is_given, section_text
-from editgrpo.data.readers.days import iso_day
 from editgrpo.data.readers.json_source import is_unicode
 from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study
+from editgrpo.data.times import iso_day
 
 IMAGE_FOLDER = "deid_png"
 _SUFFIX = ".png"
