@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from editgrpo.data import rendering
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.training.models import (
@@ -108,6 +109,54 @@ def test_a_template_without_an_image_is_refused_in_one_line(
     with pytest.raises(ModelError, match=rf"{place}: .*chat_template\.jinja or") as caught:
         load_processor(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for i in range(10**9) %}x{% endfor %}", "asks for too much"),
+        ("{{ 'x' * 10**10 }}", "asks for too much"),
+        ("{{ messages[0].content[-1].text * 10**9 }}", "asks for too much"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "asks for too much"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "is not done after 1 s",
+        ),
+        ("{% for i in range(9999) %}{{ 'x' * 9000 }}{% endfor %}", "writes more than 200,000"),
+        ("{% generation %}{{ 'x' * 10**10 }}{% endgeneration %}", "asks for too much"),
+    ],
+)
+def test_a_chat_template_without_an_end_is_ended(
+    folder: Path, template: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering, "TIME_LIMIT_S", 1.0)
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(
+        ModelError, match=rf"chat_template\.jinja: chat template {message}"
+    ) as caught:
+        load_processor(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_transformers_gives_to_a_chat_template_is_there_in_the_trial(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[dict[str, Any]] = []
+    ask = rendering._renderer.ask
+    monkeypatch.setattr(
+        rendering._renderer, "ask", lambda request: answers.append(ask(request)) or answers[-1]
+    )
+    own = trl_template("qwen2_5_vl")
+    extra = (
+        "{%- if false %}{{ raise_exception('never') }}{% endif %}"
+        "{%- set now = strftime_now('%Y') %}{%- set said = messages | tojson(indent=2) %}"
+        "{%- set end = eos_token %}{%- for i in range(3) %}{% break %}{% endfor %}"
+        "{%- generation %}{%- endgeneration %}"
+    )
+    (folder / "chat_template.jinja").write_text(extra + own)
+    assert rendered(folder) == SYSTEM + IMAGE + ANSWER
+    (answer,) = answers
+    assert answer["text"].count("<|image_pad|>") == 8
 
 
 @pytest.mark.parametrize("value", ["{", "[]", "{}", '{"chat_template": [{"name": "default"}]}'])

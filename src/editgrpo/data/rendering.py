@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data import template_process
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, ModelError
 
 TIME_LIMIT_S = 5.0
 """Time of a processor; a prompt takes a millisecond."""
@@ -41,32 +41,64 @@ def render(path: Path, source: str, variables: dict[str, Any], *, hint: str) -> 
         ConfigError: the template is faulty, or takes more time, memory or characters than it may;
             the message names its file and holds nothing of the variables.
     """
-    answer = _renderer.ask({"source": source, "variables": variables, "time_limit_s": TIME_LIMIT_S})
+    answer = _renderer.ask(
+        {"source": source, "variables": variables, "is_chat": False, "time_limit_s": TIME_LIMIT_S}
+    )
     if "text" in answer:
         return str(answer["text"])
     if "syntax" in answer:
         line, message = answer["syntax"]
         raise ConfigError(f"{path}:{line}: {message}; correct the template")
+    if excess := _excess(answer):
+        raise ConfigError(f"{path}: {excess}")
+    message, kind, line = answer["fault"]
+    raise ConfigError(f"{path}: {message or kind + _in_line(line)}; {hint}")
+
+
+def require_limits(place: Path, source: str, variables: dict[str, Any]) -> None:
+    """Try whether a model's chat template keeps the limits, before transformers renders it in this
+    process, where nothing could end it.
+
+    Args:
+        place: Its file, for messages.
+        source: Its text.
+        variables: What it sees; plain values.
+
+    Raises:
+        ModelError: it takes more time, memory or characters than a template may. Other faults are
+            transformers' to find.
+    """
+    answer = _renderer.ask(
+        {"source": source, "variables": variables, "is_chat": True, "time_limit_s": TIME_LIMIT_S}
+    )
+    if excess := _excess(answer):
+        raise ModelError(f"{place}: chat template {excess}")
+
+
+def _excess(answer: dict[str, Any]) -> str:
+    """Return what a template takes too much of; empty if nothing."""
     if "fault" in answer:
-        message, kind, line = answer["fault"]
-        place = "" if line is None else f" in line {line}"
-        if kind in _TOO_MUCH:
-            raise ConfigError(
-                f"{path}: asks for too much ({kind}{place}); look for a loop, a product of texts "
-                "or a macro that calls itself"
-            )
-        raise ConfigError(f"{path}: {message or kind + place}; {hint}")
-    if "too_long" in answer:
-        most = f"{template_process.LONGEST_TEXT:,}"
-        raise ConfigError(f"{path}: writes more than {most} characters; look for a loop")
-    if "too_slow" in answer:
-        raise ConfigError(
-            f"{path}: is not done after {TIME_LIMIT_S:g} s; look for a loop without an end"
+        _, kind, line = answer["fault"]
+        if kind not in _TOO_MUCH:
+            return ""
+        return (
+            f"asks for too much ({kind}{_in_line(line)}); look for a loop, a product of texts or a "
+            "macro that calls itself"
         )
-    raise ConfigError(
-        f"{path}: the process that renders it has ended; it may take more memory than the "
+    if "too_long" in answer:
+        return f"writes more than {template_process.LONGEST_TEXT:,} characters; look for a loop"
+    if "too_slow" in answer:
+        return f"is not done after {TIME_LIMIT_S:g} s; look for a loop without an end"
+    if answer:
+        return ""
+    return (
+        "has ended the process that renders it; it may take more memory than the "
         f"{template_process.MEMORY_LIMIT_BYTES >> 20} MiB that it is given"
     )
+
+
+def _in_line(line: int | None) -> str:
+    return "" if line is None else f" in line {line}"
 
 
 class _Renderer:

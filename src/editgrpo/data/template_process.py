@@ -11,11 +11,15 @@ import re
 import signal
 import sys
 import traceback
+from datetime import datetime
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import jinja2
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MEMORY_LIMIT_BYTES = 512 * 2**20
@@ -49,13 +53,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     """Render, and say in plain values what came of it.
 
     Args:
-        request: `source` of the template, `variables` and `time_limit_s`.
+        request: `source` of the template, `is_chat` if it is a model's, `variables`,
+            `time_limit_s`.
 
     Returns:
         `text`, or `syntax` (line, message), or `too_long`.
     """
+    make = compile_chat_template if request["is_chat"] else compile_template
     try:
-        template = compile_template(request["source"])
+        template = make(request["source"])
     except jinja2.TemplateSyntaxError as error:
         return {"syntax": [error.lineno, (error.message or "").partition("\n")[0]]}
     pieces, length = [], 0
@@ -99,6 +105,34 @@ def compile_template(source: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     return environment.from_string(source)
+
+
+@lru_cache(maxsize=2)
+def compile_chat_template(source: str) -> jinja2.Template:
+    """Compile a model's chat template with what transformers gives to one (4.57 to 5,
+    `_compile_jinja_template`)."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
+    )
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment.from_string(source)
+
+
+class _GenerationTag(Extension):
+    """The tag with which a chat template marks the assistant's words; here it marks nothing."""
+
+    tags: ClassVar[set[str]] = {"generation"}
+
+    def parse(self, parser: Parser) -> list[Node]:
+        """Return what stands between the tags."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
 
 
 def _limit_memory() -> None:

@@ -8,11 +8,13 @@ read.
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.rendering import require_limits
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
 from editgrpo.model_files import read_json_object
 
 _PROBE = "Describe the film."
+_MANY = 8  # images of the trial message; a study shows six as a rule
 
 
 def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> None:
@@ -25,7 +27,8 @@ def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> No
         image_token: What the template must write once for an image.
 
     Raises:
-        ModelError: there is no template, or it cannot be read, or it does not show an image.
+        ModelError: there is no template, or it cannot be read, takes more time, memory or
+            characters than it may, or does not show an image.
     """
     template, source = _template(tokenizer, folder)
     if template is None:
@@ -37,6 +40,7 @@ def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> No
     place = folder / source
     tokenizer.chat_template = template
     parts = [{"type": "image"}, {"type": "text", "text": _PROBE}]
+    _require_limits(place, template, tokenizer)
     with reading(f"{place}: chat template", remedy, error=ModelError):
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
@@ -46,6 +50,20 @@ def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> No
             f"{place}: the chat template does not write {image_token} once for a message with one "
             f"image, and its text once; {remedy}"
         )
+
+
+def _require_limits(place: Path, template: Any, tokenizer: Any) -> None:
+    if not isinstance(template, str):
+        return  # several by name: transformers takes the one named default, or says what is wrong
+    parts = [*({"type": "image"} for _ in range(_MANY)), {"type": "text", "text": _PROBE}]
+    variables = {
+        "messages": [{"role": "user", "content": parts}],
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": True,
+        **{name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+    }
+    require_limits(place, template, variables)
 
 
 def _template(tokenizer: Any, folder: Path) -> tuple[Any, str]:
