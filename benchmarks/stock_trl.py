@@ -19,11 +19,11 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from benchmarks.workload import DrawnGroup, move_from_reference
-from editgrpo.config import TrainConfig
+from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split
 from editgrpo.rewards import configured_reward
-from editgrpo.training.launch import common_arguments
+from editgrpo.training.arguments import common_arguments
 from editgrpo.training.models import generation_tokens, load_processor
 from editgrpo.training.prompts import load_split
 
@@ -99,6 +99,7 @@ def stock_arguments(config: TrainConfig) -> GRPOConfig:
         max_completion_length=config.rollout.max_completion_tokens,
         temperature=config.rollout.temperature,
         beta=config.objective.beta,
+        use_bias_correction_kl=config.objective.kl is KLTerm.K3_TIMES_RATIO,
         epsilon=config.objective.epsilon,
         loss_type=config.objective.loss.value,
         scale_rewards=config.objective.scale.value,

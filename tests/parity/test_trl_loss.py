@@ -9,8 +9,8 @@ import trl
 from trl import GRPOTrainer
 
 from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
+from editgrpo.training.arguments import training_arguments
 from editgrpo.training.batches import UpdatePass
-from editgrpo.training.train import training_arguments
 from tests.training.tiny_run import (
     PLAIN,
     Tiny,

@@ -679,7 +679,7 @@ def arguments(tmp_path: Path, rollout: RolloutConfig) -> GRPOConfig:
 
 
 def test_the_policy_itself_sets_nothing_of_vllm() -> None:
-    assert vllm_arguments(RolloutConfig()) == {}
+    assert vllm_arguments(RolloutConfig()) == {"use_vllm": False}
 
 
 def test_colocate_is_told_to_trl(tmp_path: Path) -> None:

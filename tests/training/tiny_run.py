@@ -186,7 +186,8 @@ def largest_difference(
 
 def make_trainer(config: TrainConfig) -> Any:
     """Build the trainer of a run without running it, its policy moved away from the reference."""
-    from editgrpo.training.train import _set_up, training_arguments
+    from editgrpo.training.arguments import training_arguments
+    from editgrpo.training.train import _set_up
     from editgrpo.training.trainer import EditGRPOTrainer
 
     setup, policy = _set_up(config, Path(config.output), None)

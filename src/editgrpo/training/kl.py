@@ -31,7 +31,7 @@ def k3_divergence(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
         its gradient with respect to the policy's log-probability is 1 - e^d.
 
     Source: EditGRPO arXiv:2509.22812, `low_var_kl` of the reference code;
-    tests/training/test_kl.py.
+    tests/training/test_objective.py.
     """
     difference = (reference_log_probs - log_probs).clamp(-_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT)
     return (difference.exp() - difference - 1).clamp(max=K3_LIMIT)  # it is never negative

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import DistributedType, PartialState
@@ -16,8 +15,8 @@ from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, Train
 from editgrpo.errors import ConfigError, RunStoppedError, TrainingError
 from editgrpo.provenance import PROVENANCE_FILE, check_same_config, write_provenance
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
-from editgrpo.training.optimizers import optimizer_arguments, optimizer_class
-from editgrpo.training.run_folder import ANNOTATIONS, CHECKPOINTS, open_run
+from editgrpo.training.optimizers import optimizer_class
+from editgrpo.training.run_folder import ANNOTATIONS, open_run
 
 
 class Sharding(StrEnum):
@@ -48,32 +47,6 @@ def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:
         return config.clinical
     process = f"process-{_launch().process_index}"
     return replace(config.clinical, journal=str(Path(config.output) / ANNOTATIONS / process))
-
-
-def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:
-    """Return the arguments of transformers' Trainer that both kinds of run share."""
-    return {
-        "output_dir": str(Path(config.output) / CHECKPOINTS),
-        "learning_rate": config.optim.learning_rate,
-        "weight_decay": config.optim.weight_decay,
-        "max_grad_norm": config.optim.max_grad_norm,
-        "adam_beta2": config.optim.beta2,
-        "warmup_steps": config.optim.warmup_steps,
-        "lr_scheduler_type": config.optim.schedule.value,
-        "gradient_checkpointing": config.model.gradient_checkpointing,
-        "bf16": config.model.dtype is DType.BFLOAT16,
-        "use_cpu": not torch.cuda.is_available(),
-        "seed": config.seed,
-        "logging_steps": 1,
-        "save_strategy": "steps",
-        "save_steps": config.save_every,
-        "report_to": list(config.report_to) or "none",
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-        # None is: a pass without images runs the tower too. To look costs time, and a warning.
-        "ddp_find_unused_parameters": False,
-        **optimizer_arguments(config.optim),
-    }
 
 
 def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) -> Path | None:

@@ -182,13 +182,14 @@ def optimizer_arguments(config: OptimConfig) -> dict[str, Any]:
         config: Of the run.
 
     Returns:
-        `optim` for 8-bit states; nothing otherwise.
+        `optim`: PyTorch's AdamW, or that with 8-bit states. `MasterAdamW` takes its place where the
+        Trainer makes its optimiser, see `optimizer_class`.
 
     Raises:
         ConfigError: bitsandbytes is needed and not installed.
     """
     if config.state is not OptimizerState.EIGHT_BIT:
-        return {}
+        return {"optim": "adamw_torch_fused"}
     if find_spec("bitsandbytes") is None:
         raise ConfigError("optim.state=8bit needs bitsandbytes: pip install bitsandbytes")
     return {"optim": "adamw_bnb_8bit"}

@@ -12,21 +12,21 @@ from typing import Any
 
 import datasets
 from transformers import PreTrainedModel, Trainer
-from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
 from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.model_files import check_model
+from editgrpo.training.arguments import fine_tuning_arguments
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.blank_image import run_tower_always
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.collator import FindingsCollator
+from editgrpo.training.divergence import check_finite
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
 from editgrpo.training.launch import (
     begin_run,
-    common_arguments,
     processes_of_launch,
     train_to_end,
 )
@@ -91,6 +91,7 @@ class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
             "epoch": round(epoch, 4),
             **{name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs},
         }
+        check_finite(metrics)
         if self.accelerator.is_main_process:
             append_line(Path(self._config.output) / METRICS, metrics)
             if self._on_metrics is not None:
@@ -134,7 +135,7 @@ def run_sft(
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
         TrainingError: the run folder is taken, or is resumed with other settings or by processes
-            that cannot read its checkpoints.
+            that cannot read its checkpoints; or training diverges.
         RunStoppedError: the run was told to stop by a signal.
     """
     passes = _passes_of_a_step(config)
@@ -157,7 +158,7 @@ def run_sft(
         boundaries[-1],
         on_metrics,
         model=policy,
-        args=_trl_arguments(config, boundaries[-1], passes),
+        args=fine_tuning_arguments(config, steps=boundaries[-1], passes=passes),
         train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
         processing_class=processor.tokenizer,
         data_collator=FindingsCollator(train, encoder),
@@ -192,17 +193,6 @@ def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:
         return ends
     # A run that is cut short still ends with an evaluation.
     return [end for end in ends if end < config.max_steps] + [config.max_steps]
-
-
-def _trl_arguments(config: SFTConfig, steps: int, passes: int) -> TRLConfig:
-    return TRLConfig(
-        **common_arguments(config),
-        max_steps=steps,
-        per_device_train_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=passes,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-    )
 
 
 def _passes_of_a_step(config: SFTConfig) -> int:

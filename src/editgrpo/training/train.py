@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from trl import GRPOConfig
 
-from editgrpo.config import AttentionKernel, EditLevel, KLTerm, TrainConfig
+from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
@@ -21,12 +20,11 @@ from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
 from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
+from editgrpo.training.arguments import training_arguments
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
     begin_run,
-    common_arguments,
-    processes_of_launch,
     train_to_end,
     with_journal,
 )
@@ -41,7 +39,7 @@ from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
 from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
-from editgrpo.training.vllm_engine import check_engine, vllm_arguments
+from editgrpo.training.vllm_engine import check_engine
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
 # that fail in the first step end no run, a scorer that always fails ends it in its second step.
@@ -76,7 +74,7 @@ def run_training(
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
         TrainingError: the run folder is taken, is resumed with other settings or by processes that
-            cannot read its checkpoints, or scoring fails too often.
+            cannot read its checkpoints, or scoring fails too often, or training diverges.
         RunStoppedError: the run was told to stop by a signal.
     """
     _check_machine(config)
@@ -161,49 +159,6 @@ def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
         for _, row in read_jsonl(run / METRICS):
             losses.spend(config.prompts_per_step, int(row["errors/dropped_groups"]))
     return losses
-
-
-def training_arguments(config: TrainConfig) -> GRPOConfig:
-    """Translate a configuration into TRL's arguments.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The arguments.
-
-    Raises:
-        ConfigError: the prompts of a step cannot be shared evenly by the processes.
-    """
-    return GRPOConfig(
-        **common_arguments(config),
-        max_steps=config.steps,
-        # One batch a step; the trainer itself shares it out to passes.
-        per_device_train_batch_size=_prompts_per_process(config) * config.rollout.group_size,
-        gradient_accumulation_steps=1,
-        steps_per_generation=1,
-        num_generations=config.rollout.group_size,
-        max_completion_length=config.rollout.max_completion_tokens,
-        temperature=config.rollout.temperature,
-        beta=config.objective.beta,
-        use_bias_correction_kl=config.objective.kl is KLTerm.K3_TIMES_RATIO,
-        epsilon=config.objective.epsilon,
-        loss_type=config.objective.loss.value,
-        scale_rewards=config.objective.scale.value,
-        disable_dropout=True,
-        **vllm_arguments(config.rollout),
-    )
-
-
-def _prompts_per_process(config: TrainConfig) -> int:
-    processes = processes_of_launch()
-    prompts, rest = divmod(config.prompts_per_step, processes)
-    if rest:
-        raise ConfigError(
-            f"prompts_per_step is {config.prompts_per_step}; it must be a multiple of the number "
-            f"of processes ({processes}), as a group stays in one of them"
-        )
-    return prompts
 
 
 def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:

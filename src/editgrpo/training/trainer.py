@@ -33,6 +33,7 @@ from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
+from editgrpo.training.divergence import check_finite
 from editgrpo.training.feature_files import FeatureDisk
 from editgrpo.training.features import FeatureStore
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
@@ -510,6 +511,7 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             **self._step_metrics,
             **self._loss_metrics(),
         }
+        check_finite(metrics)
         timings = {"step": self.state.global_step, **self._clock.take()}
         if self._features is not None:
             counts = asdict(self._features.take_counts())

@@ -57,16 +57,19 @@ def vllm_arguments(rollout: RolloutConfig) -> dict[str, Any]:
         rollout: The run's configuration of rollouts.
 
     Returns:
-        Keyword arguments; empty if the policy itself samples.
+        Keyword arguments; that there is no vLLM if the policy itself samples.
     """
     if rollout.engine is RolloutEngine.NATIVE:
-        return {}
+        return {"use_vllm": False}
     settings = rollout.vllm
     arguments: dict[str, Any] = {
         "use_vllm": True,
         "vllm_importance_sampling_correction": True,
         "vllm_importance_sampling_mode": "token_truncate",
         "vllm_importance_sampling_clip_max": settings.importance_cap,
+        "vllm_importance_sampling_clip_min": None,
+        "vllm_model_impl": "vllm",
+        "vllm_structured_outputs_regex": None,
     }
     if rollout.engine is RolloutEngine.VLLM_SERVER:
         return arguments | {

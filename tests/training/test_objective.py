@@ -1,4 +1,4 @@
-"""The KL term: its value and gradient against the paper's formula, not against TRL.
+"""The objective: its value and gradient against the paper's formula, not against TRL.
 
 With d = log ref - log pi the term of a token is e^d - d - 1, at most 10. By hand, its derivative
 with respect to log pi is 1 - e^d = 1 - ref/pi, and 0 where the term is at 10. TRL's variant, the
@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from editgrpo.config import KLTerm, LossType, ObjectiveConfig
+from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
 from editgrpo.training import trainer as trainer_module
+from editgrpo.training.advantages import group_advantages
+from editgrpo.training.arguments import training_arguments
 from editgrpo.training.batches import UpdatePass
 from editgrpo.training.group_pass import packed_log_probs
 from editgrpo.training.kl import k3_divergence
-from editgrpo.training.train import training_arguments
 from tests.training.tiny_run import (
     MAX_TOKENS,
     Tiny,
@@ -134,9 +135,13 @@ def answered(
     trainer: Any, one: UpdatePass, log_probs_BC: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> Tensor:
     """Compute the KL term for log-probabilities of our own."""
+    answer_with(log_probs_BC, monkeypatch)
+    return kl_alone(trainer, one)
+
+
+def answer_with(log_probs_BC: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     entropies = torch.zeros_like(log_probs_BC)
     monkeypatch.setattr(trainer_module, "packed_log_probs", lambda *_: (log_probs_BC, entropies))
-    return kl_alone(trainer, one)
 
 
 def far_references(one: UpdatePass) -> tuple[Tensor, Tensor]:
@@ -184,6 +189,68 @@ def test_only_the_papers_gradient_is_that_of_the_value(
     is_papers = moved._config.objective.kl is KLTerm.K3
     expected = measured if is_papers else weight * -math.log(2)
     assert float(leaf_BC.grad[1, 0]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", list(AdvantageScale))
+def test_the_whole_losss_derivative_is_the_formulas(
+    moved: Any, monkeypatch: pytest.MonkeyPatch, scale: AdvantageScale
+) -> None:
+    """At a ratio of 1: -A of its response at every token, plus beta times the KL term's."""
+    (one,) = step_passes(moved, 4)
+    log_probs_BC, one.inputs["ref_per_token_logps"] = far_references(one)
+    rewards_B = torch.linspace(0, 3, len(log_probs_BC), dtype=torch.float64) ** 2
+    rewards_PG = rewards_B.view(4, -1)
+    advantages_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
+    if scale is AdvantageScale.GROUP:  # TRL's constant keeps it finite
+        advantages_PG = advantages_PG / (rewards_PG.std(dim=1, keepdim=True) + 1e-4)
+    ours_B = group_advantages(rewards_B, rewards_PG.shape[1], scale=scale)
+    torch.testing.assert_close(ours_B, advantages_PG.flatten(), check_dtype=False)
+    leaf_BC = log_probs_BC.clone().requires_grad_()
+    answer_with(leaf_BC, monkeypatch)
+    loss_of(moved, one, advantages=ours_B).backward()
+    objective, is_counted_BC = moved._config.objective, one.inputs["tool_mask"]
+    of_kl_BC = derivative(objective.kl, log_probs_BC, one.inputs["ref_per_token_logps"])
+    weights_BC = token_weights(objective.loss, is_counted_BC)
+    expected_BC = weights_BC * (of_kl_BC - advantages_PG.flatten()[:, None] / BETA)
+    torch.testing.assert_close(leaf_BC.grad, expected_BC, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", list(LossType))
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "slope"),
+    [
+        (1.0, 2.0, -2.0),
+        (1.1, 2.0, -2.2),
+        (1.3, 2.0, 0.0),  # above 1 + 0.2: no more pull up
+        (0.7, 2.0, -1.4),
+        (0.7, -2.0, 0.0),  # below 1 - 0.2: no more push down
+        (1.3, -2.0, 2.6),
+    ],
+)
+def test_the_clipped_loss_has_the_slope_of_the_formula(
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    loss: LossType,
+    ratio: float,
+    advantage: float,
+    slope: float,
+) -> None:
+    """-min(r A, clip(r, 0.8, 1.2) A), whose derivative by log pi is -r A where it is not cut."""
+    objective = ObjectiveConfig(loss=loss, beta=0)
+    trainer = make_trainer(
+        tiny.train_config(tmp_path, objective=objective, tokens_per_pass=100_000)
+    )
+    (one,) = step_passes(trainer, 4)
+    log_probs_BC, _ = far_references(one)
+    leaf_BC = log_probs_BC.clone().requires_grad_()
+    answer_with(leaf_BC, monkeypatch)
+    advantages_B = torch.full((len(log_probs_BC),), advantage, dtype=torch.float64)
+    before_BC = log_probs_BC - math.log(ratio)
+    loss_of(trainer, one, advantages=advantages_B, old_per_token_logps=before_BC).backward()
+    weights_BC = token_weights(loss, one.inputs["tool_mask"]) / BETA
+    expected_BC = (slope * weights_BC).double()
+    torch.testing.assert_close(leaf_BC.grad, expected_BC, rtol=1e-5, atol=1e-8)
 
 
 def test_the_logged_kl_is_the_mean_of_the_term_over_all_tokens(
