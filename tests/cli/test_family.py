@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.provenance import PROVENANCE_FILE
 from tests.builders import bytes_of
 
@@ -50,9 +51,11 @@ def test_a_run_is_not_begun_and_an_earlier_one_not_cleared(
 def test_nothing_is_generated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Path
 ) -> None:
-    out = tmp_path / "predictions.jsonl"
+    out, studies = tmp_path / "predictions.jsonl", tmp_path / "studies"
+    write_phantom(studies, studies=4, site=Site.A, seed=0, size_px=56, workers=1)
     before = bytes_of(tmp_path)
-    refused(capsys, "generate", other, "--studies", tmp_path / "studies", "--output", out)
+    words = ("--studies", studies, "--split", "train", "--output", out)
+    refused(capsys, "generate", other, *words)
     assert bytes_of(tmp_path) == before
 
 

@@ -189,9 +189,9 @@ def test_fine_tuning_stopped_by_sigterm_continues_as_if_it_had_not(
 
 
 @pytest.mark.slow
-# Two passes a step, two for four validation studies: the 9th call is in step 4, while the newest
-# checkpoint is older than the evaluation of epoch 1; the 16th is in the evaluation of epoch 2.
-@pytest.mark.parametrize("call", [9, 16])
+# Two passes a step, two for four validation studies: the 8th call is in the evaluation of epoch 1,
+# whose checkpoint stands; the 9th in step 4; the 16th in the last evaluation, after all steps.
+@pytest.mark.parametrize("call", [8, 9, 16])
 def test_fine_tuning_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
     tiny: Tiny, tmp_path: Path, whole_sft_run: Path, call: int
 ) -> None:

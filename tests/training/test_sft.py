@@ -1,19 +1,27 @@
 """Fine-tuning: only the findings are learnt, and which epochs are kept."""
 
 import json
+import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from editgrpo.config import OptimConfig, SFTConfig
 from editgrpo.data.study import Split
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, RewardError
 from editgrpo.files import read_jsonl
-from editgrpo.training import sft
+from editgrpo.rewards.types import RewardScores
+from editgrpo.training import epochs, sft
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EpochScore, keep_best, write_epochs
-from editgrpo.training.sft import _check_size, _epoch_ends, run_sft
+from editgrpo.training.run_folder import last_checkpoint
+from editgrpo.training.sft import FindingsTrainer, _check_size, _epoch_ends, run_sft
+from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
 
@@ -109,3 +117,83 @@ def test_the_validation_loss_is_the_mean_over_findings_tokens(tiny: Tiny, tmp_pa
             total += float(model(**batch).loss) * count
         tokens += count
     assert found == pytest.approx(total / tokens, rel=1e-5)
+
+
+class FailingReward:
+    """Fails at its n-th call, as a scorer without memory or network would."""
+
+    name = "failing"
+    component_names = ("failing",)
+
+    def __init__(self, call: int) -> None:
+        self.calls, self._fails_at = 0, call
+
+    def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
+        self.calls += 1
+        if self.calls == self._fails_at:
+            raise RewardError("the scorer is gone")
+        values = np.full(len(candidates), 0.5)
+        return RewardScores(total=values, components={"failing": values})
+
+
+def short_run(tiny: Tiny, output: Path) -> SFTConfig:
+    """Two epochs of two steps, without a checkpoint of its own before the end."""
+    return SFTConfig(
+        model=tiny.model(),
+        data=tiny.data(validation_limit=2, train_limit=8),
+        epochs=2,
+        batch_size=4,
+        micro_batch_size=4,
+        max_completion_tokens=4,
+        output=str(output),
+    )
+
+
+def test_a_report_is_written_and_scored_before_the_first_step(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "configured_reward", lambda *_: FailingReward(1))
+    steps: list[object] = []
+    with pytest.raises(RewardError, match="the scorer is gone"):
+        run_sft(short_run(tiny, tmp_path / "run"), on_metrics=steps.append)
+    assert not steps
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+def test_a_validation_that_fails_loses_no_step(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation of epoch 1 fails; the run goes on behind step 2, and ends as a whole one."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    monkeypatch.setattr(epochs, "configured_reward", lambda *_: FailingReward(0))
+    run_sft(short_run(tiny, whole))
+    monkeypatch.setattr(epochs, "configured_reward", lambda *_: FailingReward(2))
+    with pytest.raises(RewardError, match="the scorer is gone"):
+        run_sft(short_run(tiny, run))
+    checkpoint = last_checkpoint(run)
+    assert checkpoint is not None and checkpoint.name == "checkpoint-2"
+    assert [row["step"] for _, row in read_jsonl(run / "metrics.jsonl")] == [1, 2]
+    monkeypatch.setattr(epochs, "configured_reward", lambda *_: FailingReward(0))
+    shown: list[float] = []
+    run_sft(short_run(tiny, run), resume=True, on_metrics=lambda row: shown.append(row["step"]))
+    assert shown == [2, 3, 4, 4]  # the evaluation comes first
+    assert_same_run(whole, run)
+
+
+def test_trying_a_report_draws_from_no_generator(tiny: Tiny, tmp_path: Path) -> None:
+    draws: list[object] = []
+
+    class Note(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            draws.append((torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()))
+
+    original = FindingsTrainer.__init__
+
+    def noting(self: Any, *arguments: Any, callbacks: list[Any], **keywords: Any) -> None:
+        original(self, *arguments, callbacks=[Note(), *callbacks, Note()], **keywords)
+
+    with pytest.MonkeyPatch.context() as spy:
+        spy.setattr(FindingsTrainer, "__init__", noting)
+        run_sft(short_run(tiny, tmp_path / "run"))
+    before, after = draws
+    assert repr(before) == repr(after)

@@ -9,23 +9,23 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from transformers import TrainerCallback
 
 from editgrpo.config import SFTConfig
 from editgrpo.data.store import StudySet
-from editgrpo.files import write_json
-from editgrpo.rewards import configured_reward
+from editgrpo.files import read_jsonl, write_json
+from editgrpo.rewards import RewardScores, configured_reward
 from editgrpo.rewards.check import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
 from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.launch import with_journal
-from editgrpo.training.models import save_merged
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.run_folder import METRICS, MODEL, append_line, put_in_place
+from editgrpo.training.saving import finish_model, save_merged
 
 OnMetrics = Callable[[Mapping[str, float]], None]
+OnProgress = Callable[[int, int], None]
 MODEL_FOR_RL = "model-for-rl"
 EPOCHS = "epochs"
 SELECTION = "epochs.json"
@@ -62,7 +62,8 @@ def best_epoch(scores: Sequence[EpochScore]) -> int:
 
 
 class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
-    """At the end of every epoch, score the validation studies and keep the epoch's model.
+    """At the end of every epoch, score the validation studies and keep the epoch's model; before
+    the first step, try it with one study.
 
     Args:
         config: The run's configuration.
@@ -80,7 +81,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         validation: StudySet,
         encoder: PromptEncoder,
         on_metrics: OnMetrics | None = None,
-        on_validation: Callable[[int, int], None] | None = None,
+        on_validation: OnProgress | None = None,
     ) -> None:
         self._on_validation = on_validation
         self._config = config
@@ -90,39 +91,74 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._encoder = encoder
         self._on_metrics = on_metrics
         self._reward = configured_reward(config.reward, with_journal(config))
+        self._evaluated = _evaluated_steps(self._run)
         self.trainer: Any = None  # the trainer needs its callbacks first
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Evaluate if the step ends an epoch."""
-        epoch = self._epoch_after_step.get(state.global_step)
-        if epoch is None or self.trainer is None:
-            return
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write and score one report, so that what cannot be done after hours of training ends the
+        run now; then evaluate an epoch whose evaluation was cut short."""
+        self._report(self._model(), self._validation[:1])
+        self._evaluate(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Ask for a checkpoint where an epoch ends: its evaluation may fail."""
+        if state.global_step in self._epoch_after_step:
+            control.should_save = True
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Evaluate if an epoch has ended. The checkpoint is marked: `MarkCheckpoints` comes first
+        among the run's callbacks."""
+        self._evaluate(state)
+
+    def _model(self) -> Any:
         trainer = self.trainer
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        score = self._score(epoch, without_adapter_wrapper(model), state.global_step)
+        return without_adapter_wrapper(trainer.accelerator.unwrap_model(trainer.model))
+
+    def _evaluate(self, state: Any) -> None:
+        """Score and keep the model if an epoch ends here and was not evaluated before."""
+        step = state.global_step
+        epoch = self._epoch_after_step.get(step)
+        if epoch is None or step in self._evaluated:
+            return
+        score, metrics = self._score(epoch, self._model(), step)
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         folder = self._run / EPOCHS / f"epoch-{epoch}"
         if not hasattr(model, "peft_config"):
-            trainer.save_model(str(folder))
+            self.trainer.save_model(str(folder))
         elif state.is_world_process_zero:
             save_merged(model, folder)
         if state.is_world_process_zero:
-            self._encoder.processor.save(folder)
+            finish_model(folder, self._encoder)
             scores = [kept for kept in read_epochs(self._run) if kept.epoch < epoch]
             write_epochs(self._run, [*scores, score])
+            # Last of all: where this line stands, a resumed run does not evaluate again.
+            append_line(self._run / METRICS, metrics)
+            if self._on_metrics is not None:
+                self._on_metrics(metrics)
+        self._evaluated.add(step)
 
-    def _score(self, epoch: int, model: Any, step: int) -> EpochScore:
+    def _report(
+        self, model: Any, studies: StudySet, progress: OnProgress | None = None
+    ) -> RewardScores:
+        """Write a report for each study and score it."""
+        was_training = model.training
+        model.eval()
+        generation = GenerationConfig(max_completion_tokens=self._config.max_completion_tokens)
+        reports = []
+        for _, report in generate_reports(model, self._encoder, studies, generation):
+            reports.append(report)
+            if progress is not None:
+                progress(len(reports), len(studies))
+        model.train(was_training)
+        return checked_scores(self._reward, reports, [study.findings for study in studies])
+
+    def _score(self, epoch: int, model: Any, step: int) -> tuple[EpochScore, dict[str, float]]:
         was_training = model.training
         model.eval()
         loss = self._loss(model)
-        generation = GenerationConfig(max_completion_tokens=self._config.max_completion_tokens)
-        reports = []
-        for _, report in generate_reports(model, self._encoder, self._validation, generation):
-            reports.append(report)
-            if self._on_validation is not None:
-                self._on_validation(len(reports), len(self._validation))
         model.train(was_training)
-        references = [study.findings for study in self._validation]
-        scores = checked_scores(self._reward, reports, references)
+        scores = self._report(model, self._validation, self._on_validation)
         totals = scores.total.tolist()
         metrics: dict[str, float] = {
             "step": step,
@@ -134,12 +170,9 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
                 for name, values in scores.components.items()
             },
         }
-        if PartialState().is_main_process:
-            append_line(self._run / METRICS, metrics)
-            if self._on_metrics is not None:
-                self._on_metrics(metrics)
         error = stdev(totals) / len(totals) ** 0.5 if len(totals) > 1 else 0.0
-        return EpochScore(epoch=epoch, loss=loss, reward=fmean(totals), reward_se=error)
+        score = EpochScore(epoch=epoch, loss=loss, reward=fmean(totals), reward_se=error)
+        return score, metrics
 
     @torch.no_grad()
     def _loss(self, model: Any) -> float:
@@ -157,6 +190,14 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             total += float(outputs.loss) * count
             tokens += count
         return total / tokens
+
+
+def _evaluated_steps(run: Path) -> set[int]:
+    """Return the steps after which a run was evaluated before it was stopped."""
+    path = run / METRICS
+    if not path.is_file():
+        return set()
+    return {int(row["step"]) for _, row in read_jsonl(path) if "validation/loss" in row}
 
 
 def read_epochs(run: Path) -> list[EpochScore]:

@@ -4,7 +4,6 @@ Weights come from a local folder or the Hub (safetensors only, never remote code
 trains.
 """
 
-import copy
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,16 +244,6 @@ def peft_config(config: LoraConfig | None) -> Any:
 def _adapted_layers(config: LoraConfig) -> str:
     modules = "|".join(re.escape(module) for module in config.target_modules)
     return rf".*language_model.*\.({modules})"
-
-
-def save_merged(model: Any, folder: Path) -> None:
-    """Save a model with its adapters added to the weights, as a checkpoint like any other.
-
-    Args:
-        model: A PEFT model, which stays as it is: a copy is merged.
-        folder: Where to write.
-    """
-    copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

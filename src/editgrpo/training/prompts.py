@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from editgrpo.config import DataConfig
 from editgrpo.data.image_store import ImageStore
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import Prompt, build_messages
 from editgrpo.data.store import PREPARED_FILE, StudySet, read_prepared
 from editgrpo.data.study import Split, Study
@@ -28,6 +29,10 @@ _MAX_THREADS = 8
 class PromptEncoder:
     """Encodes studies of one set for one model.
 
+    Attributes:
+        processor: Of the model.
+        budget: How large the set's images are.
+
     Args:
         studies: The set that the studies belong to; it holds their images.
         processor: Of the model.
@@ -42,13 +47,19 @@ class PromptEncoder:
         self._config = config
         self._folder = studies.folder
         self._images = ImageStore.open(studies.folder, memory_bytes=_MEMORY_BYTES)
-        multiple = int(read_prepared(studies.folder)["budget"]["multiple_of"])
+        self.budget = PixelBudget(**read_prepared(studies.folder)["budget"])
+        multiple = self.budget.multiple_of
         if multiple % processor.factor and len(self._images):
             raise DataError(
                 f"{studies.folder}: sides of its images are multiples of {multiple}, and this "
                 f"model reads multiples of {processor.factor}; prepare the set again with "
                 f"--multiple-of {processor.factor} (the phantom: with a fitting --size-px)"
             )
+
+    @property
+    def max_images(self) -> int:
+        """Most images of a prompt."""
+        return self._config.max_images
 
     @property
     def pixel_identity(self) -> str:

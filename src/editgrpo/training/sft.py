@@ -40,11 +40,12 @@ from editgrpo.training.models import (
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, append_line
+from editgrpo.training.saving import OneFormat
 
 _LOGGER = logging.getLogger(__name__)
 
 
-class FindingsTrainer(SFTTrainer):  # type: ignore[misc]
+class FindingsTrainer(OneFormat, SFTTrainer):  # type: ignore[misc]
     """TRL's SFTTrainer with the run's own order of studies, a loss that is the mean over the tokens
     of a step, and its own record of metrics.
 
@@ -163,7 +164,7 @@ def run_sft(
         processing_class=processor.tokenizer,
         data_collator=FindingsCollator(train, encoder),
         peft_config=peft_config(config.model.lora),
-        callbacks=[evaluate, MarkCheckpoints(run, keep=1), stop],
+        callbacks=[MarkCheckpoints(run, keep=1), evaluate, stop],
     )
     evaluate.trainer = trainer
     train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])

@@ -14,7 +14,7 @@ from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError, RewardError
-from editgrpo.files import read_jsonl, write_text
+from editgrpo.files import read_jsonl
 from editgrpo.model_files import check_model
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
@@ -33,10 +33,10 @@ from editgrpo.training.models import (
     load_policy,
     load_processor,
     resolve_model_folder,
-    save_merged,
 )
 from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
+from editgrpo.training.saving import finish_model, save_merged
 from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
 from editgrpo.training.vllm_engine import check_engine
@@ -177,9 +177,7 @@ def _save_model(trainer: EditGRPOTrainer, setup: TrainingSetup) -> Path:
     else:
         trainer.save_model(str(partial))
     if trainer.accelerator.is_main_process:
-        setup.encoder.processor.save(partial)
-        card = "Trained by editgrpo; see ../provenance.json.\n"
-        write_text(partial / "README.md", card, shared=True)
+        finish_model(partial, setup.encoder)
         put_in_place(partial, folder)
     trainer.accelerator.wait_for_everyone()
     return folder

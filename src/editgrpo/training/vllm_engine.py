@@ -283,8 +283,9 @@ class VLLMSampler:
         if not smallest <= height * width <= largest:
             raise DataError(
                 f"study {study_id}: vLLM would resize an image of {width} x {height} pixels to "
-                f"between {smallest} and {largest} pixels; widen `size` in the model's "
-                "preprocessor_config.json, or prepare the studies within it"
+                f"between {smallest} and {largest} pixels; widen `size`, "
+                "`min_pixels` and `max_pixels` in the model's preprocessor_config.json, or prepare "
+                "the studies within them"
             )
 
     def _response(

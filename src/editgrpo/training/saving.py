@@ -1,0 +1,228 @@
+"""A trained model as a folder that others read: transformers before 5, vLLM, plain `generate`.
+
+transformers 5 writes other keys than those that the two families are published with. Read by
+transformers 4.57, what it writes has no rotary sections, a head drawn at random in place of the
+tied one, a tokenizer of an unknown class, and image sizes of its own. So a saved folder gets the
+published keys and files; this package reads both.
+
+Left out on purpose: checkpoints to resume from, but for the number format of their weights.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.files import write_json, write_text
+from editgrpo.model_files import CONFIG, FAMILIES, GENERATION_CONFIG
+from editgrpo.training.processor import StudyProcessor
+from editgrpo.training.prompts import PromptEncoder
+
+
+class OneFormat:
+    """For trainers: what they save has one number format throughout.
+
+    A run keeps a frozen vision tower in bfloat16 beside float32 weights; a reader takes the format
+    of a folder for that of all its weights.
+    """
+
+    model: Any
+    accelerator: Any
+    args: Any
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
+    ) -> None:
+        policy = self.accelerator.unwrap_model(self.model)
+        is_whole = isinstance(policy, PreTrainedModel)  # adapters are small, and float32
+        if is_whole:
+            state_dict = in_one_format(policy.state_dict() if state_dict is None else state_dict)
+        super()._save(output_dir, state_dict)  # type: ignore[misc]
+        if is_whole and self.args.should_save and state_dict:
+            publish_config(Path(output_dir or self.args.output_dir), format_of(state_dict))
+
+
+def in_one_format(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring all weights to the widest number format among them, which loses nothing.
+
+    Args:
+        state: Weights by name, on any device; whole numbers stay.
+
+    Returns:
+        The same names. What had another format is a copy on the CPU; tensors that were one stay
+        one.
+    """
+    wanted = format_of(state)
+    copies: dict[tuple[int, torch.Size], Tensor] = {}
+
+    def convert(value: Tensor) -> Tensor:
+        if not value.is_floating_point() or value.dtype is wanted:
+            return value
+        key = (value.data_ptr(), value.shape)
+        if key not in copies:
+            copies[key] = value.to("cpu", wanted)
+        return copies[key]
+
+    return {name: convert(value) for name, value in state.items()}
+
+
+def format_of(state: Mapping[str, Tensor]) -> torch.dtype:
+    """Return the widest number format of weights; float32 if there is none."""
+    found = {value.dtype for value in state.values() if value.is_floating_point()}
+    return max(found, key=lambda dtype: dtype.itemsize, default=torch.float32)
+
+
+def save_merged(model: Any, folder: Path) -> None:
+    """Save a model with its adapters added to the weights, as a checkpoint like any other.
+
+    Args:
+        model: A PEFT model, which stays as it is: a copy is merged.
+        folder: Where to write.
+    """
+    merged = copy.deepcopy(model).merge_and_unload()
+    state = in_one_format(merged.state_dict())
+    merged.save_pretrained(folder, state_dict=state)
+    publish_config(folder, format_of(state))
+
+
+def finish_model(folder: Path, encoder: PromptEncoder) -> None:
+    """Put beside saved weights what else a reader needs: tokenizer, image processor, end tokens, a
+    card.
+
+    Args:
+        folder: Holds weights and configuration.
+        encoder: What showed studies to the model.
+    """
+    processor, budget = encoder.processor, encoder.budget
+    processor.save(folder)
+    _publish_tokenizer(folder, processor)
+    _publish_image_sizes(folder, budget)
+    _publish_generation(folder, processor)
+    card = _card(_read(folder / CONFIG), encoder)
+    write_text(folder / "README.md", card, shared=True)
+
+
+def publish_config(folder: Path, dtype: torch.dtype) -> None:
+    """Rewrite `config.json` with the keys that the families are published with.
+
+    Args:
+        folder: A folder that transformers 5 has saved.
+        dtype: Number format of the weights in it.
+    """
+    config = _read(folder / CONFIG)
+    text = config.pop("text_config", None)
+    if text is not None:
+        inner = ("architectures", "dtype", "model_type", "transformers_version")
+        config = {key: text[key] for key in text if key not in inner} | config
+    rope = config.pop("rope_parameters", None)
+    if rope is not None:
+        config["rope_theta"] = rope.pop("rope_theta")
+        if rope.get("rope_type", "default") == "default":
+            rope = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+        config["rope_scaling"] = rope
+    config.get("vision_config", {}).pop("dtype", None)
+    name = str(dtype).removeprefix("torch.")
+    # Checkpointing of gradients turns the cache off while a run trains.
+    config |= {"dtype": name, "torch_dtype": name, "use_cache": True}
+    write_json(folder / CONFIG, dict(sorted(config.items())), shared=True)
+
+
+def _publish_tokenizer(folder: Path, processor: StudyProcessor) -> None:
+    """Write the slow tokenizer's files, too, and a configuration that transformers 4 can read."""
+    tokenizer = processor.tokenizer
+    tokenizer.backend_tokenizer.model.save(str(folder))
+    path = folder / "tokenizer_config.json"
+    settings = _read(path)
+    for key in ("backend", "is_local", "local_files_only"):
+        settings.pop(key, None)
+    special = settings.pop("extra_special_tokens", None)
+    if special is not None:
+        key = "extra_special_tokens" if isinstance(special, dict) else "additional_special_tokens"
+        settings[key] = special
+    if settings["tokenizer_class"] == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # its name before version 5
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
+    settings["added_tokens_decoder"] = {
+        str(number): {
+            "content": token.content,
+            "lstrip": token.lstrip,
+            "normalized": token.normalized,
+            "rstrip": token.rstrip,
+            "single_word": token.single_word,
+            "special": token.special,
+        }
+        for number, token in tokenizer.added_tokens_decoder.items()
+    }
+    write_json(path, settings, shared=True)
+
+
+def _publish_image_sizes(folder: Path, budget: PixelBudget) -> None:
+    """Let a reader reduce an image as the studies of training were; a prepared set's images are of
+    such a size already, and stay as they are."""
+    path = folder / "preprocessor_config.json"
+    settings = _read(path) | {
+        "min_pixels": budget.min_pixels,
+        "max_pixels": budget.max_pixels,
+        "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
+    }
+    write_json(path, settings, shared=True)
+
+
+def _publish_generation(folder: Path, processor: StudyProcessor) -> None:
+    """Let plain `generate` take the likeliest token and stop where our own decoding does.
+
+    Qwen2.5-VL is published with a repetition penalty of 1.05, with which no report of training or
+    validation was written.
+    """
+    path = folder / GENERATION_CONFIG
+    settings = _read(path)
+    declared = settings.get("eos_token_id")
+    ends = declared if isinstance(declared, list) else [declared]
+    ends = list(dict.fromkeys([processor.tokenizer.eos_token_id, *ends]))
+    pad = processor.tokenizer.pad_token_id
+    kept = {
+        key: settings[key] for key in ("bos_token_id", "transformers_version") if key in settings
+    }
+    write_json(
+        path,
+        kept
+        | {
+            "do_sample": False,
+            "eos_token_id": [end for end in ends if end is not None],
+            "pad_token_id": processor.tokenizer.eos_token_id if pad is None else pad,
+        },
+        shared=True,
+    )
+
+
+def _card(config: Mapping[str, Any], encoder: PromptEncoder) -> str:
+    budget, factor = encoder.budget, encoder.processor.factor
+    return f"""\
+---
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# A radiology report generator, trained by editgrpo
+
+- Family: {FAMILIES[config["model_type"]]} (`{config["model_type"]}`), weights in {config["dtype"]}.
+- Images in training: each had {budget.min_pixels:,} to {budget.max_pixels:,} pixels, at most
+  {budget.max_pixels // factor**2:,} image tokens of {factor} x {factor} pixels, and sides that are
+  multiples of {budget.multiple_of}. A prompt showed at most {encoder.max_images} images.
+  `preprocessor_config.json` says the same, so that plain transformers makes no more tokens of one.
+- Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.
+- Settings, command and versions of the run: `config.yaml` and `provenance.json` in its folder.
+
+Research software: its reports are not for clinical use.
+"""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
