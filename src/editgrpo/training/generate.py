@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from editgrpo.config import DataConfig
+from editgrpo.config import DataConfig, DType
 from editgrpo.config.check import require, require_seed
 from editgrpo.data.prompt import DEFAULT_TEMPLATE
 from editgrpo.data.record import study_to_row
@@ -26,6 +26,7 @@ from editgrpo.training.models import (
 from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
+from editgrpo.training.self_check import check_sampling
 
 Progress = Callable[[int, int], None]
 
@@ -117,10 +118,11 @@ def generate_predictions(
         DataError: the split is empty, images cannot be decoded, or the partial file was begun with
             another model, other studies or other settings.
         ModelError: the model cannot be loaded.
+        TrainingError: sampling does not take the tokens that transformers' `generate` takes.
     """
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    folder = resolve_model_folder(model)
     studies = load_split(data.folder, split, limit)
+    folder = resolve_model_folder(model)
     partial = output.with_name(output.name + ".partial")
     run = {"run": _fingerprint(folder, studies, data, config)}
     rows = _already_done(partial, run)
@@ -131,6 +133,13 @@ def generate_predictions(
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     policy = load_for_inference(folder, dtype=dtype).to(device).eval()
     encoder = PromptEncoder(studies, load_processor(folder), data)
+    tokens = generation_tokens(policy, encoder.processor.tokenizer)
+    check_sampling(
+        policy,
+        encoder.encode(studies[0]),
+        tokens.sampling(max_tokens=config.max_completion_tokens, temperature=config.temperature),
+        dtype=DType.BFLOAT16 if dtype is torch.bfloat16 else DType.FLOAT32,
+    )
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])

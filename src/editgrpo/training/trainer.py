@@ -9,9 +9,9 @@ tests/training/test_trl_seams.py names every seam.
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -52,9 +52,10 @@ from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
+from editgrpo.training.saving import OneFormat
 from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
 from editgrpo.training.seeds import rollout_draws
-from editgrpo.training.self_check import check_group_pass
+from editgrpo.training.self_check import check_group_pass, check_sampling
 from editgrpo.training.step_clock import StepClock
 from editgrpo.training.vllm_engine import (
     SampledResponse,
@@ -90,7 +91,7 @@ class TrainingSetup:
     """Called on the main process after each step with its metrics and seconds by phase."""
 
 
-class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class EditGRPOTrainer(OneFormat, GRPOTrainer):  # type: ignore[misc]
     """Trains a policy on groups of sampled and edited responses.
 
     Args:
@@ -242,6 +243,9 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 prompts = self._setup.encoder.encode_all(studies, known=self._features)
                 features = self._features.of(prompts)
                 prompts = [prompt.without_patches() for prompt in prompts]
+        if not self._is_checked and self._vllm is None:
+            with self._clock.phase("rollout"):
+                self._check_sampling(studies[0])
         scored = self._rollout_edit_score(studies, prompts, features)
         self._record(self.state.global_step, scored)
         with self._clock.phase("reference"):
@@ -311,6 +315,15 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             features=features,
             kernel=self._config.model.group_attention,
         )
+
+    def _check_sampling(self, study: Study) -> None:
+        rollout = self._config.rollout
+        settings = self._setup.tokens.sampling(
+            max_tokens=rollout.max_completion_tokens, temperature=rollout.temperature
+        )
+        prompt = self._setup.encoder.encode(study)
+        with self._policy_to_sample() as policy:
+            check_sampling(policy, prompt, settings, dtype=self._config.model.dtype)
 
     def _check(self, study: Study, scored: ScoredGroup, features: Features) -> None:
         prompt = self._setup.encoder.encode(study)
@@ -398,6 +411,20 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         settings = self._setup.tokens.sampling(
             max_tokens=rollout.max_completion_tokens, temperature=rollout.temperature
         )
+        with self._policy_to_sample() as policy:
+            return sample_responses(
+                policy,
+                prompts,
+                uniforms,
+                settings,
+                features=features,
+                tokens_per_pass=self._config.tokens_per_pass,
+                compiled=rollout.compile,
+            )
+
+    @contextmanager
+    def _policy_to_sample(self) -> Iterator[Any]:
+        """Give the policy in evaluation mode, its weights gathered, computing as in the run."""
         with unwrap_model_for_generation(
             self.model_wrapped,
             self.accelerator,
@@ -409,17 +436,8 @@ class EditGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             was_training = policy.training
             policy.eval()
             with self.accelerator.autocast():
-                responses = sample_responses(
-                    policy,
-                    prompts,
-                    uniforms,
-                    settings,
-                    features=features,
-                    tokens_per_pass=self._config.tokens_per_pass,
-                    compiled=rollout.compile,
-                )
+                yield policy
             policy.train(was_training)
-        return responses
 
     # --- how log-probabilities are computed ------------------------------------------------------
 

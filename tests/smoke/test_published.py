@@ -1,0 +1,295 @@
+"""A model laid out as published goes through every command, and plain transformers reads the end.
+
+The demo's and the other tests' model is written by the installed transformers; this one is not.
+"""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    GenerationConfig,
+)
+
+from editgrpo.config import DType, LoraConfig, OptimConfig, SFTConfig, TrainConfig
+from editgrpo.data.study import Split
+from editgrpo.errors import TrainingError
+from editgrpo.files import read_jsonl
+from editgrpo.training import generate
+from editgrpo.training.models import load_for_inference, load_processor
+from editgrpo.training.sft import run_sft
+from editgrpo.training.train import run_training
+from tests.checkpoints.corpus import SENTENCES
+from tests.checkpoints.published import (
+    ADDED,
+    QWEN2_5_VL,
+    QWEN2_VL,
+    Vocabulary,
+    learnt_vocabulary,
+    true_vocabulary,
+    write_published,
+)
+from tests.training.compare_runs import assert_same_run
+from tests.training.tiny_run import Tiny
+
+FAMILIES = (QWEN2_5_VL, QWEN2_VL)
+TOKENS = 24
+
+
+def paper_model(tiny: Tiny, **changes: Any) -> Any:
+    """Return the model settings of the paper: bfloat16, a frozen vision tower."""
+    settings = {"dtype": DType.BFLOAT16, "freeze_vision_tower": True, **changes}
+    return tiny.model(gradient_checkpointing=True, **settings)
+
+
+def sft_config(tiny: Tiny, output: Path) -> SFTConfig:
+    return SFTConfig(
+        model=paper_model(tiny),
+        data=tiny.data(validation_limit=4),
+        optim=OptimConfig(learning_rate=1e-2),
+        epochs=5,
+        batch_size=3,
+        micro_batch_size=3,
+        save_every=10,
+        max_completion_tokens=TOKENS,
+        output=str(output),
+    )
+
+
+def rl_config(tiny: Tiny, output: Path, **changes: Any) -> TrainConfig:
+    settings = {"model": paper_model(tiny), "optim": OptimConfig(learning_rate=1e-3), "steps": 3}
+    return tiny.train_config(output, save_every=1, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def start(
+    tiny: Tiny, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Tiny:
+    """The studies of the other tests with a published model."""
+    folder = tmp_path_factory.mktemp("published") / request.param
+    return replace(
+        tiny, checkpoint=write_published(folder, request.param, learnt_vocabulary(SENTENCES))
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(start: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    run = tmp_path_factory.mktemp("sft") / "run"
+    run_sft(sft_config(start, run))
+    return replace(start, checkpoint=run / "model-for-rl")
+
+
+@pytest.fixture(scope="module")
+def trained(tuned: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    run = tmp_path_factory.mktemp("rl") / "run"
+    run_training(rl_config(tuned, run))
+    return replace(tuned, checkpoint=run / "model")
+
+
+@pytest.fixture(scope="module")
+def adapted(tuned: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    run = tmp_path_factory.mktemp("lora") / "run"
+    model = paper_model(tuned, lora=LoraConfig(rank=4, alpha=8))
+    run_training(rl_config(tuned, run, model=model))
+    return replace(tuned, checkpoint=run / "model")
+
+
+@pytest.fixture(params=["tuned", "trained", "adapted"])
+def saved(start: Tiny, request: pytest.FixtureRequest) -> Tiny:
+    """The model of each kind of run that began with `start`."""
+    tiny: Tiny = request.getfixturevalue(request.param)
+    return tiny
+
+
+def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            yield from ((name, weights.get_tensor(name)) for name in weights.keys())  # noqa: SIM118
+
+
+def read(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+@pytest.mark.slow
+def test_what_is_saved_has_one_number_format_and_the_published_names(
+    start: Tiny, saved: Tiny
+) -> None:
+    found = dict(tensors(saved.checkpoint))
+    assert found.keys() == {name for name, _ in tensors(start.checkpoint)}
+    formats = {str(value.dtype).removeprefix("torch.") for value in found.values()}
+    config = read(saved.checkpoint / "config.json")
+    assert formats == {config["dtype"]} == {config["torch_dtype"]}
+
+
+@pytest.mark.slow
+def test_the_saved_configuration_keeps_every_published_key(start: Tiny, saved: Tiny) -> None:
+    """transformers 4 and vLLM look for these; transformers 5 by itself writes others."""
+    before, after = (read(one.checkpoint / "config.json") for one in (start, saved))
+    # An unused window is dropped, and these two say what has changed.
+    changed = {"sliding_window", "torch_dtype", "transformers_version"}
+    vision = before.pop("vision_config")
+    assert {key: after[key] for key in before if key not in changed} == {
+        key: value for key, value in before.items() if key not in changed
+    }
+    assert {key: after["vision_config"][key] for key in vision} == vision
+    tokens = [read(one.checkpoint / "tokenizer_config.json") for one in (start, saved)]
+    assert tokens[1].pop("chat_template", None) is None  # the image template has a file of its own
+    del tokens[0]["chat_template"], tokens[0]["add_bos_token"]
+    assert {key: tokens[1][key] for key in tokens[0]} == tokens[0]
+    for name in ("vocab.json", "tokenizer.json"):
+        assert (saved.checkpoint / name).is_file()
+    merges = [
+        (one.checkpoint / "merges.txt").read_text().splitlines()[1:] for one in (start, saved)
+    ]
+    assert merges[0] == merges[1]
+    ends = read(start.checkpoint / "generation_config.json")["eos_token_id"]
+    assert read(saved.checkpoint / "generation_config.json")["eos_token_id"] == ends
+
+
+def plain_reports(tiny: Tiny) -> list[str]:
+    """Write reports with transformers alone, its settings those of the folder."""
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        tiny.checkpoint, dtype=torch.float32, output_loading_info=True
+    )
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny.checkpoint)
+    cut = AutoImageProcessor.from_pretrained(tiny.checkpoint, backend="pil")
+    studies, encoder = tiny.encoder(Split.VALIDATION)
+    reports = []
+    for study in studies:
+        prompt = encoder.encode(study)
+        images = [encoder._images.pixels(image) for image in prompt.image_ids]
+        pixels = cut(images=images, return_tensors="pt")  # of this size already: not resized
+        assert torch.equal(pixels["pixel_values"], prompt.pixel_values)
+        ids = model.eval().generate(
+            input_ids=prompt.input_ids_T[None],
+            attention_mask=torch.ones_like(prompt.input_ids_T)[None],
+            mm_token_type_ids=prompt.is_image_token_T[None].int(),
+            max_new_tokens=TOKENS,
+            **pixels,
+        )[0, prompt.input_ids_T.shape[0] :]
+        reports.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
+    return reports
+
+
+@pytest.mark.slow
+def test_plain_transformers_writes_the_same_reports(saved: Tiny, tmp_path: Path) -> None:
+    predictions = generate.generate_predictions(
+        model=str(saved.checkpoint),
+        data=saved.data(),
+        split=Split.VALIDATION,
+        output=tmp_path / "predictions.jsonl",
+        config=generate.GenerationConfig(max_completion_tokens=TOKENS),
+    )
+    ours = [row["prediction"] for _, row in read_jsonl(predictions)]
+    assert plain_reports(saved) == ours
+    assert all(len(report) > 20 for report in ours), "a model that says nothing proves nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["pil", "torchvision"])
+def test_a_raw_film_makes_no_more_tokens_than_training_had(saved: Tiny, backend: str) -> None:
+    if backend == "torchvision":
+        pytest.importorskip("torchvision")
+    cut = AutoImageProcessor.from_pretrained(saved.checkpoint, backend=backend)
+    film = np.zeros((3056, 2544, 3), np.uint8)
+    grid = cut(images=[film], return_tensors="pt")["image_grid_thw"]
+    # The studies' budget is 56 x 56 pixels: 4 tokens of 28 x 28. As published it were 9,919.
+    assert int(grid.prod()) // 4 <= 4
+    card = (saved.checkpoint / "README.md").read_text()
+    assert "784 to 3,136 pixels, at most 4 image tokens of 28 x 28 pixels" in card.replace(
+        "\n ", ""
+    )
+
+
+@pytest.mark.slow
+def test_a_stopped_run_resumes_to_the_same_bytes(
+    tuned: Tiny, trained: Tiny, tmp_path: Path
+) -> None:
+    def crash(metrics: Any, _: object) -> None:
+        if metrics["step"] == 2:
+            raise TrainingError("a crash in step 2")
+
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="a crash"):
+        run_training(rl_config(tuned, run), on_step=crash)
+    run_training(rl_config(tuned, run), resume=True)
+    assert_same_run(trained.checkpoint.parent, run)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_published_model_samples_as_the_stock_one_does(
+    tiny: Tiny, tmp_path: Path, family: str
+) -> None:
+    """Without fine-tuning, its own template and its two end tokens at work."""
+    folder = write_published(tmp_path / family, family, learnt_vocabulary(SENTENCES))
+    studies, encoder = replace(tiny, checkpoint=folder).encoder()
+    model = load_for_inference(folder, dtype=torch.float32).eval()
+    config = generate.GenerationConfig(max_completion_tokens=8)
+    pairs = list(generate.generate_reports(model, encoder, studies[:3], config))
+    assert len(pairs) == 3
+    tokenizer = encoder.processor.tokenizer
+    assert tokenizer.decode(encoder.encode(studies[0]).input_ids_T).startswith("<|im_start|>system")
+    assert model.generation_config.repetition_penalty is not None
+    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0)
+    for study, report in pairs:
+        prompt = encoder.encode(study)
+        ids = model.generate(
+            input_ids=prompt.input_ids_T[None],
+            pixel_values=prompt.pixel_values,
+            image_grid_thw=prompt.image_grid_thw,
+            mm_token_type_ids=prompt.is_image_token_T[None].int(),
+            max_new_tokens=8,
+            eos_token_id=[tokenizer.convert_tokens_to_ids(token) for token in ADDED[:3:2]],
+        )[0, prompt.input_ids_T.shape[0] :]
+        assert tokenizer.decode(ids, skip_special_tokens=True).strip() == report
+
+
+@pytest.fixture(scope="module")
+def qwen_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    """The true vocabulary, from a wheel of the package index; the one test that asks for it."""
+    folder = tmp_path_factory.mktemp("dashscope")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+    try:
+        done = subprocess.run([*command, "dashscope"], capture_output=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the package index did not answer within a minute")
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        pytest.skip("no package index is reachable, so the wheel with Qwen's vocabulary is not")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        return true_vocabulary(
+            Path(wheel.extract("dashscope/resources/qwen.tiktoken", folder)),
+        )
+
+
+@pytest.mark.slow
+def test_the_true_vocabulary_goes_through_a_run(
+    tiny: Tiny, tmp_path: Path, qwen_vocabulary: Vocabulary
+) -> None:
+    folder = write_published(tmp_path / "start", QWEN2_5_VL, qwen_vocabulary)
+    start = replace(tiny, checkpoint=folder)
+    tokenizer = load_processor(folder).tokenizer
+    assert len(tokenizer) == 151_665
+    # As the published tokenizer cuts it, and as its added tokens are numbered.
+    assert tokenizer("Hello world")["input_ids"] == [9707, 1879]
+    assert tokenizer("<|image_pad|><|im_end|>")["input_ids"] == [151_655, 151_645]
+    run = tmp_path / "run"
+    run_training(rl_config(start, run, steps=1))
+    assert AutoTokenizer.from_pretrained(run / "model")("No effusion.") == tokenizer("No effusion.")
+    found = {str(value.dtype) for _, value in tensors(run / "model")}
+    assert found == {"torch.float32"}
