@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -172,11 +173,27 @@ def test_a_comparison_names_its_files_and_direction(good: Path, bad: Path) -> No
     assert record["predictions"] == {"a": [str(good)], "b": [str(bad), str(good)]}
 
 
-def test_studies_of_one_file_only_are_counted_and_named(good: Path, bad: Path) -> None:
+def test_files_that_do_not_match_are_refused_before_anything_is_scored(
+    good: Path, bad: Path, tmp_path: Path
+) -> None:
+    scored: list[int] = []
     lines = bad.read_text().splitlines()
     bad.write_text("\n".join(lines[:4]))
-    with pytest.raises(DataError, match="2 studies are in one of them only, such as s004 in good"):
-        compare_files(good, bad, options=OPTIONS)
+    message = f"{good} and {bad}: 2 studies are in one of them only, such as s004 in {good};"
+    with pytest.raises(DataError, match=re.escape(message)):
+        compare_files(good, bad, options=OPTIONS, progress=lambda done, _: scored.append(done))
+    patients = [f'{{"patient_id": {k // 2}, {line[1:]}' for k, line in enumerate(lines)]
+    bad.write_text("\n".join(patients))
+    good.write_text("\n".join([patients[0].replace("0,", "9,", 1), *patients[1:]]))
+    with pytest.raises(DataError, match="1 studies have another patient_id, such as s000"):
+        evaluate_file([good, bad], options=OPTIONS, progress=lambda done, _: scored.append(done))
+    assert scored == []
+
+
+def test_one_file_is_not_two_seeds(good: Path) -> None:
+    again = good.parent / ".." / good.parent.name / good.name
+    with pytest.raises(DataError, match="stands twice; give one file for each training seed"):
+        evaluate_file([good, again], options=OPTIONS)
 
 
 def test_cells_of_written_tables_are_not_run(tmp_path: Path) -> None:

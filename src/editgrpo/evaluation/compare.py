@@ -14,11 +14,11 @@ from editgrpo.evaluation.bootstrap import (
 )
 from editgrpo.evaluation.evaluate import (
     Evaluation,
-    known_patients,
     require_same_studies,
     resampled_values,
 )
 from editgrpo.evaluation.intervals import interval_ends, metric_values
+from editgrpo.evaluation.rows import known_patients
 from editgrpo.evaluation.types import Comparison, Difference, Estimate
 from editgrpo.evaluation.units import units_of
 

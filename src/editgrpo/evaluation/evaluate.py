@@ -13,6 +13,7 @@ from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds, resampled_mean
 from editgrpo.evaluation.findings import finding_scores, rare_findings
 from editgrpo.evaluation.intervals import interval_ends, metric_values
 from editgrpo.evaluation.metrics import Means, Metric, SourceKind
+from editgrpo.evaluation.rows import known_patients, require_same_rows, rows_of
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.statistics import StudyStatistics, study_statistics
 from editgrpo.evaluation.types import (
@@ -118,19 +119,14 @@ def evaluate_predictions(
         RewardError: a number is NaN or infinite.
     """
     ordered = sorted(predictions, key=lambda one: one.study_id)
-    references = {one.study_id: one.reference for one in ordered}
-    if not ordered:
-        raise DataError(f"{system}: no predictions to evaluate; give at least one study")
-    if len(references) < len(ordered):
-        raise DataError(f"{system}: a study stands twice; keep one prediction for each study")
-    patients = _patients(ordered, system)
+    rows = rows_of(ordered, system=system)
     statistics = study_statistics(ordered, plan, partials=partials, progress=progress)
     return _summarise(
         Evaluation(
             system=system,
             predictions=(),
-            references=references,
-            patients=patients,
+            references=rows.references,
+            patients=rows.patients,
             runs=(statistics,),
             labeler=None,
             rare_findings=(),
@@ -172,18 +168,6 @@ def pool_seeds(evaluations: Sequence[Evaluation], *, system: str) -> Evaluation:
     )
 
 
-def known_patients(evaluations: Sequence[Evaluation]) -> tuple[str, ...] | None:
-    """Return the patients of studies that several evaluations share.
-
-    Args:
-        evaluations: At least one, over the same studies (`require_same_studies`).
-
-    Returns:
-        Those of the first evaluation that knows them; None if none does.
-    """
-    return next((one.patients for one in evaluations if one.patients is not None), None)
-
-
 def with_source(evaluation: Evaluation, predictions: str) -> Evaluation:
     """Return the evaluation with the name of the file that its predictions came from."""
     return replace(evaluation, predictions=(predictions,))
@@ -200,7 +184,7 @@ def require_same_studies(a: Evaluation, b: Evaluation) -> None:
         DataError: the studies, their references or patients, or the metrics differ; the message
             counts the studies and names one.
     """
-    _require_same_rows(a, b)
+    require_same_rows(a, b)
     require_same_scoring(a, b)
 
 
@@ -225,50 +209,6 @@ def require_same_scoring(a: Evaluation, b: Evaluation) -> None:
             f"{a.system} and {b.system} were scored with different models; use the same weights "
             "for both"
         )
-
-
-def _require_same_rows(a: Evaluation, b: Evaluation) -> None:
-    """Refuse evaluations that differ in their studies, or in what is known of a study."""
-    both = f"{a.system} and {b.system}"
-    for one, other in ((a, b), (b, a)):
-        only = sorted(set(one.references) - set(other.references))
-        if only:
-            raise DataError(
-                f"{both}: {len(set(a.references) ^ set(b.references))} studies are in one of them "
-                f"only, such as {only[0]} in {one.system}; compare predictions for the same studies"
-            )
-    differing = [study for study, text in a.references.items() if b.references[study] != text]
-    if differing:
-        raise DataError(
-            f"{both}: the references of {len(differing)} studies differ, such as {differing[0]}; "
-            "compare predictions against the same references"
-        )
-    if a.patients is None or b.patients is None:
-        return
-    moved = [
-        study
-        for study, one, other in zip(a.references, a.patients, b.patients, strict=True)
-        if one != other
-    ]
-    if moved:
-        raise DataError(
-            f"{both}: {len(moved)} studies have another patient_id, such as {moved[0]}; write the "
-            "ids of one source into both files"
-        )
-
-
-def _patients(ordered: Sequence[Prediction], system: str) -> tuple[str, ...] | None:
-    """Return the patient of each study; None if no study has one."""
-    known = [one.patient_id for one in ordered if one.patient_id is not None]
-    if not known:
-        return None
-    if len(known) < len(ordered):
-        without = next(one.study_id for one in ordered if one.patient_id is None)
-        raise DataError(
-            f"{system}: study {without} has no patient_id though others have; give every study its "
-            "patient, or none"
-        )
-    return tuple(known)
 
 
 def _summarise(evaluation: Evaluation) -> Evaluation:

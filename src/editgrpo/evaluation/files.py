@@ -13,8 +13,9 @@ from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds, with_source
 from editgrpo.evaluation.outputs import PARTIALS, Outcome, write_outcome
 from editgrpo.evaluation.predictions import read_predictions
+from editgrpo.evaluation.rows import require_same_rows, rows_of
 from editgrpo.evaluation.sources import load_plan
-from editgrpo.evaluation.types import Comparison, EvaluationOptions, ProgressCallback
+from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +88,7 @@ def evaluate_systems(
         raise DataError("no predictions to evaluate; give one file at least")
     names = system_names(systems)
     chosen = options or EvaluationOptions()
-    files = {path: read_predictions(path) for system in systems for path in system.paths}
+    files = _read(systems)
     plan = load_plan(chosen, clinical or ClinicalConfig())
     count = _Counted(progress, sum(len(files[path]) for one in systems for path in one.paths))
     evaluations = []
@@ -107,6 +108,20 @@ def evaluate_systems(
         evaluations.append(runs[0] if len(runs) == 1 else pool_seeds(runs, system=name))
     comparison = compare(*evaluations) if len(evaluations) > 1 else None
     return Outcome(evaluations=tuple(evaluations), comparison=comparison)
+
+
+def _read(systems: Sequence[SystemFiles]) -> dict[Path, list[Prediction]]:
+    """Read all files, and refuse those that cannot be pooled or compared."""
+    for system in systems:
+        resolved = [path.resolve() for path in system.paths]
+        for path, place in zip(system.paths, resolved, strict=True):
+            if resolved.count(place) > 1:
+                raise DataError(f"{path}: stands twice; give one file for each training seed")
+    files = {path: read_predictions(path) for system in systems for path in system.paths}
+    first, *others = (rows_of(rows, system=str(path)) for path, rows in files.items())
+    for other in others:
+        require_same_rows(first, other)
+    return files
 
 
 def evaluate_file(

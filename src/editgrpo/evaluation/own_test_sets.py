@@ -16,13 +16,13 @@ from editgrpo.evaluation.bootstrap import draw_seeds, permutation_p
 from editgrpo.evaluation.compare import exchanged_differences, seed_differences
 from editgrpo.evaluation.evaluate import (
     Evaluation,
-    known_patients,
     require_same_scoring,
     require_same_studies,
     resampled_values,
 )
 from editgrpo.evaluation.intervals import Ends, interval_ends
 from editgrpo.evaluation.metrics import Metric
+from editgrpo.evaluation.rows import known_patients
 from editgrpo.evaluation.types import (
     Comparison,
     Difference,
