@@ -48,10 +48,17 @@ _WORDS = re.compile(
 # A file system with less room than this is full: some file was longer than what is left.
 _NO_ROOM_BYTES = 2**20
 
+CANNOT_BE_READ = "cannot be read ({reason})"
+"""What is wrong with a file, where there is nothing better to say."""
+
 
 @contextmanager
 def reading(
-    place: str | Path, remedy: str, *, error: type[EditGRPOError] = DataError, fault: str = ""
+    place: str | Path,
+    remedy: str,
+    *,
+    error: type[EditGRPOError] = DataError,
+    fault: str = CANNOT_BE_READ,
 ) -> Iterator[None]:
     """Turn whatever a foreign library raises at a file into one line.
 
@@ -63,14 +70,14 @@ def reading(
             it there.
         remedy: What to do; ends the message.
         error: Which error is raised.
-        fault: What is wrong, in place of `cannot be read` and the class of the library's error: for
-            messages that are counted, and must be the same for all files.
+        fault: What is wrong; `{reason}` in it becomes the class of the library's error. Messages
+            that are counted leave it out: they must be the same for all files.
 
     Yields:
         Nothing.
 
     Raises:
-        EditGRPOError: of the kind asked for. It names the class of the library's error and never
+        EditGRPOError: of the kind asked for. It may name the class of the library's error and never
             repeats its words, which may hold report text.
     """
     try:
@@ -82,7 +89,7 @@ def reading(
             raise
         reason = getattr(foreign, "strerror", None) or type(foreign).__name__
         start = f"{place}: " if str(place) else ""
-        raise error(f"{start}{fault or f'cannot be read ({reason})'}; {remedy}") from foreign
+        raise error(f"{start}{fault.replace('{reason}', reason)}; {remedy}") from foreign
 
 
 @contextmanager

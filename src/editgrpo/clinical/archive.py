@@ -2,11 +2,16 @@
 
 import json
 import re
-import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from editgrpo.archives import TarEntry, tar_entries
 from editgrpo.errors import ModelError
+from editgrpo.foreign import reading
+
+MOST_ARCHIVE_BYTES = 3 << 29
+"""Of an unpacked RadGraph archive, 1.5 GiB: both published ones hold some 0.45 GB, a BERT of
+float32 and small layers above it."""
 
 _CONFIG = "config.json"
 _MOST_CONFIG_BYTES = 1 << 20
@@ -31,27 +36,27 @@ def encoder_of_archive(archive: Path) -> str:
         ModelError: it is no such archive, holds an unsafe member, or names no repository.
     """
     config: Any = None
-    try:
-        with tarfile.open(archive, "r:gz") as members:
-            for member in members:
-                _refuse_unsafe(member, archive)
-                if PurePosixPath(member.name) == PurePosixPath(_CONFIG) and member.isfile():
-                    stream = members.extractfile(member)
-                    if stream is not None and member.size <= _MOST_CONFIG_BYTES:
-                        config = json.loads(stream.read())
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        raise ModelError(
-            f"{archive}: not a readable .tar.gz with a {_CONFIG} ({type(error).__name__}); fetch "
-            "it again"
-        ) from error
+    entries = tar_entries(
+        archive,
+        most_bytes=MOST_ARCHIVE_BYTES,
+        remedy="fetch it again",
+        error=ModelError,
+        fault=f"not a readable .tar.gz with a {_CONFIG} ({{reason}})",
+    )
+    for entry in entries:
+        _refuse_unsafe(entry, archive)
+        is_config = PurePosixPath(entry.name) == PurePosixPath(_CONFIG) and entry.is_file
+        if is_config and entry.size <= _MOST_CONFIG_BYTES:
+            with reading(f"{archive}: {_CONFIG}", "fetch it again", error=ModelError):
+                config = json.loads(entry.read(_MOST_CONFIG_BYTES))
     return _encoder_named(config, archive)
 
 
-def _refuse_unsafe(member: tarfile.TarInfo, archive: Path) -> None:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+def _refuse_unsafe(entry: TarEntry, archive: Path) -> None:
+    path = PurePosixPath(entry.name)
+    if path.is_absolute() or ".." in path.parts or not (entry.is_file or entry.is_folder):
         raise ModelError(
-            f"{archive}: member {member.name!r} is a link or leads outside of the archive; do not "
+            f"{archive}: member {entry.name!r} is a link or leads outside of the archive; do not "
             "use this file"
         )
 

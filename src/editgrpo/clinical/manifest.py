@@ -15,6 +15,7 @@ from typing import Any
 from editgrpo.clinical.contents import file_sha256
 from editgrpo.errors import ModelError
 from editgrpo.files import write_json
+from editgrpo.foreign import reading
 
 MANIFEST = "editgrpo-model.json"
 _FORMAT = 1
@@ -210,7 +211,8 @@ def manifest_from(value: Mapping[str, Any], place: str) -> Manifest:
     Raises:
         ModelError: the object has another form.
     """
-    try:
+    remedy = "remove it and fetch the model again"
+    with reading(place, remedy, error=ModelError, fault="not the record of a fetched model"):
         parts = tuple(
             PartRecord(
                 repository=str(part["repository"]),
@@ -228,11 +230,6 @@ def manifest_from(value: Mapping[str, Any], place: str) -> Manifest:
             for name, record in value["files"].items()
         }
         return Manifest(model=str(value["model"]), parts=parts, files=files)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"{place}: not the record of a fetched model ({type(error).__name__}); remove it and "
-            "fetch the model again"
-        ) from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -247,12 +244,8 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file cannot be read or holds something else.
     """
-    try:
+    with reading(path, "remove it and fetch again", error=ModelError):
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{path}: cannot be read as JSON ({type(error).__name__}); remove it and fetch again"
-        ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path}: not a JSON object; remove it and fetch again")
     return value

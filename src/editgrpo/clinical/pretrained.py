@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editgrpo.clinical.catalogue import ClinicalModel
+from editgrpo.clinical.checkpoint import check_checkpoint
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
 
@@ -74,6 +75,8 @@ def load_model(
     """
     import torch
 
+    for pickled in sorted(folder.glob("*.bin")):
+        check_checkpoint(pickled, remedy(model))
     options: dict[str, Any] = {} if config is None else {"config": config}
     with (
         reading(f"{folder}: weights", remedy(model), error=ModelError),

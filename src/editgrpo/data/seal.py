@@ -31,6 +31,7 @@ from editgrpo.data.study import Study
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import json_line, remove_partial_files, write_json, write_jsonl, write_text
+from editgrpo.foreign import reading
 from editgrpo.ownership import is_lock
 
 CARD_FILE = "README.md"
@@ -258,10 +259,7 @@ def _earlier_mark(output: Path) -> str | None:
     for name in (PREPARED_FILE, UNFINISHED_FILE):
         path = output / name
         if path.exists():
-            try:
+            remedy = "add --overwrite, or name another folder"
+            with reading(path, remedy, error=ConfigError, fault="is damaged"):
                 return str(json.loads(path.read_bytes())["fingerprint"])
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                raise ConfigError(
-                    f"{path}: is damaged; add --overwrite, or name another folder"
-                ) from error
     return None

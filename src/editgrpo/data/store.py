@@ -18,6 +18,7 @@ from editgrpo.data.image_store import ImageStore
 from editgrpo.data.record import check_study, studies_from_batch, study_to_row
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 STUDIES_FOLDER = "studies"
 PREPARED_FILE = "prepared.json"
@@ -209,18 +210,16 @@ def read_prepared(folder: Path) -> dict[str, Any]:
         DataError: There is none, the preparation was not finished, or it has another form.
     """
     path = folder / PREPARED_FILE
-    try:
-        prepared: Any = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not path.exists():
         if (folder / UNFINISHED_FILE).exists():
             raise DataError(
                 f"{folder}: its preparation was not finished; run the same command with --resume"
-            ) from error
+            )
         raise DataError(
             f"{folder}: holds no {PREPARED_FILE}; give a folder written by `editgrpo prepare`"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON; prepare the set again") from error
+        )
+    with reading(path, "prepare the set again", fault="cannot be read as JSON"):
+        prepared: Any = json.loads(path.read_bytes())
     if not isinstance(prepared, dict) or prepared.get("form") != FORM:
         raise DataError(f"{path}: is not of form {FORM}; prepare the set again with this version")
     if not isinstance(prepared.get("files"), dict):

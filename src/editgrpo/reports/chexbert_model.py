@@ -26,7 +26,7 @@ from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
-from editgrpo.reports.chexbert_network import CheXbertNetwork, load_weights
+from editgrpo.reports.chexbert_network import load_network
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 
 MAX_TOKENS = 512
@@ -158,9 +158,7 @@ class CheXbert:
             bert_config = BertConfig.from_pretrained(
                 folder / "tokenizer", local_files_only=True, trust_remote_code=False
             )
-        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
-            network = CheXbertNetwork(bert_config)
-        load_weights(network, folder / "chexbert.pth")
+        network = load_network(bert_config, folder / "chexbert.pth")
         self._network = network.eval().requires_grad_(False).to(device, dtype)
         self._device = device
 

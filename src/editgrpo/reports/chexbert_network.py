@@ -1,12 +1,12 @@
 """CheXbert's network, and the strict loading of its checkpoint."""
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
+from editgrpo.clinical.checkpoint import load_checkpoint
 from editgrpo.errors import ModelError
 from editgrpo.reports.chexpert import FINDINGS
 
@@ -48,6 +48,29 @@ class CheXbertNetwork(nn.Module):
         return torch.stack(classes, dim=1), embedding_BD
 
 
+def load_network(bert_config: BertConfig, path: Path) -> CheXbertNetwork:
+    """Build a network and fill it with the weights of a checkpoint.
+
+    Args:
+        bert_config: Dimensions of BERT, as some file claims them.
+        path: As for `load_weights`.
+
+    Returns:
+        The network.
+
+    Raises:
+        ModelError: as for `load_weights`; memory is taken only for weights that are there.
+    """
+    weights = _read_weights(path)
+    with torch.device("meta"):
+        claimed = CheXbertNetwork(bert_config)
+    _check(weights, claimed, path)
+    with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced at once
+        network = CheXbertNetwork(bert_config)
+    network.load_state_dict(weights)
+    return network
+
+
 def load_weights(network: CheXbertNetwork, path: Path) -> None:
     """Fill a network with the weights of a checkpoint, every one of them.
 
@@ -60,9 +83,12 @@ def load_weights(network: CheXbertNetwork, path: Path) -> None:
         ModelError: the file cannot be read without running code, or a weight is missing, unknown or
             of another shape.
     """
-    weights = {
-        name: weight for name, weight in _read_weights(path).items() if name not in _IGNORED_NAMES
-    }
+    weights = _read_weights(path)
+    _check(weights, network, path)
+    network.load_state_dict(weights)
+
+
+def _check(weights: dict[str, Tensor], network: CheXbertNetwork, path: Path) -> None:
     expected = network.state_dict()
     for what, names in (
         ("lacks", sorted(expected.keys() - weights.keys())),
@@ -78,19 +104,17 @@ def load_weights(network: CheXbertNetwork, path: Path) -> None:
                 f"{path}: {what} {names[0]!r}{more}; it is no CheXbert of these "
                 f"dimensions; {_REMEDY}"
             )
-    network.load_state_dict(weights)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Return a checkpoint's weights by name, without the prefix of DataParallel."""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path}: no checkpoint that holds weights only; {_REMEDY}") from error
+    """Return a checkpoint's weights by name, without the prefix of DataParallel and without those
+    that are none."""
+    saved = load_checkpoint(path, path, _REMEDY, fault="no checkpoint that holds weights only")
     weights = saved.get("model_state_dict") if isinstance(saved, dict) else None
-    if not isinstance(weights, dict):
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise ModelError(f"{path}: holds no 'model_state_dict'; {_REMEDY}")
-    return {name.removeprefix("module."): weight for name, weight in weights.items()}
+    named = {name.removeprefix("module."): weight for name, weight in weights.items()}
+    return {name: weight for name, weight in named.items() if name not in _IGNORED_NAMES}
 
 
 def _fits(weights: dict[str, Tensor], expected: dict[str, Tensor], name: str) -> bool:

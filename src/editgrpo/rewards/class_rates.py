@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from editgrpo.data.record import shown
 from editgrpo.errors import DataError, RewardError
 from editgrpo.files import write_json
+from editgrpo.foreign import reading
 from editgrpo.reports.chexpert import FINDINGS
 
 _UNSEEN_COUNT = 0.5
@@ -110,11 +111,11 @@ def read_class_rates(path: Path) -> ClassRates:
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object that has exactly the fields of class rates."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; give a readable file") from error
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise DataError(f"{path}: not a JSON file in UTF-8; write the class rates again") from error
+    with reading(path, "write the class rates again", fault="not a JSON file in UTF-8"):
+        value = json.loads(content.decode("utf-8-sig"))
     if not isinstance(value, dict):
         raise DataError(f"{path}: not a JSON object; it must have {', '.join(_FIELDS)}")
     _require_names(path, "the file", value, _FIELDS)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from editgrpo.errors import DataError
 from editgrpo.files import remove_partial_files, replacing
+from editgrpo.foreign import reading
 
 _SUFFIX = ".safetensors"
 _NAME = "features"
@@ -80,12 +81,14 @@ class FeatureFiles:
             (N, D) on the CPU, as they were written; None where there are none.
         """
         path = self._path(image_id)
-        try:
-            return safetensors.torch.load_file(path)[_NAME]
-        except FileNotFoundError:
+        if not path.is_file():
             return None
-        except (OSError, SafetensorError, KeyError) as error:
-            _log.warning("%s: removed, as it cannot be read (%s)", path, type(error).__name__)
+        try:
+            with reading(path, "compute its features again"):
+                return safetensors.torch.load_file(path)[_NAME]
+        except DataError as error:
+            cause = type(error.__cause__).__name__
+            _log.warning("%s: removed, as it cannot be read (%s)", path, cause)
             path.unlink(missing_ok=True)
             return None
 

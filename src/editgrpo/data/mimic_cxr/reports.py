@@ -6,23 +6,26 @@ the studies, `files/p10/p10000032/s50414267.txt`. Left out: what they say; `sect
 
 import gzip
 import os
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from editgrpo.archives import tar_entries
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 ARCHIVES = ("mimic-cxr-reports.zip", "mimic-cxr-reports.tar.gz", "mimic-cxr-reports.tgz")
 _FOLDERS = ("mimic-cxr-reports/files", "mimic-cxr-reports", "files", "")
 _WHERE = "give the folder above files/p10, or mimic-cxr-reports.zip of MIMIC-CXR"
 _NO_REPORT = "holds no report such as files/p10/p10000032/s50414267.txt"
 _LONGEST_REPORT = 1_000_000  # bytes; the longest of MIMIC-CXR has some ten thousand
-_DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error)
-# RuntimeError is what zipfile raises for a member that is encrypted.
+# Of a tar archive unpacked, which is held in memory: twice the real one, 227,835 reports of about
+# one block of 512 bytes for the name and three for the text.
+_MOST_BYTES = 1 << 30
+_NO_ARCHIVE = "is damaged, cut off or no archive ({reason})"
+_AGAIN = "get the file again"
 
 _ReadBytes = Callable[[str], tuple[str, bytes | None]]
 
@@ -72,16 +75,11 @@ class ReportFiles:
                 folder = _folder_of_reports(path)
                 return cls(folder, lambda name: _from_folder(folder, name), lambda: None)
             path = archives[0]
-        try:
+        if not path.exists():
+            raise DataError(f"{path}: is missing (FileNotFoundError); get it again, or {_WHERE}")
+        with reading(path, f"get it again, or {_WHERE}", fault=_NO_ARCHIVE):
             opened = _open_zip if zipfile.is_zipfile(path) else _read_tar
             has_reports, read_bytes, close = opened(path)
-        except _DAMAGED as error:
-            problem = "is damaged, cut off or no archive"
-            if isinstance(error, FileNotFoundError):
-                problem = "is missing"
-            raise DataError(
-                f"{path}: {problem} ({type(error).__name__}); get it again, or {_WHERE}"
-            ) from error
         if not has_reports:
             close()
             raise DataError(f"{path}: {_NO_REPORT}; {_WHERE}")
@@ -177,18 +175,13 @@ def _folders_in(folder: Path | str, length: int) -> Iterator[str]:
 
 def _from_folder(folder: Path, name: str) -> tuple[str, bytes | None]:
     path = f"{folder}/{name}"
-    try:
-        try:
-            with open(path, "rb") as file:
-                return path, file.read(_LONGEST_REPORT + 1)
-        except FileNotFoundError:
-            path += ".gz"
-            with gzip.open(path, "rb") as file:
-                return path, file.read(_LONGEST_REPORT + 1)
-    except FileNotFoundError:
-        return path, None
-    except _DAMAGED as error:
-        raise _unreadable(path, error) from None
+    opener: Callable[[str, str], Any] = open
+    if not os.path.exists(path):
+        path, opener = f"{path}.gz", gzip.open
+        if not os.path.exists(path):
+            return path, None
+    with reading(path, _AGAIN), opener(path, "rb") as file:
+        return path, file.read(_LONGEST_REPORT + 1)
 
 
 def _open_zip(path: Path) -> tuple[bool, _ReadBytes, Callable[[], None]]:
@@ -200,26 +193,19 @@ def _open_zip(path: Path) -> tuple[bool, _ReadBytes, Callable[[], None]]:
         member = members.get(name)
         if member is None:
             return where, None
-        try:
-            with archive.open(member) as file:
-                return where, file.read(_LONGEST_REPORT + 1)
-        except _DAMAGED as error:
-            raise _unreadable(where, error) from None
+        with reading(where, _AGAIN), archive.open(member) as file:
+            return where, file.read(_LONGEST_REPORT + 1)
 
     return any(members), read_bytes, archive.close
 
 
 def _read_tar(path: Path) -> tuple[bool, _ReadBytes, Callable[[], None]]:
     contents = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            key = _key(member.name)
-            file = archive.extractfile(member) if key and member.isreg() else None
-            if file is not None:
-                contents[key] = file.read(_LONGEST_REPORT + 1)
-            archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+    entries = tar_entries(
+        path, most_bytes=_MOST_BYTES, remedy=f"get it again, or {_WHERE}", fault=_NO_ARCHIVE
+    )
+    for entry in entries:
+        key = _key(entry.name)
+        if key and entry.is_file:
+            contents[key] = entry.read(_LONGEST_REPORT + 1)
     return bool(contents), lambda name: (f"{path}: {name}", contents.get(name)), contents.clear
-
-
-def _unreadable(where: str, error: BaseException) -> DataError:
-    return DataError(f"{where}: cannot be read ({type(error).__name__}); get the file again")

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -33,6 +34,7 @@ itself warns.
 """
 
 _MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS  # two for each pixel, and as much for anything else
+_PIECE = 1 << 24  # bytes read at once, more than most films have
 _GZIP = b"\x1f\x8b"
 _DICOM = slice(128, 132), b"DICM"
 _JPEG_BITS = 8  # a value; Pillow reads no others
@@ -99,15 +101,23 @@ def _named(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as stream:
-        content = stream.read(_MAX_SOURCE_BYTES + 1)
+        content = _up_to_the_most(stream)
     if not content:
         raise DataError("file is empty; get it again")
     if content[:2] == _GZIP:
         with gzip.open(BytesIO(content)) as unzipped:
-            content = unzipped.read(_MAX_SOURCE_BYTES + 1)
-    if len(content) > _MAX_SOURCE_BYTES:
-        raise DataError(f"holds more than {_MAX_SOURCE_BYTES:,} bytes; scale the image down")
+            content = _up_to_the_most(unzipped)
     return content
+
+
+def _up_to_the_most(stream: IO[bytes] | gzip.GzipFile) -> bytes:
+    """Read piece by piece: a reader that is told the most makes room for it at once."""
+    content = bytearray()
+    while piece := stream.read(_PIECE):
+        content += piece
+        if len(content) > _MAX_SOURCE_BYTES:
+            raise DataError(f"holds more than {_MAX_SOURCE_BYTES:,} bytes; scale the image down")
+    return bytes(content)
 
 
 def _decode_jpeg_or_png(content: bytes) -> Image.Image:

@@ -9,7 +9,6 @@ import gzip
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from editgrpo.archives import GZIP, MOST_TABLE_BYTES, ZIP, bounded, too_large
 from editgrpo.data.record import shown
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
 _LINE_END = re.compile(rb"[\r\n]")
 _AGAIN = "download the file again"
+_DAMAGED = "is damaged, or not all of it is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +97,14 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
 def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
-        elif content.startswith(_ZIP):
-            content = _unzipped(path, content)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is damaged, or not all of it is there; {_AGAIN}") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; give a readable table") from error
+    if content.startswith(GZIP):
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+            content = bounded(unpacked, MOST_TABLE_BYTES, path, _AGAIN, fault=_DAMAGED).read()
+    elif content.startswith(ZIP):
+        with reading(path, _AGAIN, fault=_DAMAGED):
+            content = _unzipped(path, content)
     if not content.strip():
         raise DataError(f"{path}: is empty; {_AGAIN}")
     return content
@@ -116,7 +117,10 @@ def _unzipped(path: Path, content: bytes) -> bytes:
         tables = [name for name in names if name.lower().endswith(".csv")]
         if len(tables) != 1:
             raise DataError(f"{path}: must hold one CSV table, not {len(tables)}; {_AGAIN}")
-        return archive.read(tables[0])
+        if archive.getinfo(tables[0]).file_size > MOST_TABLE_BYTES:
+            raise DataError(too_large(path, MOST_TABLE_BYTES))
+        with archive.open(tables[0]) as unpacked:
+            return bounded(unpacked, MOST_TABLE_BYTES, path, _AGAIN, fault=_DAMAGED).read()
 
 
 def _check_header(path: Path, content: bytes, columns: Sequence[str]) -> None:

@@ -6,13 +6,13 @@ Left out: what the columns mean. A cell is text, or a tuple of texts where JSON 
 import csv
 import gzip
 import io
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from editgrpo.archives import GZIP, MOST_TABLE_BYTES, ZIP, bounded
 from editgrpo.data.record import is_header, shown
 from editgrpo.errors import DataError
 from editgrpo.files import parse_json_object
@@ -20,9 +20,7 @@ from editgrpo.spreadsheet import restored
 
 _DELIMITERS = (",", ";", "\t", "|")
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"  # first bytes
 
-_Stream = io.BufferedReader | gzip.GzipFile
 Cell = str | tuple[str, ...]
 
 
@@ -79,31 +77,29 @@ def read_table(path: Path, *, delimiter: str | None = None, encoding: str = "utf
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Stream]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file, decompressed if it is gzip, and say what is wrong where it cannot be read."""
     try:
         with path.open("rb") as file:
             start = file.peek(4)[:4]
-            if start.startswith(_ZIP):
+            if start.startswith(ZIP):
                 raise DataError(
                     f"{path}: is a zip archive or a workbook; unpack it, or save it as CSV"
                 )
-            if start.startswith(_GZIP):
-                with _decompressed(file) as content:
+            if start.startswith(GZIP):
+                with _decompressed(file, path) as content:
                     yield content
             else:
                 yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: is cut off or damaged inside its compression; get the file again"
-        ) from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; give a readable table") from error
 
 
 @contextmanager
-def _decompressed(file: io.BufferedReader) -> Iterator[_Stream]:
-    with gzip.GzipFile(fileobj=file) as content:
+def _decompressed(file: io.BufferedReader, path: Path) -> Iterator[io.BufferedReader]:
+    fault = "is cut off or damaged inside its compression"
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        content = bounded(unpacked, MOST_TABLE_BYTES, path, "get the file again", fault=fault)
         try:
             yield content
         except DataError:
@@ -113,7 +109,7 @@ def _decompressed(file: io.BufferedReader) -> Iterator[_Stream]:
             raise
 
 
-def _read_csv(path: Path, stream: _Stream, delimiter: str | None, encoding: str) -> Table:
+def _read_csv(path: Path, stream: io.BufferedReader, delimiter: str | None, encoding: str) -> Table:
     try:
         # Read line by line: the whole text beside the rows would be several times the file.
         lines = io.TextIOWrapper(stream, encoding, newline="")
@@ -186,7 +182,7 @@ def _wrong_encoding(path: Path, encoding: str) -> DataError:
     )
 
 
-def _read_json_lines(path: Path, stream: _Stream) -> Table:
+def _read_json_lines(path: Path, stream: io.BufferedReader) -> Table:
     columns: dict[str, None] = {}
     objects = []
     for number, raw in enumerate(stream, start=1):

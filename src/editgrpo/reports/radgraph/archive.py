@@ -4,17 +4,17 @@ Only the files that are known by name are read, and a `.tar.gz` is never extract
 paths inside it cannot do harm. Weights are read as plain tensors, never as pickled objects.
 """
 
-import io
 import json
-import pickle
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from editgrpo.archives import tar_entries
+from editgrpo.clinical.archive import MOST_ARCHIVE_BYTES
+from editgrpo.clinical.checkpoint import load_checkpoint
 from editgrpo.errors import ModelError
+from editgrpo.foreign import reading
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ CONFIG = "config.json"
 WEIGHTS = "weights.th"
 VOCABULARY = "vocabulary"
 _PATTERNS = "non_padded_namespaces.txt"
+_DAMAGED = "is damaged or of another format"
 _REMEDY = "get it again with `editgrpo models fetch`"
 
 
@@ -61,40 +62,34 @@ def read_archive(folder: Path, name: str) -> Archive:
     config: dict[str, Any] | None = None
     weights: dict[str, torch.Tensor] | None = None
     labels = {}
-    try:
-        for inner, stream in _files(path):
+    for inner, content in _files(path):
+        if inner == WEIGHTS:
+            weights = _weights_of(content, path)
+            continue
+        with reading(f"{path}: {inner}", _REMEDY, error=ModelError, fault=_DAMAGED):
             if inner == CONFIG:
-                config = json.load(stream)
-            elif inner == WEIGHTS:
-                weights = _load_weights(stream)
+                config = json.loads(content)
             elif inner != f"{VOCABULARY}/{_PATTERNS}":
                 namespace = PurePosixPath(inner).name.removesuffix(".txt")
-                labels[namespace] = _label_lines(stream.read().decode("utf-8"))
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
-    except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"{path}: {CONFIG}, {WEIGHTS} or a vocabulary is damaged or of another format; "
-            f"{_REMEDY}"
-        ) from error
-    if config is None or weights is None or not labels:
+                labels[namespace] = _label_lines(content.decode("utf-8"))
+    if not isinstance(config, dict) or weights is None or not labels:
         raise ModelError(f"{path}: holds no {CONFIG}, {WEIGHTS} and {VOCABULARY}/; {_REMEDY}")
     return Archive(path, config, labels, weights)
 
 
-def _files(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the wanted files with their names inside the archive, in one pass."""
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield names inside the archive and contents of the wanted files, in one pass."""
     if path.is_dir():
         for file in (path / CONFIG, path / WEIGHTS, *sorted((path / VOCABULARY).glob("*.txt"))):
-            with file.open("rb") as stream:
-                yield file.relative_to(path).as_posix(), stream
+            with reading(file, _REMEDY, error=ModelError):
+                content = file.read_bytes()
+            yield file.relative_to(path).as_posix(), content
         return
-    with tarfile.open(path, "r:gz") as archive:
-        for member in archive:
-            inner = PurePosixPath(member.name).as_posix()
-            content = archive.extractfile(member) if _is_wanted(inner) else None
-            if content is not None:
-                yield inner, content
+    entries = tar_entries(path, most_bytes=MOST_ARCHIVE_BYTES, remedy=_REMEDY, error=ModelError)
+    for entry in entries:
+        inner = PurePosixPath(entry.name).as_posix()
+        if entry.is_file and _is_wanted(inner):
+            yield inner, entry.read(entry.size)
 
 
 def _is_wanted(inner: str) -> bool:
@@ -102,13 +97,15 @@ def _is_wanted(inner: str) -> bool:
     return inner in (CONFIG, WEIGHTS) or in_vocabulary
 
 
-def _load_weights(stream: IO[bytes]) -> "dict[str, torch.Tensor]":
+def _weights_of(content: bytes, path: Path) -> "dict[str, torch.Tensor]":
     import torch
 
-    # torch seeks back and forth, which a compressed stream pays for with decompressing anew.
-    state = torch.load(io.BytesIO(stream.read()), map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError("not a state dict")
+    place = f"{path}: {WEIGHTS}"
+    state = load_checkpoint(content, place, _REMEDY, fault=_DAMAGED)
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise ModelError(f"{place}: {_DAMAGED}; {_REMEDY}")
     return dict(state)
 
 

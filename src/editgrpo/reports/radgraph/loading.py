@@ -19,6 +19,7 @@ from editgrpo.clinical.pretrained import load_config, load_tokenizer
 from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
+from editgrpo.foreign import reading
 from editgrpo.reports.radgraph.archive import Archive, read_archive
 from editgrpo.reports.radgraph.dygie import DyGIE, DyGIEConfig, FoundEntity
 from editgrpo.reports.radgraph.wordpieces import ReportPieces, WordTokenizer
@@ -70,13 +71,19 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
     """
     folder = model_folder(model, config)
     archive = read_archive(folder, model.value)
+    tokenizer = load_tokenizer(folder / "encoder", model)
+    config_of_encoder = load_config(folder / "encoder", model)
+    word_size = getattr(config_of_encoder, "hidden_size", 0)
+    settings = _settings(archive, model.value, word_size=word_size)
+    # Memory is taken only for parameters that are there, whatever the configurations claim.
+    with torch.device("meta"):
+        _, claimed = _build(config_of_encoder, settings, archive.path)
+    names = _parameter_names(model.value, len(settings.hidden_sizes))
+    state, unused = _parameters(claimed, archive, names)
     # The weights drawn here are replaced at once; a run's own draws must not notice.
     with torch.random.fork_rng(devices=[]):
-        encoder, tokenizer = _load_encoder(folder / "encoder", model)
-        settings = _settings(archive, model.value, word_size=encoder.config.hidden_size)
-        dygie = DyGIE(encoder, settings)
-    names = _parameter_names(model.value, len(settings.hidden_sizes))
-    unused = _load_weights(dygie, archive, names)
+        encoder, dygie = _build(config_of_encoder, settings, archive.path)
+    dygie.load_state_dict(state, assign=True)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # loaded with the rest, but nothing reads its output
     device = torch_device(config)
@@ -88,49 +95,53 @@ def load_radgraph(config: ClinicalConfig, model: ClinicalModel) -> LoadedRadGrap
     )
 
 
-def _load_encoder(folder: Path, model: ClinicalModel) -> tuple[Any, Any]:
-    """Return the encoder, its weights still random, and its tokenizer."""
-    tokenizer = load_tokenizer(folder, model)
-    config = load_config(folder, model)
-    return AutoModel.from_config(config, trust_remote_code=False), tokenizer
+def _build(config: Any, settings: DyGIEConfig, place: Path) -> tuple[Any, DyGIE]:
+    """Return an encoder and the model on top of it, their weights random."""
+    with reading(place, "check that archive and encoder/ belong together", error=ModelError):
+        encoder = AutoModel.from_config(config, trust_remote_code=False)
+        return encoder, DyGIE(encoder, settings)
 
 
 def _settings(archive: Archive, dataset: str, *, word_size: int) -> DyGIEConfig:
     """Read the sizes from the archive's configuration; refuse a model that needs more than is built
     here."""
-    try:
-        model = archive.config["model"]
-        layers = model["feedforward_params"]["num_layers"]
-        hidden = model["feedforward_params"]["hidden_dims"]
-        propagates = model["modules"]["coref"].get("coref_prop", 0) > 0
-        scores_both = all(model["loss_weights"][name] > 0 for name in ("ner", "relation"))
-        widths_agree = model["max_span_width"] == archive.config["dataset_reader"]["max_span_width"]
-        null, *entity_labels = archive.labels[f"{dataset}__ner_labels"]
-        settings = DyGIEConfig(
-            word_size=word_size,
-            width_size=model["feature_size"],
-            max_span_width=model["max_span_width"],
-            hidden_sizes=tuple(hidden) if isinstance(hidden, list) else (hidden,) * layers,
-            spans_per_word=model["modules"]["relation"]["spans_per_word"],
-            entity_labels=tuple(entity_labels),
-            relation_labels=archive.labels[f"{dataset}__relation_labels"],
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ModelError(
-            f"{archive.path}: config.json or vocabulary/ lacks {error}; "
-            f"give the archive of {dataset} as published"
-        ) from error
+    remedy = f"give the archive of {dataset} as published"
+    lacking = "config.json or vocabulary/ lacks"
+    with reading(archive.path, remedy, error=ModelError, fault=f"{lacking} what is needed"):
+        try:
+            model = archive.config["model"]
+            layers = model["feedforward_params"]["num_layers"]
+            hidden = model["feedforward_params"]["hidden_dims"]
+            propagates = model["modules"]["coref"].get("coref_prop", 0) > 0
+            scores_both = all(model["loss_weights"][name] > 0 for name in ("ner", "relation"))
+            widths_agree = (
+                model["max_span_width"] == archive.config["dataset_reader"]["max_span_width"]
+            )
+            null, *entity_labels = archive.labels[f"{dataset}__ner_labels"]
+            settings = DyGIEConfig(
+                word_size=word_size,
+                width_size=model["feature_size"],
+                max_span_width=model["max_span_width"],
+                hidden_sizes=tuple(hidden) if isinstance(hidden, list) else (hidden,) * layers,
+                spans_per_word=model["modules"]["relation"]["spans_per_word"],
+                entity_labels=tuple(entity_labels),
+                relation_labels=archive.labels[f"{dataset}__relation_labels"],
+            )
+        except KeyError as error:
+            raise ModelError(f"{archive.path}: {lacking} {error}; {remedy}") from error
     if propagates or not scores_both or not widths_agree or null:
         raise ModelError(
             f"{archive.path}: not an entity and relation model without coreference propagation; "
-            f"give the archive of {dataset} as published"
+            f"{remedy}"
         )
     return settings
 
 
 def _max_length(archive: Archive) -> int | None:
-    indexer = archive.config["dataset_reader"].get("token_indexers", {}).get("bert", {})
-    length = indexer.get("max_length")
+    fault = "config.json names no token indexer as AllenNLP does"
+    with reading(archive.path, "get it again", error=ModelError, fault=fault):
+        indexer = archive.config["dataset_reader"].get("token_indexers", {}).get("bert", {})
+        length = indexer.get("max_length")
     return length if isinstance(length, int) else None
 
 
@@ -155,16 +166,19 @@ def _parameter_names(dataset: str, n_hidden: int) -> dict[str, str]:
     return names
 
 
-def _load_weights(model: nn.Module, archive: Archive, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Load every parameter of the model from the archive.
+def _parameters(
+    model: nn.Module, archive: Archive, names: Mapping[str, str]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Find every parameter of the model in the archive.
 
     Args:
-        model: Its parameters are replaced.
+        model: Has the names, shapes and number formats; its values are not looked at.
         archive: Holds them under AllenNLP's names.
         names: Our name to the archive's; the encoder's are told by their prefix.
 
     Returns:
-        The archive's parameters that the model has no use for, sorted.
+        The parameters under the model's names; and the names of those in the archive that the model
+        has no use for, sorted.
 
     Raises:
         ModelError: a parameter is missing, has another shape, is not finite or is unknown.
@@ -192,5 +206,4 @@ def _load_weights(model: nn.Module, archive: Archive, names: Mapping[str, str]) 
             f"{archive.path}: {len(unknown)} parameters are unknown, the first {unknown[0]}; "
             "check that archive and encoder/ belong together"
         )
-    model.load_state_dict(state, assign=True)
-    return unused
+    return state, unused
