@@ -162,7 +162,7 @@ class EndpointBackend:
         try:
             answer: Any = json.loads(body)
             text = answer["choices"][0]["text"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             text = None
         if not isinstance(text, str):
             raise RewardError(
