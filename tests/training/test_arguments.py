@@ -276,3 +276,22 @@ def test_fine_tuning_is_told_to_average_over_the_tokens_of_all_processes(tmp_pat
     assert told.average_tokens_across_devices and told.loss_type == "nll"
     assert (told.max_steps, told.gradient_accumulation_steps) == (7, 8)
     assert told.max_length is None and not told.packing
+
+
+def test_a_batch_is_not_multiplied_by_the_gpus_that_a_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """transformers' own batch would be 4 GPUs x 4 studies, in threads of one process."""
+    model = ModelConfig(path=str(tmp_path), dtype=DType.FLOAT32)
+    sft = SFTConfig(model=model, output=str(tmp_path), micro_batch_size=4)
+    told = fine_tuning_arguments(sft, steps=1, passes=1)
+    told._n_gpu = 4
+    assert told.train_batch_size == 16
+    arguments.use_one_gpu(told)
+    assert (told.train_batch_size, told.n_gpu) == (4, 1)
+    assert "one of 4 GPUs is used; torchrun uses all" in caplog.text
+    asked: list[Any] = []
+    monkeypatch.setattr(arguments, "use_one_gpu", asked.append)
+    both = [fine_tuning_arguments(sft, steps=1, passes=1)]
+    both.append(training_arguments(TrainConfig(model=model, output=str(tmp_path))))
+    assert asked == both

@@ -8,10 +8,12 @@ nothing.
 No model and no data here; of the processes of a launch only their number.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import TrainingArguments
 from trl import GRPOConfig
 from trl import SFTConfig as TRLSFTConfig
 
@@ -21,6 +23,8 @@ from editgrpo.training.launch import processes_of_launch
 from editgrpo.training.optimizers import optimizer_arguments
 from editgrpo.training.run_folder import CHECKPOINTS
 from editgrpo.training.vllm_engine import vllm_arguments
+
+_LOGGER = logging.getLogger(__name__)
 
 ADAM_BETA1, ADAM_EPSILON = 0.9, 1e-8
 """AdamW's usual values; the paper names none."""
@@ -223,7 +227,9 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
     Raises:
         ConfigError: the prompts of a step cannot be shared evenly by the processes.
     """
-    return GRPOConfig(**grpo_arguments(config))
+    told = GRPOConfig(**grpo_arguments(config))
+    use_one_gpu(told)
+    return told
 
 
 def fine_tuning_arguments(config: SFTConfig, *, steps: int, passes: int) -> TRLSFTConfig:
@@ -237,4 +243,21 @@ def fine_tuning_arguments(config: SFTConfig, *, steps: int, passes: int) -> TRLS
     Returns:
         The arguments.
     """
-    return TRLSFTConfig(**sft_arguments(config, steps=steps, passes=passes))
+    told = TRLSFTConfig(**sft_arguments(config, steps=steps, passes=passes))
+    use_one_gpu(told)
+    return told
+
+
+def use_one_gpu(told: TrainingArguments) -> None:
+    """Keep a process that was launched alone to one GPU, however many it sees.
+
+    transformers would spread each batch over all of them in threads (DataParallel), and make it so
+    many times as large: another result on another machine.
+
+    Args:
+        told: The arguments of a Trainer that is not built yet; changed.
+    """
+    seen = told.n_gpu
+    if seen > 1:
+        told._n_gpu = 1
+        _LOGGER.warning("one of %d GPUs is used; torchrun uses all, see docs/scale-out.md", seen)
