@@ -156,8 +156,8 @@ def calibrate_rate_ner(folder: Path, texts: Sequence[str]) -> None:
         folder: Its weights are replaced.
         texts: Reports on which the shares of labels are met.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=False).eval()
     ids_T, states_TD = token_states(getattr(model, model.base_model_prefix), tokenizer, texts)
     names = [model.config.id2label[label] for label in range(model.config.num_labels)]
     kind_L = torch.tensor([{"O": 0, "B": 1, "I": 2}[name[0]] for name in names])
@@ -205,8 +205,8 @@ def calibrate_biolord(folder: Path, texts: Sequence[str]) -> None:
         folder: Its weights are replaced.
         texts: Reports whose pairs of words are embedded.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
     words = " ".join(texts).split()
     phrases = [" ".join(words[start : start + 2]) for start in range(0, len(words) - 1, 20)]
     batch = tokenizer(phrases, padding=True, return_tensors="pt")

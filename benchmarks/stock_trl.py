@@ -115,7 +115,9 @@ def stock_trainer(config: TrainConfig, *, callbacks: Sequence[Any] = ()) -> Time
         callbacks: Of transformers.
     """
     folder = Path(config.model.path)
-    policy = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    policy = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=False
+    )
     if config.model.freeze_vision_tower:
         policy.model.visual.requires_grad_(False)
     ours = load_processor(folder)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForImageTextToText
 
-import editgrpo
 from editgrpo.clinical.pretrained import load_model
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
@@ -27,6 +26,7 @@ from editgrpo.training.models import (
     load_for_inference,
     load_processor,
 )
+from tests.builders import REPOSITORY
 from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
 from tests.checkpoints.chexbert import build_chexbert
 from tests.checkpoints.corpus import SENTENCES
@@ -35,7 +35,9 @@ from tests.checkpoints.published import QWEN2_5_VL, learnt_vocabulary, write_pub
 from tests.checkpoints.radgraph import build_radgraph
 from tests.checkpoints.rate import build_biolord, build_rate_ner
 
-SOURCE = Path(editgrpo.__file__).parent
+SOURCES = sorted(
+    path for folder in ("src", "benchmarks") for path in (REPOSITORY / folder).rglob("*.py")
+)
 CPU = torch.device("cpu")
 
 
@@ -141,7 +143,7 @@ def test_code_in_a_model_folder_is_not_run_after_yes(
     assert sys.stdin.readline() == "y\n", "a prompt was shown"
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_whoever_loads_something_says_so(path: Path) -> None:
     """A new place is refused here before anybody thinks of adding it above."""
     calls = [

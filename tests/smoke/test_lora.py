@@ -1,6 +1,7 @@
 """A run with low-rank adapters: its reference is itself with the adapters off, its model merged."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from editgrpo.config import LoraConfig, ObjectiveConfig, OptimConfig, SFTConfig, TrainConfig
 from editgrpo.data.study import Split
-from editgrpo.errors import TrainingError
+from editgrpo.errors import ModelError, TrainingError
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.models import load_for_inference
 from editgrpo.training.sft import run_sft
@@ -97,3 +98,16 @@ def test_fine_tuning_with_adapters_leaves_whole_models(tiny: Tiny, tmp_path: Pat
     assert first.keys() == tiny.load().state_dict().keys()
     changed = [name for name in first if not torch.equal(first[name], second[name])]
     assert all("self_attn" in name for name in changed)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 200])
+def test_a_damaged_adapter_is_one_line(
+    tiny: Tiny, run: Path, tmp_path: Path, content: bytes
+) -> None:
+    shutil.copytree(run, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again/model")
+    for checkpoint in (tmp_path / "again/checkpoints").iterdir():
+        (checkpoint / "adapter_model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"weights: cannot be read .* earlier check") as caught:
+        run_training(lora_config(tiny, tmp_path / "again"), resume=True)
+    assert "\n" not in str(caught.value)

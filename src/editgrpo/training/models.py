@@ -5,6 +5,7 @@ trains.
 """
 
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,9 +208,8 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     Raises:
         ModelError: the checkpoint cannot be read, or its weights are not those of the model.
     """
-    remedy = "delete it to go back to an earlier checkpoint"
     check_weight_files(checkpoint)
-    with reading(f"{checkpoint}: weights", remedy, error=ModelError):
+    with reading_checkpoint(checkpoint):
         saved, report = type(model).from_pretrained(
             # A tower that is kept in bfloat16 must not decide the format of the rest.
             checkpoint,
@@ -224,6 +224,12 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
             "that the run was started with"
         )
     model.load_state_dict(saved.state_dict())
+
+
+def reading_checkpoint(checkpoint: Path) -> AbstractContextManager[None]:
+    """Name the checkpoint whose weights cannot be read in one line; see `reading`."""
+    remedy = "delete it to go back to an earlier checkpoint"
+    return reading(f"{checkpoint}: weights", remedy, error=ModelError)
 
 
 def peft_config(config: LoraConfig | None) -> Any:

@@ -35,6 +35,7 @@ from editgrpo.training.models import (
     load_policy,
     load_processor,
     peft_config,
+    reading_checkpoint,
     resolve_model_folder,
 )
 from editgrpo.training.precision import exchange_in_float32
@@ -100,10 +101,11 @@ class FindingsTrainer(OneFormat, SFTTrainer):  # type: ignore[misc]
         Trainer.log(self, {name: value for name, value in metrics.items() if name != "step"})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        policy = self.model if model is None else model
+        policy, checkpoint = self.model if model is None else model, Path(resume_from_checkpoint)
         if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
-            load_checkpoint_weights(policy, Path(resume_from_checkpoint))
-        else:  # adapters and shards keep their names
+            load_checkpoint_weights(policy, checkpoint)
+            return
+        with reading_checkpoint(checkpoint):  # adapters and shards keep their names
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:

@@ -44,6 +44,7 @@ from editgrpo.training.models import (
     GenerationTokens,
     load_checkpoint_weights,
     peft_config,
+    reading_checkpoint,
 )
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.precision import exchange_in_float32
@@ -566,10 +567,11 @@ class EditGRPOTrainer(OneFormat, GRPOTrainer):  # type: ignore[misc]
         return {"vllm/log_prob_gap": gap / tokens, "vllm/capped_share": capped / tokens}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        policy = self.model if model is None else model
+        policy, checkpoint = self.model if model is None else model, Path(resume_from_checkpoint)
         if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
-            load_checkpoint_weights(policy, Path(resume_from_checkpoint))
-        else:  # adapters and shards keep their names
+            load_checkpoint_weights(policy, checkpoint)
+            return
+        with reading_checkpoint(checkpoint):  # adapters and shards keep their names
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
