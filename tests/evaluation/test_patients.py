@@ -85,6 +85,7 @@ def coverage(*, known: bool, repeats: int = 400) -> dict[str, float]:
     return {name: count / repeats for name, count in held.items()}
 
 
+@pytest.mark.slow
 def test_intervals_over_patients_cover() -> None:
     # Standard error of a coverage of 95 % over 400 test sets: 1.1 %.
     for name, share in coverage(known=True).items():
@@ -100,7 +101,8 @@ def test_intervals_over_correlated_studies_do_not_cover() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "repeats", "least", "most"), [(True, 250, 0.02, 0.085), (False, 60, 0.12, 0.7)]
+    ("known", "repeats", "least", "most"),
+    [pytest.param(True, 250, 0.02, 0.085, marks=pytest.mark.slow), (False, 60, 0.12, 0.7)],
 )
 def test_the_paired_test_rejects_as_often_as_it_says(
     known: bool, repeats: int, least: float, most: float
