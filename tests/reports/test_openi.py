@@ -41,9 +41,9 @@ def test_definite_positives_and_normal_reach_the_gold(texts: dict[str, str]) -> 
     found = classes[:, [FINDINGS.index(finding) for finding in SHARED.values()]]
     truth = np.array([[row[name] == "1" for name in SHARED] for row in gold])
     normal = np.array([row["normal"] == "1" for row in gold])
-    # Measured .940 and .913 (docs/annotators.md); the bounds are the required ones.
-    assert f1(found == LabelClass.POSITIVE, truth) >= 0.90
-    assert f1(classes[:, -1] == LabelClass.POSITIVE, normal) >= 0.85
+    # Measured .943 and .913 (docs/annotators.md); the bounds are the required ones.
+    assert f1(found == LabelClass.POSITIVE, truth) >= 0.94
+    assert f1(classes[:, -1] == LabelClass.POSITIVE, normal) >= 0.91
 
 
 def test_every_real_report_is_read(texts: dict[str, str]) -> None:

@@ -25,6 +25,8 @@ DATA: dict[str, Any] = yaml.safe_load(
     resources.files("editgrpo.reports").joinpath("ontology.yaml").read_text()
 )
 MACROS: dict[str, str] = DATA["macros"]
+# Looked for before words are normalised.
+RAW = ("_RARE_SIGNS", "_RARE_WORDS")
 GAPS = ("~", "=", "*")
 
 
@@ -142,8 +144,9 @@ def test_every_value_word_is_read(source: str, kind: str) -> None:
 
 @pytest.mark.parametrize("module", [context, fields, location, mentions, tokens])
 def test_every_word_of_a_list_is_a_normal_form(module: ModuleType) -> None:
-    for words in vars(module).values():
-        if isinstance(words, frozenset) and all(isinstance(word, str) for word in words):
+    for name, words in vars(module).items():
+        is_list = isinstance(words, frozenset) and all(isinstance(word, str) for word in words)
+        if is_list and name not in RAW:
             assert [word for word in words if [t.form for t in tokenize(word)] != [word]] == []
 
 

@@ -51,6 +51,8 @@ _EITHER = frozenset({Cue.NEGATED_NEXT_TO, Cue.UNCERTAIN_NEXT_TO})
 _LONGEST_SCOPE = 60
 _STOPS = frozenset(";:.?!()")
 _NO = frozenset({"no", "without"})
+# What no object of a verb begins with.
+_NO_OBJECT = word_set(", ; : . ? ! ( ) on in at by as from for to of due and or")
 _ANOTHER = word_set("new other additional any superimposed")
 _VERBS = frozenset({"be", "have"})
 _LIST_LINKS = frozenset({",", "and"})
@@ -166,6 +168,10 @@ class _Sentence:
             if cue is Cue.BOUNDARY
             for position in range(start, end)
         }
+        # "Resolution of edema without change in effusion", "no edema and no change in effusion"
+        self._boundaries |= {
+            start for start, _, cue in cues if cue is Cue.IGNORED and tokens[start].form in _NO
+        }
         self._label_starts = frozenset(label_starts)
         self._openings = {start for start, _, cue in cues if cue in _OPENINGS}
 
@@ -175,11 +181,14 @@ class _Sentence:
             # "Negative for: effusion"
             return self.forward(end + (self.form(end) == ":"))
         if cue in _BACKWARD:
-            return self.backward(start)
+            behind = self.backward(start)
+            # "We have not found any effusion", "no longer seen is the effusion"
+            is_active = cue is Cue.NEGATED_AFTER and self.form(end) not in _NO_OBJECT
+            return behind or (self.forward(end) if is_active else [])
         if cue is Cue.UNCERTAIN_BESIDE:
             return self.backward(start)[:1] + self.forward(end)[:1]
-        behind = self._match_to.get(start)
-        is_behind = behind is not None and not self._matches[behind].sense.denied
+        last = self._match_to.get(start)
+        is_behind = last is not None and not self._matches[last].sense.denied
         if cue is Cue.UNCERTAIN_BEFORE_OR_AFTER:
             return self.forward(end) or (self.backward(start) if is_behind else [])
         if cue in _EITHER:

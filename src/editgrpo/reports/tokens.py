@@ -81,12 +81,11 @@ _WORD = r"[^\W_]+(?:['’][^\W_]+)?"
 _NUMBER = r"\d+(?:[.,]\d+)+"
 _MARK = "[,;:./()?!]"
 _TOKEN = re.compile(f"{_NUMBER}|{_WORD}|{_MARK}")
-# Hints that a text needs the larger expression below; most do not.
 _VERB = "|".join((*_FULL.split(), *_STEMS))
-_UNUSUAL = re.compile(
-    rf"{_APOSTROPHE}|[/+=±—]|\b(?:non|cannot|(?:{_VERB})nt\b)|(?<!\w){_DASH}|{_DASH}(?!\w)|{_DASH}n",
-    re.I,
-)
+# Hints that a text needs the larger expression below; most do not, and it is slow.
+_RARE_SIGNS = frozenset("'’‘`´ʼ/+=±‐‑‒–—−")
+_RARE_HYPHEN = re.compile(r"(?<!\w)-|-(?!\w)|-n", re.I)
+_RARE_WORDS = frozenset({"cannot", *(f"{verb}nt" for verb in _VERB.split("|"))})
 _RARE_TOKEN = re.compile(
     "|".join(
         (
@@ -147,9 +146,18 @@ def normal_form(word: str) -> str:
 def tokenize(text: str) -> tuple[Token, ...]:
     """Return the tokens of a text; hyphens and symbols separate words and are dropped, but for the
     dashes and signs that stand for a word or a colon."""
-    if _UNUSUAL.search(text):
+    words = list(_TOKEN.finditer(text))
+    forms = [normal_form(word[0]) for word in words]
+    if _is_rare(text) or not _RARE_WORDS.isdisjoint(forms):
         return tuple(_with_colons(list(_rare_tokens(text))))
-    return tuple([Token(normal_form(word[0]), *word.span()) for word in _TOKEN.finditer(text)])
+    return tuple([Token(form, *word.span()) for form, word in zip(forms, words, strict=True)])
+
+
+def _is_rare(text: str) -> bool:
+    """Tell whether a text may hold short forms, signs or "non-"."""
+    if not _RARE_SIGNS.isdisjoint(text) or "non" in text or "Non" in text or "NON" in text:
+        return True
+    return "-" in text and _RARE_HYPHEN.search(text) is not None
 
 
 def is_label(tokens: list[Token]) -> bool:
