@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from editgrpo.errors import DataError
-from editgrpo.foreign import STORAGE_REMEDIES
+from editgrpo.errors import DataError, EditGRPOError
+from editgrpo.foreign import STORAGE_REMEDIES, reading
 
 _PRIVATE = 0o600
 _SHARED = 0o666
@@ -156,6 +156,29 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: {error.strerror or error}; give a readable file") from error
 
 
+def read_json_object(
+    path: Path, remedy: str, *, error: type[EditGRPOError] = DataError
+) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: A UTF-8 file, with or without a byte order mark.
+        remedy: What to do if it cannot be used; ends the message.
+        error: Which error is raised.
+
+    Returns:
+        The object.
+
+    Raises:
+        EditGRPOError: of the kind asked for: it cannot be read, or is not a JSON object.
+    """
+    with reading(path, remedy, error=error):
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(value, dict):
+        raise error(f"{path}: not a JSON object; {remedy}")
+    return value
+
+
 def parse_json_object(raw: bytes, place: str) -> dict[str, Any]:
     """Parse one line of a JSON lines file.
 
@@ -176,6 +199,10 @@ def parse_json_object(raw: bytes, place: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{place}, column {error.colno}: {error.msg}; each line must hold one JSON object"
+        ) from error
+    except (RecursionError, ValueError) as error:  # too deep, or a number of thousands of digits
+        raise DataError(
+            f"{place}: cannot be read ({type(error).__name__}); each line must hold one JSON object"
         ) from error
     if not isinstance(value, dict):
         raise DataError(f"{place}: not a JSON object; each line must look like {{...}}")

@@ -4,11 +4,11 @@ No torch here: commands ask before they make or clear a folder. A folder may com
 its index of weights may not lead out of it, and none of its code is ever run.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from editgrpo import files
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
 
@@ -43,11 +43,7 @@ def read_json_object(path: Path, remedy: str = _GIVE_WHOLE) -> dict[str, Any]:
     Raises:
         ModelError: it cannot be read, or is not a JSON object.
     """
-    with reading(path, remedy, error=ModelError):
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: not a JSON object; {remedy}")
-    return value
+    return files.read_json_object(path, remedy, error=ModelError)
 
 
 def check_model(path: str, revision: str | None = None) -> None:

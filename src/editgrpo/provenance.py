@@ -17,7 +17,8 @@ from typing import Any
 
 import editgrpo
 from editgrpo.errors import TrainingError
-from editgrpo.files import write_json, write_text
+from editgrpo.files import read_json_object, write_json, write_text
+from editgrpo.foreign import reading
 from editgrpo.recipes import dump_config
 from editgrpo.recipes.values import plain_value
 from editgrpo.recipes.yaml_core import parse_yaml
@@ -40,7 +41,8 @@ PACKAGES = (
     "trl",
 )
 
-# What a resumed run may change: places, as folders move, and what does not change the result.
+# What a resumed run may change: places, whose content is compared (training/inputs.py), what does
+# not change the result, and how long a run is.
 FREE_ON_RESUME = frozenset(
     {
         "output",
@@ -50,6 +52,9 @@ FREE_ON_RESUME = frozenset(
         "data.prompt_template",
         "clinical.models",
         "clinical.offline",
+        "clinical.sources",
+        "clinical.store",
+        "reward.class_rates",
         "reward.timeout_s",
         "rollout.vllm.gpu_memory_utilization",
         "rollout.vllm.group_port",
@@ -65,6 +70,7 @@ FREE_ON_RESUME = frozenset(
         "keep_checkpoints",
         "max_dropped_share",
         "report_to",
+        "steps",
     }
 )
 
@@ -149,18 +155,76 @@ def write_provenance(
         command: The command line, see `command_line`.
         launch: The number of processes, and how they share the model.
     """
-    state = git_state()
     write_text(folder / CONFIG_FILE, dump_config(config))
     provenance = {
-        "editgrpo": editgrpo.__version__,
-        "git": asdict(state) if state else None,
-        "versions": package_versions(),
+        **_software(),
         "seed": seed,
         "command": command,
         "launch": dict(launch),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
     }
     write_json(folder / PROVENANCE_FILE, provenance)
+
+
+def note_resume(
+    folder: Path, *, config: Any, step: int, command: str, launch: Mapping[str, int | str]
+) -> None:
+    """Note in `provenance.json` that a run goes on, and in `config.yaml` with which settings.
+
+    Args:
+        folder: The run folder.
+        config: The resolved configuration that it goes on with.
+        step: The last step of the checkpoint from which it does.
+        command: The command line, see `command_line`.
+        launch: The number of processes, and how they share the model.
+
+    Raises:
+        TrainingError: the provenance is damaged.
+    """
+    provenance = read_provenance(folder)
+    resumed = {
+        "step": step,
+        **_software(),
+        "command": command,
+        "launch": dict(launch),
+        "time": _now(),
+    }
+    earlier = provenance.get("resumed")
+    resumes = [*(earlier if isinstance(earlier, list) else []), resumed]
+    write_json(folder / PROVENANCE_FILE, {**provenance, "resumed": resumes})
+    write_text(folder / CONFIG_FILE, dump_config(config))
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Read `provenance.json` of a run folder; nothing if there is none.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        Its object.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    path = folder / PROVENANCE_FILE
+    if not path.is_file():
+        return {}
+    remedy = "put back the file, or delete it to go on without a record of how the run began"
+    return read_json_object(path, remedy, error=TrainingError)
+
+
+def _software() -> dict[str, Any]:
+    state = git_state()
+    return {
+        "editgrpo": editgrpo.__version__,
+        "git": asdict(state) if state else None,
+        "versions": package_versions(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def check_same_config(folder: Path, config: Any) -> None:
@@ -171,19 +235,26 @@ def check_same_config(folder: Path, config: Any) -> None:
         config: The configuration to go on with; keys of `FREE_ON_RESUME` may differ.
 
     Raises:
-        TrainingError: another key differs; the message names it.
+        TrainingError: another key differs; the message names it. Or the file is damaged.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         return
-    before = _flat(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+    remedy = "put back the file, or start another run in a new folder"
+    with reading(path, remedy, error=TrainingError):
+        text = path.read_text(encoding="utf-8")
+    before = _flat(parse_yaml(text, str(path)))
     now = _flat(plain_value(config))
-    for key in sorted((before.keys() | now.keys()) - FREE_ON_RESUME):
-        if before.get(key) != now.get(key):
+    for key in sorted(before.keys() | now.keys()):
+        if not _is_free(key) and before.get(key) != now.get(key):
             raise TrainingError(
                 f"{path}: the run was started with {key}={before.get(key)}, not {now.get(key)}; "
                 "resume it with its own settings, or start another in a new folder"
             )
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The same command twice gives the same bytes, and so does a run that was stopped and resumed."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.data.study import Split
-from editgrpo.errors import DataError, TrainingError
-from editgrpo.recipes import dump_config
+from editgrpo.errors import DataError, EditGRPOError, RunStoppedError, TrainingError
+from editgrpo.recipes import dump_config, load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run_folder import last_checkpoint
 from editgrpo.training.sft import run_sft
@@ -145,8 +147,8 @@ def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
         run_training(rl_config(tiny, run))
     run_training(rl_config(tiny, run), resume=True)
     assert_same_run(whole_rl_run, run)
-    with pytest.raises(TrainingError, match="this run is finished"):
-        run_training(rl_config(tiny, run), resume=True)
+    assert run_training(rl_config(tiny, run), resume=True) == run / "model"
+    assert_same_run(whole_rl_run, run)
 
 
 @pytest.mark.slow
@@ -162,6 +164,120 @@ def test_a_checkpoint_without_its_marker_is_passed_over(
     run_training(rl_config(tiny, run), resume=True)
     assert not half.exists()
     assert_same_run(whole_rl_run, run)
+
+
+def test_a_run_is_lengthened_as_if_it_had_been_that_long(
+    tiny: Tiny, tmp_path: Path, whole_rl_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    run_training(replace(rl_config(tiny, run), steps=3))
+    model = (run / "model/model.safetensors").read_bytes()
+    with caplog.at_level("INFO", "editgrpo"):
+        assert run_training(replace(rl_config(tiny, run), steps=3), resume=True) == run / "model"
+    assert "this run is finished; nothing is left to do" in caplog.text
+    assert (run / "model/model.safetensors").read_bytes() == model
+    with pytest.raises(TrainingError, match="was started with seed=0, not 1"):
+        run_training(replace(rl_config(tiny, run), steps=3, seed=1), resume=True)
+    run_training(rl_config(tiny, run), resume=True, command="editgrpo train --resume")
+    for name in ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors"):
+        assert (run / name).read_bytes() == (whole_rl_run / name).read_bytes(), name
+    provenance = json.loads((run / "provenance.json").read_text())
+    (resumed,) = provenance["resumed"]
+    assert (resumed["step"], resumed["command"]) == (3, "editgrpo train --resume")
+    assert resumed["git"] == provenance["git"] and resumed["versions"] == provenance["versions"]
+    assert {"time", "launch", "editgrpo"} <= resumed.keys()
+    assert load_recipe(run / "config.yaml", TrainConfig).steps == 5
+    # A finished run is finished too for whoever asks for less, and without its checkpoints.
+    assert run_training(replace(rl_config(tiny, run), steps=4), resume=True) == run / "model"
+    shutil.rmtree(run / "checkpoints")
+    assert run_training(rl_config(tiny, run), resume=True) == run / "model"
+    with pytest.raises(TrainingError, match="finished; nothing to resume it from"):
+        run_training(replace(rl_config(tiny, run), steps=6), resume=True)
+
+
+@pytest.mark.parametrize("kind", ["rl", "sft"])
+def test_a_run_does_not_go_on_from_another_model(tiny: Tiny, tmp_path: Path, kind: str) -> None:
+    """The start model is the reference of RL, and with adapters the base of the policy."""
+    shutil.copytree(tiny.checkpoint, tmp_path / "model")
+    moving = replace(tiny, checkpoint=tmp_path / "model")
+    make = {"rl": rl_config, "sft": sft_config}[kind]
+    config: Any = make(moving, tmp_path / "run")
+    run: Any = {"rl": run_training, "sft": run_sft}[kind]
+
+    def stop(metrics: Mapping[str, float], *_: Any) -> None:
+        if metrics["step"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(RunStoppedError):
+        run(config, **{"rl": {"on_step": stop}, "sft": {"on_metrics": stop}}[kind])
+    weights = tmp_path / "model/model.safetensors"
+    kept = weights.read_bytes()
+    changed = {name: tensor + 0.01 for name, tensor in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    assert weights.stat().st_size == len(kept)
+    with pytest.raises(TrainingError, match=r"run: model\.safetensors of model\.path has changed"):
+        run(config, resume=True)
+    shutil.move(tmp_path / "model", tmp_path / "moved")
+    (tmp_path / "moved/model.safetensors").write_bytes(kept)
+    moved = replace(config.model, path=str(tmp_path / "moved"))
+    run(replace(config, model=moved), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("checkpoints/{}/optimizer.pt", "optimizer.pt"),
+        ("checkpoints/{}/scheduler.pt", "scheduler.pt"),
+        ("checkpoints/{}/rng_state.pth", "state of the random generators"),
+        ("checkpoints/{}/trainer_state.json", "trainer_state.json"),
+        ("checkpoints/{}/model.safetensors", "weights"),
+        ("checkpoints/{}/config.json", "checkpoint-2"),
+        ("config.yaml", "config.yaml"),
+        ("provenance.json", "provenance.json"),
+        ("inputs.json", "inputs.json"),
+        ("metrics.jsonl", "metrics.jsonl, line 1"),
+        ("rollouts.jsonl", "rollouts.jsonl, line 1"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_one_line(
+    tiny: Tiny, tmp_path: Path, stopped_rl_run: Path, name: str, named: str
+) -> None:
+    """Empty, and a few bytes of nothing: an EOFError here, a traceback there, or a silent loss."""
+    for number, content in enumerate([b"", b"\x00\xff{[\n"]):
+        run = tmp_path / str(number)
+        shutil.copytree(stopped_rl_run, run)
+        (run / name.format("checkpoint-2")).write_bytes(content)
+        if content == b"" and name.endswith((".jsonl", ".yaml")):
+            continue  # nothing is lost of what is empty
+        with pytest.raises(EditGRPOError) as raised:
+            run_training(rl_config(tiny, run), resume=True)
+        assert named in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "trainer_state.json"])
+def test_a_checkpoint_that_lacks_a_file_is_not_passed_over(
+    tiny: Tiny, tmp_path: Path, stopped_rl_run: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stopped_rl_run, run)
+    (run / "checkpoints/checkpoint-2" / name).unlink()
+    with pytest.raises(TrainingError, match=name):
+        run_training(rl_config(tiny, run), resume=True)
+
+
+@pytest.fixture(scope="module")
+def stopped_rl_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a checkpoint of step 2 that has not come to its end."""
+    run = tmp_path_factory.mktemp("runs") / "stopped"
+
+    def stop(metrics: Mapping[str, float], _: Mapping[str, float]) -> None:
+        if metrics["step"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(RunStoppedError):
+        run_training(rl_config(tiny, run), on_step=stop)
+    return run
 
 
 def test_fine_tuning_twice_gives_the_same_bytes(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.errors import TrainingError
+from editgrpo.errors import DataError, TrainingError
 from editgrpo.training.epochs import EpochScore, best_epoch
 from editgrpo.training.run_folder import (
     append_line,
@@ -57,6 +57,33 @@ def test_the_newest_whole_checkpoint_counts_by_number(tmp_path: Path) -> None:
     assert found is not None and found.name == "checkpoint-10"
     assert not half.exists()
     assert last_checkpoint(tmp_path / "elsewhere") is None
+
+
+def test_a_folder_of_another_name_is_somebody_s_own(tmp_path: Path) -> None:
+    kept = []
+    for name in ("checkpoint-keep", "checkpoint-4-copy", "checkpoint-", "checkpoint-٣", "best"):
+        folder = tmp_path / "checkpoints" / name
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"weights")
+        kept.append(folder)
+    (tmp_path / "checkpoints/checkpoint-keep/complete").write_text("")  # copied with its marker
+    for step in (2, 4):
+        checkpoint(tmp_path, step)
+    found = last_checkpoint(tmp_path)
+    assert found is not None and found.name == "checkpoint-4"
+    drop_old_checkpoints(tmp_path, 1)
+    left = set((tmp_path / "checkpoints").iterdir())
+    assert left == {*kept, tmp_path / "checkpoints/checkpoint-4"}
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", "[1]", '{"step": "one"}', '{"step": 1', "\x00", "[" * 10**5, '{"step": null}']
+)
+def test_a_damaged_line_of_a_growing_file_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n' + line + "\n")
+    with pytest.raises(DataError, match=r"metrics\.jsonl, line 2"):
+        cut_back(path, 1)
 
 
 def test_old_checkpoints_go_and_unfinished_ones_do_not_count(tmp_path: Path) -> None:

@@ -20,7 +20,13 @@ from editgrpo.training import epochs, sft
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EpochScore, keep_best, write_epochs
 from editgrpo.training.run_folder import last_checkpoint
-from editgrpo.training.sft import FindingsTrainer, _check_size, _epoch_ends, run_sft
+from editgrpo.training.sft import (
+    FindingsTrainer,
+    _check_size,
+    _epoch_ends,
+    _warn_of_few,
+    run_sft,
+)
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
@@ -39,6 +45,14 @@ def test_only_the_findings_and_the_end_are_scored(tiny: Tiny) -> None:
         assert not bool((is_scored & ~is_token).any())
         images = int(prompt.is_image_token_T.sum())
         assert int(batch["mm_token_type_ids"][row].sum()) == images
+
+
+@pytest.mark.parametrize(("studies", "is_warned"), [(1, True), (19, True), (20, False)])
+def test_few_validation_studies_are_warned_of(
+    caplog: pytest.LogCaptureFixture, studies: int, is_warned: bool
+) -> None:
+    _warn_of_few(SFTConfig(), studies)
+    assert (f"chosen by {studies} validation studies, fewer than 20" in caplog.text) is is_warned
 
 
 def test_a_batch_larger_than_the_set_is_refused_and_a_long_warm_up_noted(

@@ -14,6 +14,7 @@ from editgrpo.provenance import CONFIG_FILE, PROVENANCE_FILE
 RUN_ENTRIES = (
     PROVENANCE_FILE,
     CONFIG_FILE,
+    "inputs.json",
     "metrics.jsonl",
     "timings.jsonl",
     "rollouts.jsonl",
@@ -63,7 +64,7 @@ def _never_began(folder: Path) -> bool:
     # with the one sentence that models are tried on.
     entries = folder.iterdir() if folder.is_dir() else ()
     names = {entry.name for entry in entries if not is_lock(entry)}
-    return names - {"annotations"} == {PROVENANCE_FILE, CONFIG_FILE}
+    return names - {"annotations", "inputs.json"} == {PROVENANCE_FILE, CONFIG_FILE}
 
 
 def clear_away(folder: Path, entries: Sequence[str]) -> None:

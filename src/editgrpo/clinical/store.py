@@ -105,6 +105,15 @@ class FactStore:
             rows = connection.execute("SELECT namespace, COUNT(*) FROM facts GROUP BY namespace")
             return dict(rows.fetchall())
 
+    def content_hash(self) -> str:
+        """Return a hash of all namespaces, keys and values here, however the file lays them out."""
+        digest = sha256()
+        with self._transaction() as connection:
+            query = "SELECT namespace, key, value FROM facts ORDER BY namespace, key"
+            for namespace, key, value in connection.execute(query):
+                digest.update(f"{namespace}\0{len(value)}\0".encode() + key + value)
+        return digest.hexdigest()
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:

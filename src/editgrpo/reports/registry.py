@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, cast
 
+from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.clinical.shared import clinical_key, shared
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError, nearest_name
@@ -33,6 +34,12 @@ _ANNOTATORS: Mapping[str, Callable[[ClinicalConfig], Any]] = {
 _LABELERS: Mapping[str, Callable[[ClinicalConfig], Any]] = {
     "rules": _offline("editgrpo.reports.rules:RulesLabeler"),
     "chexbert": _clinical("editgrpo.reports.chexbert_model:CheXbertLabeler"),
+}
+
+_MODELS: Mapping[str, tuple[ClinicalModel, ...]] = {
+    "rules": (),
+    "rate": (ClinicalModel.RATE_NER, ClinicalModel.BIOLORD),
+    "radgraph": (ClinicalModel.RADGRAPH_XL,),
 }
 
 ANNOTATOR_NAMES: tuple[str, ...] = tuple(_ANNOTATORS)
@@ -81,3 +88,20 @@ def _load(
         raise ConfigError(f"{what} {name!r} is unknown{nearest_name(name, tuple(registry))}")
     chosen = config or ClinicalConfig()
     return shared((what, name, clinical_key(chosen)), lambda: registry[name](chosen))
+
+
+def annotator_models(name: str) -> tuple[ClinicalModel, ...]:
+    """Return the models whose weights decide what an annotator finds; none for `rules`.
+
+    Args:
+        name: One of `ANNOTATOR_NAMES`.
+
+    Returns:
+        The models.
+
+    Raises:
+        ConfigError: no annotator has this name (the message suggests the nearest).
+    """
+    if name not in _MODELS:
+        raise ConfigError(f"annotator {name!r} is unknown{nearest_name(name, ANNOTATOR_NAMES)}")
+    return _MODELS[name]

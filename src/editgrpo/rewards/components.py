@@ -194,3 +194,27 @@ def load_component(
     if name not in _BUILDERS:
         raise ConfigError(f"metric {name!r} is unknown{nearest_name(name, COMPONENT_NAMES)}")
     return _BUILDERS[name](config or ClinicalConfig(), class_rates)
+
+
+def component_models(name: str) -> tuple[ClinicalModel, ...]:
+    """Return the models whose weights decide a component's value.
+
+    Args:
+        name: One of `COMPONENT_NAMES`.
+
+    Returns:
+        The models; none for what works by rules.
+    """
+    family, _, variant = name.partition("@")
+    match family.partition("/")[0]:
+        case "chexbert" | "semb":
+            return (ClinicalModel.CHEXBERT,)
+        case "ratescore":
+            return (ClinicalModel.RATE_NER, ClinicalModel.BIOLORD)
+        case "radgraph" | "bertscore":
+            return (ClinicalModel(variant),)
+        case "radcliq-v1":
+            return (ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT)
+        case "green":
+            return (ClinicalModel.GREEN,)
+    return ()

@@ -1,6 +1,5 @@
 """The epochs of supervised fine-tuning: how each is scored, and which two models are kept."""
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,9 @@ from transformers import TrainerCallback
 
 from editgrpo.config import SFTConfig
 from editgrpo.data.store import StudySet
-from editgrpo.files import read_jsonl, write_json
+from editgrpo.errors import TrainingError
+from editgrpo.files import read_json_object, read_jsonl, write_json
+from editgrpo.foreign import reading, storing
 from editgrpo.rewards import RewardScores, configured_reward
 from editgrpo.rewards.check import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
@@ -124,12 +125,14 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         score, metrics = self._score(epoch, self._model(), step)
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         folder = self._run / EPOCHS / f"epoch-{epoch}"
-        if not hasattr(model, "peft_config"):
-            self.trainer.save_model(str(folder))
-        elif state.is_world_process_zero:
-            save_merged(model, folder)
+        with storing(folder):
+            if not hasattr(model, "peft_config"):
+                self.trainer.save_model(str(folder))
+            elif state.is_world_process_zero:
+                save_merged(model, folder)
+            if state.is_world_process_zero:
+                finish_model(folder, self._encoder)
         if state.is_world_process_zero:
-            finish_model(folder, self._encoder)
             scores = [kept for kept in read_epochs(self._run) if kept.epoch < epoch]
             write_epochs(self._run, [*scores, score])
             # Last of all: where this line stands, a resumed run does not evaluate again.
@@ -201,11 +204,14 @@ def _evaluated_steps(run: Path) -> set[int]:
 
 
 def read_epochs(run: Path) -> list[EpochScore]:
-    """Return the scores of the epochs of an SFT run so far."""
+    """Return the scores of the epochs of an SFT run so far; a damaged file is a TrainingError."""
     path = run / SELECTION
     if not path.is_file():
         return []
-    return [EpochScore(**row) for row in json.loads(path.read_text(encoding="utf-8"))["epochs"]]
+    remedy = "put back the file as the run wrote it, or start another run in a new folder"
+    with reading(path, remedy, error=TrainingError):
+        rows = read_json_object(path, remedy, error=TrainingError)["epochs"]
+        return [EpochScore(**row) for row in rows]
 
 
 def write_epochs(run: Path, scores: Sequence[EpochScore]) -> None:

@@ -1,6 +1,6 @@
 """What fine-tuning and reinforcement learning start and stop in the same way."""
 
-import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,10 +13,30 @@ from transformers import PrinterCallback, Trainer
 
 from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, RunStoppedError, TrainingError
-from editgrpo.provenance import PROVENANCE_FILE, check_same_config, write_provenance
+from editgrpo.foreign import reading
+from editgrpo.provenance import (
+    CONFIG_FILE,
+    PROVENANCE_FILE,
+    check_same_config,
+    note_resume,
+    read_provenance,
+    write_provenance,
+)
+from editgrpo.recipes import load_recipe
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
+from editgrpo.training.checkpoints import check_state
+from editgrpo.training.inputs import check_same_inputs, run_inputs, write_inputs
 from editgrpo.training.optimizers import optimizer_class
-from editgrpo.training.run_folder import ANNOTATIONS, open_run
+from editgrpo.training.run_folder import (
+    ANNOTATIONS,
+    MODEL,
+    checkpoint_step,
+    has_model,
+    open_run,
+    steps_done,
+)
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Sharding(StrEnum):
@@ -49,6 +69,37 @@ def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:
     return replace(config.clinical, journal=str(Path(config.output) / ANNOTATIONS / process))
 
 
+def finished_model(config: SFTConfig | TrainConfig, *, resume: bool) -> Path | None:
+    """Return the model of a run that is to be resumed and has nothing left to do.
+
+    Args:
+        config: The run.
+        resume: Whether it is to be resumed.
+
+    Returns:
+        The model's folder; None for a run that has something to do.
+
+    Raises:
+        TrainingError: the run has other settings.
+    """
+    run = Path(config.output)
+    if not resume or not has_model(run):
+        return None
+    check_same_config(run, config)
+    if isinstance(config, TrainConfig) and config.steps > _steps_of(run):
+        return None
+    _LOGGER.info("%s: this run is finished; nothing is left to do", run)
+    return run / MODEL
+
+
+def _steps_of(run: Path) -> int:
+    """Return how many steps a run that has a model has come to."""
+    done = steps_done(run)
+    if done is None:  # its checkpoints were removed, so it was not begun to be lengthened
+        done = load_recipe(run / CONFIG_FILE, TrainConfig).steps
+    return done
+
+
 def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) -> Path | None:
     """Open the run folder and note there what the run is, or check that it goes on as it began.
 
@@ -69,6 +120,7 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     launch = _this_launch(os.environ)
     _check_launcher(config, launch.sharding, os.environ)
     run = Path(config.output)
+    _wait_for_the_first()  # which owns the folder, and may be clearing it away
     checkpoint = open_run(run, resume=resume)
     if checkpoint is None:
         write_provenance(
@@ -77,7 +129,58 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     else:
         check_same_config(run, config)
         _check_same_launch(run, launch)
+        _check_length(config, checkpoint)
     return checkpoint
+
+
+def note_inputs(
+    config: SFTConfig | TrainConfig, model: Path, checkpoint: Path | None, *, command: str
+) -> None:
+    """Note what a run reads, by content, or check that it goes on with the same.
+
+    The first process does it for all; the others wait.
+
+    Args:
+        config: The run, which `begin_run` has begun.
+        model: The folder that `model.path` stands for.
+        checkpoint: Where it continues; None at step 0.
+        command: What started it, for its provenance.
+
+    Raises:
+        TrainingError: an input has another content than when the run was started.
+        DataError: the prepared set or the annotation store cannot be read.
+        ModelError: weights of a clinical model are missing.
+    """
+    run = Path(config.output)
+    if _launch().is_main_process:
+        inputs = run_inputs(config, model)
+        if checkpoint is None:
+            write_inputs(run, inputs)
+        else:
+            check_same_inputs(run, inputs)
+            note_resume(
+                run,
+                config=config,
+                step=checkpoint_step(checkpoint),
+                command=command,
+                launch=asdict(_this_launch(os.environ)),
+            )
+    _wait_for_the_first()
+
+
+def _wait_for_the_first() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        _launch().wait_for_everyone()
+
+
+def _check_length(config: SFTConfig | TrainConfig, checkpoint: Path) -> None:
+    """Refuse a run that is to be shorter than it is already."""
+    done = checkpoint_step(checkpoint)
+    if isinstance(config, TrainConfig) and config.steps < done:
+        raise TrainingError(
+            f"{config.output}: has {done} steps already, and steps is {config.steps}; set steps to "
+            "as many at least"
+        )
 
 
 def _check_launcher(
@@ -137,11 +240,12 @@ def _check_same_launch(run: Path, now: _Launch) -> None:
     Whole copies are read by any number of processes, and so are FSDP's shards, which are put
     together in one file; DeepSpeed keeps a file for each process.
     """
-    path = run / PROVENANCE_FILE
-    noted = json.loads(path.read_text(encoding="utf-8")).get("launch") if path.is_file() else None
+    noted = read_provenance(run).get("launch")
     if noted is None:
         return
-    before = _Launch(noted["processes"], Sharding(noted["sharding"]))
+    remedy = "put back the file as the run wrote it"
+    with reading(f"{run / PROVENANCE_FILE}: launch", remedy, error=TrainingError):
+        before = _Launch(int(noted["processes"]), Sharding(noted["sharding"]))
     if before == now:
         return
     if before.sharding is now.sharding and now.sharding is not Sharding.DEEPSPEED:
@@ -172,7 +276,11 @@ def train_to_end(
     Raises:
         ConfigError: the optimiser is not one for a sharded model.
         RunStoppedError: a signal came before the last step.
+        TrainingError: the checkpoint is damaged.
+        StorageError: there is no room for a checkpoint.
     """
+    if checkpoint is not None:
+        check_state(checkpoint)
     trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer)
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -6,15 +6,15 @@ is passed over and removed. The growing files are cut back to the checkpoint tha
 from, so that they end up as if the run had never stopped.
 """
 
-import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editgrpo.errors import TrainingError
-from editgrpo.files import json_line, naming, open_to_append, write_text
+from editgrpo.errors import DataError, TrainingError
+from editgrpo.files import json_line, naming, open_to_append, parse_json_object, write_text
 
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
@@ -24,6 +24,8 @@ FEATURES = "features"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 _MARKER = "complete"
+# What transformers names its checkpoints. A folder of any other name is somebody's own.
+_CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
@@ -40,16 +42,23 @@ def cut_back(path: Path, last_step: int) -> None:
     Args:
         path: A file whose rows have a `step`; it may be absent.
         last_step: The last step to keep.
+
+    Raises:
+        DataError: a line is damaged; the message names it.
     """
     if not path.is_file():
         return
     kept: list[bytes] = []
     # Lines of bytes: report text may hold U+2028 and its like, and a torn line half a character.
     with path.open("rb") as stream:
-        for line in stream:
+        for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
                 break
-            if json.loads(line)["step"] <= last_step:
+            place = f"{path}, line {number}"
+            step = parse_json_object(line, place).get("step")
+            if not isinstance(step, int | float):
+                raise DataError(f"{place}: has no step; put back the file as the run wrote it")
+            if step <= last_step:
                 kept.append(line)
     write_text(path, b"".join(kept).decode("utf-8"))
 
@@ -72,13 +81,13 @@ def drop_old_checkpoints(run: Path, keep: int) -> None:
         run: The run folder.
         keep: How many to keep, at least 1.
     """
-    markers = sorted(
-        (run / CHECKPOINTS).glob(f"checkpoint-*/{_MARKER}"),
-        key=lambda marker: checkpoint_step(marker.parent),
+    whole = sorted(
+        (folder for folder in _checkpoints(run) if (folder / _MARKER).is_file()),
+        key=checkpoint_step,
     )
-    for marker in markers[:-keep]:
-        marker.unlink()
-        shutil.rmtree(marker.parent)
+    for folder in whole[:-keep]:
+        (folder / _MARKER).unlink()
+        shutil.rmtree(folder)
 
 
 def last_checkpoint(run: Path) -> Path | None:
@@ -90,18 +99,42 @@ def last_checkpoint(run: Path) -> Path | None:
     Returns:
         The checkpoint folder, None if there is none.
     """
-    whole: list[tuple[int, Path]] = []
-    for folder in (run / CHECKPOINTS).glob("checkpoint-*"):
-        if (folder / _MARKER).is_file():
-            whole.append((int(folder.name.rpartition("-")[2]), folder))
-        else:
+    for folder in _checkpoints(run):
+        if not (folder / _MARKER).is_file():
             shutil.rmtree(folder, ignore_errors=True)  # every process of a launch tries to
-    return max(whole)[1] if whole else None
+    return _newest(run)
+
+
+def _newest(run: Path) -> Path | None:
+    whole = [folder for folder in _checkpoints(run) if (folder / _MARKER).is_file()]
+    return max(whole, key=checkpoint_step, default=None)
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """Return the folders that a trainer wrote, whole or not."""
+    folders = (run / CHECKPOINTS).glob("checkpoint-*")
+    return [folder for folder in folders if _CHECKPOINT.fullmatch(folder.name)]
 
 
 def checkpoint_step(checkpoint: Path) -> int:
     """Return the step after which a checkpoint was written."""
     return int(checkpoint.name.rpartition("-")[2])
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the name of the checkpoint of a step."""
+    return f"checkpoint-{step}"
+
+
+def has_model(run: Path) -> bool:
+    """Say whether a run has come to its end, be it that it goes on from there."""
+    return (run / MODEL / "config.json").is_file()
+
+
+def steps_done(run: Path) -> int | None:
+    """Return the step of the newest whole checkpoint of a run, None if it has none."""
+    checkpoint = _newest(run)
+    return None if checkpoint is None else checkpoint_step(checkpoint)
 
 
 def open_run(run: Path, *, resume: bool) -> Path | None:
@@ -115,16 +148,21 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
         The checkpoint to continue from, None to start at step 0.
 
     Raises:
-        TrainingError: the folder holds a run and `resume` is off, or holds a finished run.
+        TrainingError: the folder holds a run and `resume` is off, or holds a finished run that left
+            no checkpoint to go on from.
+        DataError: one of the growing files is damaged.
     """
-    if (run / MODEL / "config.json").is_file() and resume:
-        raise TrainingError(f"{run}: this run is finished; nothing to resume")
     if (run / METRICS).exists() and not resume:
         raise TrainingError(
             f"{run}: holds a run already; pass --resume to continue it, or name another folder"
         )
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(run)
+    if has_model(run) and checkpoint is None:
+        raise TrainingError(
+            f"{run}: this run is finished; nothing to resume it from, as it has no checkpoint: "
+            f"start another in a new folder, with model.path={run / MODEL}"
+        )
     step = checkpoint_step(checkpoint) if checkpoint else 0
     for name in (METRICS, TIMINGS, ROLLOUTS):
         cut_back(run / name, step)

@@ -17,16 +17,21 @@ from trl import SFTTrainer
 from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
+from editgrpo.foreign import storing
 from editgrpo.model_files import check_model
+from editgrpo.ownership import owning
 from editgrpo.training.arguments import fine_tuning_arguments
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.blank_image import run_tower_always
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.checkpoints import CheckpointTrainer
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
 from editgrpo.training.launch import (
     begin_run,
+    finished_model,
+    note_inputs,
     processes_of_launch,
     train_to_end,
 )
@@ -46,7 +51,7 @@ from editgrpo.training.saving import OneFormat
 _LOGGER = logging.getLogger(__name__)
 
 
-class FindingsTrainer(OneFormat, SFTTrainer):  # type: ignore[misc]
+class FindingsTrainer(OneFormat, CheckpointTrainer, SFTTrainer):  # type: ignore[misc]
     """TRL's SFTTrainer with the run's own order of studies, a loss that is the mean over the tokens
     of a step, and its own record of metrics.
 
@@ -137,19 +142,39 @@ def run_sft(
             or it is larger than the training studies are many.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, or is resumed with other settings or by processes
-            that cannot read its checkpoints; or training diverges.
+        TrainingError: the run folder is taken or damaged, or is resumed with other settings, with
+            something else in place of what it read, or by processes that cannot read its
+            checkpoints; or training diverges.
+        StorageError: there is no room.
         RunStoppedError: the run was told to stop by a signal.
     """
     passes = _passes_of_a_step(config)
-    check_model(config.model.path, config.model.revision)
+    with owning(Path(config.output)):
+        finished = finished_model(config, resume=resume)
+        if finished is not None:
+            return finished
+        check_model(config.model.path, config.model.revision)
+        checkpoint = begin_run(config, resume=resume, command=command)
+        folder = resolve_model_folder(config.model.path, config.model.revision)
+        note_inputs(config, folder, checkpoint, command=command)
+        return _run(config, folder, checkpoint, passes, on_metrics, on_validation)
+
+
+def _run(
+    config: SFTConfig,
+    folder: Path,
+    checkpoint: Path | None,
+    passes: int,
+    on_metrics: OnMetrics | None,
+    on_validation: Callable[[int, int], None] | None,
+) -> Path:
+    """Train from a checkpoint, or from the model of a folder, and keep the best epoch."""
     run = Path(config.output)
-    checkpoint = begin_run(config, resume=resume, command=command)
     train = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
     validation = load_split(config.data.folder, Split.VALIDATION, config.data.validation_limit)
     boundaries = _epoch_ends(config, len(train))
     _check_size(config, len(train), boundaries[-1])
-    folder = resolve_model_folder(config.model.path, config.model.revision)
+    _warn_of_few(config, len(validation))
     processor = load_processor(folder)
     encoder = PromptEncoder(train, processor, config.data)  # of both splits: one folder, one store
     evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
@@ -171,9 +196,26 @@ def run_sft(
     evaluate.trainer = trainer
     train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
     if trainer.accelerator.is_main_process:
-        keep_best(run)
+        with storing(run / MODEL):
+            keep_best(run)
     trainer.accelerator.wait_for_everyone()
     return run / MODEL
+
+
+# Among so few studies the best epoch is chosen by chance: the standard error of a mean reward is a
+# quarter of the spread of reports, more than epochs differ by.
+_LEAST_VALIDATION = 20
+
+
+def _warn_of_few(config: SFTConfig, validation: int) -> None:
+    if validation < _LEAST_VALIDATION:
+        _LOGGER.warning(
+            "%s: the best epoch is chosen by %d validation studies, fewer than %d: that is chance; "
+            "give more, or do not trust the choice",
+            config.data.folder,
+            validation,
+            _LEAST_VALIDATION,
+        )
 
 
 def _check_size(config: SFTConfig, studies: int, steps: int) -> None:

@@ -13,9 +13,11 @@ from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
 from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
-from editgrpo.errors import ConfigError, RewardError
+from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
+from editgrpo.foreign import reading, storing
 from editgrpo.model_files import check_model
+from editgrpo.ownership import owning
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
 from editgrpo.rewards import configured_reward
@@ -25,6 +27,8 @@ from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
     begin_run,
+    finished_model,
+    note_inputs,
     train_to_end,
     with_journal,
 )
@@ -66,22 +70,38 @@ def run_training(
             phase.
 
     Returns:
-        The folder of the trained model, a complete checkpoint.
+        The folder of the trained model, a complete checkpoint. A run that is finished is left as it
+        is, unless `config.steps` asks for more.
 
     Raises:
         ConfigError: a tracker or vLLM cannot be used, or the settings do not fit the number of
-            processes or of studies.
+            processes or of studies; or another process writes to the run folder.
         DataError: a study or image cannot be used.
         ModelError: the model cannot be loaded.
-        TrainingError: the run folder is taken, is resumed with other settings or by processes that
-            cannot read its checkpoints, or scoring fails too often, or training diverges.
+        TrainingError: the run folder is taken or damaged, is resumed with other settings, with
+            something else in place of what it read, or by processes that cannot read its
+            checkpoints, or scoring fails too often, or training diverges.
+        StorageError: there is no room.
         RunStoppedError: the run was told to stop by a signal.
     """
     _check_machine(config)
-    check_model(config.model.path, config.model.revision)
+    with owning(Path(config.output)):
+        finished = finished_model(config, resume=resume)
+        if finished is not None:
+            return finished
+        check_model(config.model.path, config.model.revision)
+        checkpoint = begin_run(config, resume=resume, command=command)
+        folder = resolve_model_folder(config.model.path, config.model.revision)
+        note_inputs(config, folder, checkpoint, command=command)
+        return _run(config, folder, checkpoint, on_step)
+
+
+def _run(
+    config: TrainConfig, folder: Path, checkpoint: Path | None, on_step: OnStep | None
+) -> Path:
+    """Train from a checkpoint, or from the model of a folder, and save what came of it."""
     run = Path(config.output)
-    checkpoint = begin_run(config, resume=resume, command=command)
-    setup, policy = _set_up(config, run, on_step)
+    setup, policy = _set_up(config, run, on_step, folder)
     stop = StopOnSignal()
     trainer = EditGRPOTrainer(
         config,
@@ -91,7 +111,8 @@ def run_training(
         callbacks=[MarkCheckpoints(run, config.keep_checkpoints), stop],
     )
     train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
-    return _save_model(trainer, setup)
+    with storing(run / MODEL):
+        return _save_model(trainer, setup)
 
 
 def _check_machine(config: TrainConfig) -> None:
@@ -103,9 +124,11 @@ def _check_machine(config: TrainConfig) -> None:
         )
 
 
-def _set_up(config: TrainConfig, run: Path, on_step: OnStep | None) -> tuple[TrainingSetup, Any]:
+def _set_up(
+    config: TrainConfig, run: Path, on_step: OnStep | None, folder: Path | None = None
+) -> tuple[TrainingSetup, Any]:
+    folder = folder or resolve_model_folder(config.model.path, config.model.revision)
     studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
-    folder = resolve_model_folder(config.model.path, config.model.revision)
     processor = load_processor(folder)
     policy = load_policy(folder, config.model, config.optim.state)
     tokens = generation_tokens(policy, processor.tokenizer)
@@ -156,8 +179,11 @@ def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
         share=config.max_dropped_share, grace=_GRACE_STEPS * config.prompts_per_step
     )
     if (run / METRICS).is_file():
-        for _, row in read_jsonl(run / METRICS):
-            losses.spend(config.prompts_per_step, int(row["errors/dropped_groups"]))
+        remedy = "put back the file as the run wrote it"
+        for number, row in read_jsonl(run / METRICS):
+            with reading(f"{run / METRICS}, line {number}", remedy, error=TrainingError):
+                dropped = int(row["errors/dropped_groups"])
+            losses.spend(config.prompts_per_step, dropped)
     return losses
 
 

@@ -33,6 +33,7 @@ from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
+from editgrpo.training.checkpoints import CheckpointTrainer
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.feature_files import FeatureDisk
 from editgrpo.training.features import FeatureStore
@@ -92,7 +93,7 @@ class TrainingSetup:
     """Called on the main process after each step with its metrics and seconds by phase."""
 
 
-class EditGRPOTrainer(OneFormat, GRPOTrainer):  # type: ignore[misc]
+class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignore[misc]
     """Trains a policy on groups of sampled and edited responses.
 
     Args:

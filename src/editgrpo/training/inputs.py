@@ -1,0 +1,152 @@
+"""What a run reads, by content: places may move, what lies there may not change under a run.
+
+A run writes the hashes of its inputs beside its configuration; one that is resumed compares them.
+Weights are hashed whole: they are read to be loaded anyway, and a second model of the same shapes
+has files of the same names and sizes. Left out on purpose: the image shards of a prepared set,
+hundreds of gigabytes, stand for themselves by the hashes that the preparation sealed them with
+(`editgrpo data check` reads them) and by their sizes.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from editgrpo.clinical.contents import file_sha256
+from editgrpo.clinical.store import open_store
+from editgrpo.clinical.weights import model_identity
+from editgrpo.config import EditLevel, SFTConfig, TrainConfig
+from editgrpo.data.image_store import IMAGES_FOLDER
+from editgrpo.data.prompt import DEFAULT_TEMPLATE
+from editgrpo.data.store import STUDIES_FOLDER, read_prepared
+from editgrpo.errors import TrainingError
+from editgrpo.files import read_json_object, write_json
+from editgrpo.reports.registry import annotator_models
+from editgrpo.rewards.components import component_models
+from editgrpo.rewards.registry import REWARDS, complete_weights
+
+INPUTS_FILE = "inputs.json"
+
+_LOGGER = logging.getLogger(__name__)
+
+Hashes = dict[str, str]
+"""Name of a part of an input to its hash."""
+
+# All that transformers reads from a model folder, and what is fetched from the Hub.
+_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+
+
+def run_inputs(config: SFTConfig | TrainConfig, model: Path) -> dict[str, Hashes]:
+    """Hash whatever a run reads.
+
+    Args:
+        config: The run.
+        model: The folder that `model.path` stands for.
+
+    Returns:
+        For each key of the configuration that names a place, the hash of each of its parts.
+
+    Raises:
+        DataError: the prepared set or the annotation store cannot be read.
+        ModelError: weights of a clinical model are missing.
+        OSError: a file cannot be read.
+    """
+    inputs = {
+        "model.path": model_hashes(model),
+        "data.folder": set_hashes(Path(config.data.folder)),
+        "data.prompt_template": template_hashes(config.data.prompt_template),
+        "clinical.models": _clinical_hashes(config),
+    }
+    if config.reward.class_rates is not None:
+        rates = Path(config.reward.class_rates)
+        inputs["reward.class_rates"] = {"the file": file_sha256(rates)}
+    store = open_store(replace(config.clinical, journal=None))
+    if store is not None:
+        inputs["clinical.store"] = {"the store": store.content_hash()}
+    return inputs
+
+
+def model_hashes(folder: Path) -> Hashes:
+    """Hash every file of a model folder that a model is loaded from: weights, configuration,
+    tokenizer, templates."""
+    paths = sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)})
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter lock
+        return dict(zip((p.name for p in paths), pool.map(file_sha256, paths), strict=True))
+
+
+def set_hashes(folder: Path) -> Hashes:
+    """Hash the tables of a prepared set, and take the sealed hashes of its image shards."""
+    prepared = read_prepared(folder)
+    hashes = {"the size of images": _digest(prepared["budget"])}
+    for name, sealed in sorted(prepared["files"].items()):
+        path = folder / name
+        if name.startswith(f"{STUDIES_FOLDER}/"):
+            hashes[name] = file_sha256(path)
+        elif name.startswith(f"{IMAGES_FOLDER}/"):
+            hashes[name] = _digest([sealed, path.stat().st_size])
+    return hashes
+
+
+def template_hashes(template: str | None) -> Hashes:
+    """Hash a prompt template; None stands for the built-in one."""
+    return {"the template": file_sha256(Path(template or DEFAULT_TEMPLATE))}
+
+
+def _clinical_hashes(config: SFTConfig | TrainConfig) -> Hashes:
+    components = complete_weights(REWARDS[config.reward.name], config.reward.weights)
+    models = [model for name in components for model in component_models(name)]
+    if isinstance(config, TrainConfig) and config.edit.level is EditLevel.SENTENCE:
+        models += annotator_models(config.edit.annotator)
+    return {model.value: model_identity(model, config.clinical) for model in dict.fromkeys(models)}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_inputs(run: Path, inputs: Mapping[str, Hashes]) -> None:
+    """Write the hashes of a run's inputs into its folder."""
+    write_json(run / INPUTS_FILE, inputs)
+
+
+def check_same_inputs(run: Path, inputs: Mapping[str, Hashes]) -> None:
+    """Make sure that a run goes on with what it was started with.
+
+    Args:
+        run: The run folder. One of an earlier version that does not say what it was started with
+            goes on, with a warning, and says so from now on.
+        inputs: Of the run as it is now.
+
+    Raises:
+        TrainingError: something differs; the message names it.
+        DataError: the run's own record is damaged.
+    """
+    path = run / INPUTS_FILE
+    if not path.is_file():
+        _LOGGER.warning("%s: does not say what it was started with; cannot compare", run)
+        write_inputs(run, inputs)
+        return
+    before = read_json_object(path, "delete it, if nothing that the run reads has changed")
+    changed = changed_input(before, inputs)
+    if changed is not None:
+        raise TrainingError(
+            f"{run}: {changed} since the run was started; put back what it was started with, or "
+            "start another in a new folder"
+        )
+
+
+def changed_input(before: Mapping[str, object], now: Mapping[str, Hashes]) -> str | None:
+    """Name the first input that differs, with its part; None if none does."""
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        if not isinstance(old, dict) or new is None:
+            return f"{key} has changed"
+        parts = sorted(part for part in old.keys() | new.keys() if old.get(part) != new.get(part))
+        what = f"{parts[0]} of {key}"
+        return f"{what} has changed" if parts[0] in new else f"{what} is missing"
+    return None
