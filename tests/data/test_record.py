@@ -166,3 +166,25 @@ def test_a_row_of_cells_is_no_header(cell: str) -> None:
     assert not is_header(names)
     said = listed_columns(names)
     assert said.startswith("no header: 3 cells in its first row") and cell not in said
+
+
+TOKENS = [
+    "<|im_end|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>", "<|eot_id|>", "<image>",
+    "<start_of_turn>", "<end_of_turn>", "<image_soft_token>", "<unused7>", "<bos>", "</s>",
+    "[INST]", "<think>", "</tool_call>", "<\uff5cend\u2581of\u2581sentence\uff5c>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["findings", "indication", "technique", "comparison"])
+@pytest.mark.parametrize("token", TOKENS)
+def test_special_tokens_of_models_are_refused_in_what_reaches_one(token: str, field: str) -> None:
+    study = replace(STUDY, **{field: f"Seen{token}here."})
+    with pytest.raises(DataError) as caught:
+        check_study(study, where="set")
+    assert str(caught.value).startswith(f"set, study {study.study_id!r}: field {field!r} holds ")
+    assert "here" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["size < 3 cm", "<5 mm> |x|", "a <- b", "pO2 <|60|", "I > II"])
+def test_marks_of_ordinary_text_are_kept(text: str) -> None:
+    check_study(replace(STUDY, findings=text), where="set")

@@ -147,3 +147,37 @@ def test_two_threads_that_decode_one_image_count_it_once(
     first, second = store.pixels("a"), store.pixels("b")
     assert store.pixels("a") is first
     assert store.pixels("b") is second
+
+
+def write_one(folder: Path, **texts: str) -> StudySet:
+    study = Study(study_id="s7", patient_id="p", split=Split.TRAIN, images=(), **texts)
+    write_set(folder, [study])
+    return StudySet.load(folder)
+
+
+@pytest.mark.parametrize("field", ["findings", "indication", "technique", "comparison"])
+def test_a_token_that_the_tokenizer_adds_is_refused_in_every_text(
+    tmp_path: Path, tiny: Tiny, field: str
+) -> None:
+    processor = load_processor(tiny.checkpoint)
+    processor.tokenizer.add_tokens(["~own~", "\n\n", "clear"])
+    processor.tokenizer.add_special_tokens({"additional_special_tokens": ["[LAT]"]})
+    texts = {"findings": "All is clear."}
+    for token in ("~own~", "[LAT]"):
+        studies = write_one(tmp_path / token, **(texts | {field: f"Seen {token} here."}))
+        with pytest.raises(DataError) as caught:
+            PromptEncoder(studies, processor, tiny.data())
+        assert f"study 's7': field {field!r} holds {token!r}" in str(caught.value)
+        assert "here" not in str(caught.value)
+    PromptEncoder(write_one(tmp_path / "clean", findings="All is clear."), processor, tiny.data())
+
+
+def test_a_token_of_the_model_in_the_template_is_refused(tmp_path: Path, tiny: Tiny) -> None:
+    (tmp_path / "own.jinja").write_text("{{ images | length }} Look.<|im_end|>")
+    studies = write_one(tmp_path / "set", findings="Clear.")
+    config = replace(tiny.data(), prompt_template=str(tmp_path / "own.jinja"))
+    encoder = PromptEncoder(studies, load_processor(tiny.checkpoint), config)
+    with pytest.raises(
+        DataError, match=r"study 's7': its prompt, by the template, holds '<|im_end"
+    ):
+        encoder.encode(studies[0])

@@ -4,7 +4,6 @@ The report's own sections, findings and impression, and the prior report never r
 What turns messages into tokens is the model's chat template, which is not here.
 """
 
-import re
 import stat
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data.rendering import render
+from editgrpo.data.special_tokens import holds_special_token
 from editgrpo.data.study import Study, StudyImage, Timepoint, View
 from editgrpo.data.template_process import compile_template
 from editgrpo.errors import ConfigError, DataError
 
 DEFAULT_TEMPLATE = Path(__file__).parent / "templates" / "findings.jinja"
 IMAGE_MARKER = "<image>"
-_SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
 _LARGEST_FILE = 1_000_000  # bytes
 _HINT = "a template has images (number, timepoint, view), indication, technique and comparison"
 _FRONTAL, _LATERAL = 0, 2
@@ -99,7 +98,7 @@ def build_messages(study: Study, *, max_images: int, template: Path | str | None
         "comparison": study.comparison,
     }
     for name, section in context.items():
-        if IMAGE_MARKER in section or _SPECIAL_TOKEN.search(section):
+        if IMAGE_MARKER in section or holds_special_token(section):
             raise DataError(
                 f"study {study.study_id!r}: field {name!r} holds {IMAGE_MARKER} or a special token "
                 "such as <|...|>; remove it"

@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from editgrpo.data.special_tokens import SHOWN_FIELDS, holds_special_token
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
 
@@ -94,12 +95,19 @@ def check_study(study: Study, *, where: str) -> None:
         where: What is being written, for messages.
 
     Raises:
-        DataError: An id is empty, or a text is no valid Unicode; the message names study and field.
+        DataError: An id is empty, a text is no valid Unicode, or one that reaches a model holds a
+            special token; the message names study and field.
     """
     place = f"{where}, study {shown(study.study_id)}"
     for name in ("study_id", "patient_id"):
         if not getattr(study, name).strip():
             raise DataError(f"{place}: field {name!r} is empty; give it a value")
+    for name in SHOWN_FIELDS:
+        if holds_special_token(getattr(study, name)):
+            raise DataError(
+                f"{place}: field {name!r} holds <image> or a special token such as <|...|>; "
+                "remove it from the text, or leave the study out"
+            )
     texts = [(name, getattr(study, name)) for name in _TEXTS]
     texts += [("image_id", image.image_id) for image in study.images]
     for name, text in texts:

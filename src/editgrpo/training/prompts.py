@@ -18,6 +18,7 @@ from editgrpo.data.study import Split, Study
 from editgrpo.data.workers import default_workers
 from editgrpo.errors import DataError
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.special_tokens import SpecialTokens
 
 # Images kept in memory as pixels: all of a small set's, and a bounded part of a large one's.
 _MEMORY_BYTES = 256 * 2**20
@@ -39,11 +40,14 @@ class PromptEncoder:
         config: Number of images, prompt template.
 
     Raises:
-        DataError: The set's images do not have a size that the model can read.
+        DataError: The set's images do not have a size that the model can read, or a text holds a
+            special token of the model (the message names the study).
     """
 
     def __init__(self, studies: StudySet, processor: StudyProcessor, config: DataConfig) -> None:
         self.processor = processor
+        self._special_tokens = SpecialTokens(processor.tokenizer)
+        self._special_tokens.refuse(studies)
         self._config = config
         self._folder = studies.folder
         self._images = ImageStore.open(studies.folder, memory_bytes=_MEMORY_BYTES)
@@ -98,14 +102,20 @@ class PromptEncoder:
             Their encoded prompts, in order.
 
         Raises:
-            DataError: an image cannot be read, or a prompt's images do not match (names the study).
+            DataError: an image cannot be read, a prompt's images do not match, or a text holds a
+                special token of the model (names the study).
         """
+        self._special_tokens.refuse(studies)
         prompts = [
             build_messages(
                 study, max_images=self._config.max_images, template=self._config.prompt_template
             )
             for study in studies
         ]
+        for study, prompt in zip(studies, prompts, strict=True):
+            for part in prompt.messages[0]["content"]:
+                place = f"study {study.study_id!r}: its prompt, by the template,"
+                self._special_tokens.refuse_text(part.get("text", ""), place)
         wanted: dict[str, str] = {}  # and the first study that shows it
         for study, prompt in zip(studies, prompts, strict=True):
             for image in prompt.images:
