@@ -2,7 +2,12 @@ from collections import Counter
 
 import pytest
 
-from editgrpo.data.splits import SplitRule, check_patients_apart, parse_split
+from editgrpo.data.splits import (
+    SplitRule,
+    check_patients_apart,
+    parse_split,
+    parse_split_shares,
+)
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import ConfigError, DataError
 
@@ -73,3 +78,22 @@ def test_a_patient_in_two_splits_is_named() -> None:
     check_patients_apart(studies)
     with pytest.raises(DataError, match=r"patient 'p1' stands in both train and test .*'s3'"):
         check_patients_apart([*studies, a_study("s3", "p1", Split.TEST)])
+
+
+def test_shares_are_read_as_they_are_typed() -> None:
+    rule = parse_split_shares("train=0.8, val=0.2", seed=3)
+    assert rule == SplitRule(seed=3, train=0.8, validation=0.2, test=0.0)
+    assert {rule.split_of(f"p{k}") for k in range(50)} == {Split.TRAIN, Split.VALIDATION}
+    assert SplitRule(train=0.875, validation=0.125, test=0).describe() == (
+        "by patient, seed 0: 87.5% train, 12.5% validation, 0% test"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0.8,0.1,0.1", "train=0.8", "train=0.8,train=0.2", "train=x,test=1", "tarin=1",
+     "train=nan", "train=1.5,test=-0.5", "train=inf"],
+)  # fmt: skip
+def test_shares_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^split share"):
+        parse_split_shares(text)

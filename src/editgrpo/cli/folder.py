@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.options import Seed, examples, given
-from editgrpo.cli.studies import PrepareFlags, prepare_options, run_preparation
+from editgrpo.cli.studies import (
+    PrepareFlags,
+    SplitShares,
+    prepare_options,
+    run_preparation,
+    split_rule_of,
+)
 
 EXAMPLES = examples(
     "editgrpo prepare folder reports.csv --images radiographs --output studies/mine "
@@ -35,6 +41,12 @@ def prepare_folder(
     images: Annotated[
         Path | None, typer.Option(help="Where image paths start; without it, the table's folder.")
     ] = None,
+    follow_links: Annotated[
+        bool,
+        typer.Option(
+            "--follow-links", help="Read images that are links out of the folder of images."
+        ),
+    ] = False,
     separator: Annotated[
         str | None, typer.Option(help="Stands between several image paths in one cell.")
     ] = None,
@@ -45,18 +57,21 @@ def prepare_folder(
         str | None, typer.Option(help="Of the CSV file; utf-8 if not given.")
     ] = None,
     seed: Seed = 0,
+    split_shares: SplitShares = None,
     *,
     flags: PrepareFlags,
 ) -> None:
     """Turn your own table and images into studies; a missing split is drawn by patient."""
     from editgrpo.data.folder import TableSource, parse_column_map
     from editgrpo.data.folder import prepare_folder as prepare
-    from editgrpo.data.splits import SplitRule
 
+    columns = parse_column_map(column)
+    split_rule = split_rule_of(split_shares, seed, given="split" in columns)
     source = TableSource(
         table=table,
-        columns=parse_column_map(column),
+        columns=columns,
         images=images,
+        follow_links=follow_links,
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
-    run_preparation(prepare, source, flags, split_rule=SplitRule(seed=seed))
+    run_preparation(prepare, source, flags, split_rule=split_rule)

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.options import Seed, examples
-from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
+from editgrpo.cli.studies import (
+    PrepareFlags,
+    Root,
+    SplitShares,
+    prepare_options,
+    run_preparation,
+    split_rule_of,
+)
 
 EXAMPLES = examples(
     "editgrpo prepare iu-xray --root openi --out studies/iu-xray",
@@ -40,14 +47,17 @@ def prepare_iu_xray(
         typer.Option(help="R2Gen's annotation.json, for its split; else drawn by patient."),
     ] = None,
     seed: Seed = 0,
+    split_shares: SplitShares = None,
     *,
     flags: PrepareFlags,
 ) -> None:
     """Turn IU X-Ray, as the original archive or as the Indiana CSV pair, into studies."""
     from editgrpo.data.iu_xray import IUXraySource
     from editgrpo.data.iu_xray import prepare_iu_xray as prepare
-    from editgrpo.data.splits import SplitRule
+    from editgrpo.data.iu_xray.source import discover
 
+    found = discover(root).annotation if split_shares is not None else None
+    split_rule = split_rule_of(split_shares, seed, given=(annotation or found) is not None)
     source = IUXraySource(
         root=root,
         reports=reports,
@@ -55,4 +65,4 @@ def prepare_iu_xray(
         images=images,
         annotation=annotation,
     )
-    run_preparation(prepare, source, flags, split_rule=SplitRule(seed=seed))
+    run_preparation(prepare, source, flags, split_rule=split_rule)

@@ -39,5 +39,10 @@ def prepare_padchest_gr(
     from editgrpo.data.padchest_gr import PadChestGRSource
     from editgrpo.data.padchest_gr import prepare_padchest_gr as prepare
 
+    if language is not Language.ENGLISH:
+        typer.echo(
+            "Warning: annotators, labelers and clinical metrics read English only; reports in "
+            "another language are for fine-tuning"
+        )
     source = PadChestGRSource(root=root, language=language, views=padchest_csv)
     run_preparation(prepare, source, flags)

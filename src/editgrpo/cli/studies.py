@@ -16,6 +16,7 @@ from editgrpo.ownership import own
 if TYPE_CHECKING:
     from editgrpo.data.flow import Flow
     from editgrpo.data.prepare import PrepareOptions, PrepareSummary
+    from editgrpo.data.splits import SplitRule
 
 Root = Annotated[Path, typer.Option(help="Folder of the originals; nothing is written in it.")]
 StudiesOutput = Annotated[
@@ -57,6 +58,15 @@ RedactIds = Annotated[
     typer.Option(
         metavar="KEYFILE",
         help="Replace ids by keyed hashes, and dates by days; the key is made if missing.",
+    ),
+]
+
+SplitShares = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARES",
+        help="Shares of patients where no split is given, such as "
+        "train=0.8,validation=0.1,test=0.1; 0.7, 0.1 and 0.2 if not given.",
     ),
 ]
 
@@ -145,6 +155,29 @@ class PrepareFlags:
 
 prepare_options = shared_options("flags", PrepareFlags)
 """Decorates a `prepare` command that takes the keyword argument `flags`, a `PrepareFlags`."""
+
+
+def split_rule_of(shares: str | None, seed: int, *, given: bool) -> "SplitRule":
+    """Return how patients are drawn into splits.
+
+    Args:
+        shares: `--split-shares`.
+        seed: `--seed`.
+        given: Whether the source gives the split of every study, so that nothing is drawn.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ConfigError: The shares are none, or the split is given.
+    """
+    from editgrpo.data.splits import SplitRule, parse_split_shares
+
+    if shares is None:
+        return SplitRule(seed=seed)
+    if given:
+        raise ConfigError("--split-shares: the split is given already; leave one of the two out")
+    return parse_split_shares(shares, seed=seed)
 
 
 def run_preparation(

@@ -47,6 +47,7 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         shares = (self.train, self.validation, self.test)
+        # A NaN is neither below 0 nor does it add up.
         if min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-9):
             raise ConfigError(
                 f"split shares train={self.train}, validation={self.validation}, test={self.test}: "
@@ -66,9 +67,41 @@ class SplitRule:
     def describe(self) -> str:
         """Return the rule in words."""
         return (
-            f"by patient, seed {self.seed}: {self.train:.0%} train, "
-            f"{self.validation:.0%} validation, {self.test:.0%} test"
+            f"by patient, seed {self.seed}: {100 * self.train:.4g}% train, "
+            f"{100 * self.validation:.4g}% validation, {100 * self.test:.4g}% test"
         )
+
+
+def parse_split_shares(text: str, *, seed: int = 0) -> SplitRule:
+    """Read shares of patients as they are typed on a command line.
+
+    Args:
+        text: Such as `train=0.8,validation=0.1,test=0.1`; a split that is not named gets none.
+        seed: Of the rule.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ConfigError: A part is no share, a split is unknown or named twice, or the shares do not add
+            up to 1.
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        split = _SPLIT_OF_NAME.get(name.lower())
+        if not equals or split is None or split.value in shares:
+            raise ConfigError(
+                f"split share {shown(part)}: name each of train, validation and test once, as in "
+                "train=0.8,validation=0.1,test=0.1"
+            )
+        try:
+            shares[split.value] = float(number)
+        except ValueError as error:
+            raise ConfigError(
+                f"split share {shown(part)}: {shown(number)} is no number; give one from 0 to 1"
+            ) from error
+    return SplitRule(seed=seed, **(dict.fromkeys(map(str, Split), 0.0) | shares))
 
 
 def parse_split(name: str, *, where: str) -> Split:

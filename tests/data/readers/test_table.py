@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.data.readers.table import read_table
-from editgrpo.errors import DataError
+from editgrpo.errors import ConfigError, DataError
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -131,3 +131,78 @@ def test_a_missing_file_and_an_unknown_encoding_are_named(tmp_path: Path) -> Non
         read_table(tmp_path / "absent.csv")
     with pytest.raises(DataError, match="encoding 'utf-9' is unknown"):
         read_table(write(tmp_path / "a.csv", "id\n1\n"), encoding="utf-9")
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (b"sep=;\r\nid;text\r\n1;a, b\r\n", "utf-8"),
+        (b"\xef\xbb\xbfsep=;\nid;text\n1;a, b\n", "utf-8"),
+        (b"SEP=;\nid;text\n1;a, b\n", "utf-8"),
+        (b'"sep=;"\nid;text\n1;a, b\n', "utf-8"),
+        ("sep=;\r\nid;text\r\n1;a, b\r\n".encode("utf-16"), "utf-16"),
+        (b"sep=\t\nid\ttext\n1\ta, b\n", "utf-8"),
+        (b"sep=^\nid^text\n1^a, b\n", "utf-8"),
+    ],
+)
+def test_excels_first_line_says_what_parts_cells(
+    tmp_path: Path, content: bytes, encoding: str
+) -> None:
+    table = read_table(write(tmp_path / "a.csv", content), encoding=encoding)
+    assert (table.columns, dict(table.rows[0].cells)) == (
+        ("id", "text"),
+        {"id": "1", "text": "a, b"},
+    )
+    assert table.rows[0].where.endswith("a.csv, line 3")
+
+
+def test_a_fault_below_excels_first_line_is_on_its_own_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b"sep=;\nid;text\n1;a\n2\n")
+    with pytest.raises(DataError, match="line 4: 1 cells under 2 columns"):
+        read_table(path)
+    with pytest.raises(DataError, match="line 2: column 'id' stands twice"):
+        read_table(write(tmp_path / "b.csv", b"sep=;\nid;id\n1;a\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,text,,\n1,a,,\n2,b,,\n",
+        b"id,text,,\n1,a\n2,b,\n",
+        b"id,text\n1,a,,\n2,b\n",
+        b"id,text, \n1,a, \n,, \n2,b,\n,,\n",
+    ],
+)
+def test_columns_and_rows_that_a_spreadsheet_left_empty_are_none(
+    tmp_path: Path, content: bytes
+) -> None:
+    table = read_table(write(tmp_path / "a.csv", content))
+    assert table.columns == ("id", "text")
+    assert [dict(row.cells) for row in table.rows] == [
+        {"id": "1", "text": "a"},
+        {"id": "2", "text": "b"},
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [";;", "", "\n", '"', "\0", "tab"])
+def test_a_delimiter_is_one_character(tmp_path: Path, delimiter: str) -> None:
+    path = write(tmp_path / "a.csv", b"id,text\n1,a\n")
+    with pytest.raises(ConfigError, match=r"^delimiter is .*; give one character"):
+        read_table(path, delimiter=delimiter)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"id,text,\n1,a,b\n", "line 2: 3 cells under 2 columns"),
+        ("a.csv", b"id,text\n1,a\0b\n", "holds zero bytes"),
+        ("a.csv", b"id,text\n1," + b"a" * 200_000 + b"\n", "line 2: field larger than"),
+        ("a.jsonl", b'{"a": ' * 9000 + b"1" + b"}" * 9000, "line 1: "),
+        ("a.jsonl", b'{"a": ' + b"9" * 5000 + b"}", "line 1: "),
+        ("a.jsonl", b'{"a": [[1]]}', "line 1: field 'a' is a list of lists"),
+    ],
+)
+def test_odd_content_is_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(write(tmp_path / name, content))
+    assert "\n" not in str(caught.value)

@@ -8,6 +8,7 @@ may be a constant for all rows, written with a second equals sign: `view==PA`, o
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from editgrpo.data.identifiers import identifier
 from editgrpo.data.readers.table import Row, Table
 from editgrpo.data.record import SECTIONS, is_header, listed_columns, nearest, shown
 from editgrpo.errors import ConfigError, DataError
@@ -87,6 +88,31 @@ class Columns:
 
     def __contains__(self, name: str) -> bool:
         return name in self._sources
+
+    def identifier(self, row: Row, name: str) -> str:
+        """Return an id, of several cells joined by `_`; "" if it is not mapped or not given.
+
+        Args:
+            row: A row of the table.
+            name: The field.
+
+        Returns:
+            The id; a whole number without the point that a spreadsheet gives it.
+
+        Raises:
+            DataError: A spreadsheet has rounded it.
+        """
+        parts = []
+        for source in self._sources.get(name, ()):
+            for cell in _parts(_cell(row, source), None):
+                part = identifier(cell)
+                if part is None:
+                    raise DataError(
+                        f"{row.where}: {name} is {shown(cell)}, a number of which digits are lost; "
+                        "write it as text"
+                    )
+                parts.append(part)
+        return "_".join(filter(None, parts))
 
     def text(self, row: Row, name: str, *, joint: str = " ") -> str:
         """Return a field's cells, those that are not empty joined by `joint`; "" if not mapped."""

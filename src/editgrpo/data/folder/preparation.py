@@ -4,13 +4,13 @@ The user says which column holds which field. Rows with one study_id are one stu
 given, the images of a patient's most recent earlier study become prior images.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from editgrpo.data.folder.columns import Columns
+from editgrpo.data.folder.images import ImageFolder
 from editgrpo.data.missing import is_given, is_identifier, section_text
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.priors import attach_priors
@@ -39,6 +39,9 @@ class TableSource:
 
     images: Path | None = None
     """Where relative image paths start; None is the table's own folder."""
+
+    follow_links: bool = False
+    """Whether an image may be a symbolic link that leads out of the folder of images."""
 
     separator: str | None = None
     """Stands between several paths, or views, in one cell; None takes a cell as one."""
@@ -154,7 +157,7 @@ class _RowReader:
         self._columns = columns
         self._separator = source.separator
         folder = source.images if source.images is not None else source.table.parent
-        self._folder = os.path.abspath(folder)
+        self._folder = ImageFolder(folder, follow_links=source.follow_links)
         self._fields = [name for name in _ONE_VALUE if name in columns]
         self.drafts: dict[str, _Draft] = {}
         self.rejections: list[Rejection] = []
@@ -162,7 +165,7 @@ class _RowReader:
         self.unrecognised: Counter[str] = Counter()
 
     def add(self, row: Row) -> None:
-        study_id = self._columns.text(row, "study_id", joint="_")
+        study_id = self._columns.identifier(row, "study_id")
         if not is_identifier(study_id):
             line = row.where.rpartition(", ")[2]
             self.rejections.append(
@@ -172,21 +175,19 @@ class _RowReader:
         draft = self.drafts.setdefault(study_id, _Draft())
         draft.rows += 1
         for name in self._fields:
-            text = self._columns.text(row, name, joint="_" if name == "patient_id" else " ")
+            read = self._columns.identifier if name == "patient_id" else self._columns.text
+            text = read(row, name)
             if text == draft.values.get(name):
                 continue  # rows of one study mostly repeat each other
             text = section_text(text, name) if name in SECTIONS else _given(text)
             if text:
                 draft.add(name, text, row.where)
         for path, view in self._columns.images(row, self._separator):
-            image_id = self._image_id(path)
-            self.image_files.setdefault(image_id, os.path.join(self._folder, path))
+            if not is_identifier(path):
+                continue  # as pandas writes a cell without a path
+            image_id = self._folder.image_id(path, row.where)
+            self.image_files.setdefault(image_id, self._folder.path_of(image_id))
             draft.images.setdefault(image_id, normalise_view(view, unrecognised=self.unrecognised))
-
-    def _image_id(self, path: str) -> str:
-        """Return a path as the table writes it, from the folder of the images on."""
-        inside = os.path.normpath(path.removeprefix(self._folder + os.sep))
-        return inside.replace(os.sep, "/")
 
 
 def _given(text: str) -> str:

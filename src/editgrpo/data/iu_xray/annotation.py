@@ -7,6 +7,7 @@ from pathlib import Path
 from editgrpo.data.splits import parse_split
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 _R2GEN_ID = re.compile(r"CXR(\d+)_.*")
 
@@ -25,22 +26,19 @@ def read_annotation(path: Path) -> dict[str, Split]:
             report in two splits.
     """
     try:
-        annotation = json.loads(path.read_bytes())
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error.strerror or error}; give R2Gen's annotation.json"
+        ) from error
+    form = "must be one JSON object with lists train, val and test of entries with an id"
+    with reading(path, "get the file again", fault=form):
+        annotation = json.loads(content)
         entries = [
             (parse_split(name, where=f"{path}: key"), entry["id"])
             for name, part in annotation.items()
             for entry in part
         ]
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror or error}; give R2Gen's annotation.json"
-        ) from error
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{path}: must be one JSON object with lists train, val and test of entries with an id"
-        ) from error
     split_of_uid: dict[str, Split] = {}
     for split, identifier in entries:
         match = _R2GEN_ID.fullmatch(str(identifier))

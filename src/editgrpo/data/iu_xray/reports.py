@@ -11,6 +11,7 @@ from editgrpo.archives import tar_entries
 from editgrpo.data.iu_xray.images import image_id_candidates
 from editgrpo.data.missing import section_text
 from editgrpo.data.readers.table import Row, Table, read_table
+from editgrpo.data.record import shown
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading
 
@@ -19,6 +20,17 @@ _MOST_BYTES = 1 << 28  # of the archive unpacked: ten times the real one, 3,955 
 _REPORT_COLUMNS = ("uid", "image", "indication", "comparison", "findings", "impression")
 _PROJECTION_COLUMNS = ("uid", "filename", "projection")
 _SECTIONS = ("indication", "comparison", "findings", "impression")
+# A byte order mark, longer ones first; or how "<?" looks in an encoding of wider letters.
+_ENCODINGS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"<\0?\0": "utf-16-le",
+    b"\0<\0?": "utf-16-be",
+}
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _UID = re.compile(r"CXR(\d+)")
 
 
@@ -102,11 +114,7 @@ def _xml_files(reports: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]]) -> IUReport:
-    # Entities are declared in a DOCTYPE and could expand without end; no report has one.
-    if len(content) > _LONGEST_XML or b"<!DOCTYPE" in content:
-        raise DataError(f"{where}: is no report of the archive (too long, or has a DOCTYPE)")
-    with reading(where, "get the file again", fault="is not XML"):
-        root = ElementTree.fromstring(content)
+    root = _parsed(where, content)
     identifier = root.find("uId")
     match = _UID.fullmatch(identifier.get("id", "") if identifier is not None else "")
     if match is None:
@@ -126,6 +134,27 @@ def _from_xml(where: str, content: bytes, views: dict[str, list[tuple[str, str]]
         exam=section_text(next(captions, ""), "technique"),
         **{name: section_text(sections.get(name.upper(), ""), name) for name in _SECTIONS},
     )
+
+
+def _parsed(where: str, content: bytes) -> ElementTree.Element:
+    is_long = len(content) > _LONGEST_XML
+    text = "" if is_long else _decoded(where, content)
+    # Entities are declared in a DOCTYPE and could expand without end; no report has one.
+    if is_long or "<!DOCTYPE" in text:
+        raise DataError(f"{where}: is no report of the archive (too long, or has a DOCTYPE)")
+    with reading(where, "get the file again", fault="is not XML"):
+        return ElementTree.fromstring(text)
+
+
+def _decoded(where: str, content: bytes) -> str:
+    """Decode XML in the encoding that its first bytes or its declaration name."""
+    encoding = next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), "")
+    if not encoding:
+        declared = _DECLARED.match(content)
+        encoding = declared[1].decode("ascii") if declared else "utf-8"
+    fault = f"is not {shown(encoding.lower())}, the encoding that it names"
+    with reading(where, "get the file again, or save it as UTF-8", fault=fault):
+        return content.decode(encoding)
 
 
 def _sections_of(root: ElementTree.Element) -> dict[str, str]:
@@ -163,7 +192,7 @@ def _read_projections(path: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> tuple[Row, ...]:
-    table: Table = read_table(path, delimiter=",")
+    table: Table = read_table(path)
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise DataError(f"{path}: column {missing[0]!r} is missing; it must have {list(columns)}")

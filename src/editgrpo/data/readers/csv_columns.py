@@ -73,18 +73,19 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
     """
     content = _read(path)
     _check_header(path, content, columns)
-    try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(content),
-            # PadChest's lists of labels are printed over several lines.
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        # Arrow's message quotes the row; it is dropped, as a row may hold anything.
-        raise DataError(_fault(path, content)) from error
+    with reading(path, _AGAIN, fault="is no table that can be read"):
+        try:
+            table = arrow_csv.read_csv(
+                pa.BufferReader(content),
+                # PadChest's lists of labels are printed over several lines.
+                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+                convert_options=arrow_csv.ConvertOptions(
+                    include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            # Arrow's message quotes the row; it is dropped, as a row may hold anything.
+            raise DataError(_fault(path, content)) from error
     if not table.num_rows:
         raise DataError(f"{path}: holds no row below its header; {_AGAIN}")
     return Columns(

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.errors import DataError
+from editgrpo.foreign import reading
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
 _AGAIN = "download the file again"
 
 
@@ -30,21 +32,15 @@ def read_entries(path: Path) -> Iterator[tuple[str, Any]]:
         DataError: The file cannot be read to its end, or is not one JSON object.
     """
     text = _read_text(path)
-    decode = json.JSONDecoder().raw_decode
     position = _opened(text, "{", path, "one JSON object, {...}")
-    try:
-        while not text.startswith("}", position):
-            key, position = decode(text, position)
-            position = _after(text, position, ":", path)
-            value, position = decode(text, position)
-            if not isinstance(key, str) or not is_unicode(key):
-                raise DataError(f"{path}: holds a key that is no text; {_AGAIN}")
-            yield key, value
-            position = _next(text, position, "}", path)
-    except json.JSONDecodeError as error:
-        raise DataError(_not_json(path, error)) from error
-    except RecursionError as error:
-        raise DataError(f"{path}: is nested too deeply; {_AGAIN}") from error
+    while not text.startswith("}", position):
+        key, position = _decoded(text, position, path)
+        position = _after(text, position, ":", path)
+        value, position = _decoded(text, position, path)
+        if not isinstance(key, str) or not is_unicode(key):
+            raise DataError(f"{path}: holds a key that is no text; {_AGAIN}")
+        yield key, value
+        position = _next(text, position, "}", path)
     _check_end(text, position + 1, path)
 
 
@@ -61,17 +57,11 @@ def read_items(path: Path) -> Iterator[Any]:
         DataError: The file cannot be read to its end, or is not one JSON list.
     """
     text = _read_text(path)
-    decode = json.JSONDecoder().raw_decode
     position = _opened(text, "[", path, "one JSON list, [...]")
-    try:
-        while not text.startswith("]", position):
-            value, position = decode(text, position)
-            yield value
-            position = _next(text, position, "]", path)
-    except json.JSONDecodeError as error:
-        raise DataError(_not_json(path, error)) from error
-    except RecursionError as error:
-        raise DataError(f"{path}: is nested too deeply; {_AGAIN}") from error
+    while not text.startswith("]", position):
+        value, position = _decoded(text, position, path)
+        yield value
+        position = _next(text, position, "]", path)
     _check_end(text, position + 1, path)
 
 
@@ -98,6 +88,18 @@ def _read_text(path: Path) -> str:
         raise DataError(
             f"{path}, line {line}: not UTF-8; save the file as UTF-8, or download it again"
         ) from error
+
+
+def _decoded(text: str, position: int, path: Path) -> tuple[Any, int]:
+    """Return the value that begins at a position, and where it ends."""
+    # A number of thousands of digits is a ValueError without a place.
+    with reading(path, _AGAIN):
+        try:
+            return _DECODER.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise DataError(_not_json(path, error)) from error
+        except RecursionError as error:
+            raise DataError(f"{path}: is nested too deeply; {_AGAIN}") from error
 
 
 def _skip(text: str, position: int) -> int:

@@ -6,6 +6,7 @@ Left out: what the columns mean. A cell is text, or a tuple of texts where JSON 
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from pathlib import Path
 
 from editgrpo.archives import GZIP, MOST_TABLE_BYTES, ZIP, bounded
 from editgrpo.data.record import is_header, shown
-from editgrpo.errors import DataError
+from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import parse_json_object
+from editgrpo.foreign import reading
 from editgrpo.spreadsheet import restored
 
 _DELIMITERS = (",", ";", "\t", "|")
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
+# As Excel begins a CSV file to say what parts its cells; of any letters.
+_SAID_DELIMITER = re.compile(r'"?[sS][eE][pP]=(.)"?', re.DOTALL)
 
 Cell = str | tuple[str, ...]
 
@@ -53,8 +57,8 @@ def read_table(path: Path, *, delimiter: str | None = None, encoding: str = "utf
         path: `.jsonl` and `.ndjson` are JSON lines, everything else is CSV; `.gz` may follow, but
             compression is told by the content. Line ends of any system and a byte order mark are
             understood.
-        delimiter: Between CSV cells; None takes whichever of comma, semicolon, tab and bar stands
-            most often in the header.
+        delimiter: Between CSV cells, one character; None takes what a first line `sep=;` says, else
+            whichever of comma, semicolon, tab and bar stands most often in the header.
         encoding: Of a CSV file; JSON lines are UTF-8.
 
     Returns:
@@ -63,6 +67,7 @@ def read_table(path: Path, *, delimiter: str | None = None, encoding: str = "utf
     Raises:
         DataError: The file cannot be read, is cut off, is in another encoding, has no row, or a row
             does not fit the header; the message names the line.
+        ConfigError: The delimiter is not one character.
     """
     with _opened(path) as stream:
         if Path(path.name.lower().removesuffix(".gz")).suffix in _JSON_LINES:
@@ -110,40 +115,71 @@ def _decompressed(file: io.BufferedReader, path: Path) -> Iterator[io.BufferedRe
 
 
 def _read_csv(path: Path, stream: io.BufferedReader, delimiter: str | None, encoding: str) -> Table:
-    try:
+    _check_delimiter(delimiter)
+    unknown = f"encoding {encoding!r} is unknown"
+    with reading("", "use utf-8, utf-16 or latin-1", fault=unknown):
         # Read line by line: the whole text beside the rows would be several times the file.
         lines = io.TextIOWrapper(stream, encoding, newline="")
-    except LookupError as error:
-        raise DataError(
-            f"encoding {encoding!r} is unknown; use utf-8, utf-16 or latin-1"
-        ) from error
     try:
-        header = lines.readline().removeprefix("\ufeff")
-        if "\0" in header:
-            raise DataError(
-                f"{path}, line 1: holds zero bytes; save it as UTF-8 or give the encoding, perhaps "
-                "utf-16"
-            )
+        first = _checked(lines.readline().removeprefix("\ufeff"), path, 1)
+        skipped = 0
+        if said := _SAID_DELIMITER.fullmatch(first.rstrip("\r\n")):
+            # Excel's own first line; it wins over a guess, and a user's word over it.
+            delimiter = delimiter or said[1]
+            first, skipped = _checked(lines.readline(), path, 2), 1
         reader = csv.reader(
-            chain((header,), lines),
-            delimiter=delimiter or max(_DELIMITERS, key=header.count),
+            chain((first,), (_checked(line, path) for line in lines)),
+            delimiter=delimiter or max(_DELIMITERS, key=first.count),
             strict=True,
         )
-        rows = _csv_rows(reader, path)
-        columns = tuple(restored(name.strip()) for name in next(rows, (0, []))[1])
-        repeated = {name for name in columns if columns.count(name) > 1}
-        if repeated:
-            name = next(name for name in columns if name in repeated)
-            what = f"column {name!r}" if is_header(columns) else f"column {columns.index(name) + 1}"
-            raise DataError(f"{path}, line 1: {what} stands twice; rename one")
+        rows = _csv_rows(reader, path, skipped)
+        columns = _columns(path, next(rows, (1, []))[1], line=1 + skipped)
         return Table(path, columns, tuple(_row(path, columns, *row) for row in rows))
     except UnicodeError as error:
         raise _wrong_encoding(path, encoding) from error
 
 
-def _csv_rows(reader: Iterator[list[str]], path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which each row starts, and its cells; blank lines are passed over."""
-    line = 1
+def _check_delimiter(delimiter: str | None) -> None:
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0\ufeff'):
+        raise ConfigError(
+            f"delimiter is {shown(delimiter)}; give one character, such as ';', or none, to have "
+            "it found"
+        )
+
+
+def _checked(line: str, path: Path, number: int | None = None) -> str:
+    if "\0" not in line:
+        return line
+    where = path if number is None else f"{path}, line {number}"
+    raise DataError(
+        f"{where}: holds zero bytes; save it as UTF-8 or give the encoding, perhaps utf-16"
+    )
+
+
+def _columns(path: Path, names: list[str], *, line: int) -> tuple[str, ...]:
+    """Return the names of a header, without those that are missing at its end.
+
+    A spreadsheet writes as many columns as any row of the sheet ever had.
+    """
+    columns = [restored(name.strip()) for name in names]
+    while columns and not columns[-1]:
+        columns.pop()
+    repeated = next((name for name in columns if columns.count(name) > 1), None)
+    if repeated is not None:
+        what = f"column {columns.index(repeated) + 1}"
+        what = f"column {repeated!r}" if is_header(columns) else what
+        raise DataError(f"{path}, line {line}: {what} stands twice; rename one")
+    return tuple(columns)
+
+
+def _csv_rows(
+    reader: Iterator[list[str]], path: Path, skipped: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each row starts, and its cells; blank lines are passed over.
+
+    A row of empty cells is blank too: a spreadsheet writes those below its last filled row.
+    """
+    line = 1 + skipped
     while True:
         try:
             cells = next(reader, None)
@@ -151,19 +187,19 @@ def _csv_rows(reader: Iterator[list[str]], path: Path) -> Iterator[tuple[int, li
             raise DataError(f"{path}, line {line}: {error}; check quotation marks") from error
         if cells is None:
             return
-        if cells:
+        if any(map(str.strip, cells)):
             yield line, cells
-        line = reader.line_num + 1  # type: ignore[attr-defined]  # csv's reader has it
+        line = reader.line_num + 1 + skipped  # type: ignore[attr-defined]  # csv's reader has it
 
 
 def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> Row:
-    if len(cells) != len(columns):
+    texts = [restored(cell.strip()) for cell in cells]
+    if len(texts) < len(columns) or any(texts[len(columns) :]):
         raise DataError(
             f"{path}, line {line}: {len(cells)} cells under {len(columns)} columns; check the "
             "delimiter and quotation marks"
         )
-    texts = (restored(cell.strip()) for cell in cells)
-    return Row(f"{path}, line {line}", dict(zip(columns, texts, strict=True)))
+    return Row(f"{path}, line {line}", dict(zip(columns, texts, strict=False)))
 
 
 def _wrong_encoding(path: Path, encoding: str) -> DataError:
@@ -198,9 +234,13 @@ def _read_json_lines(path: Path, stream: io.BufferedReader) -> Table:
 
 def _json_cell(value: object, name: str, where: str) -> Cell:
     if isinstance(value, list):
+        if any(isinstance(part, list) for part in value):
+            raise DataError(f"{where}: field {shown(name)} is a list of lists; use one list")
         return tuple(str(_json_cell(part, name, where)) for part in value)
     if value is None:
         return ""
     if isinstance(value, dict):
         raise DataError(f"{where}: field {shown(name)} is an object; use text, a number or a list")
-    return str(value).strip()
+    with reading(f"{where}: field {shown(name)}", "write it as text"):
+        # Python writes no whole number of more than 4,300 digits.
+        return str(value).strip()
