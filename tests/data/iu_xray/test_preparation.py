@@ -365,3 +365,51 @@ def test_every_real_csv_name_is_an_image_of_its_report() -> None:
         if image_id_candidates(uid, name)[0] not in ids:
             unmapped.append(name)
     assert (len(rows), unmapped) == (7466, [])
+
+
+TWO_FINDINGS = (
+    '<eCitation><uId id="CXR1"/><Abstract><AbstractText Label="FINDINGS">Clear lungs.'
+    '</AbstractText><AbstractText Label="IMPRESSION">Normal.</AbstractText>'
+    '<AbstractText Label="Findings">Café size: 3 cm.</AbstractText>'
+    '<AbstractText Label="FINDINGS">Clear lungs.</AbstractText></Abstract></eCitation>'
+)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("utf-8", "utf-8"),
+        ("UTF-8", "utf-8-sig"),
+        ("", "utf-8"),
+        ("", "utf-16"),
+        ("UTF-16", "utf-16"),
+        ("UTF-16", "utf-16-le"),
+        ("utf-16", "utf-16-be"),
+        ("ISO-8859-1", "latin-1"),
+        ("windows-1252", "cp1252"),
+        ("utf-32", "utf-32"),
+        ("cp037x", ""),
+        ("utf-8", "latin-1"),
+        ("base64", "utf-8"),
+    ],
+)
+def test_findings_elements_are_joined_in_any_encoding(
+    tmp_path: Path, declared: str, encoding: str
+) -> None:
+    said = f' encoding="{declared}"' if declared else ""
+    text = f'<?xml version="1.0"{said}?>{TWO_FINDINGS}'
+    (tmp_path / "1.xml").write_bytes(text.encode(encoding or "utf-8"))
+    if declared in ("cp037x", "base64") or (declared, encoding) == ("utf-8", "latin-1"):
+        with pytest.raises(DataError, match=r"1\.xml: is not '.*', the encoding that it names"):
+            read_reports(tmp_path, None)
+        return
+    (report,) = read_reports(tmp_path, None)
+    assert report.findings == "Clear lungs. Café size: 3 cm."
+
+
+def test_a_bomb_of_entities_is_refused_in_every_encoding(tmp_path: Path) -> None:
+    bomb = f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]>{TWO_FINDINGS}'
+    for encoding in ("utf-8", "utf-16", "utf-16-be"):
+        (tmp_path / "1.xml").write_bytes(bomb.encode(encoding))
+        with pytest.raises(DataError, match="has a DOCTYPE"):
+            read_reports(tmp_path, None)
