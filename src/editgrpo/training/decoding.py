@@ -254,14 +254,41 @@ def passes_through(model: Any) -> Iterator[Callable[[Pass], Tensor]]:
         return decoding.logits(base)
 
     base.forward = forward
-    for shard in shards:
-        shard.set_reshard_after_forward(False, recurse=False)
     try:
-        yield lambda one: model(decoding=one)
+        with _kept_whole(shards):
+            yield lambda one: model(decoding=one)
     finally:
         del base.forward
         if replaced is not None:
             base.forward = replaced
+
+
+@contextmanager
+def whole_weights(model: Any) -> Iterator[None]:
+    """Let every process hold all weights of a model that FSDP2 shards, so that none waits for
+    another within the context.
+
+    Args:
+        model: A model that has run forward before, as `passes_through` takes it.
+
+    Yields:
+        Nothing.
+    """
+    shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    with _kept_whole(shards):
+        for shard in shards:
+            shard.unshard()
+        yield
+
+
+@contextmanager
+def _kept_whole(shards: Sequence[FSDPModule]) -> Iterator[None]:
+    """Keep what is gathered within the context; afterwards forward passes reshard again."""
+    for shard in shards:
+        shard.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
         for shard in shards:
             shard.set_reshard_after_forward(True, recurse=False)
             shard.reshard()

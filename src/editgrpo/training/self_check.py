@@ -17,6 +17,7 @@ from transformers import GenerationConfig
 
 from editgrpo.config import DType
 from editgrpo.errors import TrainingError
+from editgrpo.training.decoding import whole_weights
 from editgrpo.training.group_pass import packed_log_probs
 from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.packing import PackedGroups
@@ -190,7 +191,8 @@ def _stock_greedy(
         output_logits=True,
     )
     try:
-        with stock_windows(model):
+        # Processes look at other prompts, with images or without.
+        with stock_windows(model), whole_weights(model):
             found = base.generate(**{name: x.to(base.device) for name, x in inputs.items()})
     finally:
         base.generation_config = configured
