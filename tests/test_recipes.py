@@ -1,5 +1,6 @@
 """Recipes: typed, merged, with errors that name file, key and the nearest known name."""
 
+import contextlib
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -20,7 +21,7 @@ from editgrpo.config import (
     TrainConfig,
 )
 from editgrpo.errors import ConfigError
-from editgrpo.recipes import dump_config, load_recipe, parse_override
+from editgrpo.recipes import dump_config, load_recipe, parse_override, recipe_value
 from editgrpo.recipes.settings import list_settings
 from editgrpo.reports.registry import ANNOTATOR_NAMES
 from editgrpo.rewards.components import COMPONENT_NAMES
@@ -353,3 +354,93 @@ def test_every_recipe_names_a_known_reward_and_annotator(path: Path) -> None:
 def test_every_recipe_has_its_command_in_the_readme() -> None:
     readme = (REPOSITORY / "recipes" / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in RECIPES if f"recipes/{path.name}" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{}}",
+        "{[a]: 1}",
+        "? {a: 1}\n: 2",
+        "!!int abc",
+        "!!float abc",
+        "!!timestamp abc",
+        "!!binary a",
+        "!!set {a, b}",
+        "!!omap [a]",
+        "!!python/object:os.system {}",
+        "!unknown 1",
+        "&a [*a]",
+        "&a {b: *a}",
+        "*nobody",
+        "<<: 1",
+        "{<<: [1]}",
+        "[" * 3000,
+        "[" * 3000 + "]" * 3000,
+        "9" * 6000,
+        "9" * 400,
+        ".nan",
+        "\x00",
+        "\x07",
+        "a: b: c",
+        "--- 1\n--- 2",
+        "%YAML 9.9\n--- 1",
+        "\ud800",
+        "null",
+        "[1, [2, {3: 4}]]",
+        "&a [x, x, x, x]",
+        "2026-01-01",
+        "|\n  text",
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+@pytest.mark.parametrize("key", ["steps", "optim.learning_rate", "model", "reward.weights", "seed"])
+def test_odd_yaml_is_one_line_wherever_it_stands(tmp_path: Path, key: str, text: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("steps: 3\n", encoding="utf-8")
+    taken_as_it_is = (key, text) == ("reward.weights", "<<: 1")  # a name like any other
+    with contextlib.suppress(UnicodeEncodeError):
+        *above, last = key.split(".")
+        inner = "".join(f"{'  ' * depth}{name}:\n" for depth, name in enumerate(above))
+        whole = f"{inner}{'  ' * len(above)}{last}: {text}\n"
+        (tmp_path / "whole.yaml").write_text(whole, encoding="utf-8")
+        with pytest.raises(ConfigError) as raised:
+            load_recipe(tmp_path / "whole.yaml", TrainConfig)
+        assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
+    if not taken_as_it_is:
+        with pytest.raises(ConfigError) as raised:
+            load_recipe(recipe, TrainConfig, [f"{key}={text}"])
+        assert len(str(raised.value).replace(text, "")) < 800
+
+
+@pytest.mark.parametrize("base", ["a\\0b", "/", "..", "''"])
+def test_an_odd_name_to_extend_is_one_line(tmp_path: Path, base: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f'extends: "{base}"\n', encoding="utf-8")
+    with pytest.raises(ConfigError):
+        load_recipe(recipe, TrainConfig)
+
+
+def test_many_aliases_are_no_bomb(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "r.yaml").write_text("\n".join(lines) + "\nreward: *a11\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_recipe(tmp_path / "r.yaml", TrainConfig)
+    assert len(str(raised.value)) < 1000
+
+
+def test_a_number_is_read_of_any_kind_of_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    keys = ("rollout.max_completion_tokens", "max_completion_tokens")
+    for text, expected in (
+        ("rollout: {max_completion_tokens: 7}", 7),
+        ("max_completion_tokens: 9", 9),
+        ("rollout: null", None),
+        ("", None),
+    ):
+        path.write_text(text)
+        assert recipe_value(path, *keys) == expected
+    path.write_text("max_completion_tokens: many")
+    with pytest.raises(ConfigError, match="max_completion_tokens is 'many'; it must be a whole"):
+        recipe_value(path, *keys)

@@ -9,10 +9,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from editgrpo.config import SFTConfig
 from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.recipes import dump_config
+from tests.training.conftest import tiny
+from tests.training.tiny_run import Tiny
+
+__all__ = ["tiny"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
 
@@ -80,3 +87,29 @@ def test_a_full_disk_is_one_line(place: Path, words: str, named: str, advice: st
     assert "File too large" in line and "ulimit -f" in line, line
     assert line.rstrip().endswith(advice), line
     assert not [path for path in place.iterdir() if path.suffix in (".lock", ".partial")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", ["", "--set model.lora={}"])
+@pytest.mark.parametrize("kind", ["train", "sft"])
+def test_a_checkpoint_without_room_is_one_line(
+    tiny: Tiny, tmp_path: Path, kind: str, lora: str
+) -> None:
+    """What PyTorch and safetensors raise says neither which file nor, of PyTorch, why."""
+    config: Any = tiny.train_config(tmp_path / "run")
+    if kind == "sft":
+        config = SFTConfig(
+            model=tiny.model(),
+            data=tiny.data(validation_limit=2),
+            max_steps=1,
+            batch_size=4,
+            max_completion_tokens=4,
+            output=str(tmp_path / "run"),
+        )
+    (tmp_path / "r.yaml").write_text(dump_config(config), encoding="utf-8")
+    command = [sys.executable, "-c", LIMITED, "40000", kind, "r.yaml", *lora.split()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert "run/checkpoints/checkpoint-" in line and line.endswith("continue with --resume")

@@ -353,7 +353,67 @@ def test_generation_continues_where_it_was_stopped(
     assert partial.is_file() and not (tmp_path / "parts.jsonl").exists()
     with partial.open("a") as stream:
         stream.write('{"study_id": "half')
-    with pytest.raises(DataError, match="begun with another model, other studies"):
+    with pytest.raises(
+        DataError,
+        match=r"begun with another model, .* \(max_completion_tokens of the settings has changed\)",
+    ):
         generate("parts.jsonl", settings=replace(settings, max_completion_tokens=9))
     assert generate("parts.jsonl").read_bytes() == whole
     assert not partial.exists()
+
+
+def test_generation_does_not_go_on_with_another_model_of_the_same_size(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny.checkpoint, tmp_path / "model")
+    settings = GenerationConfig(max_completion_tokens=8, batch_size=4)
+
+    def generate(stop_after: int | None = None) -> Path:
+        def progress(done: int, _: int) -> None:
+            if done == stop_after:
+                raise CrashError
+
+        return generate_predictions(
+            model=str(tmp_path / "model"),
+            data=tiny.data(),
+            split=Split.TRAIN,
+            output=tmp_path / "p.jsonl",
+            config=settings,
+            progress=progress,
+        )
+
+    with pytest.raises(CrashError):
+        generate(stop_after=4)
+    weights = tmp_path / "model/model.safetensors"
+    changed = {name: tensor + 0.01 for name, tensor in load_file(weights).items()}
+    facts = weights.stat()
+    save_file(changed, weights, metadata={"format": "pt"})
+    os.utime(weights, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a copy that keeps times
+    assert weights.stat().st_size == facts.st_size
+    with pytest.raises(DataError, match=r"model\.safetensors of the model has changed"):
+        generate()
+
+
+def test_each_prediction_says_whether_it_reached_the_limit(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tiny.encoder()[1].processor.tokenizer
+    words = tokenizer("No pneumothorax.")["input_ids"]
+    ended = [*words, tokenizer.eos_token_id]
+
+    def sample(_: Any, prompts: list[Any], *__: Any) -> list[list[list[int]]]:
+        return [[ended if number % 2 else words] for number in range(len(prompts))]
+
+    monkeypatch.setattr("editgrpo.training.generate.sample_responses", sample)
+    output = generate_predictions(
+        model=str(tiny.checkpoint),
+        data=tiny.data(),
+        split=Split.TRAIN,
+        output=tmp_path / "p.jsonl",
+        config=GenerationConfig(batch_size=18),
+    )
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    keys = ["study_id", "patient_id", "prediction", "reference", "truncated"]
+    assert all(list(row) == keys for row in rows)
+    assert [row["truncated"] for row in rows] == [True, False] * 9
+    assert {row["prediction"] for row in rows} == {"No pneumothorax."}

@@ -9,13 +9,18 @@ from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_ove
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.config import DataConfig
 from editgrpo.data.study import Split
+from editgrpo.files import read_jsonl
 from editgrpo.provenance import CONFIG_FILE
-from editgrpo.recipes import load_section
+from editgrpo.recipes import load_section, recipe_value
 
 EXAMPLES = examples(
     "editgrpo generate runs/editgrpo/model --output runs/editgrpo/evaluation/a/predictions.jsonl",
     "editgrpo generate runs/sft/model --studies studies/site-b --output predictions.jsonl",
 )
+
+
+# Where `train` and `sft` say how long a report may be.
+_LENGTH_LIMITS = ("rollout.max_completion_tokens", "max_completion_tokens")
 
 
 def generate(
@@ -37,7 +42,10 @@ def generate(
     temperature: Annotated[
         float | None, typer.Option(help="0 takes the likeliest token (default); above 0 samples.")
     ] = None,
-    max_completion_tokens: Annotated[int | None, typer.Option(help="Longest report.")] = None,
+    max_completion_tokens: Annotated[
+        int | None,
+        typer.Option(help="Longest report; without it, as in the run, or 256 without a run."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Studies in one pass.")] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -49,6 +57,8 @@ def generate(
         overrides.append(text_override("data.folder", studies))
     recipe = Path(model).parent / CONFIG_FILE
     data = load_section(recipe if recipe.is_file() else None, "data", DataConfig, overrides)
+    if max_completion_tokens is None and recipe.is_file():
+        max_completion_tokens = recipe_value(recipe, *_LENGTH_LIMITS)
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.display.terminal import closing_bar
@@ -58,13 +68,14 @@ def generate(
     settings = given(
         temperature=temperature, max_completion_tokens=max_completion_tokens, batch_size=batch_size
     )
+    config = GenerationConfig(seed=seed, **settings)
     with closing_bar("Generating reports") as progress:
         generate_predictions(
-            model=model,
-            data=data,
-            split=split,
-            output=output,
-            config=GenerationConfig(seed=seed, **settings),
-            progress=progress,
+            model=model, data=data, split=split, output=output, config=config, progress=progress
         )
+    reports = [row["truncated"] for _, row in read_jsonl(output)]
+    typer.echo(
+        f"Reports that reached the limit of {config.max_completion_tokens} tokens: "
+        f"{sum(reports):,} of {len(reports):,}"
+    )
     typer.echo(f"The predictions are in {output}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from editgrpo.errors import ConfigError
-from editgrpo.recipes.values import plain_value, read_section, section_kind
+from editgrpo.recipes.values import plain_value, read_section, section_kind, short
 from editgrpo.recipes.yaml_core import dump_yaml, parse_yaml
 
 ConfigT = TypeVar("ConfigT")
@@ -69,6 +69,31 @@ def load_section(
         inside.append(override.removeprefix(f"{name}."))
     changes = _merge(changes, _read_overrides(kind, inside))
     return _checked(kind, changes, str(path or "options"), overrides)
+
+
+def recipe_value(path: Path, *keys: str) -> int | None:
+    """Read a whole number of a recipe, whatever kind of recipe it is.
+
+    Args:
+        path: A YAML file without `extends`, such as a run's `config.yaml`.
+        *keys: Dotted keys; the first that the file gives counts.
+
+    Returns:
+        The number; None if the file gives none of the keys.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or the value is no whole number.
+    """
+    mapping = _read_mapping(path)
+    for key in keys:
+        value: Any = mapping
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if value is not None:
+            raise ConfigError(f"{path}: {key} is {short(value)}; it must be a whole number")
+    return None
 
 
 def dump_config(config: Any) -> str:
@@ -150,6 +175,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not UTF-8; save the recipe as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; give a recipe file") from error
+    except ValueError as error:  # a zero byte in the name
+        raise ConfigError(f"{str(path)!r}: is no name of a file; give a recipe file") from error
     value = parse_yaml(text, str(path))
     if value is None:
         return {}

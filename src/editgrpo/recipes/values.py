@@ -5,6 +5,7 @@ Everything follows from the annotations: dataclass, enum, `X | None`, `tuple[X, 
 """
 
 import math
+import reprlib
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -16,6 +17,7 @@ from editgrpo.config.runs import REPLACED
 from editgrpo.errors import ConfigError
 
 _UNIONS = (Union, types.UnionType)
+_MOST = 2**63 - 1  # PyTorch counts no further
 
 
 def section_kind(kind: Any) -> type | None:
@@ -130,15 +132,21 @@ def _read_bool(value: Any) -> bool:
 
 
 def _read_int(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MOST:
         raise ValueError
     return value
 
 
 def _read_float(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:  # a whole number above 1.8e308
+        raise ValueError from error
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def _read_str(value: Any) -> str:
@@ -155,8 +163,18 @@ _SCALARS: dict[Any, tuple[Callable[[Any], Any], str]] = {
 }
 
 
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
+_REPR.maxlevel = 3
+
+
+def short(value: Any) -> str:
+    """Show a value in a message: a recipe may hold one that is endless, through its anchors."""
+    return _REPR.repr(value)
+
+
 def _wrong(place: str, key: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"{place}: {key or 'the recipe'} is {value!r}; it must be {expected}")
+    return ConfigError(f"{place}: {key or 'the recipe'} is {short(value)}; it must be {expected}")
 
 
 def _known_names(kind: type) -> str:

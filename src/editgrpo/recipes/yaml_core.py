@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from editgrpo.errors import ConfigError
+from editgrpo.foreign import reading
 
 _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -35,11 +36,13 @@ class _Loader(yaml.SafeLoader):
         """Construct a mapping, after looking for doubled keys."""
         seen = set()
         for key_node, _ in node.value:
-            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode):
+                problem = "a key is a list or a mapping"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if key_node.value in seen:
                 problem = f"the key {key_node.value} is given twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            if isinstance(key_node, yaml.ScalarNode):
-                seen.add(key_node.value)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -76,9 +79,18 @@ def parse_yaml(text: str, place: str) -> Any:
         Plain Python values.
 
     Raises:
-        ConfigError: it is not YAML, holds a tag that safe YAML does not have, or a key twice; the
-            message is one line and names place and line.
+        ConfigError: it is not YAML, holds a tag that safe YAML does not have, a key twice, or
+            something that holds itself; the message is one line and names place and line.
     """
+    # PyYAML leaves what Python says of a number of thousands of digits, and of deep brackets.
+    with reading(place, "fix the YAML", error=ConfigError):
+        value = _parsed(text, place)
+        if _holds_itself(value, set(), set()):
+            raise ConfigError(f"{place}: an anchor stands within what it names; fix the YAML")
+    return value
+
+
+def _parsed(text: str, place: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -89,6 +101,20 @@ def parse_yaml(text: str, place: str) -> Any:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{place}: {' '.join(str(error).split())}; fix the YAML") from error
+
+
+def _holds_itself(value: Any, above: set[int], done: set[int]) -> bool:
+    """Say whether a list or mapping stands within itself, by looking at each of them once."""
+    if not isinstance(value, dict | list | set | tuple) or id(value) in done:
+        return False
+    if id(value) in above:
+        return True
+    above.add(id(value))
+    items = value.values() if isinstance(value, dict) else value
+    found = any(_holds_itself(item, above, done) for item in items)
+    above.remove(id(value))
+    done.add(id(value))
+    return found
 
 
 def dump_yaml(value: Any) -> str:

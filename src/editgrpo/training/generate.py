@@ -1,7 +1,6 @@
 """Writing reports with a trained policy: in memory for validation, or to a resumable file."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +10,19 @@ import torch
 
 from editgrpo.config import DataConfig, DType
 from editgrpo.config.check import require, require_seed
-from editgrpo.data.prompt import DEFAULT_TEMPLATE
 from editgrpo.data.record import study_to_row
-from editgrpo.data.store import read_prepared
+from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.files import json_line, open_to_append, parse_json_object, write_jsonl
+from editgrpo.files import json_line, naming, open_to_append, parse_json_object, write_jsonl
+from editgrpo.ownership import owning
+from editgrpo.training.inputs import (
+    Hashes,
+    changed_input,
+    image_hashes,
+    model_hashes,
+    template_hashes,
+)
 from editgrpo.training.models import (
     generation_tokens,
     load_for_inference,
@@ -70,6 +76,21 @@ def generate_reports(
     Yields:
         Each study with its report, in order.
     """
+    for one in _generate(model, encoder, studies, config):
+        yield one.study, one.report
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    study: Study
+    report: str
+    is_truncated: bool
+    """Whether it reached the length limit before its end."""
+
+
+def _generate(
+    model: Any, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
+) -> Iterator[_Generated]:
     tokenizer = encoder.processor.tokenizer
     tokens = generation_tokens(model, tokenizer)
     settings = tokens.sampling(
@@ -87,7 +108,8 @@ def generate_reports(
         )
         responses = sample_responses(model, encoder.encode_all(batch), uniforms[:, None], settings)
         for study, (response,) in zip(batch, responses, strict=True):
-            yield study, tokenizer.decode(response, skip_special_tokens=True).strip()
+            report = tokenizer.decode(response, skip_special_tokens=True).strip()
+            yield _Generated(study, report, response[-1] not in tokens.eos_token_ids)
 
 
 def generate_predictions(
@@ -112,9 +134,10 @@ def generate_predictions(
         progress: Called with (done, total).
 
     Returns:
-        The predictions file.
+        The predictions file. `truncated` says of each report whether it reached the length limit.
 
     Raises:
+        ConfigError: another process writes the file.
         DataError: the split is empty, images cannot be decoded, or the partial file was begun with
             another model, other studies or other settings.
         ModelError: the model cannot be loaded.
@@ -123,8 +146,20 @@ def generate_predictions(
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
     studies = load_split(data.folder, split, limit)
     folder = resolve_model_folder(model)
+    with owning(output):
+        return _write_predictions(folder, data, studies, output, config, progress)
+
+
+def _write_predictions(
+    folder: Path,
+    data: DataConfig,
+    studies: StudySet,
+    output: Path,
+    config: GenerationConfig,
+    progress: Progress | None,
+) -> Path:
     partial = output.with_name(output.name + ".partial")
-    run = {"run": _fingerprint(folder, studies, data, config)}
+    run = {"run": _inputs(folder, studies, data, config)}
     rows = _already_done(partial, run)
     # Whole batches, so that a continued file has the same batches, and bytes, as an uninterrupted
     # one.
@@ -143,13 +178,14 @@ def generate_predictions(
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
-    with open_to_append(partial) as stream:
-        for study, report in generate_reports(policy, encoder, studies[len(rows) :], config):
+    with naming(partial), open_to_append(partial) as stream:
+        for one in _generate(policy, encoder, studies[len(rows) :], config):
             row = {
-                "study_id": study.study_id,
-                "patient_id": study.patient_id,
-                "prediction": report,
-                "reference": study.findings,
+                "study_id": one.study.study_id,
+                "patient_id": one.study.patient_id,
+                "prediction": one.report,
+                "reference": one.study.findings,
+                "truncated": one.is_truncated,
             }
             rows.append(row)
             stream.write(json_line(row))
@@ -162,24 +198,24 @@ def generate_predictions(
     return output
 
 
-def _fingerprint(
+def _inputs(
     folder: Path, studies: Sequence[Study], data: DataConfig, config: GenerationConfig
-) -> str:
+) -> dict[str, Hashes]:
     """Hash all that the reports depend on; folders do not count, as they may move."""
-    weights = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
-    facts = {
-        "weights": [(name, status.st_size, status.st_mtime_ns) for name, status in weights],
-        "pixels": (read_prepared(Path(data.folder))["budget"], data.max_images),
-        "generation": asdict(config),
-    }
-    digest = hashlib.sha256(json.dumps(facts).encode())
-    digest.update(Path(data.prompt_template or DEFAULT_TEMPLATE).read_bytes())
+    digest = hashlib.sha256()
     for study in studies:
         digest.update(json_line(study_to_row(study)).encode())
-    return digest.hexdigest()
+    settings = {"data.max_images": data.max_images, **asdict(config)}
+    return {
+        "the model": model_hashes(folder),
+        "the images": image_hashes(Path(data.folder)),
+        "the studies": {"the text": digest.hexdigest()},
+        "the prompt": template_hashes(data.prompt_template),
+        "the settings": {name: str(value) for name, value in settings.items()},
+    }
 
 
-def _already_done(partial: Path, run: dict[str, str]) -> list[dict[str, Any]]:
+def _already_done(partial: Path, run: dict[str, dict[str, Hashes]]) -> list[dict[str, Any]]:
     """Return the rows that an earlier call of the same settings wrote whole."""
     if not partial.is_file():
         return []
@@ -189,9 +225,11 @@ def _already_done(partial: Path, run: dict[str, str]) -> list[dict[str, Any]]:
             for number, line in enumerate(stream, start=1)
             if line.endswith(b"\n")  # else cut short by a crash
         ]
-    if not found or found[0] != run:
+    before = found[0].get("run") if found else None
+    changed = changed_input(before if isinstance(before, dict) else {}, run["run"])
+    if changed is not None:
         raise DataError(
-            f"{partial}: begun with another model, other studies or other settings; delete it to "
-            "start again"
+            f"{partial}: begun with another model, other studies or other settings ({changed}); "
+            "delete it to start again"
         )
     return found[1:]

@@ -79,14 +79,18 @@ def model_hashes(folder: Path) -> Hashes:
 
 def set_hashes(folder: Path) -> Hashes:
     """Hash the tables of a prepared set, and take the sealed hashes of its image shards."""
+    names = read_prepared(folder)["files"]
+    tables = sorted(name for name in names if name.startswith(f"{STUDIES_FOLDER}/"))
+    return image_hashes(folder) | {name: file_sha256(folder / name) for name in tables}
+
+
+def image_hashes(folder: Path) -> Hashes:
+    """Take the sealed hashes and the sizes of the image shards of a prepared set."""
     prepared = read_prepared(folder)
     hashes = {"the size of images": _digest(prepared["budget"])}
     for name, sealed in sorted(prepared["files"].items()):
-        path = folder / name
-        if name.startswith(f"{STUDIES_FOLDER}/"):
-            hashes[name] = file_sha256(path)
-        elif name.startswith(f"{IMAGES_FOLDER}/"):
-            hashes[name] = _digest([sealed, path.stat().st_size])
+        if name.startswith(f"{IMAGES_FOLDER}/"):
+            hashes[name] = _digest([sealed, (folder / name).stat().st_size])
     return hashes
 
 

@@ -1,0 +1,49 @@
+"""`editgrpo generate` writes reports as long as the run's, unless told otherwise."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editgrpo.cli import main
+from editgrpo.config import RolloutConfig, SFTConfig, TrainConfig
+from editgrpo.files import write_jsonl
+from editgrpo.recipes import dump_config
+
+SFT = dump_config(SFTConfig(max_completion_tokens=96))
+TRAIN = dump_config(TrainConfig(rollout=RolloutConfig(max_completion_tokens=48)))
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "limit"),
+    [
+        (SFT, [], 96),
+        (TRAIN, [], 48),
+        (TRAIN, ["--max-completion-tokens", "20"], 20),
+        (None, [], 256),
+    ],
+)
+def test_the_length_limit_is_that_of_the_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: str | None,
+    words: list[str],
+    limit: int,
+) -> None:
+    if config is not None:
+        (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
+    asked: list[Any] = []
+
+    def generate(*, output: Path, config: Any, **_: Any) -> Path:
+        asked.append(config)
+        write_jsonl(output, ({"truncated": number < 2} for number in range(5)))
+        return output
+
+    monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
+    with pytest.raises(SystemExit) as stop:
+        main(["generate", str(tmp_path / "model"), "--output", str(tmp_path / "p.jsonl"), *words])
+    assert stop.value.code == 0
+    assert asked[0].max_completion_tokens == limit
+    shown = capsys.readouterr().out
+    assert f"Reports that reached the limit of {limit} tokens: 2 of 5\n" in shown
