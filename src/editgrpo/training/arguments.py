@@ -97,7 +97,7 @@ _PLAIN_SFT: dict[str, Any] = {
 _PLAIN_GRPO: dict[str, Any] = {
     "disable_dropout": True,
     "shuffle_dataset": False,  # the sampler draws the order
-    "cast_lm_head_to_fp32": False,  # logits are float32 anyway: training/group_pass.py
+    "cast_lm_head_to_fp32": False,  # the head computes in the format of the policy
     # One batch a step, and one update for it; the trainer itself shares it out to passes.
     "gradient_accumulation_steps": 1,
     "steps_per_generation": 1,
