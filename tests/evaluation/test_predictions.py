@@ -122,3 +122,17 @@ def test_a_cell_that_was_guarded_is_read_as_it_was(tmp_path: Path) -> None:
     table.write_text("study_id,prediction,reference\n'=7,'- clear,''+ x\n")
     (found,) = read_predictions(table)
     assert (found.study_id, found.prediction, found.reference) == ("=7", "- clear", "'+ x")
+
+
+@pytest.mark.parametrize("reference", ["nan", "N/A", "None.", "As above.", "XXXX.", "?"])
+def test_a_reference_that_says_nothing_is_refused(tmp_path: Path, reference: str) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, [Prediction(study_id="s", prediction="Clear.", reference=reference)])
+    with pytest.raises(DataError, match=r"line 1: reference stands for no text"):
+        read_predictions(path)
+
+
+def test_a_prediction_may_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, [Prediction(study_id="s", prediction="N/A", reference="Clear.")])
+    assert read_predictions(path)[0].prediction == "N/A"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data.identifiers import identifier
+from editgrpo.data.missing import section_text
 from editgrpo.data.readers.table import read_table
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
@@ -28,8 +29,8 @@ def read_predictions(path: Path) -> list[Prediction]:
 
     Raises:
         DataError: the file is empty or unreadable, or a line lacks a field, has one that is not
-            text, has an empty reference, repeats a study or has no patient where others have one;
-            the message names file and line.
+            text, has a reference that says nothing, repeats a study or has no patient where others
+            have one; the message names file and line.
     """
     predictions: list[Prediction] = []
     line_of: dict[str, int] = {}
@@ -98,6 +99,11 @@ def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
     for name in ("study_id", "reference"):
         if not getattr(prediction, name).strip():
             raise DataError(f"{place}: {name} is empty; leave this study out")
+    if not section_text(prediction.reference, "findings"):
+        raise DataError(
+            f"{place}: reference stands for no text, as N/A does, or says only where to look; leave "
+            "this study out"
+        )
     return prediction
 
 

@@ -400,7 +400,7 @@ def test_findings_elements_are_joined_in_any_encoding(
     text = f'<?xml version="1.0"{said}?>{TWO_FINDINGS}'
     (tmp_path / "1.xml").write_bytes(text.encode(encoding or "utf-8"))
     if declared in ("cp037x", "base64") or (declared, encoding) == ("utf-8", "latin-1"):
-        with pytest.raises(DataError, match=r"1\.xml: is not '.*', the encoding that it names"):
+        with pytest.raises(DataError, match=r"1\.xml: is not in the encoding that it names"):
             read_reports(tmp_path, None)
         return
     (report,) = read_reports(tmp_path, None)

@@ -11,7 +11,6 @@ from editgrpo.archives import tar_entries
 from editgrpo.data.iu_xray.images import image_id_candidates
 from editgrpo.data.missing import section_text
 from editgrpo.data.readers.table import Row, Table, read_table
-from editgrpo.data.record import shown
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading
 
@@ -149,10 +148,11 @@ def _parsed(where: str, content: bytes) -> ElementTree.Element:
 def _decoded(where: str, content: bytes) -> str:
     """Decode XML in the encoding that its first bytes or its declaration name."""
     encoding = next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), "")
+    declared = _DECLARED.match(content)
     if not encoding:
-        declared = _DECLARED.match(content)
         encoding = declared[1].decode("ascii") if declared else "utf-8"
-    fault = f"is not {shown(encoding.lower())}, the encoding that it names"
+    # Its name is not repeated: in a damaged file it may be anything.
+    fault = "is not in the encoding that it names" if declared else "is not UTF-8"
     with reading(where, "get the file again, or save it as UTF-8", fault=fault):
         return content.decode(encoding)
 
