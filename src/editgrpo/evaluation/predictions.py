@@ -101,7 +101,7 @@ def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
             raise DataError(f"{place}: {name} is empty; leave this study out")
     if not section_text(prediction.reference, "findings"):
         raise DataError(
-            f"{place}: reference stands for no text, as N/A does, or says only where to look; leave "
+            f"{place}: reference stands for no text, as N/A does, or only points elsewhere; leave "
             "this study out"
         )
     return prediction
