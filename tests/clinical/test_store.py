@@ -14,7 +14,8 @@ import pytest
 from editgrpo.clinical.memo import Memo, Stored
 from editgrpo.clinical.store import FILE, FactStore, open_store
 from editgrpo.config import ClinicalConfig
-from editgrpo.errors import ConfigError, DataError
+from editgrpo.errors import ConfigError, DataError, StorageError
+from editgrpo.rewards.guard import failures_as_reward_errors
 
 TEXTS = [f"report {number}" for number in range(1200)]  # more than one query holds
 
@@ -90,6 +91,15 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("not a database, but long enough to be taken for one " * 40)
     with pytest.raises(DataError, match=f"{FILE}: the annotation store cannot be used"):
         FactStore(tmp_path, writable=False)
+
+
+def test_a_full_disk_is_no_fault_of_the_store_nor_of_what_is_scored(tmp_path: Path) -> None:
+    store = FactStore(tmp_path, writable=True)
+    store._connection().execute("PRAGMA max_page_count = 2")  # SQLite then finds the disk full
+    message = r"annotations\.sqlite: No space left on device; free"
+    with pytest.raises(StorageError, match=message), failures_as_reward_errors("paper"):
+        store.put("n", {str(k): b"x" * 4096 for k in range(16)})
+    assert store.count() == {}
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`editgrpo demo`: the whole method on synthetic studies."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from editgrpo.cli.options import Overwrite, Seed, examples
 from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
 from editgrpo.errors import ConfigError
-from editgrpo.files import write_json
+from editgrpo.files import read_json_object, write_json
 from editgrpo.ownership import own
 from editgrpo.provenance import command_line
 
@@ -98,7 +97,4 @@ def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool
 
 
 def _read_settings(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path}: damaged; add --overwrite to start the demo anew") from error
+    return read_json_object(path, "add --overwrite to start the demo anew", error=ConfigError)

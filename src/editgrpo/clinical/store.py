@@ -9,6 +9,7 @@ text, and that is the words of its entities (or of a judge's answer), which coul
 hash. The file is its owner's alone (mode 0600), and so are those that SQLite puts beside it.
 """
 
+import errno
 import os
 import sqlite3
 import threading
@@ -19,13 +20,17 @@ from pathlib import Path
 
 from editgrpo.clinical.shared import shared
 from editgrpo.config import ClinicalConfig
-from editgrpo.errors import DataError
+from editgrpo.errors import DataError, StorageError
 from editgrpo.files import create_private
+from editgrpo.foreign import STORAGE_REMEDIES
 
 FILE = "annotations.sqlite"
 
 _WAIT_S = 120.0  # for another process's transaction; ours take milliseconds
 _PER_QUERY = 500  # parameters of one statement; SQLite's oldest bound is 999
+# SQLite's numbers of a disk that is full or fails; their lower byte is the kind.
+_OF_THE_DISK = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO}
+_PRIMARY = 0xFF
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (
     namespace TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (namespace, key)
@@ -91,7 +96,8 @@ class FactStore:
             values: Text to value.
 
         Raises:
-            DataError: the store is read only, or the disk is full.
+            DataError: the store is read only.
+            StorageError: the disk is full.
         """
         if not self.writable:
             raise DataError(f"{self.path}: opened for reading only; set clinical.store_writes")
@@ -120,6 +126,11 @@ class FactStore:
             with self._connection() as connection:
                 yield connection
         except sqlite3.Error as error:
+            code = _OF_THE_DISK.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY)
+            if code is not None:  # says nothing about the file, which is whole
+                raise StorageError(
+                    f"{self.path}: {os.strerror(code)}", STORAGE_REMEDIES[code]
+                ) from error
             raise DataError(
                 f"{self.path}: the annotation store cannot be used ({error}); "
                 "check the disk, or delete the file and run `editgrpo annotate` again"

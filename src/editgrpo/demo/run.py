@@ -29,6 +29,7 @@ from editgrpo.evaluation.files import evaluate_file
 from editgrpo.evaluation.outputs import write_comparison
 from editgrpo.evaluation.types import Comparison, EvaluationOptions
 from editgrpo.files import read_jsonl, write_json
+from editgrpo.foreign import reading
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run_folder import TIMINGS
 from editgrpo.training.sft import run_sft
@@ -246,14 +247,20 @@ def equal_time_steps(plan: DemoPlan) -> int:
 
     Returns:
         Steps, at least one.
+
+    Raises:
+        DataError: what a run measured cannot be read.
     """
-    seconds: float = max(
-        sum(row["seconds/step"] for _, row in read_jsonl(plan.run(system) / TIMINGS))
-        for system in (System.DR_GRPO, System.EDITGRPO)
-    )
-    pace = (plan.run(System.SFT) / PACE_FILE).read_text(encoding="utf-8")
-    seconds_per_step = float(json.loads(pace))
-    return max(_LEAST_STEPS, round(seconds / seconds_per_step))
+    remedy = "name another output, or add --overwrite to start the demo anew"
+    seconds = 0.0
+    for system in (System.DR_GRPO, System.EDITGRPO):
+        timings = plan.run(system) / TIMINGS
+        with reading(timings, remedy):
+            steps = [float(row["seconds/step"]) for _, row in read_jsonl(timings)]
+        seconds = max(seconds, sum(steps))
+    pace = plan.run(System.SFT) / PACE_FILE
+    with reading(pace, remedy):
+        return max(_LEAST_STEPS, round(seconds / float(json.loads(pace.read_bytes()))))
 
 
 def compare_with_editgrpo(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from editgrpo.errors import EditGRPOError, RewardError
+from editgrpo.errors import EditGRPOError, RewardError, StorageError
 from editgrpo.foreign import scoring
 from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
@@ -31,7 +31,7 @@ def failures_as_reward_errors(name: str) -> Iterator[None]:
     try:
         with scoring(name):
             yield
-    except RewardError:
+    except (RewardError, StorageError):  # no room for annotations is no fault of one group
         raise
     except EditGRPOError as error:
         raise RewardError(f"{name}: {error}") from error
