@@ -106,6 +106,12 @@ def test_a_day_holds_its_times_however_both_are_written(day: str, time: str) -> 
     assert not is_day_of(day, time.replace("0331", "0401").replace("03-31", "04-01"))
 
 
+def test_midnight_of_a_clock_is_a_time_once_it_is_a_studys() -> None:
+    assert not is_day_of("2150-01-01T00:00:00", "2150-01-01T00:00:01")
+    assert is_day_of("2150-01-01T00:00", "2150-01-01T00:00:01")
+    assert read_time("2150-01-01T00:00:00", where="w").text == "2150-01-01"
+
+
 def test_days_of_another_zone_and_numbers_hold_no_time_of_a_day() -> None:
     assert is_day_of("2024-03-31T00:00Z", "2024-03-31T23:59+00:00")
     assert not is_day_of("2024-03-31T00:00+00:00", "2024-03-31T23:59-02:00")

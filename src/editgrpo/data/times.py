@@ -33,6 +33,9 @@ _DATE = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
+# What `read_time` makes of a midnight has no time of day, so that a study's own time in this form
+# comes of a clock: MIMIC-CXR gives one to every study.
+_MIDNIGHT_OF_A_CLOCK = re.compile(r"\d{4}-\d{2}-\d{2}T00:00:00", re.ASCII)
 _DATE_DIGITS = re.compile(r"\d{8}(?:\.0+)?|\d{12}|\d{14}", re.ASCII)
 _REMEDY = "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15"
 
@@ -120,8 +123,10 @@ def is_day_of(day: str, time: str) -> bool:
 
     Returns:
         True for `2024-03-31` and `2024-03-31T08:15`, however they are written: nobody knows which
-        of the two was first.
+        of the two was first. False for `2024-03-31T00:00:00`, see `_MIDNIGHT_OF_A_CLOCK`.
     """
+    if _MIDNIGHT_OF_A_CLOCK.fullmatch(day):
+        return False
     first, second = (read_time(text, where="a study") for text in (day, time))
     if not first.is_day or first.moment is None or second.moment is None or second.is_day:
         return False
