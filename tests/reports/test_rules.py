@@ -1,5 +1,7 @@
 """The annotator and labeler `rules` on sentences of our own."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -149,6 +151,22 @@ def test_any_text_is_annotated_and_labelled(texts: list[str]) -> None:
     reports = ANNOTATOR.annotate(texts)
     assert [len(report.sentences) for report in reports] == [len(ANNOTATOR.split(t)) for t in texts]
     assert LABELER.classify(texts).shape == (len(texts), 14)
+
+
+def seconds_for(text: str) -> float:
+    """Return the least processor time of three labellings, of texts that are not the same."""
+    times = []
+    for end in ("a", "b", "c"):
+        start = time.process_time()
+        LABELER.classify([f"{text} {end}"])
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("unit", ["effusion - none ", "effusion: none, ", "no change in ", "a: "])
+def test_words_that_repeat_without_end_take_time_by_their_length(unit: str) -> None:
+    """As a policy writes that has collapsed; eight times the text took 60 times the time."""
+    assert seconds_for(unit * 1600) < 24 * seconds_for(unit * 200) + 0.05
 
 
 @pytest.mark.parametrize("load", [load_annotator, load_labeler])

@@ -132,7 +132,8 @@ def _goes_on(rest: list[Token], end: int) -> bool:
 
 def _denied_again(tokens: tuple[Token, ...], position: int) -> tuple[int, int, Cue] | None:
     """Return the "or new" of "no change in the effusion or new consolidation", if it follows."""
-    while position + 1 < len(tokens) and tokens[position].form not in _STOPS:
+    last = min(len(tokens) - 1, position + _LONGEST_SCOPE)
+    while position < last and tokens[position].form not in _STOPS:
         if tokens[position].form in ("or", "nor") and tokens[position + 1].form in _ANOTHER:
             return position, position + 2, Cue.NEGATED_BEFORE
         position += 1

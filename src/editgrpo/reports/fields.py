@@ -4,7 +4,8 @@ A label asserts nothing by itself; its value does. Dashes and equals signs behin
 by now (`tokens.py`).
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from editgrpo.reports.mentions import Match
@@ -31,6 +32,7 @@ _CUE_VALUES = {
     Cue.UNCERTAIN_NEXT_TO: Value.UNCERTAIN,
     Cue.UNASSERTED_BEFORE: Value.UNASSERTED,
 }
+_CUTTING = (Cue.BOUNDARY, Cue.NEGATED_BEFORE)
 _BY_FORCE = (Value.UNASSERTED, Value.UNCERTAIN, Value.ABSENT)
 
 
@@ -98,24 +100,29 @@ class _Reader:
     ) -> None:
         self._tokens = tokens
         self._matches = matches
-        self._cues = cues
+        # By their beginnings: each label looks at its own part of a sentence that may be long.
+        self._starts = [match.start for match in matches]
+        self._cues = sorted(cues, key=lambda cue: cue[0])
+        self._cue_starts = [begin for begin, _, _ in self._cues]
         self._value_words = ontology.values.matches(tokens)
+        self._value_starts = [begin for begin, _, _ in self._value_words]
         self._start_of = {match.start: number for number, match in enumerate(matches)}
 
     def label(self, colon: int, colons: Sequence[int]) -> _Label:
         """Find the label before a colon; without mentions if there is none."""
-        earlier = [other for other in colons if other < colon]
-        floor = earlier[-1] + 1 if earlier else 0
+        earlier = bisect_left(colons, colon)
+        floor = colons[earlier - 1] + 1 if earlier else 0
         for position in range(colon - 1, floor - 1, -1):
             if self._tokens[position].form in _LABEL_ENDS:
                 floor = position + 1
-                earlier = []
+                earlier = 0
                 break
-        start = self._label_start(floor, colon, behind_value=bool(earlier))
+        start = self._label_start(floor, colon, behind_value=earlier > 0)
         mentions = self._mentions(start, colon)
         words = [token for token in self._tokens[start:colon] if token.form not in _BARE]
         if not mentions or not is_label(words):
-            straddling = [m.start for m in self._matches if start <= m.start < colon < m.end]
+            inside = (self._matches[number] for number in self._begun(start, colon))
+            straddling = [match.start for match in inside if colon < match.end]
             return _Label(straddling[0] if straddling else start, (), is_bare=False)
         return _Label(start, mentions, self._is_bare(start, colon))
 
@@ -125,17 +132,17 @@ class _Reader:
         if commas and (behind_value or not self._is_bare(floor, colon)):
             return commas[-1] + 1
         if behind_value:
-            within = [m for m in self._matches if floor <= m.start < colon]
-            last = within[-1] if within else None
+            within = self._begun(floor, colon)
+            last = self._matches[within[-1]] if within else None
             return last.start if last and self._is_bare(last.end, colon) else colon
         return floor
 
+    def _begun(self, start: int, end: int) -> range:
+        """Return the numbers of the mentions that begin between two tokens."""
+        return range(bisect_left(self._starts, start), bisect_left(self._starts, end))
+
     def _mentions(self, start: int, end: int) -> tuple[int, ...]:
-        return tuple(
-            number
-            for number, match in enumerate(self._matches)
-            if start <= match.start and match.end <= end
-        )
+        return tuple(n for n in self._begun(start, end) if self._matches[n].end <= end)
 
     def _is_bare(self, start: int, end: int) -> bool:
         """Tell whether tokens are mentions and nothing more."""
@@ -190,27 +197,24 @@ class _Reader:
     def _clauses(self, start: int, end: int) -> list[range]:
         """Cut a value where a clause or a mention begins."""
         cuts = {p for p in range(start, end) if self._tokens[p].form in (",", ";", "(")}
-        cuts |= {begin for begin, _, cue in self._cues if cue is Cue.BOUNDARY and begin > start}
-        cuts |= {
-            begin for begin, _, cue in self._cues if cue is Cue.NEGATED_BEFORE and begin > start
-        }
-        cuts |= {match.start for match in self._matches}
-        inner = sorted(cut for cut in cuts if start <= cut < end)
+        cuts |= {begin for begin, cue in self._cues_from(start + 1, end) if cue in _CUTTING}
+        cuts |= {self._starts[number] for number in self._begun(start, end)}
+        inner = sorted(cuts)
         return [range(a, b) for a, b in zip([start, *inner], [*inner, end], strict=True)]
 
+    def _cues_from(self, start: int, end: int) -> Iterator[tuple[int, Cue]]:
+        """Yield the cues that begin between two tokens, and where."""
+        first, last = bisect_left(self._cue_starts, start), bisect_left(self._cue_starts, end)
+        return ((begin, cue) for begin, _, cue in self._cues[first:last])
+
     def _value(self, clause: range) -> Value | None:
-        said = {
-            _CUE_VALUES[cue]
-            for begin, _, cue in self._cues
-            if begin in clause and cue in _CUE_VALUES
-        }
-        if any(cue is Cue.IGNORED and begin in clause for begin, _, cue in self._cues):
+        cues = {cue for _, cue in self._cues_from(clause.start, clause.stop)}
+        if Cue.IGNORED in cues:
             return None
-        said |= {
-            value
-            for begin, _, value in self._value_words
-            if begin in clause and begin < clause.start + _FIRST_WORDS
-        }
+        said = {_CUE_VALUES[cue] for cue in cues if cue in _CUE_VALUES}
+        last = min(clause.stop, clause.start + _FIRST_WORDS)
+        words = slice(*(bisect_left(self._value_starts, at) for at in (clause.start, last)))
+        said |= {value for _, _, value in self._value_words[words]}
         return next((value for value in _BY_FORCE if value in said), None)
 
     def _is_elsewhere(self, clause: range) -> bool:

@@ -69,17 +69,18 @@ def _copulas(tokens: tuple[Token, ...]) -> list[int]:
     """Return the places of colons between a label and a value that is no sentence."""
     places = []
     label: list[Token] = []
+    is_sentence = _are_sentences(tokens)
     for position, token in enumerate(tokens):
-        if token.form == ":" and is_label(label) and not _is_sentence(tokens[position + 1 :]):
+        if token.form == ":" and is_label(label) and not is_sentence[position + 1]:
             places.append(position)
         label = [] if token.form in _VALUE_ENDS or token.form == ":" else [*label, token]
     return places
 
 
-def _is_sentence(tokens: tuple[Token, ...]) -> bool:
-    for token in tokens:
-        if token.form in _VALUE_ENDS:
-            return False
-        if token.form in _VERBS:
-            return True
-    return False
+def _are_sentences(tokens: tuple[Token, ...]) -> list[bool]:
+    """Say for each place, and the one behind the last, whether a verb comes before a value ends
+    there."""
+    found = [False]
+    for token in reversed(tokens):
+        found.append(token.form in _VERBS or (found[-1] and token.form not in _VALUE_ENDS))
+    return found[::-1]
