@@ -115,6 +115,16 @@ def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
     # A time limit that was too short may be raised, and models may move as the policy may.
     patient = replace(config, reward=RewardConfig(timeout_s=7200.0))
     check_same_config(tmp_path, replace(patient, clinical=ClinicalConfig(models="moved")))
+    # A Hub id and its commit become a folder: what it holds is compared elsewhere.
+    moved = ModelConfig(path="/models/qwen", revision=None)
+    write_provenance(
+        tmp_path / "hub",
+        config=replace(config, model=ModelConfig(path="Qwen/x", revision="0" * 40)),
+        seed=3,
+        command="",
+        launch={},
+    )
+    check_same_config(tmp_path / "hub", replace(config, model=moved))
     with pytest.raises(TrainingError, match=r"config.yaml: .* started with seed=3, not 4; resume"):
         check_same_config(tmp_path, replace(config, seed=4))
     with_adapters = replace(config, model=ModelConfig(lora=LoraConfig()))

@@ -47,6 +47,7 @@ FREE_ON_RESUME = frozenset(
     {
         "output",
         "model.path",
+        "model.revision",
         "model.gradient_checkpointing",
         "data.folder",
         "data.prompt_template",
