@@ -13,7 +13,7 @@ import pytest
 
 from editgrpo.cli import main
 from editgrpo.errors import ConfigError
-from editgrpo.ownership import disown_all, own, owning
+from editgrpo.ownership import _lock_path, disown_all, own, owning
 
 HOLD = """
 import sys, time
@@ -102,6 +102,11 @@ def test_a_folder_whose_parent_is_closed_holds_its_lock_itself(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with owning(tmp_path / "run"):
         assert [path.name for path in (tmp_path / "run").iterdir()] == [".editgrpo.lock"]
+
+
+def test_the_root_holds_its_lock_itself() -> None:
+    """As where the predictions of `evaluate` lie in the root of a container."""
+    assert _lock_path(Path("/")) == Path("/.editgrpo.lock")
 
 
 @pytest.mark.parametrize("how", ["", "--resume", "--overwrite"])

@@ -133,8 +133,8 @@ def _locked(output: Path, place: Path) -> _Held:
 
 
 def _lock_path(place: Path) -> Path:
-    if place.is_dir() and not os.access(place.parent, os.W_OK):
-        return place / _INNER_LOCK  # a volume that is mounted, say
+    if not place.name or (place.is_dir() and not os.access(place.parent, os.W_OK)):
+        return place / _INNER_LOCK  # a volume that is mounted, say, or the root
     return place.with_name(f".{place.name}.lock")
 
 

@@ -141,6 +141,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
         (DataError("a.csv, line 3:\n no id"), 2, "error: a.csv, line 3: no id\n"),
         (FileNotFoundError(2, "No such file", "a.csv"), 2, "error: a.csv: No such file\n"),
         (PermissionError(13, "Permission denied", "a"), 2, "error: a: Permission denied\n"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "a"),
+            2,
+            "error: a: File name too long\n",
+        ),
         (KeyboardInterrupt(), 130, "error: interrupted; continue with --resume\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "a/b"),
@@ -155,7 +160,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
         ),
         (RunStoppedError("a: stopped", 15), 143, "error: a: stopped; continue with --resume\n"),
     ],
-    ids=["ours", "absent file", "closed file", "interrupt", "full disk", "library", "signal"],
+    ids=[
+        "ours",
+        "absent file",
+        "closed file",
+        "long name",
+        "interrupt",
+        "full disk",
+        "library",
+        "signal",
+    ],
 )
 def test_errors_and_their_exit_codes(
     failing: list[BaseException],
@@ -171,9 +185,10 @@ def test_errors_and_their_exit_codes(
     assert capsys.readouterr().err == message
 
 
-def test_a_bug_keeps_its_traceback(failing: list[BaseException]) -> None:
-    failing.append(ZeroDivisionError("a bug"))
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("bug", [ZeroDivisionError("a bug"), OSError("of no file")])
+def test_a_bug_keeps_its_traceback(failing: list[BaseException], bug: Exception) -> None:
+    failing.append(bug)
+    with pytest.raises(type(bug)):
         main(["train", "x.yaml"])
 
 

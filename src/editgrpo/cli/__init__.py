@@ -138,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RunStoppedError as error:
         _show_error(f"{error.what}; {_how_to_go_on(words)}")
         code = SIGNALLED + error.signal_number
-    except (EditGRPOError, typer.TyperException, *PATH_ERRORS) as error:
-        if is_debug:
+    except (EditGRPOError, typer.TyperException, OSError) as error:
+        if is_debug or not _is_for_the_user(error):
             raise
         _show_error(_message(error, words))
         code = USER_ERROR
@@ -208,6 +208,11 @@ def _how_to_go_on(words: Sequence[str]) -> str:
 def _show_error(message: str) -> None:
     typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
     typer.echo(" ".join(message.split()), err=True)
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Say whether an error is about what was asked for: of the system's, those that name a path."""
+    return not isinstance(error, OSError) or bool(error.filename) or isinstance(error, PATH_ERRORS)
 
 
 def _message(error: Exception, words: Sequence[str]) -> str:
