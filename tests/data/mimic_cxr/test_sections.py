@@ -522,7 +522,7 @@ def test_sections_written_out_as_a_report_are_read_again_as_they_were(text: str)
     assert texts(parse_report(written)) == once
 
 
-@pytest.mark.timeout(5)  # a quadratic parse would take minutes
+@pytest.mark.timeout(5)  # a quadratic parse would take far longer
 @pytest.mark.parametrize(
     "unit",
     [
@@ -545,9 +545,9 @@ def test_sections_written_out_as_a_report_are_read_again_as_they_were(text: str)
     ],
 )
 def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
-    parse_report(unit * 100_000)
-    parse_report(f"FINDINGS: {unit * 100_000}:")
-    parse_report(f"{TITLE} ({unit * 100_000}")
+    parse_report(unit * 40_000)
+    parse_report(f"FINDINGS: {unit * 40_000}:")
+    parse_report(f"{TITLE} ({unit * 40_000}")
 
 
 def test_the_example_in_the_true_layout_is_read() -> None:

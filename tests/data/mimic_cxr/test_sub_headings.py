@@ -88,6 +88,7 @@ def test_kept_sub_headings_are_counted() -> None:
         "\n IMPRESION: Fine.",
         "\n FINAL IMPRESSION: Fine.",
         "\n CONCLUSION: Fine.",
+        "\n ASSESSMENT: Fine.",
         "\n CONCLUSION\n Fine.",
         "\n Conclusion: Fine.",
         "  IMPRESSION: Fine.",

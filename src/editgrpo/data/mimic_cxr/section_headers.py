@@ -58,7 +58,10 @@ TABLE: tuple[tuple[Kind, str], ...] = (
     (Kind.COMBINED, rf"\bFINDINGS?\b.*\b{_VERDICT}\b|\b{_VERDICT}\b.*\bFINDINGS?\b"),
     (Kind.COMPARISON, rf"^(?:PRIORS?|PREVIOUS)(?:$|\b.*\b{_EARLIER_EXAM}\b)"),
     (Kind.FINDINGS, r"\bFINDINGS?\b|^OBSERVATIONS?$"),
-    (Kind.IMPRESSION, rf"\b{_VERDICT}\b|^(?:SUMMARY|IMPR?(?:ESS?)?|CONCL?|DIAGNOS[IE]S)$"),
+    (
+        Kind.IMPRESSION,
+        rf"\b{_VERDICT}\b|^(?:SUMMARY|ASSESSMENT|IMPR?(?:ESS?)?|CONCL?|DIAGNOS[IE]S)$",
+    ),
     (
         Kind.INDICATION,
         r"\b(?:INDICATIONS?|HISTORY|HX|REASON|COMPLAINT)\b|^ADMITTING DIAGNOSIS$|^IND$",
@@ -174,6 +177,7 @@ def is_name(header: str) -> bool:
     return not in_small_letters or (header[0].isupper() and classify(header) not in CONTEXT)
 
 
+@lru_cache(maxsize=65_536)
 def names_findings_alone(header: str) -> bool:
     """Say whether a header that opens findings names nothing but findings and the exam.
 
