@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from editgrpo.errors import DataError
+from editgrpo.errors import DataError, ModelError
 from editgrpo.training import rollouts
 from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.models import generation_tokens
@@ -237,6 +237,18 @@ def test_image_tokens_are_forbidden_by_default(tiny: Tiny, model: Any) -> None:
     visual = tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
     assert set(visual) == set(found.forbidden_token_ids)
     assert found.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>") == EOS
+
+
+@pytest.mark.parametrize("named", [{"a": 1}, [[7]], ["7"], [7, None], -1, True])
+def test_an_end_token_that_is_none_is_refused(
+    tiny: Tiny, model: Any, monkeypatch: pytest.MonkeyPatch, named: Any
+) -> None:
+    """Of a damaged generation_config.json; taken as it is, a report would never end there."""
+    monkeypatch.setattr(model.generation_config, "eos_token_id", named)
+    with pytest.raises(
+        ModelError, match=r"generation_config\.json: eos_token_id is .*; it must be"
+    ):
+        generation_tokens(model, tiny.encoder()[1].processor.tokenizer)
 
 
 @pytest.mark.gpu

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
+from editgrpo.data.record import shown
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.foreign import reading
 from editgrpo.model_files import (
@@ -273,9 +274,25 @@ class GenerationTokens:
 
 
 def generation_tokens(model: Any, tokenizer: Any) -> GenerationTokens:
-    """Collect end, padding and never-sampled tokens of a model and its tokenizer."""
-    declared = model.generation_config.eos_token_id
-    declared = [declared] if isinstance(declared, int) else list(declared or [])
+    """Collect end, padding and never-sampled tokens of a model and its tokenizer.
+
+    Args:
+        model: Its generation configuration may name further end tokens.
+        tokenizer: Of the same folder.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        ModelError: what is named as an end token is none.
+    """
+    named = model.generation_config.eos_token_id
+    declared = named if isinstance(named, list) else [] if named is None else [named]
+    if not all(type(token) is int and token >= 0 for token in declared):
+        raise ModelError(
+            f"{GENERATION_CONFIG}: eos_token_id is {shown(named)}; it must be the id of a token, "
+            "or a list of them"
+        )
     eos = tuple(dict.fromkeys([tokenizer.eos_token_id, *declared]))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     visual = (model.config.image_token_id, model.config.video_token_id)
