@@ -29,9 +29,9 @@ from editgrpo.errors import DataError
 from editgrpo.foreign import STORAGE_REMEDIES, reading
 
 SHARD_IMAGES = 256
+"""Some 50 MB at the paper's size: half a minute's work of one process is lost to a kill."""
 RESUME = "run the same command with --resume"
 """How a preparation that found no room goes on."""
-"""Some 50 MB at the paper's size: half a minute's work of one process is lost to a kill."""
 # Images of a batch, which can hold 2 GiB: also eight of the largest that are decoded.
 _BATCH = 8
 _TYPICAL_BYTES = 200_000  # of a radiograph at the paper's size

@@ -14,7 +14,6 @@ from functools import lru_cache
 from editgrpo.data.record import shown
 from editgrpo.errors import DataError
 
-SECONDS_PER_DAY = 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # ISO 8601 with and without its marks, as databases, spreadsheets and DICOM write it. A whole number

@@ -17,7 +17,7 @@ from editgrpo.evaluation.evaluate import (
     require_same_studies,
     resampled_values,
 )
-from editgrpo.evaluation.intervals import interval_ends, metric_values
+from editgrpo.evaluation.intervals import Ends, interval_ends, metric_values
 from editgrpo.evaluation.rows import known_patients
 from editgrpo.evaluation.types import Comparison, Difference, Estimate
 from editgrpo.evaluation.units import units_of
@@ -64,21 +64,7 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
             options=options,
             name=metric.name,
         )
-        differences[metric.name] = Difference(
-            a=one.value,
-            b=other.value,
-            difference=one.value - other.value,
-            low=ends.low,
-            high=ends.high,
-            runs_low=ends.runs_low,
-            runs_high=ends.runs_high,
-            p=permutation_p(
-                one.value - other.value,
-                null[metric.name],
-                size=max(abs(one.value), abs(other.value)),
-            ),
-            seed_differences=seed_differences(one, other),
-        )
+        differences[metric.name] = difference_of(one, other, ends, null[metric.name])
     return Comparison(
         a=a.system,
         b=b.system,
@@ -96,7 +82,33 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
     )
 
 
-def seed_differences(a: Estimate, b: Estimate) -> tuple[float, ...]:
+def difference_of(a: Estimate, b: Estimate, ends: Ends, null_P: NDArray[np.float64]) -> Difference:
+    """Set down how two systems differ in a metric.
+
+    Args:
+        a: One system's estimate.
+        b: The other's.
+        ends: Of the intervals of a - b.
+        null_P: (P,) differences that exchanging patients at random leaves.
+
+    Returns:
+        The difference a - b.
+    """
+    difference = a.value - b.value
+    return Difference(
+        a=a.value,
+        b=b.value,
+        difference=difference,
+        low=ends.low,
+        high=ends.high,
+        runs_low=ends.runs_low,
+        runs_high=ends.runs_high,
+        p=permutation_p(difference, null_P, size=max(abs(a.value), abs(b.value))),
+        seed_differences=_seed_differences(a, b),
+    )
+
+
+def _seed_differences(a: Estimate, b: Estimate) -> tuple[float, ...]:
     """Return a - b of each pair of seeds; empty if one side has more of them."""
     if len(a.seed_values) != len(b.seed_values):
         return ()

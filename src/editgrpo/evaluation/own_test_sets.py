@@ -12,8 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from editgrpo.errors import DataError
-from editgrpo.evaluation.bootstrap import draw_seeds, permutation_p
-from editgrpo.evaluation.compare import exchanged_differences, seed_differences
+from editgrpo.evaluation.bootstrap import draw_seeds
+from editgrpo.evaluation.compare import difference_of, exchanged_differences
 from editgrpo.evaluation.evaluate import (
     Evaluation,
     require_same_scoring,
@@ -25,7 +25,6 @@ from editgrpo.evaluation.metrics import Metric
 from editgrpo.evaluation.rows import known_patients
 from editgrpo.evaluation.types import (
     Comparison,
-    Difference,
     Estimate,
     EvaluationOptions,
     FindingScore,
@@ -159,19 +158,8 @@ def compare_test_sets(a: SeedsOfOwnSets, b: SeedsOfOwnSets) -> Comparison:
     differences = {}
     for metric in a.metric_definitions:
         one, other = a.metrics[metric.name], b.metrics[metric.name]
-        ends, difference = drawn.ends(metric.name), one.value - other.value
-        size = max(abs(one.value), abs(other.value))
-        differences[metric.name] = Difference(
-            a=one.value,
-            b=other.value,
-            difference=difference,
-            low=ends.low,
-            high=ends.high,
-            runs_low=ends.runs_low,
-            runs_high=ends.runs_high,
-            p=permutation_p(difference, null[metric.name], size=size),
-            seed_differences=seed_differences(one, other),
-        )
+        ends = drawn.ends(metric.name)
+        differences[metric.name] = difference_of(one, other, ends, null[metric.name])
     return Comparison(
         a=a.system,
         b=b.system,
