@@ -14,6 +14,7 @@ from editgrpo.data import rendering
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.training.models import (
+    load_checkpoint_weights,
     load_for_inference,
     load_processor,
     resolve_model_folder,
@@ -277,3 +278,28 @@ def test_weights_that_lack_one_or_have_another_shape_are_refused(folder: Path) -
               folder / FIRST)  # fmt: skip
     with pytest.raises(ModelError, match=r"weights"):
         load_for_inference(folder, dtype=torch.float32)
+
+
+def test_a_configuration_that_asks_for_more_than_the_weights_hold_takes_no_memory(
+    folder: Path,
+) -> None:
+    settings = json.loads((folder / "config.json").read_text())
+    settings["intermediate_size"] *= 10**9  # of a text layer, as published: one flat mapping
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"asks for [\d,]+ parameters, more than the"):
+        load_for_inference(folder, dtype=torch.float32)
+
+
+def test_a_checkpoint_is_read_by_the_shapes_of_the_model_at_hand(folder: Path) -> None:
+    model = load_for_inference(folder, dtype=torch.float32)
+    checkpoint = folder.parent / "checkpoint-1"
+    model.save_pretrained(checkpoint)
+    settings = json.loads((checkpoint / "config.json").read_text())
+    settings["text_config"]["intermediate_size"] *= 10**9
+    (checkpoint / "config.json").write_text(json.dumps(settings))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    load_checkpoint_weights(model, checkpoint)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

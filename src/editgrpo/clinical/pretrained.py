@@ -77,7 +77,8 @@ def load_model(
 
     for pickled in sorted(folder.glob("*.bin")):
         check_checkpoint(pickled, remedy(model))
-    options: dict[str, Any] = {} if config is None else {"config": config}
+    config = config or load_config(folder, model)
+    check_claimed_size(auto_class, folder, remedy(model), config=config)
     with (
         reading(f"{folder}: weights", remedy(model), error=ModelError),
         # What is missing is drawn at random before it is refused: not from the run's own generator.
@@ -90,7 +91,7 @@ def load_model(
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            **options,
+            config=config,
         )
     # The pooler stands above the layers; checkpoints of masked language models have none.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
@@ -99,6 +100,48 @@ def load_model(
             f"{folder}: the weights lack {missing[0]!r} (in all {len(missing)}); {remedy(model)}"
         )
     return network.eval().requires_grad_(False)
+
+
+def check_claimed_size(
+    auto_class: Any, folder: Path, remedy: str, *, config: Any | None = None
+) -> None:
+    """Refuse a folder whose configuration asks for many more numbers than its weights hold, before
+    memory is taken for them.
+
+    Args:
+        auto_class: Such as `transformers.AutoModel`.
+        folder: Holds weights, and `config.json` where `config` is not given.
+        remedy: What to do; ends the message.
+        config: In place of the folder's configuration.
+
+    Raises:
+        ModelError: no model can be built from the configuration, or it has more parameters than the
+            files of weights have bytes.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    place = f"{folder}: configuration"
+    with (
+        reading(place, remedy, error=ModelError),
+        torch.random.fork_rng(devices=[]),
+        torch.device("meta"),
+    ):
+        if config is None:
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        network = auto_class.from_config(config, trust_remote_code=False)
+    claimed = sum(parameter.numel() for parameter in network.parameters())
+    held = sum(
+        path.stat().st_size for kind in ("*.safetensors", "*.bin") for path in folder.glob(kind)
+    )
+    # No number takes less than a byte. That there are no files at all is told elsewhere.
+    if claimed > held > 0:
+        raise ModelError(
+            f"{place}: asks for {claimed:,} parameters, more than the {held:,} bytes of its "
+            f"weights can hold; {remedy}"
+        )
 
 
 def load_config(folder: Path, model: ClinicalModel) -> Any:

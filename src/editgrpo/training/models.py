@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from editgrpo.clinical.pretrained import check_claimed_size
 from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.data.record import shown
 from editgrpo.errors import ConfigError, ModelError
@@ -169,6 +170,7 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
     if (folder / GENERATION_CONFIG).is_file():  # a damaged one is passed over, with its end tokens
         read_json_object(folder / GENERATION_CONFIG)
     remedy = f"give the folder of a complete checkpoint of {supported_families()}"
+    check_claimed_size(AutoModelForImageTextToText, folder, remedy)
     # What is missing is drawn at random before it is refused: not from the run's own generator.
     with reading(f"{folder}: weights", remedy, error=ModelError), torch.random.fork_rng(devices=[]):
         model, report = AutoModelForImageTextToText.from_pretrained(
@@ -212,8 +214,10 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     check_weight_files(checkpoint)
     with reading_checkpoint(checkpoint):
         saved, report = type(model).from_pretrained(
-            # A tower that is kept in bfloat16 must not decide the format of the rest.
             checkpoint,
+            # Not the checkpoint's: a damaged one could ask for more memory than there is.
+            config=model.config,
+            # A tower that is kept in bfloat16 must not decide the format of the rest.
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
