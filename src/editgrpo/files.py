@@ -206,4 +206,15 @@ def parse_json_object(raw: bytes, place: str) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise DataError(f"{place}: not a JSON object; each line must look like {{...}}")
+    if b"\\u" in raw and not _can_be_written(value):
+        raise DataError(f"{place}: holds half of a surrogate pair; write its text as valid UTF-8")
     return value
+
+
+def _can_be_written(value: object) -> bool:
+    """Say whether all text in a JSON value is valid; an escape can be half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -31,6 +31,13 @@ def test_other_keys_are_passed_over(tmp_path: Path) -> None:
     assert read_predictions(path)[0].study_id == "a"
 
 
+def test_patients_that_are_not_a_number_are_not_known(tmp_path: Path) -> None:
+    # What pandas writes for two studies without a patient: they are not of one patient, "nan".
+    path = tmp_path / "p.csv"
+    path.write_text("study_id,prediction,reference,patient_id\n1,x,Clear.,nan\n2,x,Clear.,NaN\n")
+    assert [one.patient_id for one in read_predictions(path)] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("second_line", "message"),
     [
@@ -45,6 +52,11 @@ def test_other_keys_are_passed_over(tmp_path: Path) -> None:
         (
             '{"study_id": "b", "patient_id": 4, "prediction": "x", "reference": "y"}',
             "line 1: no patient_id, though line 2 has one",
+        ),
+        ('{"study_id": "nan", "prediction": "x", "reference": "y"}', "line 2: study_id is empty"),
+        (
+            '{"study_id": "b", "prediction": "x", "reference": "y\\udc00"}',
+            "line 2: holds half of a surrogate pair",
         ),
         ('{"study_id": "b", "prediction": null, "reference": "y"}', "prediction is not text"),
         ('{"study_id": "b", "prediction": "x", "reference": " "}', "line 2: reference is empty"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data.identifiers import identifier
-from editgrpo.data.missing import section_text
+from editgrpo.data.missing import is_identifier, section_text
 from editgrpo.data.readers.table import read_table
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
@@ -131,7 +131,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _id(row: Mapping[str, Any], name: str, place: str) -> str:
-    """Return an id as text, empty if there is none."""
+    """Return an id as text, empty if there is none: `nan` names nobody."""
     if name == "study_id" and name not in row:
         raise DataError(f"{place}: {name} is missing; each line needs {_NEEDED}")
     found = identifier(row.get(name))
@@ -140,7 +140,7 @@ def _id(row: Mapping[str, Any], name: str, place: str) -> str:
             f"{place}: {name} is neither text nor a whole number with all of its digits; write it "
             "as text"
         )
-    return found
+    return found if is_identifier(found) else ""
 
 
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:

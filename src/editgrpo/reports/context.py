@@ -123,11 +123,12 @@ def find_cues(
 
 def _goes_on(rest: list[Token], end: int) -> bool:
     """Tell whether an ignored phrase denies what follows after all: "no change or effusion", "no
-    changes of edema" (but not "no change of the edema")."""
+    changes of edema" (but not "no change of the edema"), "no change to suggest edema"."""
     following = rest[end].form if end < len(rest) else ""
     last = rest[end - 1]
     is_plural = last.form == "change" and last.end - last.start > len(last.form)
-    return following in ("or", "nor") or (following == "of" and is_plural)
+    is_purpose = last.form == "to" and following in ("suggest", "indicate", "support")
+    return following in ("or", "nor") or (following == "of" and is_plural) or is_purpose
 
 
 def _denied_again(tokens: tuple[Token, ...], position: int) -> tuple[int, int, Cue] | None:

@@ -17,7 +17,10 @@ _VALUE_ENDS = word_set(". ! )")
 _LABEL_ENDS = word_set("; . ? !")
 # What stands between the labels of one value, and beside a label without saying more.
 _BARE = word_set(", / and or ( ) the any acute left right bilateral")
-_PLACES = word_set("left right bilateral bilaterally upper lower base apex")
+_PLACES = word_set("left right bilateral bilaterally upper lower base apex r l")
+_CLAUSE_MARKS = word_set(", ; (")
+# Where one of several values for one label begins: "Effusion: right - none; left - small".
+_PARTS_BEGIN = word_set(": , ; (")
 # Words that a value may begin with and that say nothing.
 _FILLERS = word_set("there be have do")
 _NOW = word_set("now currently today")
@@ -72,6 +75,7 @@ def read_fields(
         One field for each colon.
     """
     colons = [position for position, token in enumerate(tokens) if token.form == ":"]
+    colons = [*colons[:1], *(at for at in colons[1:] if not _is_behind_place(tokens, at))]
     if not colons:
         return []
     reader = _Reader(tokens, matches, cues, ontology)
@@ -81,6 +85,14 @@ def read_fields(
         reader.field(label, colon + 1, end)
         for label, colon, end in zip(labels, colons, starts, strict=True)
     ]
+
+
+def _is_behind_place(tokens: tuple[Token, ...], colon: int) -> bool:
+    """Tell whether a colon parts a place from its value, within the value of an earlier label."""
+    start = colon
+    while start and tokens[start - 1].form in _PLACES:
+        start -= 1
+    return start < colon and tokens[start - 1].form in _PARTS_BEGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +208,19 @@ class _Reader:
 
     def _clauses(self, start: int, end: int) -> list[range]:
         """Cut a value where a clause or a mention begins."""
-        cuts = {p for p in range(start, end) if self._tokens[p].form in (",", ";", "(")}
-        cuts |= {begin for begin, cue in self._cues_from(start + 1, end) if cue in _CUTTING}
+        cuts = {p for p in range(start, end) if self._tokens[p].form in _CLAUSE_MARKS}
+        cuts |= {
+            begin
+            for begin, cue in self._cues_from(start + 1, end)
+            if cue in _CUTTING and not (cue is Cue.NEGATED_BEFORE and self._is_last(begin, end))
+        }
         cuts |= {self._starts[number] for number in self._begun(start, end)}
         inner = sorted(cuts)
         return [range(a, b) for a, b in zip([start, *inner], [*inner, end], strict=True)]
+
+    def _is_last(self, position: int, end: int) -> bool:
+        """Tell whether a negation denies what is before it: "right no; left no"."""
+        return position + 1 == end or self._tokens[position + 1].form in _CLAUSE_MARKS
 
     def _cues_from(self, start: int, end: int) -> Iterator[tuple[int, Cue]]:
         """Yield the cues that begin between two tokens, and where."""
@@ -212,7 +232,8 @@ class _Reader:
         if Cue.IGNORED in cues:
             return None
         said = {_CUE_VALUES[cue] for cue in cues if cue in _CUE_VALUES}
-        last = min(clause.stop, clause.start + _FIRST_WORDS)
+        has_mark = bool(clause) and self._tokens[clause.start].form in _CLAUSE_MARKS
+        last = min(clause.stop, clause.start + has_mark + _FIRST_WORDS)
         words = slice(*(bisect_left(self._value_starts, at) for at in (clause.start, last)))
         said |= {value for _, _, value in self._value_words[words]}
         return next((value for value in _BY_FORCE if value in said), None)

@@ -44,6 +44,7 @@ _IRREGULAR = {
     "sinuses": "sinus",
     "nil": "none",
     "neg": "negative",
+    "fxs": "fx",
 }
 
 # Short forms with a slash: the words on its left and right side; where one word is both, the right

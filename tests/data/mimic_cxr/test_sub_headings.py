@@ -56,6 +56,20 @@ def test_a_label_within_findings_stays_in_them_with_what_follows(header: str, la
     assert parsed.impression == "Fine."
 
 
+@pytest.mark.parametrize("between", ["NOTE", "COMMENT", "TECHNIQUE", "NOTIFICATION"])
+def test_a_part_of_the_body_takes_findings_up_again(between: str) -> None:
+    # LUNGS was lost with the note, HEART stood in the technique that a model is shown.
+    parsed = parse_report(
+        report(
+            *("FINDINGS:", "BONES: Intact.", f"{between}: Rotated.", "LUNGS: Clear."),
+            *("HEART: Normal.", "IMPRESSION: Fine.", "NOTE: Seen.", "LUNGS: CT is advised."),
+        )
+    )
+    assert parsed.findings == "BONES: Intact. LUNGS: Clear. HEART: Normal."
+    assert parsed.technique == ("Rotated." if between == "TECHNIQUE" else "")
+    assert parsed.impression == "Fine."
+
+
 def test_kept_sub_headings_are_counted() -> None:
     parsed = parse_report(report("FINDINGS:", "LUNGS: Clear.", "SWAN-GANZ: In place."))
     assert parsed.decisions == {Decision.SUB_HEADING}

@@ -64,13 +64,17 @@ class _Reader:
 
     Attributes:
         reports: What FINAL REPORT parts, of blocks that lines of underscores part, of pieces.
+        result: Which of the results was last closed in this block.
     """
 
     piece: Piece = field(default_factory=lambda: Piece(None, 0))
     reports: list[list[list[Piece]]] = field(default_factory=lambda: [[[]]])
+    result: Kind | None = None
 
     def close(self, end: int) -> None:
         self.piece.end = end
+        if self.piece.kind in RESULTS:
+            self.result = self.piece.kind
         self.reports[-1][-1].append(self.piece)
 
     def separate(self, start: int, end: int, *, is_final_report: bool) -> None:
@@ -79,6 +83,7 @@ class _Reader:
             self.reports.append([])
         self.reports[-1].append([])
         self.piece = Piece(None, end)
+        self.result = None
 
     def open(self, kind: Kind, header: str, start: int, end: int) -> None:
         """Begin a section at a header, unless the header belongs to the section that is open."""
@@ -91,6 +96,12 @@ class _Reader:
         # "Comparison: none." as a line of what FINDINGS opened.
         is_line = not capitals and piece.capitals and kind in CONTEXT and piece.kind in RESULTS
         if below_report or is_line:
+            return
+        is_aside = self.result is Kind.FINDINGS and piece.kind not in RESULTS
+        if is_aside and capitals and kind is Kind.PART:
+            # "NOTE: Rotated." between the parts: what is below "LUNGS:" is findings again.
+            self.close(start)
+            self.piece = Piece(Kind.FINDINGS, start)
             return
         if _is_label(kind, header, piece.kind):
             piece.has_unknown_label |= kind is Kind.UNKNOWN

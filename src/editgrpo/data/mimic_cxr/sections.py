@@ -19,7 +19,8 @@ Rules, in the order in which they act:
 6. White space becomes single spaces. `___` stays within text; a section without any letter, such
    as `___.`, is empty.
 7. Within findings a label in capitals that the table of headers lacks (SWAN-GANZ) is a sub-heading
-   and stays in them, as does one of the body; elsewhere it ends the section before it.
+   and stays in them, as does one of the body; elsewhere it ends the section before it. One of the
+   body also takes findings up again that another section, such as NOTE, came into.
 8. A header also counts further along on a line, `inline_headers.py`; and findings never hold
    "impression:", in whatever letters: they end there.
 
