@@ -1,16 +1,23 @@
 """Which processes may start a run, and which may go on with it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate import DistributedType, PartialState
 
-from editgrpo.config import LoraConfig, ModelConfig, RolloutConfig, TrainConfig
-from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.config import LoraConfig, ModelConfig, RolloutConfig, SFTConfig, TrainConfig
+from editgrpo.errors import ConfigError, DataError, TrainingError
+from editgrpo.ownership import is_lock
+from editgrpo.provenance import write_provenance
+from editgrpo.training.inputs import run_inputs, write_inputs
 from editgrpo.training.launch import begin_run, processes_of_launch
-from editgrpo.training.run_folder import mark_complete
+from editgrpo.training.run_folder import append_line, mark_complete
+from editgrpo.training.sft import run_sft
+from editgrpo.training.train import run_training
+from tests.training.tiny_run import Tiny
 
 KINDS = {
     "copies": {},
@@ -136,3 +143,53 @@ def test_what_wants_whole_copies_is_not_sharded(
         begin(monkeypatch, run, launch, resume=False, **settings)
     assert not run.exists()
     assert begin(monkeypatch, run, (2, "copies"), resume=False, **settings) is None
+
+
+def left_by_a_crash(run: Path, config: TrainConfig | SFTConfig, model: Path) -> dict[str, bytes]:
+    """Write what a run has after checkpoint 1, two further steps and half of checkpoint 3."""
+    launch = {"processes": 1, "sharding": "whole copies"}
+    write_provenance(run, config=config, seed=config.seed, command="", launch=launch)
+    write_inputs(run, run_inputs(config, model))
+    for name in ("metrics.jsonl", "timings.jsonl", "rollouts.jsonl"):
+        for step in (1, 2, 3):
+            append_line(run / name, {"step": step})
+    for step in (1, 3):
+        (run / f"checkpoints/checkpoint-{step}").mkdir(parents=True)
+        (run / f"checkpoints/checkpoint-{step}/trainer_state.json").write_text("{}")
+    mark_complete(run / "checkpoints/checkpoint-1")
+    return content(run)
+
+
+def content(run: Path) -> dict[str, bytes]:
+    files = (path for path in run.rglob("*") if path.is_file() and not is_lock(path))
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("kind", ["train", "sft"])
+@pytest.mark.parametrize("reason", ["another setting", "another input", "a damaged record"])
+def test_a_run_that_may_not_go_on_keeps_all_it_has_written(
+    tiny: Tiny, tmp_path: Path, kind: str, reason: str
+) -> None:
+    template = tmp_path / "prompt.jinja"
+    template.write_text("Describe the images.")
+    run = tmp_path / "run"
+    data = tiny.data(prompt_template=str(template))
+    rl = tiny.train_config(run)
+    config: TrainConfig | SFTConfig = replace(rl, data=data)
+    if kind == "sft":
+        config = SFTConfig(data=data, output=str(run), model=rl.model)
+    before = left_by_a_crash(run, config, tiny.checkpoint)
+    message = "the template of data.prompt_template has changed"
+    if reason == "another setting":
+        config, message = replace(config, seed=config.seed + 1), "the run was started with seed="
+    elif reason == "another input":
+        template.write_text("Say what is there.")
+    else:
+        (run / "inputs.json").write_text("{")
+        before, message = content(run), r"inputs\.json"
+    with pytest.raises((TrainingError, DataError), match=message):
+        if isinstance(config, TrainConfig):
+            run_training(config, resume=True)
+        else:
+            run_sft(config, resume=True)
+    assert content(run) == before

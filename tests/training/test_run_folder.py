@@ -10,9 +10,10 @@ from editgrpo.training.run_folder import (
     append_line,
     cut_back,
     drop_old_checkpoints,
+    find_start,
+    go_back_to,
     last_checkpoint,
     mark_complete,
-    open_run,
 )
 
 
@@ -55,8 +56,11 @@ def test_the_newest_whole_checkpoint_counts_by_number(tmp_path: Path) -> None:
     half = checkpoint(tmp_path, 11, whole=False)
     found = last_checkpoint(tmp_path)
     assert found is not None and found.name == "checkpoint-10"
-    assert not half.exists()
+    assert half.exists(), "finding changes nothing"
     assert last_checkpoint(tmp_path / "elsewhere") is None
+    go_back_to(tmp_path, found)
+    assert not half.exists()
+    assert found.exists()
 
 
 def test_a_folder_of_another_name_is_somebody_s_own(tmp_path: Path) -> None:
@@ -100,13 +104,14 @@ def test_old_checkpoints_go_and_unfinished_ones_do_not_count(tmp_path: Path) -> 
 def test_a_taken_folder_needs_resume_and_a_finished_run_refuses_it(tmp_path: Path) -> None:
     append_line(tmp_path / "metrics.jsonl", {"step": 1})
     with pytest.raises(TrainingError, match="holds a run already; pass --resume"):
-        open_run(tmp_path, resume=False)
-    assert open_run(tmp_path, resume=True) is None
+        find_start(tmp_path, resume=False)
+    assert find_start(tmp_path, resume=True) is None
+    go_back_to(tmp_path, None)
     assert (tmp_path / "metrics.jsonl").read_text() == "", "without a checkpoint it starts anew"
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
     with pytest.raises(TrainingError, match="finished; nothing to resume"):
-        open_run(tmp_path, resume=True)
+        find_start(tmp_path, resume=True)
 
 
 def score(epoch: int, loss: float, reward: float, error: float = 0.02) -> EpochScore:

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,8 @@ from transformers import PrinterCallback, Trainer
 from editgrpo.config import ClinicalConfig, DType, OptimConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, RunStoppedError, TrainingError
 from editgrpo.foreign import reading
+from editgrpo.model_files import check_model
+from editgrpo.ownership import owning
 from editgrpo.provenance import (
     CONFIG_FILE,
     PROVENANCE_FILE,
@@ -26,13 +29,14 @@ from editgrpo.recipes import load_recipe
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
 from editgrpo.training.checkpoints import check_state
 from editgrpo.training.inputs import check_same_inputs, run_inputs, write_inputs
+from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.optimizers import optimizer_class
 from editgrpo.training.run_folder import (
     ANNOTATIONS,
-    MODEL,
     checkpoint_step,
+    find_start,
+    go_back_to,
     has_model,
-    open_run,
     steps_done,
 )
 
@@ -69,27 +73,64 @@ def with_journal(config: SFTConfig | TrainConfig) -> ClinicalConfig:
     return replace(config.clinical, journal=str(Path(config.output) / ANNOTATIONS / process))
 
 
-def finished_model(config: SFTConfig | TrainConfig, *, resume: bool) -> Path | None:
-    """Return the model of a run that is to be resumed and has nothing left to do.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run starts from."""
+
+    model: Path
+    """The folder that `model.path` stands for."""
+
+    checkpoint: Path | None
+    """Where the run continues; None at step 0."""
+
+
+@contextmanager
+def starting(
+    config: SFTConfig | TrainConfig, *, resume: bool, command: str
+) -> Iterator[Start | None]:
+    """Own a run folder while the block runs, and find what the run starts from.
+
+    A run that is to go on and is refused keeps whatever it has written: settings and inputs are
+    compared before anything is removed.
 
     Args:
         config: The run.
-        resume: Whether it is to be resumed.
+        resume: Continue from the newest whole checkpoint.
+        command: What started the run, for its provenance.
 
-    Returns:
-        The model's folder; None for a run that has something to do.
+    Yields:
+        The model and the checkpoint; None if the run is finished and nothing is left to do.
 
     Raises:
-        TrainingError: the run has other settings.
+        ConfigError: another process writes to the folder, a tracker cannot be used, or the
+            launcher's settings do not fit.
+        TrainingError: the run folder is taken or damaged, or is resumed with other settings, with
+            something else in place of what it read, or by processes that cannot read its
+            checkpoints.
+        DataError: the prepared set or the annotation store cannot be read.
+        ModelError: the model, or weights of a clinical model, are missing.
     """
+    with owning(Path(config.output)):
+        if resume and _is_finished(config):
+            yield None
+            return
+        check_model(config.model.path, config.model.revision)
+        checkpoint = begin_run(config, resume=resume, command=command)
+        model = resolve_model_folder(config.model.path, config.model.revision)
+        _settle_inputs(config, model, checkpoint, command=command)
+        yield Start(model, checkpoint)
+
+
+def _is_finished(config: SFTConfig | TrainConfig) -> bool:
+    """Say whether a run that is to be resumed has nothing left to do."""
     run = Path(config.output)
-    if not resume or not has_model(run):
-        return None
+    if not has_model(run):
+        return False
     check_same_config(run, config)
     if isinstance(config, TrainConfig) and config.steps > _steps_of(run):
-        return None
+        return False
     _LOGGER.info("%s: this run is finished; nothing is left to do", run)
-    return run / MODEL
+    return True
 
 
 def _steps_of(run: Path) -> int:
@@ -101,7 +142,7 @@ def _steps_of(run: Path) -> int:
 
 
 def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) -> Path | None:
-    """Open the run folder and note there what the run is, or check that it goes on as it began.
+    """Note in the run folder what the run is, or check that it goes on as it began.
 
     Args:
         config: The run.
@@ -121,7 +162,7 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     _check_launcher(config, launch.sharding, os.environ)
     run = Path(config.output)
     _wait_for_the_first()  # which owns the folder, and may be clearing it away
-    checkpoint = open_run(run, resume=resume)
+    checkpoint = find_start(run, resume=resume)
     if checkpoint is None:
         write_provenance(
             run, config=config, seed=config.seed, command=command, launch=asdict(launch)
@@ -133,23 +174,13 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     return checkpoint
 
 
-def note_inputs(
+def _settle_inputs(
     config: SFTConfig | TrainConfig, model: Path, checkpoint: Path | None, *, command: str
 ) -> None:
-    """Note what a run reads, by content, or check that it goes on with the same.
+    """Note what a run reads, by content, or check that it goes on with the same; then remove what
+    it left after its checkpoint.
 
     The first process does it for all; the others wait.
-
-    Args:
-        config: The run, which `begin_run` has begun.
-        model: The folder that `model.path` stands for.
-        checkpoint: Where it continues; None at step 0.
-        command: What started it, for its provenance.
-
-    Raises:
-        TrainingError: an input has another content than when the run was started.
-        DataError: the prepared set or the annotation store cannot be read.
-        ModelError: weights of a clinical model are missing.
     """
     run = Path(config.output)
     if _launch().is_main_process:
@@ -158,6 +189,8 @@ def note_inputs(
             write_inputs(run, inputs)
         else:
             check_same_inputs(run, inputs)
+        go_back_to(run, checkpoint)
+        if checkpoint is not None:
             note_resume(
                 run,
                 config=config,

@@ -90,22 +90,15 @@ def drop_old_checkpoints(run: Path, keep: int) -> None:
         shutil.rmtree(folder)
 
 
-def last_checkpoint(run: Path) -> Path | None:
-    """Return the newest whole checkpoint of a run and remove those that are not whole.
-
-    Args:
-        run: The run folder.
-
-    Returns:
-        The checkpoint folder, None if there is none.
-    """
+def drop_unfinished_checkpoints(run: Path) -> None:
+    """Remove the checkpoints of a run that are not whole."""
     for folder in _checkpoints(run):
         if not (folder / _MARKER).is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # every process of a launch tries to
-    return _newest(run)
+            shutil.rmtree(folder, ignore_errors=True)  # it does not count, wherever it stays
 
 
-def _newest(run: Path) -> Path | None:
+def last_checkpoint(run: Path) -> Path | None:
+    """Return the newest whole checkpoint of a run, None if there is none."""
     whole = [folder for folder in _checkpoints(run) if (folder / _MARKER).is_file()]
     return max(whole, key=checkpoint_step, default=None)
 
@@ -133,15 +126,15 @@ def has_model(run: Path) -> bool:
 
 def steps_done(run: Path) -> int | None:
     """Return the step of the newest whole checkpoint of a run, None if it has none."""
-    checkpoint = _newest(run)
+    checkpoint = last_checkpoint(run)
     return None if checkpoint is None else checkpoint_step(checkpoint)
 
 
-def open_run(run: Path, *, resume: bool) -> Path | None:
-    """Make or reopen a run folder.
+def find_start(run: Path, *, resume: bool) -> Path | None:
+    """Find where a run begins or goes on; nothing is changed.
 
     Args:
-        run: The run folder.
+        run: The run folder; it need not exist.
         resume: Continue from its newest whole checkpoint, or start anew if it has none.
 
     Returns:
@@ -150,23 +143,34 @@ def open_run(run: Path, *, resume: bool) -> Path | None:
     Raises:
         TrainingError: the folder holds a run and `resume` is off, or holds a finished run that left
             no checkpoint to go on from.
-        DataError: one of the growing files is damaged.
     """
     if (run / METRICS).exists() and not resume:
         raise TrainingError(
             f"{run}: holds a run already; pass --resume to continue it, or name another folder"
         )
-    run.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(run)
     if has_model(run) and checkpoint is None:
         raise TrainingError(
             f"{run}: this run is finished; nothing to resume it from, as it has no checkpoint: "
             f"start another in a new folder, with model.path={run / MODEL}"
         )
+    return checkpoint
+
+
+def go_back_to(run: Path, checkpoint: Path | None) -> None:
+    """Remove what a run left after a checkpoint, once it is sure that the run goes on from there.
+
+    Args:
+        run: The run folder.
+        checkpoint: Where it goes on; None for step 0.
+
+    Raises:
+        DataError: one of the growing files is damaged.
+    """
+    drop_unfinished_checkpoints(run)
     step = checkpoint_step(checkpoint) if checkpoint else 0
     for name in (METRICS, TIMINGS, ROLLOUTS):
         cut_back(run / name, step)
-    return checkpoint
 
 
 def put_in_place(partial: Path, folder: Path) -> None:

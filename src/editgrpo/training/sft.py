@@ -18,8 +18,6 @@ from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.foreign import storing
-from editgrpo.model_files import check_model
-from editgrpo.ownership import owning
 from editgrpo.training.arguments import fine_tuning_arguments
 from editgrpo.training.batches import StepSampler
 from editgrpo.training.blank_image import run_tower_always
@@ -29,10 +27,8 @@ from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
 from editgrpo.training.launch import (
-    begin_run,
-    finished_model,
-    note_inputs,
     processes_of_launch,
+    starting,
     train_to_end,
 )
 from editgrpo.training.models import (
@@ -41,7 +37,6 @@ from editgrpo.training.models import (
     load_processor,
     peft_config,
     reading_checkpoint,
-    resolve_model_folder,
 )
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.prompts import PromptEncoder, load_split
@@ -149,15 +144,10 @@ def run_sft(
         RunStoppedError: the run was told to stop by a signal.
     """
     passes = _passes_of_a_step(config)
-    with owning(Path(config.output)):
-        finished = finished_model(config, resume=resume)
-        if finished is not None:
-            return finished
-        check_model(config.model.path, config.model.revision)
-        checkpoint = begin_run(config, resume=resume, command=command)
-        folder = resolve_model_folder(config.model.path, config.model.revision)
-        note_inputs(config, folder, checkpoint, command=command)
-        return _run(config, folder, checkpoint, passes, on_metrics, on_validation)
+    with starting(config, resume=resume, command=command) as start:
+        if start is None:
+            return Path(config.output) / MODEL
+        return _run(config, start.model, start.checkpoint, passes, on_metrics, on_validation)
 
 
 def _run(

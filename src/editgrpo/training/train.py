@@ -16,8 +16,6 @@ from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
-from editgrpo.model_files import check_model
-from editgrpo.ownership import owning
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
 from editgrpo.rewards import configured_reward
@@ -26,9 +24,7 @@ from editgrpo.training.arguments import training_arguments
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
-    begin_run,
-    finished_model,
-    note_inputs,
+    starting,
     train_to_end,
     with_journal,
 )
@@ -85,15 +81,10 @@ def run_training(
         RunStoppedError: the run was told to stop by a signal.
     """
     _check_machine(config)
-    with owning(Path(config.output)):
-        finished = finished_model(config, resume=resume)
-        if finished is not None:
-            return finished
-        check_model(config.model.path, config.model.revision)
-        checkpoint = begin_run(config, resume=resume, command=command)
-        folder = resolve_model_folder(config.model.path, config.model.revision)
-        note_inputs(config, folder, checkpoint, command=command)
-        return _run(config, folder, checkpoint, on_step)
+    with starting(config, resume=resume, command=command) as start:
+        if start is None:
+            return Path(config.output) / MODEL
+        return _run(config, start.model, start.checkpoint, on_step)
 
 
 def _run(
