@@ -181,7 +181,7 @@ def test_one_store_a_process_and_folder(tmp_path: Path) -> None:
         ClinicalConfig(store_writes=True)
 
 
-def test_a_journal_is_asked_after_the_store_and_alone_written_to(tmp_path: Path) -> None:
+def test_a_journal_is_asked_before_the_store_and_alone_written_to(tmp_path: Path) -> None:
     FactStore(tmp_path / "store", writable=True).put("a", {"x": b"store"})
     journal = open_store(
         ClinicalConfig(store=str(tmp_path / "store"), journal=str(tmp_path / "journal"))
@@ -190,6 +190,9 @@ def test_a_journal_is_asked_after_the_store_and_alone_written_to(tmp_path: Path)
     journal.put("a", {"y": b"journal"})
     assert journal.get("a", ["x", "y", "z"]) == {"x": b"store", "y": b"journal"}
     assert FactStore(tmp_path / "store", writable=False).get("a", ["x", "y"]) == {"x": b"store"}
+    # What a run has read stays so, whatever others put into the store.
+    FactStore(tmp_path / "store", writable=True).put("a", {"y": b"of another batch"})
+    assert journal.get("a", ["x", "y"]) == {"x": b"store", "y": b"journal"}
     alone = open_store(ClinicalConfig(journal=str(tmp_path / "journal")))
     assert alone is not None and alone is not journal
     assert alone.get("a", ["x", "y"]) == {"y": b"journal"}

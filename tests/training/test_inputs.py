@@ -17,7 +17,7 @@ from editgrpo.config import (
     SFTConfig,
     TrainConfig,
 )
-from editgrpo.errors import TrainingError
+from editgrpo.errors import DataError, TrainingError
 from editgrpo.evaluation.catalogue import METRICS
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.reports.registry import ANNOTATOR_NAMES, annotator_models
@@ -25,7 +25,7 @@ from editgrpo.rewards import COMPONENT_NAMES
 from editgrpo.rewards.class_rates import ClassRates, write_class_rates
 from editgrpo.rewards.components import component_models
 from editgrpo.training import inputs
-from editgrpo.training.inputs import check_same_inputs, run_inputs, write_inputs
+from editgrpo.training.inputs import check_same_inputs, run_inputs, run_store, write_inputs
 from tests.training.tiny_run import Tiny
 
 
@@ -108,11 +108,11 @@ def test_whatever_changes_is_named(place: Tiny, tmp_path: Path, change: Any, nam
     config = config_of(place, tmp_path)
     run = tmp_path / "run"
     run.mkdir()
-    write_inputs(run, run_inputs(config, place.checkpoint))
-    check_same_inputs(run, run_inputs(config, place.checkpoint))
+    write_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
     change(tmp_path)
     with pytest.raises(TrainingError, match=f"run: {name} has changed since") as raised:
-        check_same_inputs(run, run_inputs(config, place.checkpoint))
+        check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
     assert "\n" not in str(raised.value)
 
 
@@ -120,7 +120,7 @@ def test_places_may_move(place: Tiny, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     config = config_of(place, tmp_path)
-    write_inputs(run, run_inputs(config, place.checkpoint))
+    write_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
     moved = tmp_path / "moved"
     moved.mkdir()
     for name in ("model", "studies", "prompt.jinja", "rates.json", "store"):
@@ -135,16 +135,64 @@ def test_places_may_move(place: Tiny, tmp_path: Path) -> None:
         reward=replace(config.reward, class_rates=str(moved / "rates.json")),
         clinical=ClinicalConfig(store=str(moved / "store")),
     )
-    check_same_inputs(run, run_inputs(there, moved / "model"))
+    check_same_inputs(run, run_inputs(there, moved / "model"), run_store(there))
+
+
+def test_a_store_may_grow_and_what_was_there_may_not_change(place: Tiny, tmp_path: Path) -> None:
+    """`editgrpo annotate` of another split adds to a store that runs share."""
+    config = config_of(place, tmp_path)
+    run, store = tmp_path / "run", FactStore(tmp_path / "store", writable=True)
+    run.mkdir()
+    write_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    store.put("rate/1", {"Other.": b"new"})
+    store.put("another/1", {"Clear.": b"new"})
+    check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    # From now on the run may have read what was added.
+    store.put("rate/1", {"Other.": b"newer"})
+    with pytest.raises(TrainingError, match=r"the store of clinical\.store has changed"):
+        check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    store.put("rate/1", {"Other.": b"new"})
+    check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    store.put("rate/1", {"Third.": b"new", "Clear.": b"another"})  # added to, and changed
+    with pytest.raises(TrainingError, match=r"the store of clinical\.store has changed"):
+        check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+
+
+def test_without_a_note_of_its_entries_a_store_must_be_the_same(
+    place: Tiny, tmp_path: Path
+) -> None:
+    """Runs of version 0.1 keep one hash of the whole store."""
+    config = config_of(place, tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    write_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    (run / "store-entries.bin").unlink()
+    check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    FactStore(tmp_path / "store", writable=True).put("rate/1", {"Other.": b"new"})
+    with pytest.raises(TrainingError, match=r"the store of clinical\.store has changed"):
+        check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+
+
+def test_a_damaged_note_of_entries_is_named(place: Tiny, tmp_path: Path) -> None:
+    config = config_of(place, tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    write_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
+    (run / "store-entries.bin").write_bytes(b"123")
+    FactStore(tmp_path / "store", writable=True).put("rate/1", {"Other.": b"new"})
+    with pytest.raises(DataError, match=r"store-entries\.bin: cannot be read .*; delete it"):
+        check_same_inputs(run, run_inputs(config, place.checkpoint), run_store(config))
 
 
 def test_what_is_missing_or_new_is_named(tmp_path: Path) -> None:
-    write_inputs(tmp_path, {"model.path": {"a": "1", "b": "2"}})
+    write_inputs(tmp_path, {"model.path": {"a": "1", "b": "2"}}, None)
     with pytest.raises(TrainingError, match=r"b of model\.path is missing"):
-        check_same_inputs(tmp_path, {"model.path": {"a": "1"}})
+        check_same_inputs(tmp_path, {"model.path": {"a": "1"}}, None)
     with pytest.raises(TrainingError, match=r"clinical\.store has changed"):
         check_same_inputs(
-            tmp_path, {"model.path": {"a": "1", "b": "2"}, "clinical.store": {"the store": "3"}}
+            tmp_path,
+            {"model.path": {"a": "1", "b": "2"}, "clinical.store": {"the store": "3"}},
+            FactStore(tmp_path / "store", writable=True),
         )
 
 
@@ -175,7 +223,7 @@ def test_every_annotator_says_which_models_it_reads_with() -> None:
 def test_a_run_of_an_earlier_version_goes_on_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check_same_inputs(tmp_path, {"model.path": {"a": "1"}})
+    check_same_inputs(tmp_path, {"model.path": {"a": "1"}}, None)
     assert "does not say what it was started with" in caplog.text
     with pytest.raises(TrainingError, match="has changed"):
-        check_same_inputs(tmp_path, {"model.path": {"a": "2"}})
+        check_same_inputs(tmp_path, {"model.path": {"a": "2"}}, None)

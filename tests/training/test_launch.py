@@ -149,7 +149,7 @@ def left_by_a_crash(run: Path, config: TrainConfig | SFTConfig, model: Path) -> 
     """Write what a run has after checkpoint 1, two further steps and half of checkpoint 3."""
     launch = {"processes": 1, "sharding": "whole copies"}
     write_provenance(run, config=config, seed=config.seed, command="", launch=launch)
-    write_inputs(run, run_inputs(config, model))
+    write_inputs(run, run_inputs(config, model), None)
     for name in ("metrics.jsonl", "timings.jsonl", "rollouts.jsonl"):
         for step in (1, 2, 3):
             append_line(run / name, {"step": step})

@@ -15,6 +15,7 @@ RUN_ENTRIES = (
     PROVENANCE_FILE,
     CONFIG_FILE,
     "inputs.json",
+    "store-entries.bin",
     "metrics.jsonl",
     "timings.jsonl",
     "rollouts.jsonl",
@@ -64,7 +65,10 @@ def _never_began(folder: Path) -> bool:
     # with the one sentence that models are tried on.
     entries = folder.iterdir() if folder.is_dir() else ()
     names = {entry.name for entry in entries if not is_lock(entry)}
-    return names - {"annotations", "inputs.json"} == {PROVENANCE_FILE, CONFIG_FILE}
+    return names - {"annotations", "inputs.json", "store-entries.bin"} == {
+        PROVENANCE_FILE,
+        CONFIG_FILE,
+    }
 
 
 def clear_away(folder: Path, entries: Sequence[str]) -> None:

@@ -18,6 +18,9 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from editgrpo.clinical.shared import shared
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import DataError, StorageError
@@ -50,7 +53,7 @@ class FactStore:
         Args:
             folder: Its folder; made if the store is writable.
             writable: Whether `put` may be called.
-            base: A store that is asked first and never written to.
+            base: A store that is asked for what this one lacks, and never written to.
 
         Raises:
             DataError: the folder holds no store and it is to be read only, or the file is no store.
@@ -74,8 +77,9 @@ class FactStore:
 
     def get(self, namespace: str, texts: Sequence[str]) -> dict[str, bytes]:
         """Return the values of those texts that the store, or the one below it, has."""
-        found = {} if self._base is None else self._base.get(namespace, texts)
-        text_of = {_key(text): text for text in texts if text not in found}
+        # This one first: what others have since put into the store below is not what was read.
+        found: dict[str, bytes] = {}
+        text_of = {_key(text): text for text in texts}
         with self._transaction() as connection:
             all_keys = list(text_of)
             for start in range(0, len(all_keys), _PER_QUERY):
@@ -86,7 +90,9 @@ class FactStore:
                     (namespace, *keys),
                 )
                 found.update((text_of[key], value) for key, value in rows)
-        return found
+        if self._base is None:
+            return found
+        return found | self._base.get(namespace, [text for text in texts if text not in found])
 
     def put(self, namespace: str, values: Mapping[str, bytes]) -> None:
         """Keep values by text, all of them or none; an older value of a text is replaced.
@@ -114,11 +120,22 @@ class FactStore:
     def content_hash(self) -> str:
         """Return a hash of all namespaces, keys and values here, however the file lays them out."""
         digest = sha256()
+        for entry in self._entries():
+            digest.update(entry)
+        return digest.hexdigest()
+
+    def entry_digests(self) -> NDArray[np.uint64]:
+        """Return a short hash of each namespace, key and value here, sorted: what is added to the
+        store adds to them, what is changed or removed takes one away."""
+        # Of a million entries, eight bytes each let one in 2^44 changes go unseen.
+        digests = b"".join(sha256(entry).digest()[:8] for entry in self._entries())
+        return np.sort(np.frombuffer(digests, dtype="<u8"))
+
+    def _entries(self) -> Iterator[bytes]:
         with self._transaction() as connection:
             query = "SELECT namespace, key, value FROM facts ORDER BY namespace, key"
             for namespace, key, value in connection.execute(query):
-                digest.update(f"{namespace}\0{len(value)}\0".encode() + key + value)
-        return digest.hexdigest()
+                yield f"{namespace}\0{len(value)}\0".encode() + key + value
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -163,8 +180,8 @@ def open_store(config: ClinicalConfig) -> FactStore | None:
         config: `store` and `journal` name folders.
 
     Returns:
-        The store; with a journal, the journal, which is asked after the store and written to. None
-        if the configuration names neither.
+        The store; with a journal, the journal, which is asked before the store and written to.
+        None if the configuration names neither.
 
     Raises:
         DataError: the store does not exist, or a file is no store.

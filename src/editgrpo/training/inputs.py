@@ -5,6 +5,9 @@ Weights are hashed whole: they are read to be loaded anyway, and a second model 
 has files of the same names and sizes. Left out on purpose: the image shards of a prepared set,
 hundreds of gigabytes, stand for themselves by the hashes that the preparation sealed them with
 (`editgrpo data check` reads them) and by their sizes.
+
+An annotation store may grow under a run, as several share one: what was there when the run was
+started must be there unchanged. So a run keeps a short hash of each of its entries.
 """
 
 import hashlib
@@ -15,20 +18,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from editgrpo.clinical.contents import file_sha256
-from editgrpo.clinical.store import open_store
+from editgrpo.clinical.store import FactStore, open_store
 from editgrpo.clinical.weights import model_identity
 from editgrpo.config import EditLevel, SFTConfig, TrainConfig
 from editgrpo.data.image_store import IMAGES_FOLDER
 from editgrpo.data.prompt import DEFAULT_TEMPLATE
 from editgrpo.data.store import STUDIES_FOLDER, read_prepared
 from editgrpo.errors import TrainingError
-from editgrpo.files import read_json_object, write_json
+from editgrpo.files import read_json_object, replacing, write_json
+from editgrpo.foreign import reading
 from editgrpo.reports.registry import annotator_models
 from editgrpo.rewards.components import component_models
 from editgrpo.rewards.registry import REWARDS, complete_weights
 
 INPUTS_FILE = "inputs.json"
+STORE_ENTRIES_FILE = "store-entries.bin"
+_STORE = "clinical.store"
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,10 +71,16 @@ def run_inputs(config: SFTConfig | TrainConfig, model: Path) -> dict[str, Hashes
     if config.reward.class_rates is not None:
         rates = Path(config.reward.class_rates)
         inputs["reward.class_rates"] = {"the file": file_sha256(rates)}
-    store = open_store(replace(config.clinical, journal=None))
+    store = run_store(config)
     if store is not None:
-        inputs["clinical.store"] = {"the store": store.content_hash()}
+        inputs[_STORE] = {"the store": store.content_hash()}
     return inputs
+
+
+def run_store(config: SFTConfig | TrainConfig) -> FactStore | None:
+    """Return the annotation store that a run reads, without the run's own journal; None if it reads
+    none."""
+    return open_store(replace(config.clinical, journal=None))
 
 
 def model_hashes(folder: Path) -> Hashes:
@@ -111,18 +125,26 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def write_inputs(run: Path, inputs: Mapping[str, Hashes]) -> None:
-    """Write the hashes of a run's inputs into its folder."""
+def write_inputs(run: Path, inputs: Mapping[str, Hashes], store: FactStore | None) -> None:
+    """Write the hashes of a run's inputs into its folder, and those of a store's entries."""
     write_json(run / INPUTS_FILE, inputs)
+    entries = run / STORE_ENTRIES_FILE
+    if store is None:
+        entries.unlink(missing_ok=True)
+        return
+    with replacing(entries) as partial:
+        store.entry_digests().tofile(partial)
 
 
-def check_same_inputs(run: Path, inputs: Mapping[str, Hashes]) -> None:
+def check_same_inputs(run: Path, inputs: Mapping[str, Hashes], store: FactStore | None) -> None:
     """Make sure that a run goes on with what it was started with.
 
     Args:
         run: The run folder. One of an earlier version that does not say what it was started with
             goes on, with a warning, and says so from now on.
         inputs: Of the run as it is now.
+        store: The annotation store that it reads. What was added to it since is noted with the
+            rest: the run may read it from now on.
 
     Raises:
         TrainingError: something differs; the message names it.
@@ -131,15 +153,35 @@ def check_same_inputs(run: Path, inputs: Mapping[str, Hashes]) -> None:
     path = run / INPUTS_FILE
     if not path.is_file():
         _LOGGER.warning("%s: does not say what it was started with; cannot compare", run)
-        write_inputs(run, inputs)
+        write_inputs(run, inputs, store)
         return
     before = read_json_object(path, "delete it, if nothing that the run reads has changed")
+    has_grown = (
+        store is not None and before.get(_STORE) != inputs[_STORE] and _holds_all_of(store, run)
+    )
+    if has_grown:
+        before = before | {_STORE: inputs[_STORE]}
     changed = changed_input(before, inputs)
     if changed is not None:
         raise TrainingError(
             f"{run}: {changed} since the run was started; put back what it was started with, or "
             "start another in a new folder"
         )
+    if has_grown:
+        write_inputs(run, inputs, store)
+
+
+def _holds_all_of(store: FactStore, run: Path) -> bool:
+    """Say whether a store holds, unchanged, whatever was there when a run was started.
+
+    Runs of earlier versions did not note it.
+    """
+    path = run / STORE_ENTRIES_FILE
+    if not path.is_file():
+        return False
+    with reading(path, "delete it, and the annotation store must be as it was, without additions"):
+        before = np.frombuffer(path.read_bytes(), dtype="<u8")
+    return bool(np.isin(before, store.entry_digests()).all())
 
 
 def changed_input(before: Mapping[str, object], now: Mapping[str, Hashes]) -> str | None:

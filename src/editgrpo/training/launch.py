@@ -28,7 +28,7 @@ from editgrpo.provenance import (
 from editgrpo.recipes import load_recipe
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
 from editgrpo.training.checkpoints import check_state
-from editgrpo.training.inputs import check_same_inputs, run_inputs, write_inputs
+from editgrpo.training.inputs import check_same_inputs, run_inputs, run_store, write_inputs
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.optimizers import optimizer_class
 from editgrpo.training.run_folder import (
@@ -184,11 +184,11 @@ def _settle_inputs(
     """
     run = Path(config.output)
     if _launch().is_main_process:
-        inputs = run_inputs(config, model)
+        inputs, store = run_inputs(config, model), run_store(config)
         if checkpoint is None:
-            write_inputs(run, inputs)
+            write_inputs(run, inputs, store)
         else:
-            check_same_inputs(run, inputs)
+            check_same_inputs(run, inputs, store)
         go_back_to(run, checkpoint)
         if checkpoint is not None:
             note_resume(
