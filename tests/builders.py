@@ -32,13 +32,17 @@ def write_set(
     *,
     budget: PixelBudget = SMALL_BUDGET,
 ) -> Path:
-    """Prepare studies made by hand; an image without a film of its own is a grey square."""
+    """Prepare studies made by hand; an image without a film of its own is a grey square with a
+    light corner."""
     originals = folder.with_name(f"{folder.name}-originals")
     originals.mkdir(parents=True, exist_ok=True)
     files: dict[str, str] = {}
     for image_id in dict.fromkeys(image.image_id for study in studies for image in study.images):
         path = originals / f"{len(files)}.png"
-        film = (films or {}).get(image_id) or Image.new("L", (56, 56), 20 + 7 * len(files) % 200)
+        film = (films or {}).get(image_id)
+        if film is None:
+            film = Image.new("L", (56, 56), 20 + 7 * len(files) % 200)
+            film.paste(255, (0, 0, 14, 14))  # a film of one value is warned of
         film.save(path)
         files[image_id] = str(path)
     finish(

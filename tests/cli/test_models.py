@@ -190,7 +190,7 @@ def test_a_lock_file_of_another_form_is_refused(
 ) -> None:
     lock = tmp_path / "lock.json"
     for content, message in (
-        ("{", "cannot be read as JSON"),
+        ("{", "cannot be read (JSONDecodeError); remove it and fetch again"),
         ("[]", "not a JSON object"),
         ("{}", "no models in it"),
         ('{"models": {"rate-ner": {"parts": 3}}}', "not the record of a fetched model"),

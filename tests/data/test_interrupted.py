@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from editgrpo.data.store import StudySet
-from editgrpo.errors import DataError
+from editgrpo.errors import DataError, StorageError
 from tests.builders import REPOSITORY, bytes_of, is_running, wait_until
 from tests.data.preparation import candidates, each_time, prepare, write_originals
 
@@ -148,7 +148,10 @@ def test_an_error_of_the_disk_says_so_in_one_line_and_can_be_continued(
             if number == step:
                 raise OSError(code, os.strerror(code))
 
-        with each_time(name, fail, lambda _: None), pytest.raises(DataError) as caught:
+        with (
+            each_time(name, fail, lambda _: None),
+            pytest.raises((DataError, StorageError)) as caught,
+        ):
             prepare(root, output)
         message = str(caught.value)
         assert message.startswith(str(output))

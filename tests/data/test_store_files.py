@@ -162,7 +162,9 @@ def test_a_split_that_became_empty_has_no_table_left(tmp_path: Path) -> None:
 
 def test_writing_to_a_place_that_is_a_file_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
-    with pytest.raises(DataError, match=r"train\.arrow: cannot be written .*; free space or"):
+    with pytest.raises(
+        DataError, match=r"train\.arrow: cannot be written .*; choose another folder"
+    ):
         write_tables(tmp_path, [a_study()])
 
 

@@ -162,6 +162,7 @@ def finish(
         ConfigError: The output lies in `root`, or holds another preparation.
         DataError: No study is kept, a patient stands in two splits, an image has no file, or the
             folder cannot be written to.
+        StorageError: There is no room, or the disk is out of order.
     """
     options = options or PrepareOptions()
     output = Path(output)

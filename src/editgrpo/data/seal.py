@@ -31,7 +31,7 @@ from editgrpo.data.study import Study
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import json_line, remove_partial_files, write_json, write_jsonl, write_text
-from editgrpo.foreign import reading
+from editgrpo.foreign import reading, storing
 from editgrpo.ownership import is_lock
 
 CARD_FILE = "README.md"
@@ -102,6 +102,7 @@ def begin(output: Path, mark: str, *, resume: bool, overwrite: bool = False) -> 
         ConfigError: The folder holds another preparation, one that was not to be continued, or
             something else.
         DataError: The folder cannot be written to.
+        StorageError: There is no room, or the disk is out of order.
     """
     was_removed = overwrite and _remove(output)
     earlier = None if was_removed else _earlier_mark(output)
@@ -117,11 +118,12 @@ def begin(output: Path, mark: str, *, resume: bool, overwrite: bool = False) -> 
             "continue it, add --overwrite in place of --resume, or name another folder"
         )
     try:
-        write_json(output / UNFINISHED_FILE, {"fingerprint": mark})
-        # Where it stands, the preparation is complete, which this one is not before its end.
-        (output / PREPARED_FILE).unlink(missing_ok=True)
-        for folder in (output, output / STUDIES_FOLDER, output / IMAGES_FOLDER):
-            remove_partial_files(folder)
+        with storing(output):
+            write_json(output / UNFINISHED_FILE, {"fingerprint": mark})
+            # Where it stands, the preparation is complete, which this one is not before its end.
+            (output / PREPARED_FILE).unlink(missing_ok=True)
+            for folder in (output, output / STUDIES_FOLDER, output / IMAGES_FOLDER):
+                remove_partial_files(folder)
     except OSError as error:
         raise DataError(
             f"{output}: cannot be written to ({error.strerror}); choose another folder"

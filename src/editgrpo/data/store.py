@@ -18,7 +18,7 @@ from editgrpo.data.image_store import ImageStore
 from editgrpo.data.record import check_study, studies_from_batch, study_to_row
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.foreign import reading
+from editgrpo.foreign import reading, storing
 
 STUDIES_FOLDER = "studies"
 PREPARED_FILE = "prepared.json"
@@ -258,6 +258,7 @@ def write_tables(folder: Path, studies: Iterable[Study]) -> dict[Split, int]:
     Raises:
         DataError: Two studies share a study_id, a study cannot be written as it is, there is none,
             or the folder cannot be written to.
+        StorageError: There is no room, or the disk is out of order.
     """
     studies = list(studies)
     check_studies(folder, studies)
@@ -267,13 +268,14 @@ def write_tables(folder: Path, studies: Iterable[Study]) -> dict[Split, int]:
     for split, part in rows.items():
         path = table_path(folder, split)
         try:
-            if part:
-                write_arrow(path, _table(part))
-            else:
-                path.unlink(missing_ok=True)
+            with storing(path):
+                if part:
+                    write_arrow(path, _table(part))
+                else:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(
-                f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+                f"{path}: cannot be written ({error.strerror}); choose another folder"
             ) from error
     return {split: len(part) for split, part in rows.items()}
 
