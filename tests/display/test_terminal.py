@@ -151,3 +151,19 @@ def test_a_closing_bar_is_gone_when_all_is_done_and_may_come_again(
     first, between, second = stream.getvalue().splitlines()
     assert first.startswith("Resizing: 2/2 in") and second.startswith("Resizing: 3/3 in")
     assert between == "step 1"
+
+
+@pytest.mark.parametrize(
+    ("shares", "shown"),
+    [
+        ({"edits/none": 0.0, "edits/unused": 1.0}, "0%"),
+        ({"edits/none": 0.25, "edits/unused": 0.5, "edits/shortened": 0.125}, "25%"),
+        ({"edits/none": 0.1 + 0.2, "edits/unused": 0.7}, "0%"),
+        ({"edits/none": 0.25}, "75%"),
+    ],
+)
+def test_an_edit_that_was_not_used_is_no_edit(shares: dict[str, float], shown: str) -> None:
+    line = StepLine(10, console=_console(40))
+    metrics = {"step": 1, "reward/sampled/mean": 0.5, **shares}
+    ends = line.header(metrics).plain.index("edit") + len("edit")
+    assert line.line(metrics, {}).plain[:ends].split()[-1] == shown

@@ -1,5 +1,6 @@
 """Metrics of a step and rows of rollouts.jsonl, against values worked out by hand."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from editgrpo.edits import Edit, EditRule, EditStep, Origin, SentenceSource
 from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Entity, EntityType
 from editgrpo.training.groups import Group, Kind, Response
-from editgrpo.training.records import group_rows, rollout_records, step_metrics
+from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
 from editgrpo.training.scoring import ScoredGroup
 
 CAUSE = Entity("enlarged", EntityType.ABNORMALITY, np.zeros(2, dtype=np.float32))
@@ -186,3 +187,30 @@ def test_an_edit_that_was_not_used_is_not_shown_as_one() -> None:
     responses = [sampled(3), edited(0, EditRule.DELETION, unused=True)]
     best, _ = rollout_records(1, scored("s", responses, [0.5, 1.5]))
     assert best["edit"] is None
+
+
+def unused_group(*rules: EditRule, used: int = 0) -> ScoredGroup:
+    """Return a group of which all edits but the first `used` were not used."""
+    rollouts = [sampled(3) for _ in rules]
+    edits = [edited(i, rule, unused=i >= used) for i, rule in enumerate(rules)]
+    return scored("s", [*rollouts, *edits], [1.0] * 2 * len(rules))
+
+
+def test_a_cut_rollout_that_could_not_be_shortened_is_no_unused_edit() -> None:
+    metrics = step_metrics([group_rows(unused_group(EditRule.NONE, EditRule.DELETION))])
+    assert (metrics["edits/none"], metrics["edits/unused"]) == (0.5, 0.5)
+
+
+def test_most_edits_unused_is_said_once_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    two = (EditRule.DELETION, EditRule.REPLACEMENT)
+    watch = UnusedEdits(24)
+    with caplog.at_level(logging.WARNING):
+        watch.look([group_rows(unused_group(*two, used=1)), group_rows(DROPPED)])
+        watch.look([])
+        assert caplog.messages == []  # half is not most
+        for _ in range(2):
+            watch.look([group_rows(unused_group(*two, EditRule.NONE))])
+    assert caplog.messages == [
+        "2 of 2 edits pass the limit of 24 tokens and were not used; raise "
+        "rollout.max_completion_tokens"
+    ]

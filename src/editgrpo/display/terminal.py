@@ -304,7 +304,12 @@ def _plus_minus(metrics: Mapping[str, float], digits: int) -> str:
 
 
 def _edited_share(metrics: Mapping[str, float]) -> float | None:
-    return 1 - metrics["edits/none"] if "edits/none" in metrics else None
+    """Share of the edited half that differs from its rollouts: an edit over the length limit does
+    not."""
+    if "edits/none" not in metrics:
+        return None
+    # The sum of shares may pass 1 by a rounding error.
+    return max(0.0, 1 - metrics["edits/none"] - metrics.get("edits/unused", 0.0))
 
 
 def _whole(value: float | None) -> str:

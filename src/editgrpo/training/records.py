@@ -4,6 +4,7 @@ The names of the metrics are explained in docs/training.md. All values are plain
 is in `display`.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -13,6 +14,8 @@ from editgrpo.edits import EditRule
 from editgrpo.edits.types import Origin
 from editgrpo.training.groups import SHORTENED, Kind, Response
 from editgrpo.training.scoring import ScoredGroup
+
+_LOG = logging.getLogger(__name__)
 
 # Rewards closer than this are one reward; they are sums of fractions in float64.
 _SAME_REWARD = 1e-9
@@ -136,8 +139,41 @@ def _edit_metrics(rows: Sequence[ResponseRow]) -> dict[str, float]:
             _put_mean(metrics, f"edit_gain/{treatment}", (row.gain for row in treated))
     changed = [row for row in rows if row.treatment != EditRule.NONE]
     _put_mean(metrics, "edits/raised", (row.gain > _SAME_REWARD for row in changed))
-    metrics["edits/unused"] = fmean(row.is_unused_edit for row in rows)
+    metrics["edits/unused"] = sum(row.is_unused_edit for row in changed) / len(rows)
     return metrics
+
+
+class UnusedEdits:
+    """Tells, once a run, that the length limit leaves most edits of a step unused."""
+
+    def __init__(self, max_tokens: int) -> None:
+        """Keep the limit.
+
+        Args:
+            max_tokens: Most tokens of a response.
+        """
+        self._max_tokens = max_tokens
+        self._is_told = False
+
+    def look(self, groups: Sequence[GroupRows]) -> None:
+        """Warn if most edits of a step were not used.
+
+        Args:
+            groups: The groups of the step, of all processes.
+        """
+        rows = [row for group in groups for row in group.rows if row.kind is Kind.EDITED]
+        edits = [row for row in rows if row.treatment != EditRule.NONE]
+        unused = sum(row.is_unused_edit for row in edits)
+        if self._is_told or 2 * unused <= len(edits):
+            return
+        self._is_told = True
+        _LOG.warning(
+            "%d of %d edits pass the limit of %d tokens and were not used; raise "
+            "rollout.max_completion_tokens",
+            unused,
+            len(edits),
+            self._max_tokens,
+        )
 
 
 def _is_flat(group: GroupRows) -> bool:

@@ -51,7 +51,7 @@ from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, 
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
-from editgrpo.training.records import group_rows, rollout_records, step_metrics
+from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.saving import OneFormat
@@ -121,6 +121,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         self._log_probs_BC: Tensor | None = None  # what TRL's loss was answered
         self._is_checked = False
         self._losses = setup.losses
+        self._unused_edits = UnusedEdits(config.rollout.max_completion_tokens)
         add_group_pass(policy, temperature=config.rollout.temperature)
         super().__init__(
             model=policy,
@@ -518,6 +519,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             [record for group in scored for record in rollout_records(step + 1, group)]
         )
         if self.accelerator.is_main_process:
+            self._unused_edits.look(rows)
             for record in records:
                 append_line(self._setup.run / ROLLOUTS, record)
 
