@@ -283,3 +283,36 @@ def test_view_names_that_were_not_understood_are_in_the_account(tmp_path: Path) 
 def test_study_ids_are_unique(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="study_id 's' would stand in it twice"):
         run(tmp_path, [a_study("s", an_image("a")), a_study("s", an_image("b"))])
+
+
+@pytest.mark.parametrize(("absent", "option"), [(1, "--root"), (2, "--images"), (9, "--images")])
+def test_many_missing_images_are_warned_of_and_a_few_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, absent: int, option: str
+) -> None:
+    names = [f"absent{k}" for k in range(absent)] + [f"i{k}" for k in range(10 - absent)]
+    studies = [a_study(f"s-{name}", an_image(name)) for name in names]
+    source = candidates(tmp_path / "root", studies, images_option=option)
+    finish(source, tmp_path / "out", PrepareOptions(budget=SMALL_BUDGET, workers=1))
+    expected = f"{absent} of 10 images are missing; is --images right?"
+    assert caplog.messages == ([] if absent == 1 else [expected])
+
+
+def test_broken_images_are_not_missing_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path, [a_study("s", an_image("bad"), an_image("a"))])
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_split_that_ends_empty_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dry_run: bool
+) -> None:
+    studies = [
+        a_study("s", an_image("a")),
+        a_study("t", an_image("b"), split=Split.TEST, findings=""),
+    ]
+    run(tmp_path, studies, dry_run=dry_run)
+    assert caplog.messages == [
+        "no study of split test is kept, of 1 in the source; the account says why"
+    ]

@@ -16,6 +16,11 @@ from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import choose_images
 from editgrpo.data.redact import Redactor
+from editgrpo.data.shortfall import (
+    check_that_one_exists,
+    warn_of_empty_splits,
+    warn_of_missing,
+)
 from editgrpo.data.splits import check_patients_apart
 from editgrpo.data.store import Rejection, check_studies, write_tables
 from editgrpo.data.study import Split, Study, StudyImage
@@ -77,6 +82,7 @@ class Candidates:
         rejections: Studies that could not be put together, and images that no study can show.
         facts: Further counts worth stating, by split.
         unrecognised_views: How often each view name was not understood.
+        images_option: The option of `editgrpo prepare` that says where the images lie.
     """
 
     dataset: str
@@ -87,6 +93,7 @@ class Candidates:
     rejections: list[Rejection] = field(default_factory=list)
     facts: Mapping[str, Mapping[Split, int]] = field(default_factory=dict)
     unrecognised_views: Counter[str] = field(default_factory=Counter)
+    images_option: str = "--root"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,7 +178,9 @@ def finish(
     check_patients_apart(candidates.studies)
     plan = _plan(candidates, options.inclusion)
     if options.dry_run:
-        return _summary(candidates, output, plan.flow(candidates))
+        flow = plan.flow(candidates)
+        warn_of_empty_splits(flow)
+        return _summary(candidates, output, flow)
     plan, jobs = _checked(candidates, plan, output, options)
     mark = seal.fingerprint(jobs, options.budget, root or output, plan.studies)
     seal.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
@@ -182,11 +191,13 @@ def finish(
         workers=default_workers() if options.workers is None else options.workers,
         progress=progress,
     )
+    warn_of_missing(problems, len(jobs), option=candidates.images_option)
     plan = _without_unusable(plan, problems, require_images=options.inclusion.require_images)
     if not plan.studies:
         # Problems of images are remembered with them: --resume would not look at the files again.
         raise DataError(_nothing_kept(output, plan.rejections, "images, and add --overwrite"))
     flow = plan.flow(candidates, blank=ImageStore.open(output).blank)
+    warn_of_empty_splits(flow)
     write_tables(output, plan.studies)
     account = seal.account_of(
         dataset=candidates.dataset,
@@ -262,15 +273,6 @@ def _jobs(candidates: Candidates, studies: Iterable[Study]) -> list[ImageJob]:
     return list(jobs.values())
 
 
-def _check_that_one_exists(jobs: Sequence[ImageJob]) -> None:
-    """Stop before anything is written where the folder of images must be wrong."""
-    if not any(job.original().is_file() for job in jobs):
-        raise DataError(
-            f"{jobs[0].original()}: image file is missing, as are all {len(jobs):,}; give the "
-            "folder that holds the images, or ask for studies without images"
-        )
-
-
 def _redacted(
     redactor: Redactor, plan: _Plan, jobs: Sequence[ImageJob]
 ) -> tuple[_Plan, list[ImageJob]]:
@@ -301,7 +303,7 @@ def _checked(
     check_studies(output, plan.studies)
     jobs = _jobs(candidates, plan.studies)
     if options.inclusion.require_images:
-        _check_that_one_exists(jobs)
+        check_that_one_exists(jobs)
     if options.redactor is not None:
         return _redacted(options.redactor, plan, jobs)
     return plan, jobs

@@ -156,12 +156,15 @@ def test_xml_alone_gives_no_views(tmp_path: Path) -> None:
     assert [image.view for image in study.images] == [View.UNKNOWN] * 2
 
 
-def test_a_missing_image_is_listed_and_the_others_stay(tmp_path: Path) -> None:
+def test_a_missing_image_is_listed_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     images = images_as_nlmcxr(tmp_path)
     (images / "CXR1_1_IM-0001-3001.png").unlink()
     source = IUXraySource(reports=reports_as_archive(tmp_path), images=images)
     summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
     assert images_left_out(summary) == {"image file is missing": 1}
+    assert "images are missing; is --images right?" in caplog.text
     (study,) = StudySet.load(tmp_path / "studies")
     assert [image.image_id for image in study.images] == ["CXR1_1_IM-0001-4001"]
     lines = (tmp_path / "studies" / "rejected.jsonl").read_text().splitlines()

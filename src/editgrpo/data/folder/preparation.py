@@ -141,6 +141,7 @@ def read_folder(
     column = source.columns.get("split")
     return Candidates(
         dataset="folder",
+        images_option="--images",
         studies=attach_priors(studies),
         image_files=reader.image_files,
         split_rule=split_rule.describe() if column is None else f"column {column!r}",

@@ -96,6 +96,7 @@ def read_iu_xray(
         studies.append(_study(report, split, files, unrecognised))
     return Candidates(
         dataset="iu-xray",
+        images_option="--images",
         studies=studies,
         image_files=image_files,
         split_rule="R2Gen's annotation" if source.annotation else split_rule.describe(),

@@ -33,6 +33,9 @@ Five times the largest chest detector (about 4,300 x 3,500), and below the limit
 itself warns.
 """
 
+MISSING_FILE = "image file is missing"
+"""The problem of an image that has no file."""
+
 _MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS  # two for each pixel, and as much for anything else
 _PIECE = 1 << 24  # bytes read at once, more than most films have
 _GZIP = b"\x1f\x8b"
@@ -86,9 +89,7 @@ def _named(path: Path) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise DataError(
-                f"{path}: image file is missing; restore it or prepare again"
-            ) from error
+            raise DataError(f"{path}: {MISSING_FILE}; restore it or prepare again") from error
         except UnidentifiedImageError as error:
             raise DataError(f"{path}: is neither JPEG, PNG nor DICOM; convert it to PNG") from error
         except DataError as error:

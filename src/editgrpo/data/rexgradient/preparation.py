@@ -119,6 +119,7 @@ def read_rexgradient(source: ReXGradientSource, *, images_must_exist: bool = Fal
         studies = attach_priors(studies)
     return Candidates(
         dataset="rexgradient",
+        images_option="--images",
         studies=studies,
         image_files={
             names.image_id(record.study.study_id, image): f"{folder}/{image.path}"
