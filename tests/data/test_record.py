@@ -81,7 +81,7 @@ def test_a_whole_study_passes() -> None:
 @given(st.text(min_size=23))
 def test_a_long_value_is_never_shown(text: str) -> None:
     # 22 characters and two quotes are the longest that is shown.
-    assert re.fullmatch(r"a str of \d+ characters", shown(text))
+    assert re.fullmatch(r"a text of \d+ characters", shown(text))
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_advice_names_the_nearest_or_all(name: str, advice: str) -> None:
         (7, "7"),
         (None, "None"),
         # What may be said in a report is not shown, however short.
-        ("Normal.", "a str of 9 characters"),
-        ("No effusion", "a str of 13 characters"),
-        ("Clear!", "a str of 8 characters"),
-        ("Normal,", "a str of 9 characters"),
-        ("a" * 30, "a str of 32 characters"),
+        ("Normal.", "a text of 9 characters"),
+        ("No effusion", "a text of 13 characters"),
+        ("Clear!", "a text of 8 characters"),
+        ("Normal,", "a text of 9 characters"),
+        ("a" * 30, "a text of 32 characters"),
     ],
 )
 def test_only_codes_and_numbers_are_shown(value: object, text: str) -> None:

@@ -112,7 +112,7 @@ def test_an_unknown_value_is_named_by_type_and_length(tmp_path: Path, column: st
     write_arrow(tmp_path / TABLE, pa.Table.from_pylist(rows, schema=schema))
     studies = StudySet.load(tmp_path)
     assert studies[0] == FIVE[0]
-    with pytest.raises(DataError, match="a str of 48 characters is no split, view or time") as e:
+    with pytest.raises(DataError, match="a text of 48 characters is no split, view or time") as e:
         studies[1]
     assert "heart" not in str(e.value)
     with pytest.raises(DataError):

@@ -61,7 +61,7 @@ def test_anything_else_is_an_error_that_names_the_place(text: str) -> None:
 
 
 def test_a_misplaced_sentence_stays_out_of_the_message() -> None:
-    with pytest.raises(DataError, match="time is a str of 37 characters") as caught:
+    with pytest.raises(DataError, match="time is a text of 37 characters") as caught:
         parse_time("The heart is enlarged, lungs clear.", where="w")
     assert "heart" not in str(caught.value)
 

@@ -140,7 +140,8 @@ def shown(value: object) -> str:
 
 
 def _described(value: object) -> str:
-    return f"a {type(value).__name__} of {len(repr(value))} characters"
+    kind = "text" if isinstance(value, str) else type(value).__name__
+    return f"a {kind} of {len(repr(value))} characters"
 
 
 def is_header(names: Sequence[str]) -> bool:

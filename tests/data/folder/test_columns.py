@@ -28,6 +28,7 @@ def test_mappings_are_read_as_typed() -> None:
     [
         (["study_id"], "'study_id' must look like study_id=StudyID"),
         (["study_id="], "must look like"),
+        (["picture=file"], "--column picture=...: unknown field; use one of study_id, patient_id"),
         (["finding=Text"], "unknown field; did you mean 'findings'"),
         (["time=a", "time=b"], "field 'time' is mapped twice"),
     ],
@@ -57,7 +58,7 @@ def test_a_map_that_does_not_fit_the_table_is_an_error(
 def test_a_table_without_a_header_shows_no_report_in_the_message() -> None:
     report = "There is a large left pleural effusion with adjacent atelectasis."
     for mapping in ({"study_id": "id", "image": "file"}, {"study_id": "s1"}):
-        with pytest.raises(ConfigError, match="a str of 67 characters") as caught:
+        with pytest.raises(ConfigError, match="a text of 67 characters") as caught:
             Columns(mapping, a_table(s1="s2", **{report: "Clear."}))
         assert "effusion" not in str(caught.value)
 

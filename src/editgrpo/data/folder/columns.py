@@ -43,9 +43,10 @@ def parse_column_map(items: Iterable[str]) -> dict[str, str]:
         name, equals, column = item.partition("=")
         name = name.strip()
         if not equals or not column.strip():
-            raise ConfigError(f"mapping {shown(item)} must look like study_id=StudyID")
+            raise ConfigError(f"--column {item!r} must look like study_id=StudyID")
         if name not in FIELDS:
-            raise ConfigError(f"mapping {shown(item)}: unknown field; {nearest(name, FIELDS)}")
+            # Typed by the user, so it is no report text.
+            raise ConfigError(f"--column {name}=...: unknown field; {nearest(name, FIELDS)}")
         if name in columns:
             raise ConfigError(f"field {name!r} is mapped twice; separate several columns by commas")
         columns[name] = column.strip()
