@@ -444,3 +444,25 @@ def test_a_number_is_read_of_any_kind_of_recipe(tmp_path: Path) -> None:
     path.write_text("max_completion_tokens: many")
     with pytest.raises(ConfigError, match="max_completion_tokens is 'many'; it must be a whole"):
         recipe_value(path, *keys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "command"),
+    [
+        (SFTConfig, "edit: {threshold: 0.5}", "train"),
+        (SFTConfig, "steps: 3", "train"),
+        (TrainConfig, "epochs: 3", "sft"),
+    ],
+)
+def test_a_recipe_of_the_other_command_is_told(
+    tmp_path: Path, kind: type, text: str, command: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="unknown key") as caught:
+        load_recipe(path, kind)
+    assert str(caught.value).endswith(f"; is this a recipe for `editgrpo {command}`?")
+    path.write_text("xyzzy: 3")
+    with pytest.raises(ConfigError, match="unknown key xyzzy") as caught:
+        load_recipe(path, kind)
+    assert "is this a recipe" not in str(caught.value)

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from editgrpo.config.runs import REPLACED
+from editgrpo.config.runs import REPLACED, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
 
 _UNIONS = (Union, types.UnionType)
@@ -190,8 +190,21 @@ def _suggestion(root: type, section: type, dotted: str) -> str:
     same = [name for name in known if name.rpartition(".")[2] == last]
     near = same or get_close_matches(dotted, known, n=1, cutoff=0.7)
     if near:
-        return f"did you mean {' or '.join(near[:2])}?"
-    return f"known here: {_known_names(section)}"
+        advice = f"did you mean {' or '.join(near[:2])}?"
+    else:
+        advice = f"known here: {_known_names(section)}"
+    return advice + _other_command(root, dotted)
+
+
+_COMMANDS: dict[type, str] = {SFTConfig: "sft", TrainConfig: "train"}
+
+
+def _other_command(root: type, dotted: str) -> str:
+    """Ask for the command that knows a key, if the recipe is read by another."""
+    for kind, command in _COMMANDS.items():
+        if root in _COMMANDS and kind is not root and dotted in _dotted_names(kind):
+            return f"; is this a recipe for `editgrpo {command}`?"
+    return ""
 
 
 def _dotted_names(kind: type, prefix: str = "") -> Iterator[str]:
