@@ -79,6 +79,8 @@ def test_annotate_refuses_what_it_cannot_do(studies: Path, tmp_path: Path, run: 
     assert "no study of split validation; name another --split" in message
     message = run("annotate", studies, "--annotators", "chexbart", code=2)
     assert "annotator 'chexbart' is unknown; did you mean 'chexbert'?" in message
+    message = run("annotate", studies, "--annotators", "rate,rules", code=2)
+    assert "'rules' needs no annotations ahead of time; choose among rate, radgraph, che" in message
     assert "no annotator is named" in run("annotate", studies, "--annotators", ",", code=2)
     assert not (studies / "annotations").exists(), "an empty store would be taken for a full one"
 

@@ -144,6 +144,11 @@ def _check_names(names: Sequence[str]) -> None:
     if not names:
         raise ConfigError(f"no annotator is named; name some of {', '.join(READER_NAMES)}")
     for name in names:
+        if name in ANNOTATOR_NAMES and name not in READER_NAMES:
+            raise ConfigError(
+                f"{name!r} needs no annotations ahead of time; choose among "
+                f"{', '.join(READER_NAMES)}"
+            )
         if name not in READER_NAMES:
             raise ConfigError(f"annotator {name!r} is unknown{nearest_name(name, READER_NAMES)}")
 
