@@ -71,6 +71,15 @@ def test_a_folder_without_configuration_and_a_name_without_a_model_are_refused(
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["runs/sft/model-for-rl", "./absent", "../absent", "/absent", "~/absent", r"runs\sft"]
+)
+def test_a_path_that_can_be_no_hub_id_is_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_model(name)
+    assert str(caught.value) == f"model {name!r} is no folder; give a model folder or a Hub id"
+
+
 OUTSIDE = [
     "../model.safetensors", "/etc/passwd", "a/../../b.safetensors", "..", "", r"..\b.safetensors",
     r"C:\b.safetensors", r"\\host\share\b.safetensors", "C:b.safetensors",
