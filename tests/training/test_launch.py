@@ -75,6 +75,17 @@ def test_processes_that_can_read_the_checkpoints_go_on(
     assert begin(monkeypatch, tmp_path, now, resume=True) == checkpoint
 
 
+def test_a_run_that_resumes_nothing_says_that_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "absent"
+    with caplog.at_level("INFO", logger="editgrpo"):
+        assert begin(monkeypatch, run, (1, "copies"), resume=True) is None
+        started(monkeypatch, tmp_path / "new", (1, "copies"))
+        begin(monkeypatch, tmp_path / "new", (1, "copies"), resume=True)
+    assert caplog.messages == [f"nothing to resume in {run}; starting"]
+
+
 @pytest.mark.parametrize(
     ("before", "now", "message"),
     [

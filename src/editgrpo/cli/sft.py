@@ -50,6 +50,7 @@ def sft(
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
     from editgrpo.display.terminal import closing_bar
+    from editgrpo.training.epochs import model_for_rl
     from editgrpo.training.sft import run_sft
 
     hide_loading_bars()
@@ -63,6 +64,7 @@ def sft(
         )
     if is_first_process():
         typer.echo(f"The model of the best epoch is in {model}")
+        typer.echo(f"That of the epoch before, for `editgrpo train`, is in {model_for_rl(model)}")
 
 
 def _show_metrics(metrics: Mapping[str, float]) -> None:

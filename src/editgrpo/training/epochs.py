@@ -220,6 +220,11 @@ def write_epochs(run: Path, scores: Sequence[EpochScore]) -> None:
     write_json(run / SELECTION, {"best": best_epoch(scores), "epochs": rows})
 
 
+def model_for_rl(best: Path) -> Path:
+    """Return the folder of the epoch before the best one, which lies beside the best one's."""
+    return best.with_name(MODEL_FOR_RL)
+
+
 def keep_best(run: Path) -> None:
     """Put the models of the best epoch and of the one before it in their places; drop the others.
 

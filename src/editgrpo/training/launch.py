@@ -164,6 +164,8 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
     _wait_for_the_first()  # which owns the folder, and may be clearing it away
     checkpoint = find_start(run, resume=resume)
     if checkpoint is None:
+        if resume and _launch().is_main_process:
+            _LOGGER.info("nothing to resume in %s; starting", run)
         write_provenance(
             run, config=config, seed=config.seed, command=command, launch=asdict(launch)
         )
