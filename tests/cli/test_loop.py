@@ -21,7 +21,9 @@ def run(*words: str | Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_lead_from_data_to_a_page(tmp_path: Path) -> None:
+def test_the_commands_lead_from_data_to_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     studies, sft, rl = tmp_path / "studies", tmp_path / "sft", tmp_path / "rl"
     run("prepare", "phantom", "--output", studies, "--studies", "40", "--size-px", "56")
     texts = [study.findings for study in StudySet.load(studies)]
@@ -32,7 +34,11 @@ def test_the_commands_lead_from_data_to_a_page(tmp_path: Path) -> None:
         f"model: {MODEL % (tmp_path / 'base')}\ndata: {DATA % studies}\n"
         "max_steps: 2\nbatch_size: 4\nmicro_batch_size: 2\nmax_completion_tokens: 12\n"
     )
+    capsys.readouterr()
     run("sft", recipe, "--output", sft)
+    printed = capsys.readouterr().out
+    assert f"The model of the best epoch is in {sft / 'model'}\n" in printed
+    assert f"for `editgrpo train`, is in {sft / 'model-for-rl'}\n" in printed
     assert json.loads((sft / "provenance.json").read_text())["seed"] == 0
 
     recipe.write_text(
