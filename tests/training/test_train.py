@@ -16,6 +16,7 @@ from editgrpo.data.store import StudySet
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
+from editgrpo.training import groups
 from editgrpo.training import trainer as trainer_module
 from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.train import run_training
@@ -255,3 +256,15 @@ def test_a_run_says_at_its_start_that_it_cannot_read_the_references(
     caplog.clear()
     make_trainer(tiny.train_config(tmp_path, edit=edit))
     assert not [text for text in caplog.messages if "finds nothing" in text]
+
+
+def test_a_run_whose_edits_are_over_the_length_limit_says_so_once(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(groups, "splice_completion", lambda *_, **__: None)
+    run_training(tiny.train_config(tmp_path / "run", steps=2))
+    for _, row in read_jsonl(tmp_path / "run" / "metrics.jsonl"):
+        assert row["edits/none"] + row["edits/unused"] == pytest.approx(1)
+        assert row["edits/unused"] > 0
+    (message,) = [text for text in caplog.messages if "were not used" in text]
+    assert message.endswith("of 24 tokens and were not used; raise rollout.max_completion_tokens")
