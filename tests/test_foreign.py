@@ -1,12 +1,13 @@
 """Errors of foreign libraries become one line that names the file and the remedy."""
 
 import errno
+import re
 import struct
 from pathlib import Path
 
 import pytest
 
-from editgrpo.errors import DataError, EditGRPOError, ModelError, RewardError
+from editgrpo.errors import DataError, EditGRPOError, ModelError, RewardError, ScorerBugError
 from editgrpo.foreign import reading, scoring
 
 REPORT_TEXT = "Small left effusion."
@@ -99,7 +100,16 @@ def test_a_scorer_is_named_with_the_place_and_not_its_words(foreign: Exception) 
     assert caught.value.__cause__ is foreign
 
 
-@pytest.mark.parametrize("bug", [TypeError("x"), AttributeError("x"), NameError("x")])
-def test_a_bug_in_a_scorer_keeps_its_traceback(bug: Exception) -> None:
-    with pytest.raises(type(bug)), scoring("judge"):
+@pytest.mark.parametrize(
+    "bug", [TypeError("secret"), AttributeError("secret"), NameError("secret")]
+)
+def test_a_bug_in_a_scorer_is_told_apart_and_named_without_its_words(bug: Exception) -> None:
+    """`TypeError: cannot read 'Small effusion.'` would put a report into a log."""
+    with pytest.raises(ScorerBugError) as caught, scoring("judge"):
         raise bug
+    assert re.fullmatch(
+        rf"judge: {type(bug).__name__} in test_foreign\.py, line \d+ \(test_a_bug_in_\w+\); "
+        "--debug shows more, perhaps text of a report",
+        str(caught.value),
+    )
+    assert caught.value.__cause__ is bug

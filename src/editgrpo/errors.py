@@ -31,6 +31,10 @@ class RewardError(EditGRPOError, RuntimeError):
     """A scorer failed or returned a value that must not become a reward."""
 
 
+class ScorerBugError(EditGRPOError, RuntimeError):
+    """A scorer or annotator is wrong in itself, whatever it is given: no other report helps."""
+
+
 class ModelError(EditGRPOError, RuntimeError):
     """A model, tokenizer or checkpoint is missing, incomplete or of a kind that is not
     supported."""

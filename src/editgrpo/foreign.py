@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
 
-from editgrpo.errors import DataError, EditGRPOError, RewardError, StorageError
+from editgrpo.errors import DataError, EditGRPOError, RewardError, ScorerBugError, StorageError
 
 # What a scorer raises because it, or who calls it, is wrong in itself and not the report.
 _BUGS = (TypeError, AttributeError, NameError)
@@ -96,8 +96,7 @@ def reading(
 def scoring(name: str) -> Iterator[None]:
     """Turn whatever a scorer or annotator raises on its inputs into one line.
 
-    Errors of this package pass through unchanged, and so does a full disk. So does what is a bug of
-    ours or of a plug-in: a TypeError, an AttributeError, a NameError.
+    Errors of this package pass through unchanged, and so does a full disk.
 
     Args:
         name: Whose failure it is; begins the message.
@@ -108,16 +107,19 @@ def scoring(name: str) -> Iterator[None]:
     Raises:
         RewardError: it names the class of the error and its place, never its words, which may hold
             report text.
+        ScorerBugError: the same, of what is a bug of ours or of a plug-in and not of the report: a
+            TypeError, an AttributeError, a NameError.
     """
     try:
         yield
-    except (EditGRPOError, *_BUGS):
+    except EditGRPOError:
         raise
     except Exception as foreign:
         if _storage_errno(foreign):
             raise
         frame = extract_tb(foreign.__traceback__)[-1]
-        raise RewardError(
+        error = ScorerBugError if isinstance(foreign, _BUGS) else RewardError
+        raise error(
             f"{name}: {type(foreign).__name__} in {Path(frame.filename).name}, "
             f"line {frame.lineno} ({frame.name}); --debug shows more, perhaps text of a report"
         ) from foreign

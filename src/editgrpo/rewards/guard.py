@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from editgrpo.errors import EditGRPOError, RewardError, StorageError
+from editgrpo.errors import EditGRPOError, RewardError, ScorerBugError, StorageError
 from editgrpo.foreign import scoring
 from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
@@ -27,11 +27,13 @@ def failures_as_reward_errors(name: str) -> Iterator[None]:
     Raises:
         RewardError: instead. Its message never holds report text: of an error that is not this
             package's it names the kind and the place, not the words.
+        ScorerBugError: the scorer is wrong in itself.
+        StorageError: there is no room for annotations.
     """
     try:
         with scoring(name):
             yield
-    except (RewardError, StorageError):  # no room for annotations is no fault of one group
+    except (RewardError, StorageError, ScorerBugError):  # the last two are no fault of one group
         raise
     except EditGRPOError as error:
         raise RewardError(f"{name}: {error}") from error
