@@ -231,7 +231,6 @@ def test_a_run_does_not_go_on_from_another_model(tiny: Tiny, tmp_path: Path, kin
         ("checkpoints/{}/rng_state.pth", "state of the random generators"),
         ("checkpoints/{}/trainer_state.json", "trainer_state.json"),
         ("checkpoints/{}/model.safetensors", "weights"),
-        ("checkpoints/{}/config.json", "checkpoint-2"),
         ("config.yaml", "config.yaml"),
         ("provenance.json", "provenance.json"),
         ("inputs.json", "inputs.json"),

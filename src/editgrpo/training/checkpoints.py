@@ -1,9 +1,11 @@
 """How both trainers read and write checkpoints: what is damaged, missing or has no room is one
 line, never a run that goes on from something else.
 
-transformers passes over an optimiser's state that is missing, and starts a new one.
+transformers passes over an optimiser's state that is missing, and starts a new one; and over a
+state of the random generators.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from editgrpo.foreign import reading, storing
 from editgrpo.training.run_folder import checkpoint_name
 
 _REMEDY = "delete this checkpoint to go on from the one before it"
+# One file, or one for each of several processes.
+_RANDOM, _RANDOM_OF_PROCESS = "rng_state.pth", re.compile(r"rng_state_([0-9]+)\.pth")
 _OPTIMIZER, _SCHEDULER, _STATE = "optimizer.pt", "scheduler.pt", "trainer_state.json"
 
 
@@ -69,10 +73,28 @@ def check_state(checkpoint: Path) -> None:
         checkpoint: The folder.
 
     Raises:
-        TrainingError: it is missing or damaged, or is of another step than the folder's name says.
+        TrainingError: it is missing or damaged, or is of another step than the folder's name says;
+            or a state of the random generators is missing.
     """
     path = checkpoint / _STATE
     with reading(path, _REMEDY, error=TrainingError):
         step = TrainerState.load_from_json(str(path)).global_step
     if checkpoint_name(step) != checkpoint.name:
         raise TrainingError(f"{path}: is of step {step}; {_REMEDY}")
+    missing = _missing_random_state(checkpoint)
+    if missing is not None:
+        raise TrainingError(f"{checkpoint / missing}: is missing; {_REMEDY}")
+
+
+def _missing_random_state(checkpoint: Path) -> str | None:
+    """Name the first state of the random generators that the processes which wrote a checkpoint
+    must have left; those that read it may be more or fewer."""
+    if (checkpoint / _RANDOM).is_file():
+        return None
+    found = (_RANDOM_OF_PROCESS.fullmatch(path.name) for path in checkpoint.iterdir())
+    processes = {int(name[1]) for name in found if name is not None}
+    if not processes:
+        return _RANDOM
+    wanted = range(max(1, *processes) + 1)  # a single process gives its file no number
+    absent = sorted(set(wanted) - processes)
+    return f"rng_state_{absent[0]}.pth" if absent else None
