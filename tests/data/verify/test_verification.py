@@ -102,6 +102,12 @@ def test_a_file_among_the_tables_or_images_is_a_failure_and_elsewhere_a_warning(
     assert set(found.counts()) == {Kind.FILE_EXTRA}
 
 
+@pytest.mark.parametrize("name", [".editgrpo.lock", "images/.shard-00000.arrow.lock"])
+def test_a_lock_that_a_killed_command_left_is_no_file_of_a_set(small_set: Path, name: str) -> None:
+    (small_set / name).write_text("process 1 on host\n")
+    assert verify(small_set, workers=1).problems == ()
+
+
 def test_a_table_of_another_kind_is_found(small_set: Path) -> None:
     write_arrow(small_set / TEST, pa.table({"study_id": ["s7"]}))
     reseal(small_set, TEST)

@@ -30,6 +30,7 @@ from editgrpo.data.verify.problems import Problem, ProblemKind, Report
 from editgrpo.data.verify.studies import Columns, read_columns, verify_studies
 from editgrpo.data.workers import Progress, default_workers
 from editgrpo.errors import ConfigError, DataError
+from editgrpo.ownership import is_lock
 
 # What is of a set, and has no hash in it: its account, and the truth behind a phantom set.
 _UNSEALED = frozenset({PREPARED_FILE, TRUTH_FILE})
@@ -139,7 +140,8 @@ def _verify_files(
     present = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if not path.is_dir() and ANNOTATIONS_FOLDER not in path.relative_to(folder).parts[:1]
+        if not (path.is_dir() or is_lock(path))
+        and ANNOTATIONS_FOLDER not in path.relative_to(folder).parts[:1]
     }
     missing = sorted(hashes.keys() - present)
     extra = sorted(present - hashes.keys() - _UNSEALED)
