@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.cli.output import clear_away
 from editgrpo.errors import ConfigError
 from editgrpo.ownership import _lock_path, disown_all, own, owning
 
@@ -160,3 +161,59 @@ def test_a_command_that_ended_lets_go(tmp_path: Path) -> None:
         with pytest.raises(SystemExit):
             main(["evaluate", str(tmp_path / "absent.jsonl"), "--output", str(tmp_path / "out")])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("proof", ["provenance.json", "demo.json"])
+@pytest.mark.parametrize("inner", ["evaluation/x/predictions.jsonl", "notes/own.csv"])
+def test_a_folder_is_not_cleared_under_a_writer_in_it(
+    tmp_path: Path, proof: str, inner: str
+) -> None:
+    """`generate` writes into `evaluation/` of a run, whose `train` has ended."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / proof).write_text("{}")
+    own(run)
+    with other_owner(run / inner) as process:
+        with pytest.raises(ConfigError) as refused:
+            clear_away(run, (proof, "evaluation"))
+        assert str(refused.value).startswith(
+            f"{(run / inner).parent}: process {process.pid} on {socket.gethostname()} writes there"
+        )
+        assert "\n" not in str(refused.value)
+        assert (run / proof).is_file()
+    own(run / "evaluation/mine.jsonl")  # this process's own, and what a killed one left, are none
+    clear_away(run, (proof, "evaluation"))
+    assert not (run / proof).exists()
+
+
+def test_links_that_lead_back_to_themselves_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop, other = tmp_path / "loop", tmp_path / "other"
+    loop.symlink_to(other)
+    other.symlink_to(loop)
+    predictions = tmp_path / "predictions.csv"
+    predictions.write_text("study_id,prediction,reference\na,No effusion.,No effusion.\n")
+    for words in (
+        ["score", str(predictions), "--output", str(loop)],
+        ["score", str(predictions), "--output", str(loop / "scores.csv")],
+        ["score", str(loop), "--output", str(tmp_path / "scores.csv")],
+        ["evaluate", str(loop)],
+        ["evaluate", str(predictions), "--output", str(loop)],
+        ["report", str(loop), "--output", str(tmp_path / "report.html")],
+        ["report", str(tmp_path), "--output", str(loop)],
+        ["prepare", "phantom", "--output", str(loop), "--studies", "2"],
+        ["train", str(loop)],
+        ["data", "check", str(loop)],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capsys.readouterr().err.strip()
+        assert ended.value.code == 2, (words, said)
+        assert len(said.splitlines()) == 1, (words, said)
+        assert "loop" in said
+
+
+def test_no_path_is_resolved_in_the_way_that_raises_at_a_loop() -> None:
+    source = Path(__file__).parents[1] / "src" / "editgrpo"
+    assert [p.name for p in source.rglob("*.py") if ".resolve()" in p.read_text("utf-8")] == []

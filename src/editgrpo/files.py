@@ -67,6 +67,15 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path behind all links, of something that need not exist.
+
+    Links that lead back to themselves stay; whoever opens them is told so by the system.
+    `Path.resolve` raises a RuntimeError at them up to Python 3.12.
+    """
+    return Path(os.path.realpath(path))
+
+
 def create_private(path: Path) -> None:
     """Make an empty file that its owner alone may read, for a library to fill; one that is there
     stays as it is, its mode too."""

@@ -8,6 +8,7 @@ The processes of one launch (torchrun, accelerate) write to one output together:
 lock for all.
 """
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.errors import ConfigError
+from editgrpo.files import real_path
 
 _INNER_LOCK = ".editgrpo.lock"
 
@@ -64,7 +66,7 @@ def owning(output: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _let_go(output.resolve())
+        _let_go(real_path(output))
 
 
 def own(output: Path) -> None:
@@ -79,10 +81,39 @@ def own(output: Path) -> None:
     """
     if not is_first_process():
         return
-    place = output.resolve()
+    place = real_path(output)
+    if place.is_symlink():  # its links lead back to themselves, and it would be replaced
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(output))
     if place not in _HELD:
         _HELD[place] = _locked(output, place)
     _HELD[place].count += 1
+
+
+def check_none_writes_in(folder: Path) -> None:
+    """Make sure that no other process writes to anything in a folder.
+
+    Args:
+        folder: A folder that this process owns.
+
+    Raises:
+        ConfigError: another process owns something in it; the message names both.
+        OSError: a lock in it cannot be opened.
+    """
+    from filelock import FileLock, Timeout
+
+    mine = {Path(held.lock.lock_file) for held in _HELD.values()}
+    for path in sorted(real_path(folder).rglob(".*.lock")):
+        if path in mine or not path.is_file():
+            continue
+        lock = FileLock(path)
+        try:
+            with lock.acquire(timeout=0):
+                continue  # left by a process that was killed
+        except Timeout:
+            raise ConfigError(
+                f"{path.parent}: {_owner(path)} writes there, in {folder}; wait until it has "
+                "ended, or name another output"
+            ) from None
 
 
 def disown_all() -> None:

@@ -22,6 +22,7 @@ from editgrpo.cli.scoring import (
 )
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.files import real_path
 from editgrpo.ownership import own
 
 EXAMPLES = examples(
@@ -78,7 +79,7 @@ def evaluate(
     overwrite = overwrite or partials.exists()
     claim_output(folder / "scores.json", overwrite=overwrite)
     copy = folder / "predictions.jsonl"  # a single file is copied there
-    if len(predictions) == 1 and predictions[0].resolve() != copy.resolve():
+    if len(predictions) == 1 and real_path(predictions[0]) != real_path(copy):
         spare_inputs([copy], other or [])
         claim_output(copy, overwrite=overwrite)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from editgrpo.errors import ConfigError
-from editgrpo.ownership import is_first_process, is_lock, own
+from editgrpo.files import real_path
+from editgrpo.ownership import check_none_writes_in, is_first_process, is_lock, own
 from editgrpo.provenance import CONFIG_FILE, PROVENANCE_FILE
 
 # What a run writes. `--overwrite` removes these beside the first, and nothing else: a mistyped
@@ -79,7 +80,8 @@ def clear_away(folder: Path, entries: Sequence[str]) -> None:
         entries: Names of what the command writes; the first one proves that it did.
 
     Raises:
-        ConfigError: the folder holds something, but not the first entry.
+        ConfigError: the folder holds something, but not the first entry, or another process writes
+            to something in it.
     """
     if is_free(folder):
         return
@@ -88,6 +90,7 @@ def clear_away(folder: Path, entries: Sequence[str]) -> None:
             f"{folder}: nothing here to replace (there is no {entries[0]}), so --overwrite leaves "
             "it alone; name another output"
         )
+    check_none_writes_in(folder)
     # The proof goes last, so that an interrupted removal can be taken up again.
     for name in reversed(entries):
         entry = folder / name
@@ -125,9 +128,9 @@ def spare_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
     Raises:
         ConfigError: a file is both.
     """
-    read = {path.resolve() for path in inputs}
+    read = {real_path(path) for path in inputs}
     for path in outputs:
-        if path.resolve() in read:
+        if real_path(path) in read:
             raise ConfigError(f"{path}: this command reads it; name another output")
 
 

@@ -18,6 +18,7 @@ from editgrpo.clinical.manifest import (
 from editgrpo.clinical.sources import Source, find_source, is_offline
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
+from editgrpo.files import real_path
 
 __all__ = ["ClinicalModel", "model_folder", "model_identity"]
 
@@ -93,7 +94,7 @@ def model_identity(model: ClinicalModel, config: ClinicalConfig) -> str:
     names = model_files(entry, folder)
     facts = [(folder / name).stat() for name in names]
     stamps = ((fact.st_size, fact.st_mtime_ns) for fact in facts)
-    key = (folder.resolve(), tuple((n, *stamp) for n, stamp in zip(names, stamps, strict=True)))
+    key = (real_path(folder), tuple((n, *stamp) for n, stamp in zip(names, stamps, strict=True)))
     if key not in _IDENTITIES:
         _IDENTITIES[key] = _identity(folder, names)
     return _IDENTITIES[key]

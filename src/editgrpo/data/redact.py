@@ -26,6 +26,7 @@ from editgrpo.data.record import shown
 from editgrpo.data.study import Study, StudyImage
 from editgrpo.data.times import read_time
 from editgrpo.errors import ConfigError
+from editgrpo.files import real_path
 
 _KEY_BYTES = 32  # as long as the hash: no shorter path than guessing the key
 _KEY_TEXT = re.compile(rb"\s*[0-9a-fA-F]{64}\s*")
@@ -163,9 +164,9 @@ class Redactor:
 
 
 def _refuse_inside(path: Path, folders: Iterable[Path | str]) -> None:
-    place = path.resolve()
+    place = real_path(path)
     for folder in folders:
-        if place.is_relative_to(Path(folder).resolve()):
+        if place.is_relative_to(real_path(Path(folder))):
             raise ConfigError(
                 f"{path}: the key lies in {folder} and would travel with the data; name a file "
                 "elsewhere"

@@ -30,7 +30,14 @@ from editgrpo.data.store import (
 from editgrpo.data.study import Study
 from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.files import json_line, remove_partial_files, write_json, write_jsonl, write_text
+from editgrpo.files import (
+    json_line,
+    real_path,
+    remove_partial_files,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 from editgrpo.foreign import reading, storing
 from editgrpo.ownership import is_lock
 
@@ -83,7 +90,7 @@ def check_place(output: Path, root: Path) -> None:
     Raises:
         ConfigError: `output` is the root, or lies in it.
     """
-    if output.resolve().is_relative_to(root.resolve()):
+    if real_path(output).is_relative_to(real_path(root)):
         raise ConfigError(
             f"{output}: lies inside {root}, where nothing is written; name a folder outside"
         )

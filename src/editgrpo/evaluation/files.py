@@ -16,6 +16,7 @@ from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.evaluation.rows import require_same_rows, rows_of
 from editgrpo.evaluation.sources import load_plan
 from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
+from editgrpo.files import real_path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ def system_names(systems: Sequence[SystemFiles], *, by_file: bool = False) -> li
         The given names; for the others the shortest end of their paths that tells them apart, with
         a number behind it where nothing does, as for one file twice.
     """
-    files = [system.paths[0].resolve() for system in systems]
+    files = [real_path(system.paths[0]) for system in systems]
     by_name = [path.with_suffix("").parts for path in files]
     by_folder = [path.parent.parts for path in files]
     names: list[str] = []
@@ -113,7 +114,7 @@ def evaluate_systems(
 def _read(systems: Sequence[SystemFiles]) -> dict[Path, list[Prediction]]:
     """Read all files, and refuse those that cannot be pooled or compared."""
     for system in systems:
-        resolved = [path.resolve() for path in system.paths]
+        resolved = [real_path(path) for path in system.paths]
         for path, place in zip(system.paths, resolved, strict=True):
             if resolved.count(place) > 1:
                 raise DataError(f"{path}: stands twice; give one file for each training seed")

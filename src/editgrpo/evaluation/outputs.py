@@ -13,7 +13,7 @@ from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.predictions import copy_predictions
 from editgrpo.evaluation.tables import comparison_record, metric_rows, scores_record, study_rows
 from editgrpo.evaluation.types import Comparison
-from editgrpo.files import write_json, write_jsonl
+from editgrpo.files import real_path, write_json, write_jsonl
 from editgrpo.spreadsheet import write_csv
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -113,5 +113,5 @@ def _copy_predictions(folder: Path, evaluation: Evaluation) -> None:
     """Put a single file of predictions beside its results, where `editgrpo report` looks."""
     sources = [Path(name) for name in evaluation.predictions]
     copy = folder / PREDICTIONS_FILE
-    if len(sources) == 1 and sources[0].resolve() != copy.resolve():
+    if len(sources) == 1 and real_path(sources[0]) != real_path(copy):
         copy_predictions(sources[0], copy)

@@ -17,6 +17,7 @@ from editgrpo.clinical.pretrained import check_claimed_size
 from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.data.record import shown
 from editgrpo.errors import ConfigError, ModelError
+from editgrpo.files import real_path
 from editgrpo.foreign import reading
 from editgrpo.model_files import (
     CONFIG,
@@ -57,7 +58,7 @@ def resolve_model_folder(path: str, revision: str | None = None) -> Path:
     if not folder.is_dir():
         folder = fetched(path, revision, ("*.json", "*.safetensors", "*.txt", "*.jinja"))
     check_weight_files(folder)
-    return folder.resolve()
+    return real_path(folder)
 
 
 def load_processor(folder: Path) -> StudyProcessor:

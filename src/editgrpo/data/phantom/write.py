@@ -27,7 +27,7 @@ from editgrpo.data.store import write_tables
 from editgrpo.data.study import Split, Study
 from editgrpo.data.workers import default_workers, ordered_map
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.files import write_jsonl
+from editgrpo.files import real_path, write_jsonl
 from editgrpo.ownership import owning
 
 TRUTH_FILE = "phantom_findings.jsonl"
@@ -151,12 +151,12 @@ def _whole_or_nothing(folder: Path) -> Iterator[Path]:
     it on any error."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")
-    unfinished = folder.resolve().with_name(f".{folder.resolve().name}.phantom.partial")
+    unfinished = real_path(folder).with_name(f".{real_path(folder).name}.phantom.partial")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a writer that was killed left
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        os.replace(unfinished, folder.resolve())
+        os.replace(unfinished, real_path(folder))
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from editgrpo.errors import DataError
+from editgrpo.files import real_path
 
 Row = dict[str, Any]
 
@@ -142,7 +143,7 @@ def _without_nan(value: Any) -> Any:
 
 def _unique_names(folders: Sequence[Path]) -> list[str]:
     """Name a run by its folder, and by as many parents as are needed to tell runs apart."""
-    resolved = [folder.resolve() for folder in folders]
+    resolved = [real_path(folder) for folder in folders]
     names = [folder.name for folder in resolved]
     depth = 1
     while len(set(names)) < len(set(resolved)):

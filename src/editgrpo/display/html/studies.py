@@ -13,6 +13,7 @@ from editgrpo.data.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Study
 from editgrpo.display.html.runs import Run
 from editgrpo.errors import DataError
+from editgrpo.files import real_path
 
 # Large enough to see a small effusion, small enough that 80 studies stay below 10 MB.
 LONGEST_SIDE_PX = 448
@@ -45,10 +46,10 @@ def find_studies(run: Run, studies: Path | None) -> list[Path]:
     named = data.get("folder") if isinstance(data, dict) else None
     if isinstance(named, str):
         # The path was relative to where the run was started, which may not be where we are now.
-        bases = (Path(), run.folder, *run.folder.resolve().parents[:3])
+        bases = (Path(), run.folder, *real_path(run.folder).parents[:3])
         candidates = [base / named for base in bases]
         found += [path for path in candidates if (path / PREPARED_FILE).is_file()][:1]
-    return list({path.resolve(): path for path in found}.values())
+    return list({real_path(path): path for path in found}.values())
 
 
 class StudyCatalogue:
