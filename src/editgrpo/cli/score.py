@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from editgrpo.cli.scoring import (
 )
 from editgrpo.config import ClinicalConfig
 from editgrpo.ownership import own
+
+if TYPE_CHECKING:
+    from editgrpo.evaluation.files import SystemFiles
 
 EXAMPLES = examples(
     "editgrpo score predictions.csv --output scores.csv",
@@ -96,7 +99,6 @@ def score(
         metrics, class_rates, samples=samples, confidence=confidence, seed=seed
     )
 
-    from editgrpo.evaluation.files import SystemFiles, system_names
     from editgrpo.evaluation.outputs import (
         partials_beside,
         summary_path,
@@ -111,13 +113,18 @@ def score(
     partials = partials_beside(output)  # where there are some, an interrupted command is continued
     for path in outputs:
         claim_output(path, overwrite=overwrite or partials.exists())
-    given = [SystemFiles(paths=(predictions,), name=system)]
-    if other is not None:
-        given.append(SystemFiles(paths=(other,), name=other_system))
-    names = system_names(given, by_file=True)
-    systems = [replace(one, name=name) for one, name in zip(given, names, strict=True)]
+    systems = _named_systems((predictions, system), (other, other_system))
     outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
     summary = write_scores(output, outcome)
     print_outcome(summary_record(outcome), as_json=as_json)
     if not as_json:
         typer.echo(f"The scores of each report are in {output}, the summary is in {summary}")
+
+
+def _named_systems(*given: tuple[Path | None, str | None]) -> "list[SystemFiles]":
+    """Name each system that there is: as it was asked for, or by its file."""
+    from editgrpo.evaluation.files import SystemFiles, system_names
+
+    systems = [SystemFiles(paths=(path,), name=name) for path, name in given if path is not None]
+    names = system_names(systems, by_file=True)
+    return [replace(system, name=name) for system, name in zip(systems, names, strict=True)]

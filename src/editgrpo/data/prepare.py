@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from editgrpo.data import seal
 from editgrpo.data.flow import Flow, make_flow
@@ -199,7 +200,15 @@ def finish(
     flow = plan.flow(candidates, blank=ImageStore.open(output).blank)
     warn_of_empty_splits(flow)
     write_tables(output, plan.studies)
-    account = seal.account_of(
+    account = _account(candidates, options, flow, mark)
+    seal.seal(output, account, plan.rejections, progress=progress)
+    return _summary(candidates, output, flow)
+
+
+def _account(
+    candidates: Candidates, options: PrepareOptions, flow: Flow, mark: str
+) -> dict[str, Any]:
+    return seal.account_of(
         dataset=candidates.dataset,
         split_rule=candidates.split_rule,
         budget=options.budget,
@@ -207,8 +216,6 @@ def finish(
         mark=mark,
         redaction=options.redactor.fingerprint if options.redactor is not None else "",
     )
-    seal.seal(output, account, plan.rejections, progress=progress)
-    return _summary(candidates, output, flow)
 
 
 @dataclass(frozen=True, slots=True)
