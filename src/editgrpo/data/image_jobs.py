@@ -1,7 +1,7 @@
 """From the originals of a set to its image store: decode, resize, encode, in several processes."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from PIL import Image
 from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.data.pixels.resize import PixelBudget, is_blank, resize_image
+from editgrpo.data.study import Study
 from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
 
@@ -44,6 +45,36 @@ class ImageJob:
         """Return the file that exists, or the first that was looked for."""
         candidates = [Path(self.path + suffix) for suffix in self.suffixes]
         return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def jobs_of(
+    studies: Iterable[Study], files: Mapping[str, str], suffixes: tuple[str, ...]
+) -> list[ImageJob]:
+    """Return every image of some studies once, in order.
+
+    Args:
+        studies: The studies.
+        files: Path of the original by image id.
+        suffixes: Tried in turn behind each path.
+
+    Returns:
+        The jobs.
+
+    Raises:
+        DataError: An image has no file.
+    """
+    jobs: dict[str, ImageJob] = {}
+    for study in studies:
+        for image in study.images:
+            if image.image_id in jobs:
+                continue
+            path = files.get(image.image_id)
+            if path is None:
+                raise DataError(
+                    f"study {study.study_id!r}: image {image.image_id!r} has no file; give its path"
+                )
+            jobs[image.image_id] = ImageJob(image.image_id, path, suffixes)
+    return list(jobs.values())
 
 
 def encode_image(image_id: str, image: Image.Image, budget: PixelBudget) -> StoredImage:

@@ -5,14 +5,14 @@ makes the images, writes and counts.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from editgrpo.data import seal
 from editgrpo.data.flow import Flow, make_flow
-from editgrpo.data.image_jobs import ImageJob, fill_store
+from editgrpo.data.image_jobs import ImageJob, fill_store, jobs_of
 from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import choose_images
@@ -264,22 +264,6 @@ def _left_out(study: Study, reason: str) -> Rejection:
     return Rejection(study_id=study.study_id, image=None, reason=reason, split=study.split)
 
 
-def _jobs(candidates: Candidates, studies: Iterable[Study]) -> list[ImageJob]:
-    """Return every image of some studies once, in order."""
-    jobs: dict[str, ImageJob] = {}
-    for study in studies:
-        for image in study.images:
-            if image.image_id in jobs:
-                continue
-            path = candidates.image_files.get(image.image_id)
-            if path is None:
-                raise DataError(
-                    f"study {study.study_id!r}: image {image.image_id!r} has no file; give its path"
-                )
-            jobs[image.image_id] = ImageJob(image.image_id, path, candidates.suffixes)
-    return list(jobs.values())
-
-
 def _redacted(
     redactor: Redactor, plan: _Plan, jobs: Sequence[ImageJob]
 ) -> tuple[_Plan, list[ImageJob]]:
@@ -308,7 +292,7 @@ def _checked(
     if not plan.studies:
         raise DataError(_nothing_kept(output, plan.rejections, "source or the options"))
     check_studies(output, plan.studies)
-    jobs = _jobs(candidates, plan.studies)
+    jobs = jobs_of(plan.studies, candidates.image_files, candidates.suffixes)
     if options.inclusion.require_images:
         check_that_one_exists(jobs)
     if options.redactor is not None:
