@@ -244,7 +244,10 @@ def check_same_config(folder: Path, config: Any) -> None:
     remedy = "put back the file, or start another run in a new folder"
     with reading(path, remedy, error=TrainingError):
         text = path.read_text(encoding="utf-8")
-    before = _flat(parse_yaml(text, str(path)))
+    settings = parse_yaml(text, str(path))
+    if not isinstance(settings, dict) or not settings:
+        raise TrainingError(f"{path}: holds no settings; {remedy}")
+    before = _flat(settings)
     now = _flat(plain_value(config))
     for key in sorted(before.keys() | now.keys()):
         if not _is_free(key) and before.get(key) != now.get(key):

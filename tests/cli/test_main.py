@@ -216,7 +216,10 @@ def test_the_way_to_go_on_is_one_that_the_command_has(words: str, advice: str) -
 
 
 SLEEPING = """
-import sys, time
+import signal, sys, time
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+
 from editgrpo.cli import main
 import editgrpo.display.html, editgrpo.recipes, editgrpo.data.phantom
 

@@ -125,6 +125,10 @@ _SCRIPT = """
     from pathlib import Path
     from editgrpo.data.workers import ordered_map
 
+    if __name__ == "__mp_main__":  # a worker, as it imports this
+        Path(sys.argv[1], str(os.getpid())).touch()
+        time.sleep(float(sys.argv[3]))
+
     def work(item):
         Path(sys.argv[1], str(os.getpid())).touch()
         time.sleep(float(sys.argv[2]))
@@ -138,17 +142,17 @@ _SCRIPT = """
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[float], tuple[subprocess.Popen[str], list[int]]]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], list[int]]]]:
     """Give a function that starts a script with two workers and returns it with their ids."""
     script, pids = tmp_path / "script.py", tmp_path / "pids"
     script.write_text(textwrap.dedent(_SCRIPT))
     pids.mkdir()
     processes = []
 
-    def start(seconds: float) -> tuple[subprocess.Popen[str], list[int]]:
+    def start(seconds: float, *, importing_s: float = 0) -> tuple[subprocess.Popen[str], list[int]]:
         processes.append(
             subprocess.Popen(
-                [sys.executable, str(script), str(pids), str(seconds)],
+                [sys.executable, str(script), str(pids), str(seconds), str(importing_s)],
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
@@ -172,8 +176,9 @@ def test_workers_end_when_the_parent_is_killed(start: Any, seconds: float) -> No
     assert wait_until(lambda: not any(is_running(pid) for pid in workers), timeout_s=10)
 
 
-def test_ctrl_c_ends_parent_and_workers_with_one_traceback(start: Any) -> None:
-    process, workers = start(0.05)
+@pytest.mark.parametrize("importing_s", [0, 1.0])
+def test_ctrl_c_ends_parent_and_workers_with_one_traceback(start: Any, importing_s: float) -> None:
+    process, workers = start(0.05, importing_s=importing_s)
     begin = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, errors = process.communicate(timeout=30)

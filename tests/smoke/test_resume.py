@@ -246,7 +246,7 @@ def test_a_damaged_file_of_a_run_is_one_line(
         run = tmp_path / str(number)
         shutil.copytree(stopped_rl_run, run)
         (run / name.format("checkpoint-2")).write_bytes(content)
-        if content == b"" and name.endswith((".jsonl", ".yaml")):
+        if content == b"" and name.endswith(".jsonl"):
             continue  # nothing is lost of what is empty
         with pytest.raises(EditGRPOError) as raised:
             run_training(rl_config(tiny, run), resume=True)

@@ -177,7 +177,9 @@ def content(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["train", "sft"])
-@pytest.mark.parametrize("reason", ["another setting", "another input", "a damaged record"])
+@pytest.mark.parametrize(
+    "reason", ["another setting", "another input", "a damaged record", "no settings", "{}"]
+)
 def test_a_run_that_may_not_go_on_keeps_all_it_has_written(
     tiny: Tiny, tmp_path: Path, kind: str, reason: str
 ) -> None:
@@ -195,9 +197,15 @@ def test_a_run_that_may_not_go_on_keeps_all_it_has_written(
         config, message = replace(config, seed=config.seed + 1), "the run was started with seed="
     elif reason == "another input":
         template.write_text("Say what is there.")
-    else:
+    elif reason == "a damaged record":
         (run / "inputs.json").write_text("{")
         before, message = content(run), r"inputs\.json"
+    elif reason == "no settings":
+        (run / "config.yaml").unlink()
+        before, message = content(run), r"no config\.yaml"
+    else:
+        (run / "config.yaml").write_text(reason)
+        before, message = content(run), r"config\.yaml: holds no settings"
     with pytest.raises((TrainingError, DataError), match=message):
         if isinstance(config, TrainConfig):
             run_training(config, resume=True)

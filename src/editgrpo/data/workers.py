@@ -4,11 +4,12 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from typing import TypeVar
 
 from editgrpo.errors import ConfigError, DataError
@@ -59,7 +60,8 @@ def ordered_map(
     rest = iter(items)
     try:
         while part := list(islice(rest, chunk)):
-            pending.append(pool.submit(_apply, function, part))
+            with _deaf_to_ctrl_c():
+                pending.append(pool.submit(_apply, function, part))
             if len(pending) > workers * _AHEAD:
                 yield from pending.popleft().result()
         while pending:
@@ -70,6 +72,18 @@ def ordered_map(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let a process that starts in the block, and inherits this, hear no Ctrl-C while it imports:
+    its initializer comes after, and each process would show a traceback of its own."""
+    resource_tracker.ensure_running()  # as it starts, it lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

@@ -126,11 +126,22 @@ def _is_finished(config: SFTConfig | TrainConfig) -> bool:
     run = Path(config.output)
     if not has_model(run):
         return False
-    check_same_config(run, config)
+    _check_settings(run, config)
     if isinstance(config, TrainConfig) and config.steps > _steps_of(run):
         return False
     _LOGGER.info("%s: this run is finished; nothing is left to do", run)
     return True
+
+
+def _check_settings(run: Path, config: SFTConfig | TrainConfig) -> None:
+    """Refuse a run that has begun and goes on with other settings, or no longer says with which it
+    began."""
+    if not (run / CONFIG_FILE).is_file():
+        raise TrainingError(
+            f"{run}: no {CONFIG_FILE}, so nobody can say that it goes on as it began; put back the "
+            "file, or start another run in a new folder"
+        )
+    check_same_config(run, config)
 
 
 def _steps_of(run: Path) -> int:
@@ -170,7 +181,7 @@ def begin_run(config: SFTConfig | TrainConfig, *, resume: bool, command: str) ->
             run, config=config, seed=config.seed, command=command, launch=asdict(launch)
         )
     else:
-        check_same_config(run, config)
+        _check_settings(run, config)
         _check_same_launch(run, launch)
         _check_length(config, checkpoint)
     return checkpoint
