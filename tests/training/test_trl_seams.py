@@ -45,7 +45,6 @@ def test_the_installed_version_is_the_pinned_one() -> None:
         "training_step",
         "log",
         "create_model_card",
-        "_load_from_checkpoint",
     ],
 )
 def test_what_the_trainer_overrides_exists_in_trl(name: str) -> None:
@@ -60,7 +59,6 @@ def test_nothing_else_of_trl_is_overridden() -> None:
         "_get_train_sampler",
         "_get_per_token_logps_and_entropies",
         "_compute_loss",
-        "_load_from_checkpoint",
     }, f"name each overridden seam in this file; or {HINT}"
 
 

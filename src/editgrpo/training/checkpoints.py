@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerState
+from transformers import PreTrainedModel, Trainer, TrainerState
 
 from editgrpo.errors import TrainingError
 from editgrpo.foreign import reading, storing
+from editgrpo.training.models import load_checkpoint_weights, reading_checkpoint
 from editgrpo.training.run_folder import checkpoint_name
 
 _REMEDY = "delete this checkpoint to go on from the one before it"
@@ -26,8 +27,11 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
     """Stands before a trainer of TRL among the bases of ours."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        place = f"{resume_from_checkpoint}: weights"
-        with reading(place, _REMEDY, error=TrainingError):
+        policy, checkpoint = self.model if model is None else model, Path(resume_from_checkpoint)
+        if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
+            load_checkpoint_weights(policy, checkpoint)
+            return
+        with reading_checkpoint(checkpoint):  # adapters and shards keep their names
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 from trl import SFTTrainer
 
 from editgrpo.config import SFTConfig
@@ -32,11 +32,9 @@ from editgrpo.training.launch import (
     train_to_end,
 )
 from editgrpo.training.models import (
-    load_checkpoint_weights,
     load_policy,
     load_processor,
     peft_config,
-    reading_checkpoint,
 )
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.prompts import PromptEncoder, load_split
@@ -99,14 +97,6 @@ class FindingsTrainer(OneFormat, CheckpointTrainer, SFTTrainer):  # type: ignore
             if self._on_metrics is not None:
                 self._on_metrics(metrics)
         Trainer.log(self, {name: value for name, value in metrics.items() if name != "step"})
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        policy, checkpoint = self.model if model is None else model, Path(resume_from_checkpoint)
-        if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
-            load_checkpoint_weights(policy, checkpoint)
-            return
-        with reading_checkpoint(checkpoint):  # adapters and shards keep their names
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: the run folder says what a checkpoint is."""

@@ -23,7 +23,7 @@ from accelerate.utils import gather, gather_object
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import use_adapter
@@ -43,9 +43,7 @@ from editgrpo.training.kl import aggregate_tokens, counted_sums, k3_divergence
 from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.models import (
     GenerationTokens,
-    load_checkpoint_weights,
     peft_config,
-    reading_checkpoint,
 )
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.precision import exchange_in_float32
@@ -568,14 +566,6 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         self._vllm_gap = torch.zeros_like(self._vllm_gap)
         tokens = max(tokens, 1.0)  # none if vLLM gave no log-probability
         return {"vllm/log_prob_gap": gap / tokens, "vllm/capped_share": capped / tokens}
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        policy, checkpoint = self.model if model is None else model, Path(resume_from_checkpoint)
-        if isinstance(policy, PreTrainedModel) and not self.is_fsdp_enabled:
-            load_checkpoint_weights(policy, checkpoint)
-            return
-        with reading_checkpoint(checkpoint):  # adapters and shards keep their names
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: the run folder says what a checkpoint is, TRL's card would not."""
