@@ -42,8 +42,8 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
         return control
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Give the signals back to whoever had them."""
+    def give_back(self) -> None:
+        """Give the signals back to whoever had them, if that is still to do."""
         for kind, handler in self._previous.items():
             signal.signal(kind, handler)
         self._previous.clear()

@@ -329,7 +329,10 @@ def train_to_end(
         check_state(checkpoint)
     trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer)
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        stop.give_back()  # a run that fails has no end of its own
     step = trainer.state.global_step
     if stop.received is not None and step < last_step:
         run = Path(trainer.args.output_dir).parent
