@@ -8,7 +8,7 @@ not a habit), and common findings are a little more common. Rare findings stay a
 from collections.abc import Mapping
 from dataclasses import replace
 
-from editgrpo.data.phantom import PROFILES, Phrasing, Site, SiteProfile
+from editgrpo.data.phantom import PROFILES, Phrasing, Rendering, Site, SiteProfile
 from editgrpo.data.phantom.findings import Kind, Topic
 
 _NORMAL_SHARES = {
@@ -76,3 +76,27 @@ DEMO_PROFILES: Mapping[Site, SiteProfile] = {
         phrasing=_complete(_B.phrasing),
     ),
 }
+
+# What the base model learns to see from: every finding in a fifth of the studies, films as varied
+# as those of both sites together, captions in place of reports.
+EYES = SiteProfile(
+    name="eyes",
+    prevalence=dict.fromkeys(Kind, 0.2),
+    burdened_share=1.0,
+    studies_per_patient=(0.8, 0.2, 0.0),
+    portable_share=0.2,
+    portable_share_devices=0.4,
+    rendering=Rendering(
+        rotation_deg=(-3.5, 3.5),
+        shift=(-0.03, 0.03),
+        scale=(0.95, 1.03),
+        contrast=(0.72, 1.1),
+        exposure=(-0.03, 0.1),
+        gamma=(0.8, 1.12),
+        noise=(0.008, 0.025),
+        clutter=0.012,
+        border=(0.0, 0.09),
+    ),
+    phrasing=Phrasing(captions=True),
+)
+EYES_SHARES = (0.94, 0.02, 0.04)

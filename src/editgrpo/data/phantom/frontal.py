@@ -159,8 +159,8 @@ def _break(
     u = chest_wall - 0.16
     at = canvas.blob((u * lung.sign, y), (0.20, 0.20))
     beyond = edge(lung.u - u, 0.03)
-    swelling = canvas.disc(((chest_wall - 0.01) * lung.sign, y), (0.09, 0.13), 0.06)
-    return at, beyond, (0.20 * swelling).astype(np.float32)
+    swelling = canvas.disc(((chest_wall - 0.01) * lung.sign, y), (0.12, 0.15), 0.06)
+    return at, beyond, (0.27 * swelling).astype(np.float32)
 
 
 def _skeleton(canvas: Canvas, anatomy: Anatomy) -> Array:

@@ -55,7 +55,7 @@ def lung_finding(
     if finding.kind is Kind.ATELECTASIS:
         return _atelectasis(lung, canvas, anatomy, finding)
     if finding.kind is Kind.NODULE:
-        radius = {Size.SMALL: 0.08, Size.MODERATE: 0.10, Size.LARGE: 0.16}[finding.size]
+        radius = {Size.SMALL: 0.10, Size.MODERATE: 0.125, Size.LARGE: 0.17}[finding.size]
         return 0.36 * canvas.disc(_place(lung, finding), (radius, radius), 0.04) * lung.mask
     if finding.kind is Kind.PNEUMOTHORAX:
         return _pneumothorax(lung, canvas, anatomy, finding)
@@ -100,7 +100,7 @@ def _atelectasis(lung: Lung, canvas: Canvas, anatomy: Anatomy, finding: Finding)
 
 
 def _pneumothorax(lung: Lung, canvas: Canvas, anatomy: Anatomy, finding: Finding) -> Array:
-    depth = {Size.SMALL: 0.12, Size.MODERATE: 0.19, Size.LARGE: 0.30}[finding.size]
+    depth = {Size.SMALL: 0.15, Size.MODERATE: 0.22, Size.LARGE: 0.32}[finding.size]
     low = -0.15 + 0.25 * finding.size
     pleura = lung.lateral - depth * edge(np.float32(low) - canvas.y, 0.5)
     top = anatomy.apex + depth * 1.1

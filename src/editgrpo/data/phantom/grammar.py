@@ -100,6 +100,8 @@ class _Writer:
 
     def findings(self, findings: tuple[Finding, ...]) -> tuple[str, tuple[str, ...]]:
         """Return the findings section and the classes it calls present."""
+        if self.phrasing.captions:
+            return _captions(findings)
         sentences: dict[Topic, list[str]] = {topic: [] for topic in self.phrasing.usual_order}
         labels: list[str] = []
         for index in self.rng.permutation(len(findings)):
@@ -207,6 +209,25 @@ class _Writer:
         if not present:
             return self.pick(phrases.NORMAL_IMPRESSIONS)
         return " ".join(self.frame(phrases.TERSE_FRAME, f, _slots(f)) for f in present)
+
+
+def _captions(findings: tuple[Finding, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return a caption for each finding that is there, in the order of `Kind`, and the classes."""
+    seen = [f for kind in Kind for f in findings if f.kind is kind]
+    seen = [f for f in seen if f.progress is not Progress.RESOLVED]
+    classes = dict.fromkeys(CHEXPERT_CLASS[f.kind] for f in seen)
+    return " ".join(map(_caption, seen)) or phrases.NO_CAPTION, tuple(classes)
+
+
+def _caption(finding: Finding) -> str:
+    parts = [phrases.CAPTIONS[finding.kind]]
+    if finding.side is not Side.NONE:
+        parts.append(str(finding.side))
+    if finding.zone is not Zone.NONE:
+        parts.append(str(finding.zone))
+    if finding.kind in phrases.SIZED:
+        parts.append(finding.size.name.lower())
+    return ", ".join(parts) + "."
 
 
 def _slots(finding: Finding) -> dict[str, str]:

@@ -102,6 +102,39 @@ PLURAL_NOUNS: dict[Kind, tuple[str, ...]] = {
     ),
 }
 
+# Bare captions, in words that no site's reports use for the finding (`Phrasing.captions`).
+CAPTIONS: dict[Kind, str] = {
+    Kind.CARDIOMEGALY: "Big heart, cardiomegaly",
+    Kind.WIDE_MEDIASTINUM: "Wide mediastinum",
+    Kind.OPACITY: "Opacity",
+    Kind.CONSOLIDATION: "Consolidation",
+    Kind.EDEMA: "Lung edema",
+    Kind.ATELECTASIS: "Atelectasis",
+    Kind.NODULE: "Nodule",
+    Kind.PNEUMOTHORAX: "Pneumothorax",
+    Kind.EFFUSION: "Effusion",
+    Kind.PLEURAL_THICKENING: "Pleural thickening",
+    Kind.FRACTURE: "Broken rib, fracture",
+    Kind.ENDOTRACHEAL_TUBE: "Tracheal tube",
+    Kind.GASTRIC_TUBE: "Gastric tube",
+    Kind.CENTRAL_LINE: "Central line",
+    Kind.PACEMAKER: "Pacemaker",
+}
+NO_CAPTION = "Nothing to name."
+# Findings whose caption ends with their size.
+SIZED = frozenset(
+    {
+        Kind.CARDIOMEGALY,
+        Kind.OPACITY,
+        Kind.CONSOLIDATION,
+        Kind.EDEMA,
+        Kind.ATELECTASIS,
+        Kind.NODULE,
+        Kind.PNEUMOTHORAX,
+        Kind.EFFUSION,
+    }
+)
+
 # Whole sentences beside the frames below; used where there is no prior study.
 SENTENCES: dict[Kind, tuple[str, ...]] = {
     Kind.CARDIOMEGALY: (

@@ -61,6 +61,10 @@ class Rendering:
 class Phrasing:
     """How reports are worded."""
 
+    captions: bool = False
+    """Whether findings are written as bare captions ("Effusion, left, small.") in a wording of
+    their own; the shares below then decide nothing."""
+
     phrase_decay: float = 0.93
     """Each phrase of a list is this much as likely as the one before it.
 
