@@ -210,6 +210,8 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": st.floats(0, 10),
     "max_grad_norm": st.floats(1e-6, 1e6),
     "threshold": st.floats(0.001, 0.999),
+    "share": st.floats(0, 1),
+    "anneal_until": st.floats(0.001, 1),
     "epsilon": st.floats(0.001, 0.999),
     "beta": st.floats(0, 10),
     "temperature": st.floats(1e-3, 10),

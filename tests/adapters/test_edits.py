@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from editgrpo.adapters import GroupEditor
-from editgrpo.config import EditConfig, EditLevel
+from editgrpo.config import EditAnneal, EditConfig, EditLevel, EditWhen
 from editgrpo.errors import ConfigError
 from editgrpo.training.groups import Kind
 from tests.adapters.tiny_text import MAX_TOKENS
@@ -54,3 +54,16 @@ def test_how_many_of_a_group_are_sampled(tokenizer: Any, level: EditLevel, sampl
 def test_half_of_an_odd_group_cannot_be_edited(tokenizer: Any) -> None:
     with pytest.raises(ConfigError, match="group of 5"):
         GroupEditor(tokenizer, max_tokens=MAX_TOKENS).sampled_per_group(5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("when", EditWhen.UNSAID), ("share", 0.4), ("anneal", EditAnneal.COSINE)],
+)
+def test_groups_that_change_with_the_samples_or_the_step_are_refused(
+    tokenizer: Any, name: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError, match=f"edit.{name} is {value}, but beside another trainer"):
+        GroupEditor(tokenizer, max_tokens=MAX_TOKENS, edit=EditConfig(**{name: value}))
+    plain = EditConfig(level=EditLevel.NONE, **{name: value})
+    assert GroupEditor(tokenizer, max_tokens=MAX_TOKENS, edit=plain).sampled_per_group(4) == 4

@@ -62,3 +62,8 @@ def test_a_rollout_draws_the_same_whoever_is_sampled_beside_it() -> None:
     assert torch.equal(drawn[1, 1], uniform_draws(7, 3, "b", 1, count=4))
     assert torch.equal(drawn[1:, :1], rollout_draws(7, 3, ["b"], rows=1, count=4))
     assert len(set(drawn.flatten().tolist())) == drawn.numel()
+
+
+def test_rows_drawn_later_are_those_that_would_have_been_drawn_at_once() -> None:
+    at_once = rollout_draws(7, 3, ["a", "b"], rows=4, count=5)
+    assert torch.equal(at_once[:, 2:], rollout_draws(7, 3, ["a", "b"], rows=range(2, 4), count=5))

@@ -64,3 +64,16 @@ def test_each_step_begins_at_nothing(time: Time) -> None:
         taken = clock.take()
         assert taken["seconds/edit"] == taken["seconds/step"] == 2
         assert taken["seconds/hidden"] == 0
+
+
+def test_every_wait_of_a_step_counts(time: Time) -> None:
+    """What the first wait saw was not hidden, nor what the second saw."""
+    clock = StepClock()
+    for seconds in (2, 3):
+        with clock.phase("edit"):
+            time.now += seconds
+        with clock.waiting_for_scores():
+            time.now += seconds
+    clock.end_update()
+    taken = clock.take()
+    assert taken["seconds/hidden"] == 0 and taken["seconds/step"] == 5

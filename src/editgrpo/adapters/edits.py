@@ -9,7 +9,8 @@ from editgrpo.data.study import Split, Study
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError
 from editgrpo.reports import load_annotator
-from editgrpo.training.groups import Group, GroupBuilder
+from editgrpo.training.groups import GroupBuilder
+from editgrpo.training.responses import Group
 
 
 class GroupEditor:
@@ -36,10 +37,12 @@ class GroupEditor:
             seed: Every random choice follows from it, the step, the reference and the rollout.
 
         Raises:
-            ConfigError: the annotator is unknown.
+            ConfigError: the annotator is unknown, or the edit is one that only this package's own
+                trainer makes.
             EditError: the tokenizer is not byte-level.
             ModelError: the annotator's models are missing.
         """
+        _check_half_is_edited(edit or EditConfig())
         self._level = (edit or EditConfig()).level
         is_edited = self._level is EditLevel.SENTENCE
         name = (edit or EditConfig()).annotator
@@ -91,6 +94,18 @@ class GroupEditor:
             not be edited says why in `failure` and is to be left out of the update.
         """
         return self._builder.build(step, [_study(one) for one in references], completions_PK)
+
+
+def _check_half_is_edited(edit: EditConfig) -> None:
+    """Refuse groups whose composition changes with the step or the samples."""
+    default = EditConfig()
+    for name in ("when", "share", "anneal"):
+        value, papers = getattr(edit, name), getattr(default, name)
+        if edit.level is EditLevel.SENTENCE and value != papers:
+            raise ConfigError(
+                f"edit.{name} is {value!s}, but beside another trainer half of each group is "
+                f"edited; leave it {papers!s}, or train with `editgrpo train`"
+            )
 
 
 def _study(reference: str) -> Study:

@@ -15,7 +15,7 @@ from editgrpo.adapters.reward import score_or_none
 from editgrpo.config import ClinicalConfig, EditConfig
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.rewards import Reward
-from editgrpo.training.groups import Kind, Response
+from editgrpo.training.responses import Kind, Response
 from editgrpo.training.scoring import LossBudget
 
 _GRACE_GROUPS = 100

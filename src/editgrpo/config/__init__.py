@@ -18,8 +18,10 @@ from editgrpo.config.components import (
 )
 from editgrpo.config.policy import (
     AdvantageScale,
+    EditAnneal,
     EditConfig,
     EditLevel,
+    EditWhen,
     KLTerm,
     LossType,
     ObjectiveConfig,
@@ -35,8 +37,10 @@ __all__ = [
     "ClinicalConfig",
     "DType",
     "DataConfig",
+    "EditAnneal",
     "EditConfig",
     "EditLevel",
+    "EditWhen",
     "KLTerm",
     "LoraConfig",
     "LossType",

@@ -14,6 +14,23 @@ class EditLevel(StrEnum):
     NONE = "none"
 
 
+class EditWhen(StrEnum):
+    """Which groups get their edited half (docs/objective-variants.md)."""
+
+    ALWAYS = "always"
+    """All of them."""
+    UNSAID = "unsaid"
+    """Those in which a finding of the reference is in no sampled report; the edit then says it."""
+
+
+class EditAnneal(StrEnum):
+    """How the share of edited versions changes in the course of a run."""
+
+    NONE = "none"
+    COSINE = "cosine"
+    """It falls to 0 by half a cosine."""
+
+
 class LossType(StrEnum):
     """How token losses are aggregated; the names are TRL's."""
 
@@ -66,9 +83,34 @@ class EditConfig:
     anatomy_counts: bool = False
     """Whether an ANATOMY entity can itself be spurious or missing."""
 
+    when: EditWhen = EditWhen.ALWAYS
+    """`always`: every group has edited versions; `unsaid`: only one in which a finding of the
+    reference is in no sample, the others are sampled whole. Read only with `level: sentence`.
+
+    Paper: `always`.
+    """
+
+    share: float = 1.0
+    """Share, 0 to 1, of the half of a group that is edited; what is not edited is sampled.
+
+    Read only with `level: sentence`. Paper: 1.
+    """
+
+    anneal: EditAnneal = EditAnneal.NONE
+    """`cosine`: the share falls to 0 by half a cosine; `none`: it stays.
+
+    Read only with `level: sentence`. Paper: `none`.
+    """
+
+    anneal_until: float = 0.5
+    """Share of the run's steps after which no edit is left; read only with `anneal: cosine`."""
+
     def __post_init__(self) -> None:
         require(0 < self.threshold < 1, "edit.threshold", self.threshold, "between 0 and 1")
         require(self.max_edits >= 1, "edit.max_edits", self.max_edits, "at least 1")
+        require(0 <= self.share <= 1, "edit.share", self.share, "from 0 to 1")
+        until = self.anneal_until
+        require(0 < until <= 1, "edit.anneal_until", until, "above 0, at most 1")
 
 
 class RolloutEngine(StrEnum):

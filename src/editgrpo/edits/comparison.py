@@ -5,7 +5,7 @@ reference sentence (n). The rules themselves stand in `rules.py`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,20 @@ class Comparison:
     sentence_of_X: NDArray[np.intp]
     sentence_of_Y: NDArray[np.intp]
     insertable: tuple[int, ...]
+
+    def inserting_only(self, is_wanted_Y: NDArray[np.bool_]) -> "Comparison":
+        """Return the comparison as if only sentences with a wanted entity could be inserted.
+
+        Args:
+            is_wanted_Y: (Y,) bool, True for the reference entities that are wanted; those that the
+                rollout states already ask for nothing.
+
+        Returns:
+            A comparison that differs in `insertable` alone.
+        """
+        holding = set(self.sentence_of_Y[self.is_missing_Y & is_wanted_Y].tolist())
+        insertable = tuple(position for position in self.insertable if position in holding)
+        return replace(self, insertable=insertable)
 
     def spurious_rows(self, position: int) -> NDArray[np.intp]:
         """Return the indices, among the rollout's entities, of a sentence's spurious ones."""

@@ -6,10 +6,11 @@ docs/edit-rules.md explains each rule with an example and lists what we decided 
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from editgrpo.edits.comparison import Comparison, compare
 from editgrpo.edits.similarity import DECIMALS
@@ -18,6 +19,7 @@ from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Entity
 
 T = TypeVar("T")
+Rule = Callable[[Comparison, random.Random], EditStep | None]
 
 
 def rule_a_mislabelled(comparison: Comparison, rng: random.Random) -> EditStep | None:
@@ -137,13 +139,17 @@ def rule_e_refill(comparison: Comparison, rng: random.Random) -> int | None:
     return rng.choice(candidates) if candidates else None
 
 
-RULES: tuple[Callable[[Comparison, random.Random], EditStep | None], ...] = (
+RULES: tuple[Rule, ...] = (
     rule_a_mislabelled,
     rule_b_replacement,
     rule_c_deletion,
     rule_d_augmentation,
 )
 """In the order in which they are tried; (e) is that none of them applies."""
+
+SAYING_RULES: tuple[Rule, ...] = (rule_a_mislabelled, rule_b_replacement, rule_d_augmentation)
+"""Those that insert a sentence. They are tried alone, and before the others, where an entity is
+wanted."""
 
 
 def edit_report(
@@ -154,6 +160,7 @@ def edit_report(
     threshold: float = 0.6,
     max_edits: int = 1,
     anatomy_counts: bool = False,
+    wanted_Y: NDArray[np.bool_] | None = None,
 ) -> Edit:
     """Correct a rollout minimally with sentences of its reference report.
 
@@ -165,6 +172,9 @@ def edit_report(
         threshold: Tau; two entities are alike if their cosine is above it.
         max_edits: Most steps taken; editing stops earlier when nothing is left to edit.
         anatomy_counts: Whether an ANATOMY entity can itself be spurious or missing.
+        wanted_Y: (Y,) bool, True for reference entities that the edit is to state. As long as one
+            is missing, a step takes the first of (a), (b) and (d) that inserts a sentence with it.
+            None, and where nothing is wanted, tries all rules in their order.
 
     Returns:
         The edit. With nothing to edit its report is `rollout` itself and its steps are empty.
@@ -184,7 +194,10 @@ def edit_report(
     steps: list[EditStep] = []
     while len(steps) < max_edits:
         comparison = compare(report, reference, threshold=threshold, anatomy_counts=anatomy_counts)
-        step = _first_step(comparison, rng)
+        step = None
+        if wanted_Y is not None:
+            step = _first_step(comparison.inserting_only(wanted_Y), rng, SAYING_RULES)
+        step = step or _first_step(comparison, rng, RULES)
         if step is None:
             break
         steps.append(step)
@@ -196,9 +209,11 @@ def edit_report(
     return Edit(report=report, steps=tuple(steps), sources=sources)
 
 
-def _first_step(comparison: Comparison, rng: random.Random) -> EditStep | None:
+def _first_step(
+    comparison: Comparison, rng: random.Random, rules: Sequence[Rule]
+) -> EditStep | None:
     """Return the step of the first rule that applies."""
-    for rule in RULES:
+    for rule in rules:
         step = rule(comparison, rng)
         if step is not None:
             return step

@@ -194,3 +194,28 @@ def missing_entities(
     """
     # What the rollout misses is what the reference would hold spuriously if the rollout were true.
     return spurious_entities(reference, rollout, threshold=threshold, anatomy_counts=anatomy_counts)
+
+
+def unsaid_entities(
+    reference: AnnotatedReport,
+    rollouts: Sequence[AnnotatedReport],
+    *,
+    threshold: float,
+    anatomy_counts: bool = False,
+) -> NDArray[np.bool_]:
+    """Say which entities of the reference no rollout states: they are missing from all of them.
+
+    Args:
+        reference: The report taken as true, with Y entities.
+        rollouts: The reports to look into; with none of them all that counts is unsaid.
+        threshold: Tau, see `match_matrix`.
+        anatomy_counts: Whether an ANATOMY entity can be unsaid.
+
+    Returns:
+        (Y,) bool, in reading order.
+    """
+    of_y = reference.entities
+    said = [entity for rollout in rollouts for entity in rollout.entities]
+    is_said_Y = match_matrix(of_y, said, threshold=threshold).any(axis=1)
+    unsaid_Y: NDArray[np.bool_] = ~is_said_Y & can_be_unmatched(of_y, anatomy_counts=anatomy_counts)
+    return unsaid_Y

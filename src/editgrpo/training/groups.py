@@ -6,13 +6,16 @@ No model here: token ids come in, token ids and texts go out. The edit itself is
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from editgrpo.config import EditConfig, EditLevel
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.config import EditConfig, EditLevel, EditWhen
 from editgrpo.data.study import Study
 from editgrpo.edits import Edit, edit_report
+from editgrpo.edits.similarity import unsaid_entities
 from editgrpo.edits.splice import (
     TokenCodec,
     complete_spans,
@@ -20,85 +23,15 @@ from editgrpo.edits.splice import (
     splice_completion,
 )
 from editgrpo.errors import RewardError
-from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Annotator
+from editgrpo.reports.types import AnnotatedReport, Annotator, Span
 from editgrpo.rewards.guard import failures_as_reward_errors
+from editgrpo.training.responses import Group, Kind, Response
 from editgrpo.training.seeds import Purpose, random_generator
 
 _LOG = logging.getLogger(__name__)
 
 
-SHORTENED = "shortened"
-"""Stands in the place of a rule's name where no rule applied to a truncated rollout."""
-
-
-class Kind(StrEnum):
-    """How a response came about."""
-
-    SAMPLED = "sampled"
-    EDITED = "edited"
-    REFERENCE = "reference"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Response:
-    """One response of a group.
-
-    Attributes:
-        kind: Sampled by the policy, an edited version of a sampled one, or the reference report.
-        token_ids: Its tokens; they end with the end-of-sequence token unless it is truncated.
-        text: What the tokens say; this is scored.
-        source: For an edited one, the index in the group of the rollout it was made from.
-        edit: For an edited one, the edit; its rule is NONE if there was nothing to edit.
-        before: For an edited one, the annotated rollout that the edit was made on: without the
-            sentence that the length limit cut.
-        unfinished: For an edited one, the sentence of the rollout that the length limit cut and
-            that is gone here; empty if there is none.
-        is_truncated: Whether sampling stopped at the length limit.
-        is_unused_edit: Whether the edited text was over the length limit, so that the rollout
-            stands twice.
-        is_shortened: Whether no rule applied, but the rollout was truncated, so that it ends here
-            where its last whole sentence does.
-        sampled_log_probs: For each token its log-probability under the engine that sampled it, if
-            that was not the policy in training itself; NaN where the engine gave none. None for
-            tokens that nobody sampled.
-    """
-
-    kind: Kind
-    token_ids: tuple[int, ...]
-    text: str
-    source: int | None = None
-    edit: Edit | None = None
-    before: AnnotatedReport | None = None
-    unfinished: str = ""
-    is_truncated: bool = False
-    is_unused_edit: bool = False
-    is_shortened: bool = False
-    sampled_log_probs: tuple[float, ...] | None = None
-
-    @property
-    def treatment(self) -> str | None:
-        """What was done to the rollout of an edited response: the rule, or `SHORTENED`."""
-        if self.edit is None:
-            return None
-        return SHORTENED if self.is_shortened else self.edit.rule.value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
-    """The G responses to one study, sampled ones first.
-
-    Attributes:
-        study_id: The study.
-        reference: Its reference report.
-        responses: The responses.
-        failure: Why its rollouts could not be edited, None if they could; the group is then dropped
-            like one whose scoring failed.
-    """
-
-    study_id: str
-    reference: str
-    responses: tuple[Response, ...]
-    failure: str | None = None
+__all__ = ["Group", "GroupBuilder", "Kind", "Response"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,21 +50,29 @@ class GroupBuilder:
     seed: int
 
     def build(
-        self, step: int, studies: Sequence[Study], rollouts_PK: Sequence[Sequence[Sequence[int]]]
+        self,
+        step: int,
+        studies: Sequence[Study],
+        rollouts_PK: Sequence[Sequence[Sequence[int]]],
+        *,
+        edited_P: Sequence[int] | None = None,
     ) -> list[Group]:
         """Put the second half (or none) beside the sampled rollouts of each study.
 
         Args:
             step: The training step, a coordinate of every random draw.
             studies: P studies.
-            rollouts_PK: For each its K rollouts as token ids.
+            rollouts_PK: For each its K rollouts as token ids; K may differ.
+            edited_P: How many of each study's rollouts, from its first on, get an edited version;
+                None for all of them. Read only where rollouts are edited.
 
         Returns:
-            P groups of equal size.
+            P groups.
         """
         sampled = [[self._sampled(tokens) for tokens in rollouts] for rollouts in rollouts_PK]
         if self.config.level is EditLevel.SENTENCE:
-            return self._with_edited_versions(step, studies, sampled)
+            counts = edited_P or [len(rollouts) for rollouts in sampled]
+            return self._with_edited_versions(step, studies, sampled, counts)
         return [
             self._group(
                 study,
@@ -141,6 +82,24 @@ class GroupBuilder:
                 else [],
             )
             for study, rollouts in zip(studies, sampled, strict=True)
+        ]
+
+    def leave_unsaid(
+        self, studies: Sequence[Study], rollouts_PK: Sequence[Sequence[Sequence[int]]]
+    ) -> list[bool]:
+        """Say which studies have a reference entity that none of their rollouts states.
+
+        Args:
+            studies: P studies.
+            rollouts_PK: For each its K rollouts as token ids.
+
+        Returns:
+            P answers; True also where a report cannot be annotated, as `build` will find again.
+        """
+        sampled = [[self._sampled(tokens) for tokens in rollouts] for rollouts in rollouts_PK]
+        return [
+            isinstance(one, RewardError) or bool(self._unsaid(one).any())
+            for one in self._read(studies, sampled)
         ]
 
     def _group(
@@ -170,73 +129,99 @@ class GroupBuilder:
         return tokens[-1] if tokens[-1] in self.eos_token_ids else self.eos_token_id
 
     def _with_edited_versions(
-        self, step: int, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
+        self,
+        step: int,
+        studies: Sequence[Study],
+        sampled: Sequence[Sequence[Response]],
+        counts: Sequence[int],
     ) -> list[Group]:
+        # Where nothing is edited nothing is read: what nobody looks at costs no group.
+        numbers = [number for number, count in enumerate(counts) if count]
+        read = dict(
+            zip(
+                numbers,
+                self._read([studies[k] for k in numbers], [sampled[k] for k in numbers]),
+                strict=True,
+            )
+        )
+        groups = []
+        for number, (study, rollouts) in enumerate(zip(studies, sampled, strict=True)):
+            found, count = read.get(number), counts[number]
+            if found is None:
+                groups.append(self._group(study, rollouts, []))
+            elif isinstance(found, RewardError):
+                _LOG.warning("study %s: its group is dropped: %s", study.study_id, found)
+                twice = [replace(one, kind=Kind.EDITED, is_unused_edit=True) for one in rollouts]
+                groups.append(self._group(study, rollouts, twice[:count], str(found)))
+            else:
+                edited = self._edited_versions(step, study, found, count)
+                groups.append(self._group(study, rollouts, edited))
+        return groups
+
+    def _read(
+        self, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
+    ) -> list["_Reading | RewardError"]:
         """Annotate everything in one call; if that fails, each study on its own."""
         try:
-            annotated = self._annotate(studies, sampled)
+            return [*self._annotate(studies, sampled)]
         except RewardError as error:
-            if len(studies) > 1:
-                return [
-                    self._with_edited_versions(step, [study], [rollouts])[0]
-                    for study, rollouts in zip(studies, sampled, strict=True)
-                ]
-            _LOG.warning("study %s: its group is dropped: %s", studies[0].study_id, error)
-            twice = [replace(one, kind=Kind.EDITED, is_unused_edit=True) for one in sampled[0]]
-            return [self._group(studies[0], sampled[0], twice, str(error))]
+            if len(studies) <= 1:
+                return [error]
         return [
-            self._group(
-                study,
-                rollouts,
-                [
-                    self._edited(step, study, index, rollout, report, reference)
-                    for index, (rollout, report) in enumerate(zip(rollouts, reports, strict=True))
-                ],
-            )
-            for study, rollouts, (reports, reference) in zip(
-                studies, sampled, annotated, strict=True
-            )
+            self._read([study], [rollouts])[0]
+            for study, rollouts in zip(studies, sampled, strict=True)
         ]
 
     def _annotate(
         self, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
-    ) -> list[tuple[list[AnnotatedReport], AnnotatedReport]]:
-        """Return for each study its annotated rollouts and reference."""
+    ) -> list["_Reading"]:
         assert self.annotator is not None  # guaranteed by the trainer's construction
         with failures_as_reward_errors(f"annotator {self.annotator.name}"):
             references = self.annotator.annotate([study.findings for study in studies])
             texts = [response.text for group in sampled for response in group]
             reports = iter(self.annotator.annotate(texts))
+        split = self.annotator.split
         return [
-            ([next(reports) for _ in group], reference)
-            for group, reference in zip(sampled, references, strict=True)
+            _Reading(
+                reference,
+                tuple(_ReadRollout.of(rollout, next(reports), split) for rollout in rollouts),
+            )
+            for rollouts, reference in zip(sampled, references, strict=True)
         ]
 
-    def _edited(
-        self,
-        step: int,
-        study: Study,
-        index: int,
-        rollout: Response,
-        report: AnnotatedReport,
-        reference: AnnotatedReport,
-    ) -> Response:
-        assert self.annotator is not None
-        spans = complete_spans(
-            self.annotator.split(rollout.text), rollout.text, truncated=rollout.is_truncated
-        )
-        before = AnnotatedReport(report.sentences[: len(spans)])
-        edit = edit_report(
-            before,
-            reference,
-            rng=random_generator(self.seed, Purpose.EDIT, step, study.study_id, index),
+    def _unsaid(self, reading: "_Reading") -> NDArray[np.bool_]:
+        return unsaid_entities(
+            reading.reference,
+            [rollout.before for rollout in reading.rollouts],
             threshold=self.config.threshold,
-            max_edits=self.config.max_edits,
             anatomy_counts=self.config.anatomy_counts,
         )
+
+    def _edited_versions(
+        self, step: int, study: Study, reading: "_Reading", count: int
+    ) -> list[Response]:
+        wanted_Y = self._unsaid(reading) if self.config.when is EditWhen.UNSAID else None
+        versions = []
+        for index, rollout in enumerate(reading.rollouts[:count]):
+            edit = edit_report(
+                rollout.before,
+                reading.reference,
+                rng=random_generator(self.seed, Purpose.EDIT, step, study.study_id, index),
+                threshold=self.config.threshold,
+                max_edits=self.config.max_edits,
+                anatomy_counts=self.config.anatomy_counts,
+                wanted_Y=wanted_Y,
+            )
+            versions.append(self._edited(index, rollout, edit, reading.reference))
+        return versions
+
+    def _edited(
+        self, index: int, read: "_ReadRollout", edit: Edit, reference: AnnotatedReport
+    ) -> Response:
+        rollout = read.response
         spliced = splice_completion(
             rollout.token_ids,
-            spans=spans,
+            spans=read.spans,
             edit=edit,
             reference=reference,
             codec=self.codec,
@@ -250,8 +235,8 @@ class GroupBuilder:
             text=spliced.text if spliced is not None else rollout.text,
             source=index,
             edit=edit,
-            before=before,
-            unfinished=_text_of(report.sentences[len(spans) :]) if is_used else "",
+            before=read.before,
+            unfinished=read.unfinished if is_used else "",
             is_truncated=rollout.is_truncated and not is_used,
             is_unused_edit=not is_used,
             is_shortened=is_used and rollout.is_truncated and not edit.steps,
@@ -271,5 +256,27 @@ class GroupBuilder:
         return Response(kind=Kind.REFERENCE, token_ids=tokens, text=study.findings)
 
 
-def _text_of(sentences: Sequence[AnnotatedSentence]) -> str:
-    return AnnotatedReport(tuple(sentences)).text
+@dataclass(frozen=True, slots=True)
+class _ReadRollout:
+    """A rollout as the edit sees it: without the sentence that the length limit cut."""
+
+    response: Response
+    spans: Sequence[Span]
+    before: AnnotatedReport
+    unfinished: str
+
+    @classmethod
+    def of(
+        cls, response: Response, report: AnnotatedReport, split: Callable[[str], Sequence[Span]]
+    ) -> "_ReadRollout":
+        spans = complete_spans(split(response.text), response.text, truncated=response.is_truncated)
+        whole, rest = report.sentences[: len(spans)], report.sentences[len(spans) :]
+        return cls(response, spans, AnnotatedReport(whole), AnnotatedReport(rest).text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the annotator found in a study's reference and rollouts."""
+
+    reference: AnnotatedReport
+    rollouts: tuple[_ReadRollout, ...]

@@ -12,7 +12,7 @@ from typing import Any
 
 from editgrpo.edits import EditRule
 from editgrpo.edits.types import Origin
-from editgrpo.training.groups import SHORTENED, Kind, Response
+from editgrpo.training.responses import SHORTENED, Kind, Response
 from editgrpo.training.scoring import ScoredGroup
 
 _LOG = logging.getLogger(__name__)
@@ -95,8 +95,9 @@ def step_metrics(groups: Sequence[GroupRows]) -> dict[str, float]:
     metrics: dict[str, float] = {"errors/dropped_groups": float(len(groups) - len(kept))}
     _put_mean(metrics, "reward/all/mean", (row.total for row in rows))
     for kind in Kind:
-        of_kind_PG = [[row for row in group.rows if row.kind is kind] for group in kept]
-        if any(of_kind_PG):
+        by_group = ([row for row in group.rows if row.kind is kind] for group in kept)
+        of_kind_PG = [of_kind for of_kind in by_group if of_kind]  # not every group is edited
+        if of_kind_PG:
             metrics |= _kind_metrics(kind, of_kind_PG)
     if rows:
         equal = sum(_is_flat(group) for group in kept)

@@ -13,7 +13,7 @@ from editgrpo.errors import RewardError
 from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
 from editgrpo.training.advantages import group_advantages
-from editgrpo.training.groups import Group
+from editgrpo.training.responses import Group
 
 _LOG = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ def uniform_draws(seed: int, *parts: int | str, count: int) -> torch.Tensor:
 
 
 def rollout_draws(
-    seed: int, step: int, study_ids: Sequence[str], *, rows: int, count: int
+    seed: int, step: int, study_ids: Sequence[str], *, rows: int | range, count: int
 ) -> torch.Tensor:
     """Return the draws of a step's rollouts.
 
@@ -58,15 +58,16 @@ def rollout_draws(
         seed: The seed of the run.
         step: Which step.
         study_ids: The P studies that are sampled.
-        rows: K, rollouts of each.
+        rows: Which K of the rollouts of each; a number stands for the first so many.
         count: T, tokens of each at most.
 
     Returns:
         (P, K, T) float64 in [0, 1), decided for each row by seed, step, study and row alone.
     """
+    which = range(rows) if isinstance(rows, int) else rows
     return torch.stack(
         [
-            torch.stack([uniform_draws(seed, step, name, k, count=count) for k in range(rows)])
+            torch.stack([uniform_draws(seed, step, name, k, count=count) for k in which])
             for name in study_ids
         ]
     )

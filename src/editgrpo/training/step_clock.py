@@ -20,6 +20,7 @@ class StepClock:
     def __init__(self) -> None:
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._hidden = 0.0
+        self._waited = 0.0
         self._update_ended = 0.0
 
     @contextmanager
@@ -47,8 +48,8 @@ class StepClock:
         """
         start = time.perf_counter()
         yield
-        waited = time.perf_counter() - start
-        self._hidden = self._seconds["edit"] + self._seconds["score"] - waited
+        self._waited += time.perf_counter() - start
+        self._hidden = self._seconds["edit"] + self._seconds["score"] - self._waited
 
     def end_update(self) -> None:
         """Note that gradients are there: what follows until `take` is the optimiser's."""
@@ -60,5 +61,5 @@ class StepClock:
         self._seconds["optimizer"] = time.perf_counter() - self._update_ended
         taken = {f"seconds/{name}": seconds for name, seconds in self._seconds.items()}
         step = sum(self._seconds.values()) - self._hidden
-        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._seconds, self._waited = dict.fromkeys(PHASES, 0.0), 0.0
         return taken | {"seconds/hidden": self._hidden, "seconds/step": step}

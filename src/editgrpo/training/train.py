@@ -22,6 +22,7 @@ from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.arguments import training_arguments
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.edit_schedule import check_edits
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
     starting,
@@ -109,6 +110,7 @@ def _run(
 def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
+    check_edits(config)
     if config.model.group_attention is AttentionKernel.FLEX and not torch.cuda.is_available():
         raise ConfigError(
             "model.group_attention is flex, whose backward pass needs a GPU; use split here"

@@ -10,7 +10,6 @@ tests/training/test_trl_seams.py names every seam.
 import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +33,9 @@ from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.checkpoints import CheckpointTrainer
+from editgrpo.training.decoding import whole_weights
 from editgrpo.training.divergence import check_finite
+from editgrpo.training.edit_schedule import EditSchedule
 from editgrpo.training.feature_files import FeatureDisk
 from editgrpo.training.features import FeatureStore
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
@@ -51,9 +52,10 @@ from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
+from editgrpo.training.rounds import Features, PromptBatch, Rounds
 from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.saving import OneFormat
-from editgrpo.training.scoring import LossBudget, ScoredGroup, score_groups
+from editgrpo.training.scoring import LossBudget, ScoredGroup
 from editgrpo.training.seeds import rollout_draws
 from editgrpo.training.self_check import check_group_pass, check_sampling
 from editgrpo.training.step_clock import StepClock
@@ -63,13 +65,11 @@ from editgrpo.training.vllm_engine import (
     importance_ratios,
     sampled_log_prob_rows,
     sampling_gap,
-    with_sampled_log_probs,
 )
 
 _LOGGER = logging.getLogger(__name__)
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
-Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +137,15 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             reference = self.accelerator.unwrap_model(self.ref_model)
             add_group_pass(reference, temperature=config.rollout.temperature)
         self._vllm = self._vllm_sampler() if self.use_vllm else None
+        self._schedule = EditSchedule(config)
+        self._rounds = Rounds(
+            config=config,
+            schedule=self._schedule,
+            groups=setup.groups,
+            reward=setup.reward,
+            clock=self._clock,
+            roll_out=self._roll_out,
+        )
         self._vllm_gap = torch.zeros(3, device=self.accelerator.device)
         self._features = self._feature_store()
 
@@ -247,7 +256,8 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         if not self._is_checked and self._vllm is None:
             with self._clock.phase("rollout"):
                 self._check_sampling(studies[0])
-        scored = self._rollout_edit_score(studies, prompts, features)
+        batch = PromptBatch(studies, prompts, features)
+        scored = self._rounds.scored(self.state.global_step, batch)
         self._record(self.state.global_step, scored)
         with self._clock.phase("reference"):
             if not self._is_checked:
@@ -350,48 +360,12 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
 
     # --- how responses come about ----------------------------------------------------------------
 
-    def _rollout_edit_score(
-        self,
-        studies: list[Study],
-        prompts: list[EncodedPrompt],
-        features: Features,
-    ) -> list[ScoredGroup]:
-        """Sample part after part; while one is sampled, the one before is edited and scored."""
-        step = self.state.global_step
-        size = -(-len(studies) // self._config.rollout_parts)
-        parts = [slice(start, start + size) for start in range(0, len(studies), size)]
-        judged = []
-        with ThreadPoolExecutor(max_workers=1) as judge:
-            for part in parts:
-                with self._clock.phase("rollout"):
-                    known = None if features is None else features[part]
-                    rollouts = self._roll_out(step, studies[part], prompts[part], known)
-                judged.append(judge.submit(self._edit_score, step, studies[part], rollouts))
-            with self._clock.waiting_for_scores():
-                return [group for one in judged for group in one.result()]
-
-    def _edit_score(
-        self, step: int, studies: list[Study], rollouts: list[list[SampledResponse]]
-    ) -> list[ScoredGroup]:
-        with self._clock.phase("edit"):
-            tokens = [[one.token_ids for one in of_study] for of_study in rollouts]
-            groups = self._setup.groups.build(step, studies, tokens)
-            groups = with_sampled_log_probs(groups, rollouts)
-        with self._clock.phase("score"):
-            return score_groups(self._setup.reward, groups, scale=self._config.objective.scale)
-
-    def _roll_out(
-        self,
-        step: int,
-        studies: list[Study],
-        prompts: list[EncodedPrompt],
-        features: Features,
-    ) -> list[list[SampledResponse]]:
-        """Let the engine of the run sample."""
+    def _roll_out(self, step: int, of: PromptBatch, rows: range) -> list[list[SampledResponse]]:
+        """Let the engine of the run sample some of the studies' rollouts."""
         if self._vllm is not None:
-            images = [self._setup.encoder.pixels(prompt) for prompt in prompts]
-            return self._vllm.sample(step, prompts, images, self._config.sampled_per_group)
-        sampled = self._sample(step, studies, prompts, features)
+            images = [self._setup.encoder.pixels(prompt) for prompt in of.prompts]
+            return self._vllm.sample(step, of.prompts, images, len(rows))
+        sampled = self._sample(step, of.studies, of.prompts, of.features, rows)
         return [[SampledResponse(tuple(one)) for one in of_study] for of_study in sampled]
 
     def _sample(
@@ -400,13 +374,17 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         studies: list[Study],
         prompts: list[EncodedPrompt],
         features: Features,
+        rows: range | None = None,
     ) -> list[list[list[int]]]:
         rollout = self._config.rollout
+        if not studies:  # other processes may have some, and a shard of the model is here
+            with self._policy_to_sample() as policy, whole_weights(policy):
+                return []
         uniforms = rollout_draws(
             self._config.seed,
             step,
             [study.study_id for study in studies],
-            rows=self._config.sampled_per_group,
+            rows=self._schedule.first_rows(step) if rows is None else rows,
             count=rollout.max_completion_tokens,
         )
         settings = self._setup.tokens.sampling(
@@ -505,7 +483,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
 
     def _record(self, step: int, scored: list[ScoredGroup]) -> None:
         rows = gather_object([group_rows(group) for group in scored])
-        self._step_metrics = step_metrics(rows)
+        self._step_metrics = step_metrics(rows) | self._schedule.metrics(step, rows)
         if self._losses.spend(len(rows), sum(group.is_dropped for group in rows)):
             reason = next((group.failure for group in scored if group.is_dropped), "see other logs")
             raise TrainingError(

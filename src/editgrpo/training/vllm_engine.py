@@ -28,8 +28,8 @@ from trl.import_utils import is_vllm_available
 
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
 from editgrpo.errors import ConfigError, DataError, TrainingError
-from editgrpo.training.groups import Group, Response
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.responses import Group, Response
 from editgrpo.training.rollouts import SamplingSettings
 
 # vLLM takes biases from -100 to 100; a probability below e^-100 is none.
