@@ -103,6 +103,9 @@ def test_a_replacement_keeps_the_sampled_ids_of_all_other_sentences() -> None:
     assert spliced.token_ids == (*before, *new, *after, EOS)
     expected_mask = [False] * len(before) + [True] * len(new) + [False] * (len(after) + 1)
     assert list(spliced.is_inserted_T) == expected_mask
+    # The end is the rollout's own, behind all of its text.
+    behind = range(len(sampled) - len(after), len(sampled) + 1)
+    assert spliced.source_T == (*range(len(before)), *[None] * len(new), *behind)
 
 
 def test_unusual_sampled_ids_are_not_made_usual() -> None:
@@ -142,6 +145,10 @@ def test_of_a_token_across_two_sentences_the_piece_of_the_kept_one_is_encoded_an
         *tokenizer().convert_ids_to_tokens(encode(" Is there an oedema?")),
         "<|im_end|>",
     ]
+    edit = edit_of(EditRule.DELETION, "x0", "x2")
+    found = splice([*sampled, EOS], SPANS, edit).source_T
+    behind = len(encode(" Is there an oedema?"))
+    assert found == (*range(4), None, *range(len(sampled) - behind, len(sampled) + 1))
 
 
 def test_the_piece_of_a_kept_sentence_is_not_fused_with_what_is_inserted() -> None:
@@ -215,6 +222,7 @@ def test_a_truncated_rollout_loses_its_unfinished_sentence_and_ends_there() -> N
     kept = spliced.token_ids[:-1]
     assert kept == tuple(sampled[: len(kept)])
     assert spliced.token_ids[-1] == EOS
+    assert spliced.source_T == (*range(len(kept)), None), "the end was not sampled"
 
 
 def test_a_sentence_is_appended_in_the_place_of_the_unfinished_one() -> None:
@@ -267,6 +275,7 @@ def test_without_an_edit_a_finished_rollout_comes_back_as_sampled() -> None:
     spliced = splice(sampled, [Span(1, 11)], edit_of(EditRule.NONE, "x0"))
     assert spliced.token_ids == tuple(sampled)
     assert spliced.is_inserted_T == (False,) * len(sampled)
+    assert spliced.source_T == tuple(range(len(sampled)))
 
 
 def test_without_text_and_edit_a_rollout_comes_back_as_sampled() -> None:

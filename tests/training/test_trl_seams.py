@@ -87,6 +87,15 @@ def test_the_loss_reads_the_keys_that_we_write(key: str) -> None:
     assert f'"{key}"' in source(GRPOTrainer._compute_loss), f"{key}: {HINT}"
 
 
+def test_the_loss_takes_an_advantage_a_token_and_reads_it_behind_the_log_probabilities() -> None:
+    """Credit on the span lays them on tokens; a weight of edits needs the log-probabilities."""
+    text = source(GRPOTrainer._compute_loss)
+    assert "if advantages.dim() == 1:" in text, HINT
+    assert text.index("self._get_per_token_logps_and_entropies(") < text.index(
+        'inputs["advantages"]'
+    ), HINT
+
+
 def test_masked_tokens_are_those_of_completion_and_tool_mask() -> None:
     text = source(GRPOTrainer._compute_loss)
     assert 'completion_mask * inputs["tool_mask"]' in text, HINT

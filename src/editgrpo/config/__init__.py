@@ -18,9 +18,12 @@ from editgrpo.config.components import (
 )
 from editgrpo.config.policy import (
     AdvantageScale,
+    Baseline,
+    Credit,
     EditAnneal,
     EditConfig,
     EditLevel,
+    EditWeight,
     EditWhen,
     KLTerm,
     LossType,
@@ -34,12 +37,15 @@ from editgrpo.config.runs import SFTConfig, TrainConfig
 __all__ = [
     "AdvantageScale",
     "AttentionKernel",
+    "Baseline",
     "ClinicalConfig",
+    "Credit",
     "DType",
     "DataConfig",
     "EditAnneal",
     "EditConfig",
     "EditLevel",
+    "EditWeight",
     "EditWhen",
     "KLTerm",
     "LoraConfig",

@@ -45,6 +45,40 @@ class AdvantageScale(StrEnum):
     GROUP = "group"
 
 
+class Baseline(StrEnum):
+    """Which mean reward a response is measured against (docs/objective-variants.md)."""
+
+    GROUP = "group"
+    """That of its whole group."""
+    SAMPLED = "sampled"
+    """That of the sampled responses of its group, for all of them."""
+    HALVES = "halves"
+    """That of the sampled responses for these, that of the others for the others."""
+
+
+class Credit(StrEnum):
+    """Which tokens an edited response teaches by (docs/objective-variants.md)."""
+
+    RESPONSE = "response"
+    """All of them, by its advantage."""
+    SPAN = "span"
+    """Those that the edit put in, by what it gained."""
+    BOTH_SPANS = "both_spans"
+    """Likewise, and those of the rollout in whose place they stand, by what they lost."""
+    BOTH_SPANS_CLIPPED = "both_spans_clipped"
+    """Likewise, and the rollout's only where the edit gained."""
+
+
+class EditWeight(StrEnum):
+    """What the advantage of a token that an edit put in is multiplied by, at probability p."""
+
+    NONE = "none"
+    LUFFY = "luffy"
+    """0.1 p / (p + 0.1)^2: the gradient of p / (p + 0.1)."""
+    CHORD = "chord"
+    """p (1 - p), held constant."""
+
+
 class KLTerm(StrEnum):
     """How the k3 estimate of the KL enters the loss, at a token with probabilities pi and ref."""
 
@@ -244,6 +278,25 @@ class ObjectiveConfig:
 
     scale: AdvantageScale = AdvantageScale.NONE
     """`group` divides advantages by the group's standard deviation (the paper's "norm").
+
+    Paper: `none`.
+    """
+
+    baseline: Baseline = Baseline.GROUP
+    """Whose mean reward a response is measured against: `group`, `sampled` or `halves`.
+
+    Paper: `group`.
+    """
+
+    credit: Credit = Credit.RESPONSE
+    """Which tokens of an edited response are trained on: `response` (all), `span` (what the edit
+    put in), `both_spans` (also what it took out of the rollout), `both_spans_clipped`.
+
+    Paper: `response`.
+    """
+
+    edit_weight: EditWeight = EditWeight.NONE
+    """Shapes the tokens that an edit put in by their probability: `none`, `luffy` or `chord`.
 
     Paper: `none`.
     """

@@ -40,11 +40,14 @@ class SplicedCompletion:
         token_ids: T ids; the last, and only the last, is the end-of-sequence token.
         text: What the tokens before it decode to.
         is_inserted_T: T flags, True for tokens that stand for text of an inserted sentence.
+        source_T: For each of the T tokens which token of the rollout it is; None for one that the
+            rollout does not hold.
     """
 
     token_ids: tuple[int, ...]
     text: str
     is_inserted_T: tuple[bool, ...]
+    source_T: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class _Token:
 
     token_id: int
     is_inserted: bool = False
+    source: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def splice_completion(
             truncated=truncated,
         )
     else:
-        tokens = [_Token(token_id) for token_id in sampled]
+        tokens = [_Token(token_id, source=k) for k, token_id in enumerate(sampled)]
     if len(tokens) + 1 > max_tokens:
         return None
     ids = tuple(token.token_id for token in tokens)
@@ -118,6 +122,7 @@ def splice_completion(
         token_ids=(*ids, eos_token_id),
         text=join_bytes(ids, codec).decode("utf-8", errors="replace"),
         is_inserted_T=(*(token.is_inserted for token in tokens), False),
+        source_T=(*(token.source for token in tokens), None if truncated else len(sampled)),
     )
 
 
@@ -173,9 +178,9 @@ def _pieces(
         if isinstance(part, New):
             yield _Bytes(part.text.encode("utf-8"), is_inserted=part.is_sentence)
             continue
-        for token_id, start, end in zip(sampled, starts, ends, strict=True):
+        for source, (token_id, start, end) in enumerate(zip(sampled, starts, ends, strict=True)):
             if part.start <= start and end <= part.end:  # also tokens that stand for no bytes
-                yield _Token(token_id)
+                yield _Token(token_id, source=source)
             elif start < part.end and part.start < end:
                 piece = Kept(max(start, part.start), min(end, part.end))
                 yield from _cut(piece, data, sentences_B)

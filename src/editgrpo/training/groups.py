@@ -234,6 +234,7 @@ class GroupBuilder:
             token_ids=spliced.token_ids if spliced is not None else rollout.token_ids,
             text=spliced.text if spliced is not None else rollout.text,
             source=index,
+            source_T=spliced.source_T if spliced is not None else None,
             edit=edit,
             before=read.before,
             unfinished=read.unfinished if is_used else "",

@@ -27,6 +27,8 @@ class Response:
         token_ids: Its tokens; they end with the end-of-sequence token unless it is truncated.
         text: What the tokens say; this is scored.
         source: For an edited one, the index in the group of the rollout it was made from.
+        source_T: For an edited one, for each token which token of that rollout it is, None for one
+            that the rollout does not hold; None where the rollout stands twice.
         edit: For an edited one, the edit; its rule is NONE if there was nothing to edit.
         before: For an edited one, the annotated rollout that the edit was made on: without the
             sentence that the length limit cut.
@@ -46,6 +48,7 @@ class Response:
     token_ids: tuple[int, ...]
     text: str
     source: int | None = None
+    source_T: tuple[int | None, ...] | None = None
     edit: Edit | None = None
     before: AnnotatedReport | None = None
     unfinished: str = ""

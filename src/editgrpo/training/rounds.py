@@ -112,7 +112,14 @@ class Rounds:
             )
             groups = with_sampled_log_probs(groups, rollouts)
         with self.clock.phase("score"):
-            return score_groups(self.reward, groups, scale=self.config.objective.scale)
+            objective = self.config.objective
+            return score_groups(
+                self.reward,
+                groups,
+                scale=objective.scale,
+                baseline=objective.baseline,
+                credit=objective.credit,
+            )
 
 
 def _token_ids(rollouts: Rollouts) -> list[list[tuple[int, ...]]]:

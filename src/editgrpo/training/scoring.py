@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editgrpo.config import AdvantageScale
+from editgrpo.config import AdvantageScale, Baseline, Credit
 from editgrpo.errors import RewardError
 from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
-from editgrpo.training.advantages import group_advantages
-from editgrpo.training.responses import Group
+from editgrpo.training.advantages import edit_gains, group_advantages
+from editgrpo.training.responses import Group, Kind
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,8 +43,43 @@ class ScoredGroup:
         return self.failure is not None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measure:
+    """How rewards become advantages."""
+
+    scale: AdvantageScale
+    baseline: Baseline
+    credit: Credit
+
+    def advantages(self, groups: Sequence[Group], rewards_B: Tensor) -> Tensor:
+        responses = [response for group in groups for response in group.responses]
+        size = len(groups[0].responses)
+        advantages_B = group_advantages(
+            rewards_B,
+            size,
+            scale=self.scale,
+            baseline=self.baseline,
+            is_sampled_B=torch.tensor([one.kind is Kind.SAMPLED for one in responses]),
+        )
+        if self.credit is Credit.RESPONSE:
+            return advantages_B
+        rows = range(len(responses))
+        is_edited = [one.kind is Kind.EDITED and one.source is not None for one in responses]
+        source_B = [
+            row - row % size + (responses[row].source or 0) if is_edited[row] else row
+            for row in rows
+        ]
+        gains_B = edit_gains(rewards_B, torch.tensor(source_B), size, scale=self.scale)
+        return torch.where(torch.tensor(is_edited), gains_B, advantages_B)
+
+
 def score_groups(
-    reward: Reward, groups: Sequence[Group], *, scale: AdvantageScale
+    reward: Reward,
+    groups: Sequence[Group],
+    *,
+    scale: AdvantageScale,
+    baseline: Baseline = Baseline.GROUP,
+    credit: Credit = Credit.RESPONSE,
 ) -> list[ScoredGroup]:
     """Score groups of equal size, all in one call; if that fails, each group on its own.
 
@@ -52,16 +87,20 @@ def score_groups(
         reward: Scores a candidate report against its reference.
         groups: P groups of G responses.
         scale: See `group_advantages`.
+        baseline: See `group_advantages`.
+        credit: With another than RESPONSE the advantage of an edited response is its gain (see
+            `edit_gains`).
 
     Returns:
         The scored groups, in the same order; those whose own editing or scoring failed are
         dropped.
     """
+    measure = _Measure(scale=scale, baseline=baseline, credit=credit)
     intact = [group for group in groups if group.failure is None]
     try:
-        scored = iter(_score_together(reward, intact, scale))
+        scored = iter(_score_together(reward, intact, measure))
     except RewardError:
-        scored = iter([_score_alone(reward, group, scale) for group in intact])
+        scored = iter([_score_alone(reward, group, measure) for group in intact])
     return [
         next(scored) if group.failure is None else _dropped(group, group.failure)
         for group in groups
@@ -69,7 +108,7 @@ def score_groups(
 
 
 def _score_together(
-    reward: Reward, groups: Sequence[Group], scale: AdvantageScale
+    reward: Reward, groups: Sequence[Group], measure: _Measure
 ) -> list[ScoredGroup]:
     if not groups:
         return []
@@ -78,7 +117,7 @@ def _score_together(
     scores = checked_scores(reward, candidates, references)
     size = len(groups[0].responses)
     rewards_B = torch.tensor(scores.total, dtype=torch.float32)
-    advantages_B = group_advantages(rewards_B, size, scale=scale)
+    advantages_B = measure.advantages(groups, rewards_B)
     return [
         _scored(group, scores, advantages_B, slice(index * size, (index + 1) * size))
         for index, group in enumerate(groups)
@@ -96,9 +135,9 @@ def _scored(group: Group, scores: RewardScores, advantages_B: Tensor, rows: slic
     )
 
 
-def _score_alone(reward: Reward, group: Group, scale: AdvantageScale) -> ScoredGroup:
+def _score_alone(reward: Reward, group: Group, measure: _Measure) -> ScoredGroup:
     try:
-        return _score_together(reward, [group], scale)[0]
+        return _score_together(reward, [group], measure)[0]
     except RewardError as error:
         _LOG.warning("study %s: its group is dropped, scoring failed: %s", group.study_id, error)
         return _dropped(group, str(error))

@@ -33,6 +33,7 @@ from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.checkpoints import CheckpointTrainer
+from editgrpo.training.credit import credit_inputs, weigh_edits
 from editgrpo.training.decoding import whole_weights
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.edit_schedule import EditSchedule
@@ -297,6 +298,10 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         inputs = loss_inputs(
             groups, pad_token_id=self._setup.tokens.pad_token_id, device=self.accelerator.device
         )
+        more = credit_inputs(
+            groups, self._config.objective, columns=inputs["completion_ids"].shape[1]
+        )
+        inputs |= {name: value.to(self.accelerator.device) for name, value in more.items()}
         if self._vllm is not None:
             sampled_BC = sampled_log_prob_rows(
                 [one.group for one in groups], columns=inputs["completion_ids"].shape[1]
@@ -441,6 +446,15 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             )
         if self._vllm is not None:
             self._weigh_samples(log_probs, self._current.inputs)
+        if "is_spliced" in (inputs := self._current.inputs):
+            # Read by the loss behind this call, and filled in anew for every one.
+            weighed = weigh_edits(
+                inputs["unweighted_advantages"],
+                inputs["is_spliced"],
+                log_probs,
+                weight=self._config.objective.edit_weight,
+            )
+            inputs["advantages"].copy_(weighed)
         self._log_probs_BC = log_probs
         return log_probs, entropies, None
 
