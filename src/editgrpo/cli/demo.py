@@ -15,6 +15,7 @@ from editgrpo.provenance import command_line
 EXAMPLES = examples(
     "editgrpo demo --output demo",
     "editgrpo demo --output demo-quick --quick",
+    "editgrpo demo --train-base --output base",
 )
 
 # What a demo is of; a folder is continued only with the same answers.
@@ -26,6 +27,8 @@ ENTRIES = (
     "studies",
     "base-model",
     ".base-model.partial",  # after a crash
+    "untrained",  # of --train-base, as is the next one
+    "base",
     "sft",
     "sft-continued",
     "dr-grpo",
@@ -37,6 +40,10 @@ ENTRIES = (
 def demo(
     output: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Smaller: minutes, not a result.")] = False,
+    train_base: Annotated[
+        bool,
+        typer.Option("--train-base", help="Only train the model that the demo starts from, anew."),
+    ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -44,6 +51,9 @@ def demo(
 
     An interrupted demo continues where it was when the command is given again.
     """
+    if train_base:
+        _train_base(output, quick=quick, overwrite=overwrite)
+        return
     claim_demo_folder(output, {"quick": quick, "seed": seed}, overwrite=overwrite)
 
     from rich.console import Console
@@ -67,6 +77,22 @@ def demo(
     for stage, seconds in outcome.seconds.items():
         typer.echo(f"{format_duration(seconds):>8}  {stage}")
     typer.echo(f"The report is in {outcome.report}")
+
+
+def _train_base(output: Path, *, quick: bool, overwrite: bool) -> None:
+    claim_demo_folder(output, {"train_base": True, "quick": quick}, overwrite=overwrite)
+
+    from editgrpo.demo.base import QUICK_BASE, BaseSize, train_base
+    from editgrpo.display.terminal import progress_bar
+
+    hide_loading_bars()
+    folder = train_base(
+        output,
+        size=QUICK_BASE if quick else BaseSize(),
+        command=command_line(),
+        progress_bar=progress_bar,
+    )
+    typer.echo(f"The base model and its card are in {folder}")
 
 
 def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool) -> None:

@@ -100,3 +100,45 @@ EYES = SiteProfile(
     phrasing=Phrasing(captions=True),
 )
 EYES_SHARES = (0.94, 0.02, 0.04)
+
+# Findings that a stage makes uncommon, so that a model trained on few studies hardly says them.
+UNCOMMON = (
+    Kind.WIDE_MEDIASTINUM,
+    Kind.NODULE,
+    Kind.PNEUMOTHORAX,
+    Kind.PLEURAL_THICKENING,
+    Kind.FRACTURE,
+)
+_STAGE_COMMON = {
+    **_COMMON,
+    Kind.OPACITY: 0.04,
+    Kind.ENDOTRACHEAL_TUBE: 0.04,
+    Kind.GASTRIC_TUBE: 0.04,
+    Kind.CENTRAL_LINE: 0.06,
+    Kind.PACEMAKER: 0.06,
+}
+
+
+def _patients(site: Site, name: str, *, uncommon: float) -> SiteProfile:
+    """Return patients of a site, of whose studies so many have each uncommon finding."""
+    profile = DEMO_PROFILES[site]
+    phrasing = profile.phrasing
+    if site is Site.A:
+        # Few ways to say a thing: what a model does not say, it does not see the need to say.
+        phrasing = replace(
+            phrasing, phrase_decay=0.3, terse_share=0.0, hedge_share=0.0, pneumonia_share=0.25
+        )
+    return replace(
+        profile,
+        name=name,
+        prevalence={**_STAGE_COMMON, **dict.fromkeys(UNCOMMON, uncommon)},
+        studies_per_patient=(0.75, 0.25, 0.0),
+        phrasing=phrasing,
+    )
+
+
+# Who the model of a stage is trained and tested on. Outpatients hardly ever have an uncommon
+# finding; the films, the words and the common findings are those of the inpatients.
+OUTPATIENTS_A = _patients(Site.A, "A-outpatients", uncommon=0.004)
+INPATIENTS_A = _patients(Site.A, "A-inpatients", uncommon=0.04)
+INPATIENTS_B = _patients(Site.B, "B-inpatients", uncommon=0.04)
