@@ -13,7 +13,13 @@ from editgrpo.data.phantom import PROFILES, Site, SiteProfile, write_phantom
 from editgrpo.data.phantom.findings import Kind
 from editgrpo.data.store import PREPARED_FILE
 from editgrpo.demo.plan import RECIPES
-from editgrpo.demo.sites import DEMO_PROFILES, EYES
+from editgrpo.demo.sites import (
+    DEMO_PROFILES,
+    EYES,
+    INPATIENTS_A,
+    INPATIENTS_B,
+    OUTPATIENTS_A,
+)
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.ownership import owning
 
@@ -23,6 +29,9 @@ NAMED_PROFILES: Mapping[str, SiteProfile] = {
     "demo-a": DEMO_PROFILES[Site.A],
     "demo-b": DEMO_PROFILES[Site.B],
     "eyes": EYES,
+    "a-outpatients": OUTPATIENTS_A,
+    "a-inpatients": INPATIENTS_A,
+    "b-inpatients": INPATIENTS_B,
 }
 """Profiles that a corpus may start from."""
 
