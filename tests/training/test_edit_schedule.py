@@ -9,13 +9,14 @@ from editgrpo.config import (
     EditAnneal,
     EditConfig,
     EditLevel,
+    EditSource,
     EditWhen,
     RolloutConfig,
     RolloutEngine,
     TrainConfig,
 )
 from editgrpo.errors import ConfigError
-from editgrpo.training.edit_schedule import EditSchedule, check_edits
+from editgrpo.training.edit_schedule import EditSchedule, check_edit_sources, check_edits
 from editgrpo.training.records import GroupRows, ResponseRow
 from editgrpo.training.responses import Kind
 
@@ -135,3 +136,11 @@ def test_vllm_cannot_sample_on_demand(engine: RolloutEngine) -> None:
 def test_shares_are_shares(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"edit.{name} is {value}; it must be"):
         EditConfig(**{name: value})
+
+
+def test_a_single_study_has_no_other_to_take_edits_from() -> None:
+    shuffled = TrainConfig(edit=EditConfig(source=EditSource.SHUFFLED))
+    with pytest.raises(ConfigError, match="there is one training study"):
+        check_edit_sources(shuffled, [None])
+    check_edit_sources(shuffled, [None, None])
+    check_edit_sources(TrainConfig(), [None])

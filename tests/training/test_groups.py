@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from editgrpo.config import AdvantageScale, EditConfig, EditLevel
+from editgrpo.config import AdvantageScale, EditConfig, EditLevel, EditSource, Likeness
 from editgrpo.data.study import Study
-from editgrpo.edits import EditRule
+from editgrpo.edits import EditRule, Origin
 from editgrpo.edits.codec import ByteLevelCodec
 from editgrpo.files import read_jsonl
 from editgrpo.reports import AnnotatedReport, load_annotator
@@ -261,3 +261,64 @@ def test_an_annotator_that_fails_costs_its_group_only(
     scored = score_groups(load_reward("rules"), built, scale=AdvantageScale.NONE)
     assert [one.is_dropped for one in scored] == lost
     assert scored[2].failure == failure and set(scored[2].advantages_G) == {0.0}
+
+
+def test_shuffled_edits_come_from_another_study_and_the_reward_stays_its_own(
+    tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]]
+) -> None:
+    training = tiny.encoder()[0]
+    config = EditConfig(source=EditSource.SHUFFLED)
+    shuffled = replace(builder(tiny, max_tokens=60), config=config, others=training)
+    built = shuffled.build(0, studies, rollouts)
+    assert [group.reference for group in built] == [study.findings for study in studies]
+    split = load_annotator("rules").split
+    foreign = 0
+    for group, study in zip(built, studies, strict=True):
+        texts = [
+            response.edit.report.sentences[k].text
+            for response in group.responses[SAMPLES:]
+            if response.edit is not None
+            for k, source in enumerate(response.edit.sources)
+            if source.origin is Origin.REFERENCE
+        ]
+        others = [other.findings for other in training if other.study_id != study.study_id]
+        # One study for the whole group holds all of them.
+        assert any(
+            set(texts) <= {text[span.start : span.end] for span in split(text)} for text in others
+        )
+        foreign += any(text not in study.findings for text in texts)
+    assert foreign >= 3
+    # Drawn by seed, step and study, whoever is beside it.
+    assert shuffled.build(0, studies[::-1], rollouts[::-1])[::-1] == built
+    assert shuffled.build(1, studies, rollouts) != built
+
+
+def test_of_two_studies_the_other_is_always_the_source(
+    tiny: Tiny, studies: Sequence[Study]
+) -> None:
+    config = EditConfig(source=EditSource.SHUFFLED)
+    shuffled = replace(builder(tiny, max_tokens=60), config=config, others=studies[:2])
+    for step in range(12):
+        built = shuffled.build(step, studies[:2], [[[EOS]], [[EOS]]])
+        for group, other in zip(built, (studies[1], studies[0]), strict=True):
+            assert group.responses[1].text and group.responses[1].text in other.findings
+
+
+@pytest.mark.parametrize(
+    ("likeness", "text", "treatment"),
+    [
+        (Likeness.EMBEDDINGS, "The heart is enlarged.", "none"),
+        (Likeness.EMBEDDINGS, "CARDIOMEGALY is seen.", "none"),
+        (Likeness.WORDS, "The heart is enlarged.", "deletion"),
+        (Likeness.WORDS, "CARDIOMEGALY is seen.", "none"),
+    ],
+)
+def test_by_words_only_equal_words_are_one_finding(
+    tiny: Tiny, likeness: Likeness, text: str, treatment: str
+) -> None:
+    """Exact match: the annotator gives an enlarged heart and cardiomegaly one embedding."""
+    study = replace(tiny.encoder()[0][0], findings="Cardiomegaly.")
+    built = replace(builder(tiny, max_tokens=60), config=EditConfig(likeness=likeness))
+    tokens = [*built.codec.encode(text.encode()), EOS]
+    (group,) = built.build(0, [study], [[tokens]])
+    assert group.responses[1].treatment == treatment

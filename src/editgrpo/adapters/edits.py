@@ -97,14 +97,14 @@ class GroupEditor:
 
 
 def _check_half_is_edited(edit: EditConfig) -> None:
-    """Refuse groups whose composition changes with the step or the samples."""
+    """Refuse groups that take more than their own completions and reference to make."""
     default = EditConfig()
-    for name in ("when", "share", "anneal"):
+    for name in ("source", "when", "share", "anneal"):
         value, papers = getattr(edit, name), getattr(default, name)
         if edit.level is EditLevel.SENTENCE and value != papers:
             raise ConfigError(
                 f"edit.{name} is {value!s}, but beside another trainer half of each group is "
-                f"edited; leave it {papers!s}, or train with `editgrpo train`"
+                f"edited by its own reference; leave it {papers!s}, or use `editgrpo train`"
             )
 
 

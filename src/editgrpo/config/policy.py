@@ -1,34 +1,9 @@
-"""What only reinforcement learning has: edits, groups, objective."""
+"""What only reinforcement learning has, besides edits: groups and objective."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from editgrpo.config.check import require
-
-
-class EditLevel(StrEnum):
-    """What stands beside the sampled rollouts of a group."""
-
-    SENTENCE = "sentence"
-    REPORT = "report"
-    NONE = "none"
-
-
-class EditWhen(StrEnum):
-    """Which groups get their edited half (docs/objective-variants.md)."""
-
-    ALWAYS = "always"
-    """All of them."""
-    UNSAID = "unsaid"
-    """Those in which a finding of the reference is in no sampled report; the edit then says it."""
-
-
-class EditAnneal(StrEnum):
-    """How the share of edited versions changes in the course of a run."""
-
-    NONE = "none"
-    COSINE = "cosine"
-    """It falls to 0 by half a cosine."""
 
 
 class LossType(StrEnum):
@@ -89,62 +64,6 @@ class KLTerm(StrEnum):
 
     The value is k3's, the gradient log(pi/ref) grad log pi.
     """
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EditConfig:
-    """The edited half of a group."""
-
-    level: EditLevel = EditLevel.SENTENCE
-    """`sentence`: half of the group is edited rollouts, which is EditGRPO.
-
-    `report`: the reference report is one of the group. `none`: GRPO or Dr. GRPO.
-    """
-    annotator: str = "rules"
-    """Name for `load_annotator`; it finds sentences and entities."""
-    threshold: float = 0.6
-    """Cosine above which two entities are the same finding (tau).
-
-    Paper: 0.6.
-    """
-
-    max_edits: int = 1
-    """Most edits to one rollout.
-
-    Paper: 1.
-    """
-
-    anatomy_counts: bool = False
-    """Whether an ANATOMY entity can itself be spurious or missing."""
-
-    when: EditWhen = EditWhen.ALWAYS
-    """`always`: every group has edited versions; `unsaid`: only one in which a finding of the
-    reference is in no sample, the others are sampled whole. Read only with `level: sentence`.
-
-    Paper: `always`.
-    """
-
-    share: float = 1.0
-    """Share, 0 to 1, of the half of a group that is edited; what is not edited is sampled.
-
-    Read only with `level: sentence`. Paper: 1.
-    """
-
-    anneal: EditAnneal = EditAnneal.NONE
-    """`cosine`: the share falls to 0 by half a cosine; `none`: it stays.
-
-    Read only with `level: sentence`. Paper: `none`.
-    """
-
-    anneal_until: float = 0.5
-    """Share of the run's steps after which no edit is left; read only with `anneal: cosine`."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.threshold < 1, "edit.threshold", self.threshold, "between 0 and 1")
-        require(self.max_edits >= 1, "edit.max_edits", self.max_edits, "at least 1")
-        require(0 <= self.share <= 1, "edit.share", self.share, "from 0 to 1")
-        until = self.anneal_until
-        require(0 < until <= 1, "edit.anneal_until", until, "above 0, at most 1")
 
 
 class RolloutEngine(StrEnum):

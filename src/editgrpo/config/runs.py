@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from editgrpo.config.check import require, require_seed
 from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import DataConfig, ModelConfig, OptimConfig, RewardConfig
-from editgrpo.config.policy import EditConfig, EditLevel, ObjectiveConfig, RolloutConfig
+from editgrpo.config.edits import EditConfig, EditLevel
+from editgrpo.config.policy import ObjectiveConfig, RolloutConfig
 
 REPLACED = {
     "prompts_per_pass": "tokens_per_pass, in tokens, took its place",

@@ -5,6 +5,7 @@ here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,3 +220,20 @@ def unsaid_entities(
     is_said_Y = match_matrix(of_y, said, threshold=threshold).any(axis=1)
     unsaid_Y: NDArray[np.bool_] = ~is_said_Y & can_be_unmatched(of_y, anatomy_counts=anatomy_counts)
     return unsaid_Y
+
+
+def without_embeddings(report: AnnotatedReport) -> AnnotatedReport:
+    """Return a report whose entities are alike only if their words are equal (exact match).
+
+    Args:
+        report: The report.
+
+    Returns:
+        The same sentences and entities; see `similarity_matrix` for how they compare.
+    """
+    return AnnotatedReport(
+        tuple(
+            replace(one, entities=tuple(replace(e, embedding=None) for e in one.entities))
+            for one in report.sentences
+        )
+    )

@@ -8,10 +8,10 @@ Left out on purpose: what an edit does (groups.py), and sampling itself.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
-from editgrpo.config import EditAnneal, EditLevel, EditWhen, RolloutEngine, TrainConfig
+from editgrpo.config import EditAnneal, EditLevel, EditSource, EditWhen, RolloutEngine, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.training.records import GroupRows
 from editgrpo.training.responses import Kind
@@ -120,4 +120,22 @@ def check_edits(config: TrainConfig) -> None:
         raise ConfigError(
             f"edit.when is {edit.when.value!r}, but rollout.engine {engine.value!r} samples as "
             "often for every study; choose edit.when 'always' or rollout.engine 'native'"
+        )
+
+
+def check_edit_sources(config: TrainConfig, studies: Sized) -> None:
+    """Check that there is another study to take edits from, where they come from another.
+
+    Args:
+        config: The run.
+        studies: The training studies.
+
+    Raises:
+        ConfigError: there is one study alone.
+    """
+    edit = config.edit
+    is_shuffled = edit.level is EditLevel.SENTENCE and edit.source is EditSource.SHUFFLED
+    if is_shuffled and len(studies) < 2:
+        raise ConfigError(
+            "edit.source is 'shuffled', but there is one training study; raise data.train_limit"
         )

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.config import EditConfig, EditLevel, EditWhen
+from editgrpo.config import EditConfig, EditLevel, EditSource, EditWhen, Likeness
 from editgrpo.data.study import Study
 from editgrpo.edits import Edit, edit_report
-from editgrpo.edits.similarity import unsaid_entities
+from editgrpo.edits.similarity import unsaid_entities, without_embeddings
 from editgrpo.edits.splice import (
     TokenCodec,
     complete_spans,
@@ -48,6 +48,8 @@ class GroupBuilder:
     """Every token that may have ended a rollout."""
     max_tokens: int
     seed: int
+    others: Sequence[Study] = ()
+    """The training studies, among them more than one; read only with `config.source: shuffled`."""
 
     def build(
         self,
@@ -85,11 +87,12 @@ class GroupBuilder:
         ]
 
     def leave_unsaid(
-        self, studies: Sequence[Study], rollouts_PK: Sequence[Sequence[Sequence[int]]]
+        self, step: int, studies: Sequence[Study], rollouts_PK: Sequence[Sequence[Sequence[int]]]
     ) -> list[bool]:
         """Say which studies have a reference entity that none of their rollouts states.
 
         Args:
+            step: The training step.
             studies: P studies.
             rollouts_PK: For each its K rollouts as token ids.
 
@@ -99,7 +102,7 @@ class GroupBuilder:
         sampled = [[self._sampled(tokens) for tokens in rollouts] for rollouts in rollouts_PK]
         return [
             isinstance(one, RewardError) or bool(self._unsaid(one).any())
-            for one in self._read(studies, sampled)
+            for one in self._read(step, studies, sampled)
         ]
 
     def _group(
@@ -140,7 +143,7 @@ class GroupBuilder:
         read = dict(
             zip(
                 numbers,
-                self._read([studies[k] for k in numbers], [sampled[k] for k in numbers]),
+                self._read(step, [studies[k] for k in numbers], [sampled[k] for k in numbers]),
                 strict=True,
             )
         )
@@ -159,27 +162,28 @@ class GroupBuilder:
         return groups
 
     def _read(
-        self, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
+        self, step: int, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
     ) -> list["_Reading | RewardError"]:
         """Annotate everything in one call; if that fails, each study on its own."""
         try:
-            return [*self._annotate(studies, sampled)]
+            return [*self._annotate(step, studies, sampled)]
         except RewardError as error:
             if len(studies) <= 1:
                 return [error]
         return [
-            self._read([study], [rollouts])[0]
+            self._read(step, [study], [rollouts])[0]
             for study, rollouts in zip(studies, sampled, strict=True)
         ]
 
     def _annotate(
-        self, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
+        self, step: int, studies: Sequence[Study], sampled: Sequence[Sequence[Response]]
     ) -> list["_Reading"]:
         assert self.annotator is not None  # guaranteed by the trainer's construction
         with failures_as_reward_errors(f"annotator {self.annotator.name}"):
-            references = self.annotator.annotate([study.findings for study in studies])
+            wanted = [self._edit_source(step, study).findings for study in studies]
+            references = self._as_compared(self.annotator.annotate(wanted))
             texts = [response.text for group in sampled for response in group]
-            reports = iter(self.annotator.annotate(texts))
+            reports = iter(self._as_compared(self.annotator.annotate(texts)))
         split = self.annotator.split
         return [
             _Reading(
@@ -188,6 +192,20 @@ class GroupBuilder:
             )
             for rollouts, reference in zip(sampled, references, strict=True)
         ]
+
+    def _edit_source(self, step: int, study: Study) -> Study:
+        """Return the study by whose reference the rollouts of another are edited."""
+        if self.config.source is EditSource.REFERENCE:
+            return study
+        rng = random_generator(self.seed, Purpose.EDIT_SOURCE, step, study.study_id)
+        while (other := self.others[rng.randrange(len(self.others))]).study_id == study.study_id:
+            pass
+        return other
+
+    def _as_compared(self, reports: Sequence[AnnotatedReport]) -> Sequence[AnnotatedReport]:
+        if self.config.likeness is Likeness.EMBEDDINGS:
+            return reports
+        return [without_embeddings(report) for report in reports]
 
     def _unsaid(self, reading: "_Reading") -> NDArray[np.bool_]:
         return unsaid_entities(

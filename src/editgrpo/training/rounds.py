@@ -87,7 +87,7 @@ class Rounds:
         if not further:
             return rollouts
         # Annotators hold caches and stores: only the judge's thread asks them.
-        asked = judge.submit(self._leave_unsaid, part.studies, rollouts)
+        asked = judge.submit(self._leave_unsaid, step, part.studies, rollouts)
         with self.clock.waiting_for_scores():
             leave_unsaid = asked.result()
         numbers = [k for k, is_left in enumerate(leave_unsaid) if not is_left]
@@ -97,9 +97,9 @@ class Rounds:
             rollouts[number] = [*rollouts[number], *rest]
         return rollouts
 
-    def _leave_unsaid(self, studies: list[Study], rollouts: Rollouts) -> list[bool]:
+    def _leave_unsaid(self, step: int, studies: list[Study], rollouts: Rollouts) -> list[bool]:
         with self.clock.phase("edit"):
-            return self.groups.leave_unsaid(studies, _token_ids(rollouts))
+            return self.groups.leave_unsaid(step, studies, _token_ids(rollouts))
 
     def _edit_score(self, step: int, studies: list[Study], rollouts: Rollouts) -> list[ScoredGroup]:
         with self.clock.phase("edit"):

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     ORDER = "order"
     SAMPLING = "sampling"
     EDIT = "edit"
+    EDIT_SOURCE = "edit_source"
     TRAINING = "training"
 
 

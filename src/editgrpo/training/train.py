@@ -22,7 +22,7 @@ from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.arguments import training_arguments
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
-from editgrpo.training.edit_schedule import check_edits
+from editgrpo.training.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
     starting,
@@ -122,6 +122,7 @@ def _set_up(
 ) -> tuple[TrainingSetup, Any]:
     folder = folder or resolve_model_folder(config.model.path, config.model.revision)
     studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
+    check_edit_sources(config, studies)
     processor = load_processor(folder)
     policy = load_policy(folder, config.model, config.optim.state)
     tokens = generation_tokens(policy, processor.tokenizer)
@@ -135,6 +136,7 @@ def _set_up(
         eos_token_ids=tokens.eos_token_ids,
         max_tokens=config.rollout.max_completion_tokens,
         seed=config.seed,
+        others=studies,
     )
     setup = TrainingSetup(
         studies=studies,
