@@ -40,6 +40,29 @@ def load_recipe(path: Path, kind: type[ConfigT], overrides: Sequence[str] = ()) 
     return _checked(kind, changes, str(path), overrides)
 
 
+def layered_recipe(
+    path: Path, kind: type[ConfigT], layers: Sequence[tuple[str, Mapping[str, Any]]]
+) -> ConfigT:
+    """Read a recipe and lay mappings over it, one after another.
+
+    Args:
+        path: A YAML file.
+        kind: The dataclass to fill.
+        layers: Where each mapping comes from, for messages, and the mapping in the form of a
+            recipe; later ones win.
+
+    Returns:
+        The configuration; its own checks have run on the merged values.
+
+    Raises:
+        ConfigError: see `load_recipe`; the message names the layer.
+    """
+    changes = _read_with_base(path, kind)
+    for place, layer in layers:
+        changes = _merge(changes, read_section(kind, layer, place))
+    return _checked(kind, changes, layers[-1][0] if layers else str(path), ())
+
+
 def load_section(
     path: Path | None, name: str, kind: type[ConfigT], overrides: Sequence[str] = ()
 ) -> ConfigT:
