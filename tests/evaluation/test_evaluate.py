@@ -3,7 +3,13 @@
 import pytest
 
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds
+from editgrpo.evaluation.evaluate import (
+    Evaluation,
+    evaluate_predictions,
+    evaluate_statistics,
+    pool_seeds,
+)
+from editgrpo.evaluation.rows import StudyRows
 from editgrpo.evaluation.types import EvaluationOptions
 from tests.evaluation.builders import evaluate, fake_plan, predictions, random_predictions
 
@@ -173,3 +179,15 @@ def test_progress_reaches_the_whole() -> None:
 def test_unusable_predictions_are_refused(repeat: int, message: str) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(predictions(PAIRS) * repeat)
+
+
+def test_numbers_computed_before_give_the_same_estimates_without_a_text() -> None:
+    whole = evaluate(random_predictions(12))
+    hashes = {study: f"hash of {study}" for study in whole.references}
+    rows = StudyRows(system="kept", references=hashes, patients=whole.patients)
+    found = evaluate_statistics(rows, whole.runs, options=whole.options)
+    assert found.metrics == whole.metrics
+    assert found.per_finding == whole.per_finding
+    few = StudyRows(system="kept", references={"s000": ""}, patients=None)
+    with pytest.raises(DataError, match="kept: numbers of 12 studies for 1"):
+        evaluate_statistics(few, whole.runs)

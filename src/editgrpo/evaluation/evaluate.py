@@ -13,7 +13,7 @@ from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds, resampled_mean
 from editgrpo.evaluation.findings import finding_scores, rare_findings
 from editgrpo.evaluation.intervals import interval_ends, metric_values
 from editgrpo.evaluation.metrics import Means, Metric, SourceKind
-from editgrpo.evaluation.rows import known_patients, require_same_rows, rows_of
+from editgrpo.evaluation.rows import Rows, known_patients, require_same_rows, rows_of
 from editgrpo.evaluation.sources import ScoringPlan
 from editgrpo.evaluation.statistics import StudyStatistics, study_statistics
 from editgrpo.evaluation.types import (
@@ -121,13 +121,39 @@ def evaluate_predictions(
     ordered = sorted(predictions, key=lambda one: one.study_id)
     rows = rows_of(ordered, system=system)
     statistics = study_statistics(ordered, plan, partials=partials, progress=progress)
+    return evaluate_statistics(rows, (statistics,), options=options)
+
+
+def evaluate_statistics(
+    rows: Rows, runs: Sequence[StudyStatistics], *, options: EvaluationOptions | None = None
+) -> Evaluation:
+    """Estimate every metric from numbers that were computed before, without any text.
+
+    Args:
+        rows: The system and its N studies, sorted by study id. A reference may be anything that is
+            the same for the same reference, such as its hash.
+        runs: At least one; the (N, K) numbers of each seed, in the order of the studies.
+        options: Bootstrap and rare findings; None takes the defaults.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        DataError: a run has another number of studies.
+    """
+    for run in runs:
+        if len(run.values_NK) != len(rows.references):
+            raise DataError(
+                f"{rows.system}: numbers of {len(run.values_NK)} studies for "
+                f"{len(rows.references)}; score its predictions again"
+            )
     return _summarise(
         Evaluation(
-            system=system,
+            system=rows.system,
             predictions=(),
             references=rows.references,
             patients=rows.patients,
-            runs=(statistics,),
+            runs=tuple(runs),
             labeler=None,
             rare_findings=(),
             metrics={},
