@@ -3,6 +3,7 @@ step."""
 
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
 from editgrpo.training.saving import finish_model, save_merged
 from editgrpo.training.scoring import LossBudget
-from editgrpo.training.trainer import EditGRPOTrainer, OnStep, TrainingSetup
+from editgrpo.training.trainer import EditGRPOTrainer, OnGroups, OnStep, TrainingSetup
 from editgrpo.training.vllm_engine import check_engine
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
@@ -55,6 +56,7 @@ def run_training(
     resume: bool = False,
     command: str = "",
     on_step: OnStep | None = None,
+    on_groups: OnGroups | None = None,
 ) -> Path:
     """Train a policy by EditGRPO or one of its variants.
 
@@ -65,6 +67,8 @@ def run_training(
         command: What started the run, for its provenance.
         on_step: Called on the main process after each step with its metrics and its seconds by
             phase.
+        on_groups: Called on every process with a step's number and its scored groups, texts
+            included. A run that is resumed calls it again for steps behind its checkpoint.
 
     Returns:
         The folder of the trained model, a complete checkpoint. A run that is finished is left as it
@@ -85,15 +89,23 @@ def run_training(
     with starting(config, resume=resume, command=command) as start:
         if start is None:
             return Path(config.output) / MODEL
-        return _run(config, start.model, start.checkpoint, on_step)
+        listeners = _Listeners(on_step, on_groups)
+        return _run(config, start.model, start.checkpoint, listeners)
 
 
-def _run(
-    config: TrainConfig, folder: Path, checkpoint: Path | None, on_step: OnStep | None
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """Who is told of a run's steps."""
+
+    on_step: OnStep | None
+    on_groups: OnGroups | None
+
+
+def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: _Listeners) -> Path:
     """Train from a checkpoint, or from the model of a folder, and save what came of it."""
     run = Path(config.output)
-    setup, policy = _set_up(config, run, on_step, folder)
+    setup, policy = _set_up(config, run, listeners.on_step, folder)
+    setup = replace(setup, on_groups=listeners.on_groups)
     stop = StopOnSignal()
     trainer = EditGRPOTrainer(
         config,

@@ -9,7 +9,7 @@ tests/training/test_trl_seams.py names every seam.
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,6 +71,7 @@ from editgrpo.training.vllm_engine import (
 _LOGGER = logging.getLogger(__name__)
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
+OnGroups = Callable[[int, Sequence[ScoredGroup]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +91,8 @@ class TrainingSetup:
     """Counts groups whose scoring failed."""
     on_step: OnStep | None = None
     """Called on the main process after each step with its metrics and seconds by phase."""
+    on_groups: OnGroups | None = None
+    """Called on every process with a step's number, counted from 1, and its own scored groups."""
 
 
 class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignore[misc]
@@ -505,6 +508,8 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
                 f"groups so far, more than max_dropped_share ({self._config.max_dropped_share:.0%})"
                 f" allows; last reason: {reason}"
             )
+        if self._setup.on_groups is not None:
+            self._setup.on_groups(step + 1, scored)
         records = gather_object(
             [record for group in scored for record in rollout_records(step + 1, group)]
         )
