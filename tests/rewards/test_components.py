@@ -13,7 +13,7 @@ from editgrpo.errors import ConfigError, ModelError
 from editgrpo.reports import load_annotator, load_labeler
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.rewards import COMPONENT_NAMES, configured_reward, load_component, load_reward
-from editgrpo.rewards.class_rates import class_rates, write_class_rates
+from editgrpo.rewards.class_rates import ClassRates, class_rates, write_class_rates
 from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
 from tests.checkpoints.chexbert import build_chexbert
 from tests.checkpoints.green import build_green
@@ -37,17 +37,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LABELERS = ("chexbert", "rules")
+
+
 @pytest.fixture(scope="module")
 def config(models: Path) -> ClinicalConfig:
     return ClinicalConfig(models=str(models), offline=True, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def rates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("rates") / "rates.json"
+def rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The file that each labeler counted."""
+    folder = tmp_path_factory.mktemp("rates")
     labels = np.eye(len(FINDINGS), dtype=np.uint8)
-    write_class_rates(path, class_rates(labels, labeler="chexbert"))
-    return path
+    for labeler in LABELERS:
+        write_class_rates(folder / f"{labeler}.json", class_rates(labels, labeler=labeler))
+    return {labeler: folder / f"{labeler}.json" for labeler in LABELERS}
 
 
 # A random judge never ends its answer before the length limit.
@@ -58,9 +63,10 @@ SLOW = {"green@radllama2-7b": pytest.mark.slow}
     "name", [pytest.param(name, marks=SLOW.get(name, ())) for name in COMPONENT_NAMES]
 )
 def test_every_component_scores_under_its_own_name(
-    name: str, config: ClinicalConfig, rates: Path
+    name: str, config: ClinicalConfig, rates: dict[str, Path]
 ) -> None:
-    component = load_component(name, config, class_rates=rates)
+    class_rates = rates.get(name.partition("/")[0])
+    component = load_component(name, config, class_rates=class_rates)
     assert component.name == name
     facts = component.read(REPORTS)
     scores = component.compare(facts, component.read(REPORTS[::-1]))
@@ -105,12 +111,17 @@ TRAINABLE = [
 ]
 
 
+@pytest.mark.parametrize("labeler", LABELERS)
 @pytest.mark.parametrize("reference", ["No acute disease.", REPORTS[0], "Lungs.", ""])
 def test_saying_nothing_earns_nothing_from_any_component(
-    config: ClinicalConfig, rates: Path, reference: str
+    config: ClinicalConfig, rates: dict[str, Path], reference: str, labeler: str
 ) -> None:
+    rated = (
+        "report-inverse-frequency-14"  # a reward has one file of rates, which one labeler counted
+    )
+    chosen = [name for name in TRAINABLE if not name.endswith(rated) or name.startswith(labeler)]
     reward = load_reward(
-        "custom", dict.fromkeys(TRAINABLE, 1.0), clinical=config, class_rates=rates
+        "custom", dict.fromkeys(chosen, 1.0), clinical=config, class_rates=rates[labeler]
     )
     scores = reward.score(SILENT, [reference] * len(SILENT))
     for name, values in scores.components.items():
@@ -145,11 +156,13 @@ def test_what_is_no_reward_is_refused(component: str, message: str) -> None:
         load_reward("custom", {component: 1.0})
 
 
-def test_inverse_frequency_needs_class_rates(config: ClinicalConfig, rates: Path) -> None:
+def test_inverse_frequency_needs_class_rates(
+    config: ClinicalConfig, rates: dict[str, Path]
+) -> None:
     name = "chexbert/report-inverse-frequency-14"
     with pytest.raises(ConfigError, match="write them with `editgrpo annotate --class-rates`"):
         load_reward("paper", {name: 1.0}, clinical=config)
-    chosen = RewardConfig(name="paper", weights={name: 1.0}, class_rates=str(rates))
+    chosen = RewardConfig(name="paper", weights={name: 1.0}, class_rates=str(rates["chexbert"]))
     assert name in configured_reward(chosen, config).component_names
 
 
@@ -208,3 +221,18 @@ def test_what_fails_to_build_is_built_again() -> None:
     assert shared(("test", "builds again"), build) == 7
     assert shared(("test", "builds again"), build) == 7
     assert len(attempts) == 2
+
+
+def test_rewards_by_findings_work_offline_on_the_labels_of_rules(tmp_path: Path) -> None:
+    reference, candidate = "Left pleural effusion. Rib fracture.", "Left pleural effusion."
+    # One of two findings said and nothing else: sensitivity 1/2, specificity 1.
+    balanced = load_component("rules/report-balanced-accuracy-14")
+    facts = balanced.read([candidate, reference])
+    assert balanced.compare(facts[:1], facts[1:]).tolist() == pytest.approx([0.75])
+    # Rates 1/2 and 1/8: weights 2 and 8 before scaling; hit 2, missed 8: F1 = 2*2 / (2*2 + 8).
+    rates = dict.fromkeys(FINDINGS, 0.5) | {"Fracture": 0.125}
+    path = tmp_path / "rates.json"
+    write_class_rates(path, ClassRates(labeler="rules", n=8, rates=rates))
+    weighted = load_component("rules/report-inverse-frequency-14", class_rates=path)
+    facts = weighted.read([candidate, reference])
+    assert weighted.compare(facts[:1], facts[1:]).tolist() == pytest.approx([1 / 3])

@@ -40,6 +40,16 @@ RULES_COMPONENTS = (
     component_metric("entity_f1/partial@rules", "F1 of entities, in the manner of RadGraph-F1"),
     component_metric("entity_similarity@rules", "likeness of entities, in the manner of RaTEScore"),
 )
+RULES_REWARDS = (
+    component_metric(
+        "rules/report-balanced-accuracy-14", "balanced accuracy of the 14 findings of one report"
+    ),
+    component_metric(
+        "rules/report-inverse-frequency-14",
+        "agreement on findings, rare ones weighing more",
+        needs_class_rates=True,
+    ),
+)
 RULES_SUMS = (
     average_metric(
         "average/clinical@rules",
@@ -136,6 +146,7 @@ METRICS: dict[str, Metric] = {
         *RULES_SUMS,
         *RULES_LABELS,
         *RULES_COMPONENTS,
+        *RULES_REWARDS,
         PAPER_AVERAGE,
         PAPER_TOTAL,
         *CHEXBERT_LABELS,

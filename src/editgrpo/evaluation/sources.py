@@ -140,8 +140,11 @@ def _identities(
     class_rates: Path | None,
 ) -> dict[str, str]:
     """Name everything but the code that the numbers depend on."""
+    rates = {}
+    if class_rates is not None and any(metric.needs_class_rates for metric in metrics):
+        rates["class-rates"] = f"sha256:{sha256(class_rates.read_bytes()).hexdigest()}"
     if not models:
-        return {}
+        return rates
     from editgrpo.clinical.weights import ClinicalModel, model_identity
 
     found = {
@@ -151,6 +154,4 @@ def _identities(
         for model in models
     }
     found["dtype"] = clinical.dtype.value
-    if class_rates is not None and any(metric.needs_class_rates for metric in metrics):
-        found["class-rates"] = f"sha256:{sha256(class_rates.read_bytes()).hexdigest()}"
-    return found
+    return found | rates

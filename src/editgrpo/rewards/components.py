@@ -83,25 +83,27 @@ def _label_f1(labeler: str, config: ClinicalConfig, _: Path | None) -> Component
     return LabelF1(load_metric_labeler(labeler, config))
 
 
-def _balanced_accuracy(config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    return LabelBalancedAccuracy(load_metric_labeler("chexbert", config))
+def _balanced_accuracy(labeler: str, config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    return LabelBalancedAccuracy(load_metric_labeler(labeler, config))
 
 
-def _inverse_frequency(config: ClinicalConfig, class_rates: Path | None) -> Component[Any]:
+def _inverse_frequency(
+    labeler: str, config: ClinicalConfig, class_rates: Path | None
+) -> Component[Any]:
     if class_rates is None:
         raise ConfigError(
-            "chexbert/report-inverse-frequency-14 needs the class rates of the training set; "
+            f"{labeler}/report-inverse-frequency-14 needs the class rates of the training set; "
             "write them with `editgrpo annotate --class-rates` and name the file "
             "(reward.class_rates, --class-rates)"
         )
-    labeler, rates = load_metric_labeler("chexbert", config), read_class_rates(class_rates)
+    rates = read_class_rates(class_rates)
     _, _, counted_with = rates.labeler.partition("@")
     if counted_with and counted_with != model_identity(ClinicalModel.CHEXBERT, config):
         raise ConfigError(
             f"{class_rates}: counted with other weights of CheXbert than are here; count them "
             "again with `editgrpo annotate --class-rates`"
         )
-    return LabelInverseFrequency(labeler, rates)
+    return LabelInverseFrequency(load_metric_labeler(labeler, config), rates)
 
 
 def _radgraph(
@@ -148,11 +150,13 @@ def _green(config: ClinicalConfig, _: Path | None) -> Component[Any]:
 
 _BUILDERS: Mapping[str, Builder] = {
     "rules/report-micro-f1-14": partial(_label_f1, "rules"),
+    "rules/report-balanced-accuracy-14": partial(_balanced_accuracy, "rules"),
+    "rules/report-inverse-frequency-14": partial(_inverse_frequency, "rules"),
     "entity_f1/partial@rules": lambda *_: EntityF1(_rules_annotator()),
     "entity_similarity@rules": lambda *_: EntitySimilarity(_rules_annotator()),
     "chexbert/report-micro-f1-14": partial(_label_f1, "chexbert"),
-    "chexbert/report-balanced-accuracy-14": _balanced_accuracy,
-    "chexbert/report-inverse-frequency-14": _inverse_frequency,
+    "chexbert/report-balanced-accuracy-14": partial(_balanced_accuracy, "chexbert"),
+    "chexbert/report-inverse-frequency-14": partial(_inverse_frequency, "chexbert"),
     **{
         f"radgraph/{level}@{model}": partial(_radgraph, level, model)
         for model in (ClinicalModel.RADGRAPH_XL, ClinicalModel.RADGRAPH)
