@@ -89,6 +89,11 @@ class Corpus:
         changes = {**self.changes, "prevalence": even, "burdened_share": 1.0}
         return replace(self, changes=changes, studies=studies, seed=seed, shares=shares)
 
+    def drawn_again(self, seed: int) -> "Corpus":
+        """Return the same site with other patients, films and words for each seed of a run."""
+        # Corpora of a stage have seeds of their own; this keeps those of two runs apart.
+        return replace(self, seed=self.seed + 100_003 * seed)
+
     def folder_name(self) -> str:
         """Return a name that equal corpora share and others do not."""
         facts = [str(self.site()), self.studies, self.seed, self.shares]
