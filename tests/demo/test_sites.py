@@ -1,6 +1,7 @@
 """The demo's sites: most studies normal, rare findings rare, and two that differ."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import pytest
 
 from editgrpo.data.phantom import CHEXPERT_CLASS, TRUTH_FILE, Site, write_phantom
 from editgrpo.demo.plan import RARE_FINDINGS
-from editgrpo.demo.sites import DEMO_PROFILES
+from editgrpo.demo.sites import (
+    DEMO_PROFILES,
+    INPATIENTS_A,
+    INPATIENTS_B,
+    OUTPATIENTS_A,
+    UNCOMMON,
+)
 from editgrpo.files import read_jsonl
 
 STUDIES = 400
@@ -64,3 +71,22 @@ def test_the_sites_differ_in_who_comes_how_films_look_and_how_reports_read() -> 
     assert one.prevalence != two.prevalence
     assert one.rendering != two.rendering
     assert one.phrasing != two.phrasing
+
+
+def test_outpatients_and_inpatients_of_a_site_differ_in_the_uncommon_findings_alone() -> None:
+    changed = {
+        kind
+        for kind, share in INPATIENTS_A.prevalence.items()
+        if share != OUTPATIENTS_A.prevalence[kind]
+    }
+    assert changed == set(UNCOMMON)
+    assert (
+        replace(OUTPATIENTS_A, name=INPATIENTS_A.name, prevalence=INPATIENTS_A.prevalence)
+        == INPATIENTS_A
+    )
+
+
+def test_inpatients_of_the_other_site_have_the_same_findings_as_often() -> None:
+    assert INPATIENTS_B.prevalence == INPATIENTS_A.prevalence
+    assert INPATIENTS_B.rendering != INPATIENTS_A.rendering
+    assert INPATIENTS_B.phrasing != INPATIENTS_A.phrasing

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from editgrpo.data.phantom.findings import CHEXPERT_CLASS, Finding, Kind, Progress, Side, Size
+from editgrpo.data.phantom.findings import (
+    CHEXPERT_CLASS,
+    Finding,
+    Kind,
+    Progress,
+    Side,
+    Size,
+    Zone,
+)
 from editgrpo.data.phantom.grammar import Report, write_report
 from editgrpo.data.phantom.patients import draw_course
-from editgrpo.data.phantom.sites import PROFILES, Site
+from editgrpo.data.phantom.sites import PROFILES, Phrasing, Site
 from editgrpo.reports import load_labeler
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 
@@ -125,3 +133,56 @@ def test_change_since_the_prior_study_is_worded(progress: Progress, words: set[s
         said = {word.strip(".,").lower() for word in report.findings.split()}
         assert said & (words | (hedges if progress is Progress.NEW else set()))
         assert ("Pleural Effusion" in report.labels) == (progress is not Progress.RESOLVED)
+
+
+def captions_of(*findings: Finding) -> Report:
+    return write_report(
+        findings,
+        phrasing=Phrasing(captions=True),
+        has_prior=False,
+        bedside=False,
+        rng=np.random.default_rng(0),
+    )
+
+
+def test_captions_name_side_height_and_size_in_the_order_of_the_findings() -> None:
+    report = captions_of(
+        Finding(kind=Kind.EFFUSION, side=Side.LEFT, size=Size.SMALL),
+        Finding(kind=Kind.OPACITY, side=Side.RIGHT, zone=Zone.UPPER, size=Size.LARGE),
+        Finding(kind=Kind.CENTRAL_LINE, side=Side.RIGHT),
+        Finding(kind=Kind.WIDE_MEDIASTINUM),
+    )
+    assert report.findings == (
+        "Wide mediastinum. Opacity, right, upper, large. Effusion, left, small. "
+        "Central line, right."
+    )
+    assert set(report.labels) == {
+        "Enlarged Cardiomediastinum", "Lung Opacity", "Pleural Effusion", "Support Devices",
+    }  # fmt: skip
+
+
+def test_a_film_without_findings_has_a_caption_that_denies_nothing() -> None:
+    gone = Finding(kind=Kind.EDEMA, progress=Progress.RESOLVED)
+    assert captions_of(gone).findings == "Nothing to name."
+    assert captions_of(gone).labels == ()
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_the_rules_labeler_reads_every_caption(kind: Kind) -> None:
+    side = Side.LEFT if kind is not Kind.CARDIOMEGALY else Side.NONE
+    text = captions_of(Finding(kind=kind, side=side)).findings
+    [labels] = load_labeler("rules").label([text])
+    # Devices alone leave a study without a finding, so the last class says nothing here.
+    named = zip(FINDINGS[:NO_FINDING_INDEX], labels[:NO_FINDING_INDEX], strict=True)
+    assert [name for name, value in named if value == 1] == [CHEXPERT_CLASS[kind]]
+
+
+def test_no_site_words_a_finding_as_its_caption_does() -> None:
+    sentences = {
+        sentence
+        for drawn in DRAWN.values()
+        for _, report in drawn
+        for sentence in report.findings.split(". ")
+    }
+    captions = {captions_of(Finding(kind=kind)).findings.rstrip(".") for kind in Kind}
+    assert not captions & {sentence.rstrip(".") for sentence in sentences}
