@@ -36,7 +36,7 @@ from editgrpo.config.policy import (
     RolloutEngine,
     VLLMConfig,
 )
-from editgrpo.config.runs import SFTConfig, TrainConfig
+from editgrpo.config.runs import PromptOrder, SFTConfig, TrainConfig
 
 __all__ = [
     "AdvantageScale",
@@ -60,6 +60,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimConfig",
     "OptimizerState",
+    "PromptOrder",
     "RewardConfig",
     "RolloutConfig",
     "RolloutEngine",

@@ -1,6 +1,7 @@
 """The two kinds of run."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from editgrpo.config.check import require, require_seed
 from editgrpo.config.clinical import ClinicalConfig
@@ -81,6 +82,15 @@ class SFTConfig:
         require_seed(self.seed)
 
 
+class PromptOrder(StrEnum):
+    """Which training studies a step gets (docs/objective-variants.md)."""
+
+    UNIFORM = "uniform"
+    """All in turn, in shuffled passes."""
+    BY_FINDING = "by_finding"
+    """Half of them so; the other half hold a finding, each finding as often as can be."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """A reinforcement-learning run: EditGRPO and every variant of it."""
@@ -103,6 +113,12 @@ class TrainConfig:
 
     Paper: 32.
     """
+    prompt_order: PromptOrder = PromptOrder.UNIFORM
+    """Which studies a step gets: `uniform`, or half of them `by_finding`.
+
+    Paper: `uniform`.
+    """
+
     tokens_per_pass: int = 16_384
     """Most tokens of the packed groups of one forward and backward pass of one process.
 
@@ -145,6 +161,12 @@ class TrainConfig:
             "rollout.group_size",
             self.rollout.group_size,
             "even when edit.level is sentence: half of a group is sampled, half edited",
+        )
+        require(
+            self.prompt_order is PromptOrder.UNIFORM or self.prompts_per_step >= 2,
+            "prompts_per_step",
+            self.prompts_per_step,
+            "at least 2 where prompt_order is by_finding, which draws half of them by finding",
         )
         require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
         require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")

@@ -16,6 +16,7 @@ class Purpose(StrEnum):
     """What a random stream is for; two purposes never share a stream."""
 
     ORDER = "order"
+    FINDING = "finding"
     SAMPLING = "sampling"
     EDIT = "edit"
     EDIT_SOURCE = "edit_source"

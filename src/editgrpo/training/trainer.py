@@ -50,6 +50,7 @@ from editgrpo.training.models import (
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.prompt_order import step_sampler
 from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
@@ -205,12 +206,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         return loader
 
     def _get_train_sampler(self, dataset: Any = None) -> StepSampler:
-        return StepSampler(
-            len(self._setup.studies),
-            steps=self._config.steps,
-            prompts_per_step=self._config.prompts_per_step,
-            seed=self._config.seed,
-        )
+        return step_sampler(self._config, [study.findings for study in self._setup.studies])
 
     # --- one step --------------------------------------------------------------------------------
 
