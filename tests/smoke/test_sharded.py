@@ -5,13 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from editgrpo.config import OptimConfig, SFTConfig, TrainConfig
+from editgrpo.config import (
+    EditConfig,
+    EditWhen,
+    OptimConfig,
+    RolloutConfig,
+    SFTConfig,
+    TrainConfig,
+)
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config
 from editgrpo.training.models import load_for_inference
@@ -125,6 +133,27 @@ def test_two_processes_train_as_one_does(
     mixed: Tiny, one_process: tuple[bool, Path], two_processes: tuple[str, Path]
 ) -> None:
     assert_trains_as(mixed, one_process[1], two_processes[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", KINDS)
+def test_two_processes_edit_on_demand_as_one_does(
+    mixed: Tiny, tmp_path: Path, launcher: str
+) -> None:
+    """Also where one process has studies to sample a second time and the other has none."""
+    runs = [
+        replace(
+            config_of(mixed, tmp_path / name, frozen=True),
+            edit=EditConfig(when=EditWhen.UNSAID),
+            rollout=RolloutConfig(group_size=8, max_completion_tokens=24),
+        )
+        for name in ("one", "two")
+    ]
+    run_training(runs[0])
+    shares = [row["edits/groups"] for row in metrics_of(tmp_path / "one")]
+    assert any(0 < share < 1 for share in shares), shares
+    launch(launcher, runs[1])
+    assert_trains_as(mixed, tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow
