@@ -17,10 +17,11 @@ from tests.builders import REPOSITORY
 
 PAGES = [
     REPOSITORY / "README.md",
-    REPOSITORY / "recipes" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
-COMMAND = re.compile(r"^(?:\$ |torchrun .* -m )?(editgrpo .*)$", flags=re.MULTILINE)
+COMMAND = re.compile(
+    r"^(?:\$ |[A-Z_]+=\S+ |(?:torchrun|accelerate) .* -m )?(editgrpo .*)$", flags=re.MULTILINE
+)
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -59,7 +60,7 @@ def test_annotations_are_looked_for_beside_the_studies_that_are_named(
     # `editgrpo annotate FOLDER` puts them there; another folder's would end the run as missing.
     options = parsed(words)
     kind = SFTConfig if words[0] == "sft" else TrainConfig
-    config = load_recipe(REPOSITORY / options["recipe"], kind, options["changes"] or [])
+    config = load_recipe(options["recipe"], kind, options["changes"] or [])
     assert config.clinical.store in (None, f"{config.data.folder}/annotations")
 
 

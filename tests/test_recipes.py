@@ -22,13 +22,14 @@ from editgrpo.config import (
 )
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config, load_recipe, parse_override, recipe_value
+from editgrpo.recipes.catalogue import KINDS, Published, find_published, published_files
 from editgrpo.recipes.settings import list_settings
 from editgrpo.reports.registry import ANNOTATOR_NAMES
 from editgrpo.rewards.components import COMPONENT_NAMES
 from editgrpo.rewards.registry import REWARDS, complete_weights
 from tests.builders import REPOSITORY
 
-RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+RECIPES = [one for one in published_files() if one.reader in KINDS]
 
 DEMO_RECIPES = sorted((REPOSITORY / "src" / "editgrpo" / "demo" / "recipes").glob("*.yaml"))
 
@@ -310,12 +311,19 @@ def test_a_setting_has_the_default_of_its_place_and_its_meaning() -> None:
     assert found["model.dtype"].choices == ("float32", "bfloat16")
 
 
-# The recipes of this repository ---------------------------------------------------------------
+# The recipes of this package ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*RECIPES, *DEMO_RECIPES], ids=lambda path: path.name)
-def test_every_recipe_parses(path: Path) -> None:
-    kind = SFTConfig if "sft" in path.stem else TrainConfig
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_published_recipe_is_read_by_its_command(recipe: Published) -> None:
+    kind = KINDS[recipe.reader]
+    assert isinstance(load_recipe(recipe.path, kind), kind)
+
+
+@pytest.mark.parametrize("path", DEMO_RECIPES, ids=lambda path: path.name)
+def test_every_recipe_of_the_demo_parses(path: Path) -> None:
+    # `base.yaml` makes the model that ships with the demo, by fine-tuning.
+    kind = SFTConfig if "sft" in path.stem or path.stem == "base" else TrainConfig
     assert isinstance(load_recipe(path, kind), kind)
 
 
@@ -323,7 +331,7 @@ def test_the_full_recipe_names_every_field() -> None:
     def names(value: Any) -> Any:
         return {k: names(v) for k, v in value.items()} if isinstance(value, dict) else None
 
-    text = (REPOSITORY / "recipes" / "editgrpo-mimic-cxr.yaml").read_text(encoding="utf-8")
+    text = find_published("editgrpo-mimic-cxr").path.read_text(encoding="utf-8")
     written = yaml.safe_load(text)
     assert names(written) == names(yaml.safe_load(dump_config(TrainConfig())))
 
@@ -340,22 +348,22 @@ def test_the_full_recipe_is_the_defaults() -> None:
         f"reward.name={default.reward.name}",
         "clinical.store=null",
     ]
-    path = REPOSITORY / "recipes" / "editgrpo-mimic-cxr.yaml"
+    path = Path("editgrpo-mimic-cxr")
     assert load_recipe(path, TrainConfig, paths) == default
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_recipe_names_a_known_reward_and_annotator(path: Path) -> None:
-    config = load_recipe(path, SFTConfig if "sft" in path.stem else TrainConfig)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_every_recipe_names_a_known_reward_and_annotator(recipe: Published) -> None:
+    config = load_recipe(recipe.path, KINDS[recipe.reader])
     weights = complete_weights(REWARDS[config.reward.name], config.reward.weights)
     assert set(weights) <= set(COMPONENT_NAMES)
     if isinstance(config, TrainConfig):
         assert config.edit.annotator in ANNOTATOR_NAMES
 
 
-def test_every_recipe_has_its_command_in_the_readme() -> None:
-    readme = (REPOSITORY / "recipes" / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in RECIPES if f"recipes/{path.name}" not in readme] == []
+def test_every_recipe_has_its_command_on_the_page_of_recipes() -> None:
+    page = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert [one.name for one in RECIPES if f"`{one.reader.command} {one.name}`" not in page] == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ import typer
 import editgrpo
 from editgrpo.cli import _how_to_go_on, app, main
 from editgrpo.errors import DataError, RunStoppedError
-from tests.builders import REPOSITORY
 
 # Whatever takes long to import; none of it may be loaded to show a help text.
 SLOW = {"torch", "transformers", "trl", "spacy", "medspacy", "pandas", "numpy", "sklearn", "plotly"}
@@ -282,8 +281,17 @@ def test_the_handler_of_whoever_calls_is_left_alone(failing: list[BaseException]
 
 
 def test_the_full_recipe_runs_dry(capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = str(REPOSITORY / "recipes" / "dr-grpo.yaml")
-    words = ["train", recipe, "--dry-run", "--set", "steps=7", "--seed", "3", "--output", "it's 1"]
+    words = [
+        "train",
+        "dr-grpo",
+        "--dry-run",
+        "--set",
+        "steps=7",
+        "--seed",
+        "3",
+        "--output",
+        "it's 1",
+    ]
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 0
@@ -295,12 +303,12 @@ def test_the_full_recipe_runs_dry(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dry_run_can_be_saved_and_run_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def dry_run(recipe: Path) -> str:
+    def dry_run(recipe: Path | str) -> str:
         with pytest.raises(SystemExit):
             main(["sft", str(recipe), "--dry-run"])
         return capsys.readouterr().out
 
-    shown = dry_run(REPOSITORY / "recipes" / "sft-mimic-cxr.yaml")
+    shown = dry_run("sft-mimic-cxr")
     (tmp_path / "saved.yaml").write_text(shown, encoding="utf-8")
     assert dry_run(tmp_path / "saved.yaml") == shown
 

@@ -318,7 +318,7 @@ def _describe(folder: Path, studies: str) -> None:
         "git": {"commit": "0123456789abcdef0123", "dirty": False},
         "versions": {"torch": "2.11.0", "trl": "1.16.0"},
         "seed": 0,
-        "command": f"editgrpo train recipes/{folder.name}.yaml",
+        "command": f"editgrpo train {folder.name}",
         "started": "2026-01-05T10:00:00Z",
     }
     (folder / "provenance.json").write_text(json.dumps(provenance))

@@ -22,6 +22,7 @@ from editgrpo.config import (
 )
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config
+from editgrpo.recipes.catalogue import find_published
 from editgrpo.training.models import load_for_inference
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
@@ -29,7 +30,6 @@ from tests.smoke.test_accumulation import metrics_of
 from tests.training.tiny_run import Tiny, largest_difference
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LAUNCHERS = REPOSITORY / "recipes/accelerate"
 NEEDS_DEEPSPEED = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="DeepSpeed is not installed"
 )
@@ -70,7 +70,7 @@ def launch(launcher: str, config: TrainConfig | SFTConfig, *words: str, processe
     recipe = Path(config.output).with_suffix(".yaml")
     recipe.write_text(dump_config(config), encoding="utf-8")
     command = [sys.executable, "-m", "accelerate.commands.launch"]
-    command += ["--config_file", str(LAUNCHERS / f"{launcher}.yaml")]
+    command += ["--config_file", str(find_published(launcher).path)]
     command += ["--num_processes", str(processes)]
     command += ["--mixed_precision", "no", "--main_process_port", "0"]
     command += [str(Path(__file__).with_name("on_cpu.py")), kind, str(recipe), *words]
@@ -219,6 +219,6 @@ def test_a_launch_that_does_not_fit_is_refused(
 @pytest.mark.parametrize("name", ["ddp", "fsdp2", "zero3"])
 def test_accelerate_reads_every_launch_file(name: str) -> None:
     kinds = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
-    config = load_config_from_file(str(LAUNCHERS / f"{name}.yaml"))
+    config = load_config_from_file(str(find_published(name).path))
     assert config.distributed_type == kinds[name]
     assert config.mixed_precision == "bf16"

@@ -31,6 +31,7 @@ from editgrpo.cli import (
     models,
     padchest_gr,
     phantom,
+    recipes,
     report,
     rexgradient,
     score,
@@ -85,6 +86,11 @@ models_app.command("fetch", epilog=models.FETCH_EXAMPLES)(models.fetch)
 models_app.command("list", epilog=models.LIST_EXAMPLES)(models.list_models)
 models_app.command("verify", epilog=models.VERIFY_EXAMPLES)(models.verify)
 app.add_typer(models_app, name="models", epilog=examples("editgrpo models fetch --for paper"))
+recipes_app = typer.Typer(help="List, show and copy the recipes that come with the package.")
+recipes_app.command("list", epilog=recipes.LIST_EXAMPLES)(recipes.list_recipes)
+recipes_app.command("show", epilog=recipes.SHOW_EXAMPLES)(recipes.show)
+recipes_app.command("copy", epilog=recipes.COPY_EXAMPLES)(recipes.copy)
+app.add_typer(recipes_app, name="recipes", epilog=examples("editgrpo recipes list"))
 app.command(epilog=annotate.EXAMPLES)(annotate.annotate)
 app.command(epilog=sft.EXAMPLES)(sft.sft)
 app.command(epilog=train.EXAMPLES)(train.train)

@@ -13,7 +13,10 @@ from editgrpo.recipes.settings import list_settings
 _MOST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 Recipe = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="YAML file; those of the paper are in recipes/.")
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a name that `editgrpo recipes list` shows."
+    ),
 ]
 Set = Annotated[
     list[str] | None,

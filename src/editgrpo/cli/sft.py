@@ -26,7 +26,7 @@ from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
 
 EXAMPLES = examples(
-    "editgrpo sft recipes/sft-mimic-cxr.yaml --set data.folder=studies/mine --output runs/sft",
+    "editgrpo sft sft-mimic-cxr --set data.folder=studies/mine --output runs/sft",
 )
 
 

@@ -25,9 +25,9 @@ from editgrpo.provenance import command_line
 from editgrpo.recipes import dump_config, load_recipe
 
 EXAMPLES = examples(
-    "editgrpo train recipes/editgrpo-mimic-cxr.yaml --set data.folder=studies/mine",
-    "editgrpo train recipes/dr-grpo.yaml --seed 1 --output runs/dr-grpo-1",
-    "torchrun --standalone --nproc_per_node 4 -m editgrpo train recipes/editgrpo-mimic-cxr.yaml",
+    "editgrpo train editgrpo-mimic-cxr --set data.folder=studies/mine",
+    "editgrpo train dr-grpo --seed 1 --output runs/dr-grpo-1",
+    "torchrun --standalone --nproc_per_node 4 -m editgrpo train editgrpo-mimic-cxr",
 )
 
 

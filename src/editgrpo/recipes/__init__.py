@@ -1,8 +1,8 @@
 """Recipes: YAML files and `--set a.b=c` overrides become the dataclasses of `editgrpo.config`.
 
 A recipe states what differs from the defaults; `extends: other.yaml` (relative to the recipe, one
-level) puts another recipe below it. Mappings merge key by key; every other value replaces what it
-stands over.
+level) puts another recipe below it, and so does the name of one that comes with the package.
+Mappings merge key by key; every other value replaces what it stands over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from editgrpo.errors import ConfigError
+from editgrpo.recipes.catalogue import recipe_file, remedy_for_missing
 from editgrpo.recipes.values import plain_value, read_section, section_kind, short
 from editgrpo.recipes.yaml_core import dump_yaml, parse_yaml
 
@@ -23,7 +24,8 @@ def load_recipe(path: Path, kind: type[ConfigT], overrides: Sequence[str] = ()) 
     """Read a recipe into a configuration.
 
     Args:
-        path: A YAML file.
+        path: A YAML file, or the name of a recipe that comes with the package (see
+            `editgrpo.recipes.catalogue`).
         kind: The dataclass to fill, such as `TrainConfig`. What no source names keeps the default
             of its place: `SFTConfig.optim` has other defaults than `OptimConfig`.
         overrides: `a.b=value` texts, the value in YAML; later ones win over earlier ones and over
@@ -173,17 +175,20 @@ def _checked(
     return config
 
 
-def _read_with_base(path: Path, kind: type) -> dict[str, Any]:
+def _read_with_base(given: Path, kind: type) -> dict[str, Any]:
     """Read a recipe and, below it, the one that it extends."""
-    mapping = _read_mapping(path)
+    path, _ = recipe_file(given, kind)
+    mapping = _read_mapping(path, given)
     base_name = mapping.pop(EXTENDS, None)
     changes = read_section(kind, mapping, str(path))
     if base_name is None:
         return changes
     if not isinstance(base_name, str):
         raise ConfigError(f"{path}: {EXTENDS} must be the name of another recipe")
-    base_path = path.parent / base_name
-    base = _read_mapping(base_path)
+    base_path, is_published = recipe_file(Path(base_name), kind, within=path)
+    if is_published:  # what those extend is theirs: one is one level, whatever lies below it
+        return _merge(_read_with_base(base_path, kind), changes)
+    base = _read_mapping(base_path, Path(base_name))
     if EXTENDS in base:
         raise ConfigError(
             f"{path}: {base_path} itself extends another recipe; extend one that extends none"
@@ -191,11 +196,15 @@ def _read_with_base(path: Path, kind: type) -> dict[str, Any]:
     return _merge(read_section(kind, base, str(base_path)), changes)
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path, given: Path | None = None) -> dict[str, Any]:
+    """Read a YAML file of `key: value` lines; `given` is how it was asked for."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8; save the recipe as UTF-8") from error
+    except FileNotFoundError as error:
+        remedy = remedy_for_missing(given or path)
+        raise ConfigError(f"{path}: {error.strerror}{remedy}") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; give a recipe file") from error
     except ValueError as error:  # a zero byte in the name
@@ -204,7 +213,9 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: a recipe is a list of `key: value` lines; see recipes/")
+        raise ConfigError(
+            f"{path}: a recipe is a list of `key: value` lines; see `editgrpo recipes list`"
+        )
     return value
 
 

@@ -241,7 +241,7 @@ def _check_launcher(
     if wants_copies and sharding is not Sharding.COPIES:
         raise ConfigError(
             f"{wants_copies[0]} wants whole copies of the model, and this launch makes "
-            f"{sharding.value}: take torchrun or recipes/accelerate/ddp.yaml"
+            f"{sharding.value}: take torchrun, or ddp.yaml of `editgrpo recipes copy ddp`"
         )
     precision = environment.get("ACCELERATE_MIXED_PRECISION", "no")
     fitting = "bf16" if model.dtype is DType.BFLOAT16 else "no"
@@ -255,7 +255,7 @@ def _check_launcher(
     ):
         raise ConfigError(
             "fsdp_cpu_ram_efficient_loading leaves all processes but one without the weights of "
-            "the vision tower; set it to false, as in recipes/accelerate/fsdp2.yaml"
+            "the vision tower; set it to false, as `editgrpo recipes show fsdp2` does"
         )
 
 

@@ -1,0 +1,52 @@
+"""`editgrpo recipes`: what comes with the package, shown and copied."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import examples
+from editgrpo.recipes import dump_config, load_recipe
+from editgrpo.recipes.catalogue import KINDS, find_published, published_files
+from editgrpo.recipes.copies import copy_published
+
+LIST_EXAMPLES = examples("editgrpo recipes list | grep grpo")
+SHOW_EXAMPLES = examples("editgrpo recipes show dr-grpo", "editgrpo recipes show fsdp2")
+COPY_EXAMPLES = examples("editgrpo recipes copy dr-grpo recipes", "editgrpo recipes copy fsdp2 .")
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="As `editgrpo recipes list` shows.")]
+
+
+def list_recipes() -> None:
+    """List the recipes by name, each with the command that takes it and what it is."""
+    files = published_files()
+    name_width = max(len(one.name) for one in files)
+    reader_width = max(len(one.reader.value) for one in files)
+    for one in files:
+        typer.echo(f"{one.name:{name_width}}  {one.reader.value:{reader_width}}  {one.summary()}")
+
+
+def show(name: _Name) -> None:
+    """Print every setting of a recipe, those of the recipe that it extends and defaults included.
+
+    A launch file for accelerate is printed as it is.
+    """
+    chosen = find_published(name)
+    if chosen.reader in KINDS:
+        text = dump_config(load_recipe(chosen.path, KINDS[chosen.reader]))
+    else:
+        text = chosen.path.read_text(encoding="utf-8")
+    typer.echo(text, nl=False)
+
+
+def copy(
+    name: _Name,
+    folder: Annotated[Path, typer.Argument(help="Where to; it is made if need be.")] = Path("."),
+) -> None:
+    """Copy a recipe into a folder, to be changed; the recipe that it extends comes with it.
+
+    No file is ever replaced.
+    """
+    chosen = find_published(name)
+    for path in copy_published(chosen, folder):
+        typer.echo(path)
