@@ -1,4 +1,4 @@
-"""The paper's study in miniature: run its tables, show them, measure the gate.
+"""The paper's study in miniature: run its tables, show them, measure the gate, build the page.
 
 python -m experiments run paper-table-1 --seeds 0 1 2 3 4 --jobs 2
 python -m experiments show paper-table-1 --stage unsaid --json
@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="end with one JSON object")
     command("list", _list, "list tables, their stages and how many of their runs are done")
     _gate_options(command("gate", _gate, "measure what a model sees and what it says"))
+    page = command("page", _page, "put tables and plots of all results into docs/miniature.md")
+    page.add_argument("--page", type=Path, default=None, help="another page")
     job = command("job", _job, "run one arm at one stage with one seed")
     job.add_argument("stage")
     job.add_argument("arm")
@@ -154,6 +156,13 @@ def _list(arguments: argparse.Namespace) -> None:
     from experiments.show import overview
 
     Console().print(overview(_places(arguments), load_arms(arguments.study)))
+
+
+def _page(arguments: argparse.Namespace) -> None:
+    from experiments.page import build_page
+
+    for path in build_page(_places(arguments), arguments.page):
+        print(path)
 
 
 def _gate(arguments: argparse.Namespace) -> None:

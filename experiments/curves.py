@@ -128,8 +128,9 @@ def _sum(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.int64]:
 
 
 def spent_seconds(run: Path) -> float:
-    """Return the seconds of all steps of a run; of a step that ran twice those of the last time."""
+    """Return the seconds of a run's steps and validations; of what ran twice those of the last
+    time."""
     if not (run / SECONDS).is_file():
         return 0.0
-    by_step = {row["step"]: row["seconds"] for _, row in read_jsonl(run / SECONDS)}
-    return float(sum(by_step.values()))
+    last = {(row["step"], row["part"]): row["seconds"] for _, row in read_jsonl(run / SECONDS)}
+    return float(sum(last.values()))

@@ -29,6 +29,7 @@ from editgrpo.files import read_json_object, write_json
 from editgrpo.provenance import command_line, git_state
 from editgrpo.rewards.class_rates import class_rates, write_class_rates
 from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.prompts import load_split
 from editgrpo.training.run_folder import (
     ANNOTATIONS,
     CHECKPOINTS,
@@ -181,12 +182,16 @@ def _train(job: Job, told: Told) -> None:
     def note(metrics: Mapping[str, float], total: int) -> None:
         nonlocal began
         now, step = time.perf_counter(), int(metrics["step"])
-        append_line(job.run / SECONDS, {"step": step, "seconds": round(now - began, 3)})
+        part = "validation" if "validation/loss" in metrics else "step"
+        append_line(
+            job.run / SECONDS, {"step": step, "part": part, "seconds": round(now - began, 3)}
+        )
         began = now
         told("training", step, total)
 
     if isinstance(config, SFTConfig):
-        total = config.max_steps or 0
+        studies = len(load_split(config.data.folder, Split.TRAIN, config.data.train_limit))
+        total = config.max_steps or round(config.epochs * studies / config.batch_size)
         run_sft(
             config, resume=True, command=command_line(), on_metrics=lambda row: note(row, total)
         )

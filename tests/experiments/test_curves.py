@@ -52,6 +52,7 @@ def test_what_was_said_is_summed_over_windows_and_a_repeated_step_counts_once(
 
 def test_seconds_of_a_step_that_ran_twice_count_once(tmp_path: Path) -> None:
     assert spent_seconds(tmp_path) == 0
-    rows = [{"step": step, "seconds": seconds} for step, seconds in ((1, 5.0), (2, 3.0), (2, 2.0))]
+    ran = ((1, "step", 5.0), (2, "step", 3.0), (2, "step", 2.0), (2, "validation", 4.0))
+    rows = [{"step": step, "part": part, "seconds": seconds} for step, part, seconds in ran]
     write_jsonl(tmp_path / SECONDS, rows)
-    assert spent_seconds(tmp_path) == pytest.approx(7.0)
+    assert spent_seconds(tmp_path) == pytest.approx(11.0)

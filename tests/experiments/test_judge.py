@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from experiments.__main__ import main
-from experiments.configs import fingerprint
 from experiments.curves import windows
-from experiments.definitions import load_arms, load_stage, load_table
 from experiments.gate import Bands, FindingKind
-from experiments.job import machine
-from experiments.judge import Judged, judge, kinds_of, paired_record
-from experiments.places import Places
+from experiments.judge import kinds_of, paired_record
 from experiments.rows import (
     component_names,
     pack,
@@ -31,80 +27,26 @@ from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
 from editgrpo.files import write_json
 from editgrpo.reports.chexpert import FINDINGS
+from tests.experiments.hand_made import (
+    EFFUSION,
+    FRACTURE,
+    gate,
+    judged,
+    labels_of_studies,
+    write_results,
+)
 from tests.experiments.small_study import STAGE, TABLE, write_study
-
-EFFUSION, FRACTURE = FINDINGS.index("Pleural Effusion"), FINDINGS.index("Fracture")
-STUDIES = 4
-
-
-def _labels(*findings: tuple[int, ...]) -> np.ndarray:
-    rows = np.zeros((len(findings), len(FINDINGS)), dtype=np.uint8)
-    for row, present in zip(rows, findings, strict=True):
-        row[list(present)] = 1
-    return rows
-
-
-TRUTH = _labels((EFFUSION,), (EFFUSION,), (FRACTURE,), ())
-# Each arm and seed says, in the four studies:
-SAID = {
-    ("dr-grpo", 0): _labels((EFFUSION,), (), (), ()),
-    ("dr-grpo", 1): _labels((EFFUSION,), (EFFUSION,), (), ()),
-    ("editgrpo", 0): _labels((EFFUSION,), (EFFUSION,), (FRACTURE,), ()),
-    ("editgrpo", 1): _labels((EFFUSION,), (), (FRACTURE,), (FRACTURE,)),
-}
-
-
-def _study(folder: Path) -> Places:
-    study = write_study(folder, folder / "base")
-    places = Places(work=folder / "work", study=study)
-    references = {
-        "digest": "d",
-        "studies": STUDIES,
-        "patients": pack(np.arange(STUDIES)),
-        "labels": pack_labels(TRUTH),
-    }
-    write_json(places.test_sets(STAGE), dict.fromkeys((one.value for one in TestSet), references))
-    for (arm, seed), said in SAID.items():
-        write_json(places.result(STAGE, arm, seed), _result(study, arm, seed, said))
-    return places
-
-
-def _result(study: Path, arm: str, seed: int, said: np.ndarray) -> dict[str, Any]:
-    # Scores of .5 for all: differences of the reward are 0.
-    rows = {
-        "test_set": "d",
-        "labels": pack_labels(said),
-        "scores": {name: pack(np.full(STUDIES, 5000)) for name in component_names()},
-    }
-    return {
-        "seed": seed,
-        "fingerprint": fingerprint(load_stage(STAGE, study), load_arms(study), arm),
-        "commit": "c" * 40,
-        "dirty": False,
-        "machine": machine(),
-        "seconds": {"training": 10.0, "testing": 2.0},
-        "steps": 2,
-        "curve": {"step": [1, 2], "reward/sampled/mean": [1.0, 1.5], "entropy": [2.0, 1.0]},
-        "said": {},
-        "test_sets": dict.fromkeys((one.value for one in TestSet), rows),
-    }
-
-
-def _judged(places: Places) -> Judged:
-    arms = load_arms(places.study)
-    table = load_table(TABLE, arms, places.study)
-    return judge(table, load_stage(STAGE, places.study), arms, places)
 
 
 def test_the_differences_are_those_of_the_rows(tmp_path: Path) -> None:
-    judged = _judged(_study(tmp_path))
+    table = judged(write_results(tmp_path))
     # Macro-F1-14, in fourteenths. Dr. GRPO: effusion 2/3 (seed 0), 1 (seed 1), no fracture.
     # EditGRPO: 1 + 1 (seed 0); effusion 2/3, fracture 2*1/(2*1+1) = 2/3 (seed 1).
-    arms = judged.scores[TestSet.IN_DOMAIN]
+    arms = table.scores[TestSet.IN_DOMAIN]
     macro = "rules/macro-f1-14"
     assert arms["dr-grpo"].metrics[macro].seed_values == pytest.approx((2 / 3 / 14, 1 / 14))
     assert arms["editgrpo"].metrics[macro].seed_values == pytest.approx((2 / 14, 4 / 3 / 14))
-    found = paired_record(judged)
+    found = paired_record(table)
     assert found["seeds"] == 2
     for test_set in TestSet:
         values = found["paired"]["editgrpo-minus-dr-grpo"][test_set.value]
@@ -118,47 +60,40 @@ def test_the_differences_are_those_of_the_rows(tmp_path: Path) -> None:
         assert values["reward/total@rules"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
-def test_recall_and_f1_are_also_given_by_the_kinds_of_the_gate(tmp_path: Path) -> None:
-    places = _study(tmp_path)
-    write_json(places.gate(STAGE, 0), _gate(effusion=50, fracture=0))
-    judged = _judged(places)
-    assert judged.kinds[FindingKind.VISIBLE_UNSAID.value] == ("Fracture",)
-    assert judged.p_present["Fracture"] == (0.0, 100)
-    arms = judged.scores[TestSet.OUT_OF_DOMAIN]
+def test_recall_and_f1_are_also_given_by_the_kinds_of_thegate(tmp_path: Path) -> None:
+    places = write_results(tmp_path)
+    write_json(places.gate(STAGE, 0), gate(effusion=50, fracture=0))
+    table = judged(places)
+    assert table.kinds[FindingKind.VISIBLE_UNSAID.value] == ("Fracture",)
+    assert table.p_present["Fracture"] == (0.0, 100)
+    arms = table.scores[TestSet.OUT_OF_DOMAIN]
     unsaid, said = "recall/visible and unsaid", "recall/visible and said"
     assert arms["editgrpo"].metrics[unsaid].seed_values == (1.0, 1.0)
     assert arms["dr-grpo"].metrics[unsaid].seed_values == (0.0, 0.0)
     assert arms["dr-grpo"].metrics[said].seed_values == (0.5, 1.0)
     assert arms["editgrpo"].metrics["f1/Fracture"].seed_values == pytest.approx((1.0, 2 / 3))
-    paired = paired_record(judged)["paired"]["editgrpo-minus-dr-grpo"]["in-domain"]
+    paired = paired_record(table)["paired"]["editgrpo-minus-dr-grpo"]["in-domain"]
     # A resample without the one study that has it counts as 0 for both.
     assert paired[unsaid] == {"value": 1.0, "low": 0.0, "high": 1.0}
 
 
-def _gate(*, effusion: int, fracture: int, auc: float | None = 0.95) -> dict[str, Any]:
-    def row(said: int) -> dict[str, Any]:
-        return {"auc": auc, "present": {"said": said, "samples": 100}}
-
-    return {"findings": {"Pleural Effusion": row(effusion), "Fracture": row(fracture)}}
-
-
 def test_the_gates_of_several_seeds_are_taken_together() -> None:
     # Fracture: 0 of 100 and 3 of 100 are 1.5 %, above the band; its AUC is the mean, .95 and .75.
-    gates = [_gate(effusion=9, fracture=0), _gate(effusion=13, fracture=3)]
+    gates = [gate(effusion=9, fracture=0), gate(effusion=13, fracture=3)]
     kinds, p = kinds_of(gates, Bands())
     assert kinds["visible and said"] == ("Pleural Effusion",)
     assert kinds["between"] == ("Fracture",)
     assert p["Fracture"] == (0.015, 200)
-    dim = kinds_of([gates[0], _gate(effusion=13, fracture=0, auc=0.75)], Bands())[0]
+    dim = kinds_of([gates[0], gate(effusion=13, fracture=0, auc=0.75)], Bands())[0]
     assert set(dim["unseen"]) == {"Pleural Effusion", "Fracture"}
-    assert kinds_of([_gate(effusion=9, fracture=0, auc=None)], Bands())[0]["unseen"]
+    assert kinds_of([gate(effusion=9, fracture=0, auc=None)], Bands())[0]["unseen"]
     assert kinds_of([], Bands()) == ({}, {})
 
 
 def test_pairs_are_compared_over_the_seeds_that_both_have(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = _study(tmp_path)
+    places = write_results(tmp_path)
     places.result(STAGE, "dr-grpo", 1).unlink()
     words = ["--study", str(places.study), "--work", str(places.work)]
     main(["show", TABLE, "--stage", STAGE, "--json", *words])
@@ -180,20 +115,20 @@ def _change(path: Path, **values: Any) -> None:
 
 
 def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    places = _study(tmp_path)
+    places = write_results(tmp_path)
     path = places.result(STAGE, "editgrpo", 1)
     _change(path, fingerprint="older")
     with pytest.raises(DataError, match="different settings"):
-        _judged(places)
+        judged(places)
     words = ["--study", str(places.study), "--work", str(places.work)]
     with pytest.raises(SystemExit, match=r"seed-1\.json: made with other settings"):
         main(["run", TABLE, "--seeds", "1", *words])
     path.unlink()
-    _judged(places)
+    judged(places)
     sets = json.loads(places.test_sets(STAGE).read_text())
     _change(places.test_sets(STAGE), **{"in-domain": sets["in-domain"] | {"digest": "other"}})
     with pytest.raises(DataError, match="another test set"):
-        _judged(places)
+        judged(places)
 
 
 def test_a_table_without_results_says_how_to_get_them(tmp_path: Path) -> None:
@@ -208,7 +143,7 @@ def test_rows_are_read_back_as_they_were_written() -> None:
     labels = rng.integers(0, 2, size=(50, len(FINDINGS))).astype(np.uint8)
     np.testing.assert_array_equal(unpack_labels(pack_labels(labels)), labels)
     # The first finding is the highest of 14 bits, the last the lowest.
-    assert pack_labels(_labels((0,), (len(FINDINGS) - 1,))) == "20000001"
+    assert pack_labels(labels_of_studies((0,), (len(FINDINGS) - 1,))) == "20000001"
     np.testing.assert_array_equal(unpack(pack(np.array([0, 10_000, 65_535]))), [0, 10_000, 65_535])
 
 
