@@ -1,4 +1,4 @@
-"""What a gate found, as a table of the terminal."""
+"""What a gate found, as a table of the terminal and of a page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from experiments.gate import FindingKind
 
+_HEADINGS = ("finding", "AUC", "p present", "p absent", "site", "kind")
 _STYLES = {
     FindingKind.VISIBLE_SAID: "green",
     FindingKind.BETWEEN: "yellow",
@@ -30,26 +31,51 @@ def gate_table(gate: Mapping[str, Any]) -> Group:
     table = Table(
         box=box.SIMPLE_HEAD, title=f"{gate['model']} at {gate['profile']}", pad_edge=False
     )
-    table.add_column("finding", no_wrap=True)
-    for heading in ("AUC", "p present", "p absent", "site"):
+    first, *numbers, last = _HEADINGS
+    table.add_column(first, no_wrap=True)
+    for heading in numbers:
         table.add_column(heading, justify="right")
-    table.add_column("kind", no_wrap=True)
+    table.add_column(last, no_wrap=True)
+    for row in _rows(gate):
+        table.add_row(*row, style=_STYLES[FindingKind(row[-1])])
+    return Group(table, *map(Text, _sums(gate)))
+
+
+def gate_markdown(gate: Mapping[str, Any]) -> str:
+    """Lay a gate out for a page, in the same rows.
+
+    Args:
+        gate: What `run_gate` returned.
+
+    Returns:
+        A table in Markdown and what it says in sum.
+    """
+    lines = [f"| {' | '.join(_HEADINGS)} |", f"|{'---|' * len(_HEADINGS)}"]
+    lines += [f"| {' | '.join(row)} |" for row in _rows(gate)]
+    return "\n".join([*lines, "", *_sums(gate)])
+
+
+def _rows(gate: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the findings in the order of their kinds, the kind last."""
     order = {kind.value: place for place, kind in enumerate(FindingKind)}
-    rows = sorted(gate["findings"].items(), key=lambda row: order[row[1]["kind"]])
-    for name, one in rows:
-        table.add_row(
+    return [
+        (
             name,
             _number(one["auc"], 3),
             saying(one["present"]),
             _number(one["p_say_absent"], 4),
             f"{one['site_share']:.1%}",
             one["kind"],
-            style=_STYLES[FindingKind(one["kind"])],
         )
+        for name, one in sorted(gate["findings"].items(), key=lambda row: order[row[1]["kind"]])
+    ]
+
+
+def _sums(gate: Mapping[str, Any]) -> tuple[str, ...]:
     kinds = [one["kind"] for one in gate["findings"].values()]
     counted = ", ".join(f"{kinds.count(kind.value)} {kind.value}" for kind in FindingKind)
     fewest = min(one["present"]["samples"] for one in gate["findings"].values())
-    lines = (
+    return (
         "p: share of reports, sampled at temperature 1, that say a finding where it is present or "
         f"absent; {fewest} samples or more of each; site: its share of the site's studies.",
         f"{counted}; {gate['share_with_visible_unsaid']:.1%} of the site's studies hold a visible "
@@ -57,7 +83,6 @@ def gate_table(gate: Mapping[str, Any]) -> Group:
         f"Entropy {gate['entropy']:.3f} nats a token, sampled reward {gate['sampled_reward']:.3f}, "
         f"{gate['groups_without_spread']:.1%} of groups without spread.",
     )
-    return Group(table, *(Text(line) for line in lines))
 
 
 def saying(counts: Mapping[str, int]) -> str:

@@ -246,7 +246,7 @@ def _reports(job: Job, test_set: TestSet, tokens: int, told: Told) -> list[Predi
 
 
 def _record(job: Job, config: Any, seconds: Mapping[str, float]) -> dict[str, Any]:
-    state = git_state()
+    state = git_state(apart="experiments/results")  # where earlier jobs have just written
     trained = curve(job.run)
     return {
         "stage": job.stage.name,

@@ -6,7 +6,8 @@ A block of the page is
     ...
     <!-- end of results -->
 
-and what stands between the markers is written anew; STAGE is `all` for a picture over all stages.
+and what stands between the markers is written anew; STAGE is `all` for a picture over all stages,
+TABLE is `gate` for what the gate found at a stage.
 """
 
 import re
@@ -15,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from editgrpo.errors import ConfigError
-from editgrpo.files import write_text
+from editgrpo.files import read_json_object, write_text
 from editgrpo.foreign import reading
 from experiments.definitions import Arm, Table, View, load_arms, load_stage, load_table, names_in
+from experiments.gate_table import gate_markdown
 from experiments.judge import Judged, judge, load_results
 from experiments.places import REPOSITORY, Places
 from experiments.plots import draw_curves, draw_map
@@ -28,6 +30,7 @@ IMAGES = "images/miniature"
 """Beside the page."""
 
 _ALL = "all"
+_GATE = "gate"
 _BEGIN, _END = "<!-- results: {} {} -->", "<!-- end of results -->"
 _BLOCK = re.compile(r"<!-- results: (\S+) (\S+) -->\n(.*?)<!-- end of results -->", re.DOTALL)
 
@@ -81,9 +84,23 @@ class _Builder:
 
     def block(self, name: str, stage: str) -> str:
         """Return a block with its markers."""
-        table = load_table(name, self.arms, self.places.study)
-        body = self._map(table) if stage == _ALL else self._table(table, stage)
+        if name == _GATE:
+            body = self._gates(stage)
+        else:
+            table = load_table(name, self.arms, self.places.study)
+            body = self._map(table) if stage == _ALL else self._table(table, stage)
         return "\n".join([_BEGIN.format(name, stage), body, _END])
+
+    def _gates(self, stage: str) -> str:
+        load_stage(stage, self.places.study)  # a stage that is not there is told so
+        found = sorted(self.places.results.glob(f"{stage}/gate-seed-*.json"))
+        gates = [read_json_object(path, "measure the gate again") for path in found]
+        return (
+            "\n\n".join(
+                f"Stage *{stage}*, seed {gate['seed']}:\n\n{gate_markdown(gate)}" for gate in gates
+            )
+            or f"Not measured yet: `python -m experiments gate {stage} --seed 0`."
+        )
 
     def _table(self, table: Table, stage: str) -> str:
         judged = self._judged(table, stage)

@@ -89,7 +89,13 @@ def test_git_state_sees_commit_and_changes(tmp_path: Path) -> None:
     clean = git_state(tmp_path)
     assert clean is not None
     assert (clean.commit, clean.dirty) == (commit, False)
+    (tmp_path / "results" / "of").mkdir(parents=True)
+    (tmp_path / "results" / "of" / "one.json").write_text("{}")
+    with_results = git_state(tmp_path, apart="results")
+    assert with_results is not None and not with_results.dirty
+    assert getattr(git_state(tmp_path), "dirty", None) is True
     (tmp_path / "a.txt").write_text("two")
+    assert getattr(git_state(tmp_path, apart="results"), "dirty", None) is True
     changed = git_state(tmp_path)
     assert changed is not None
     assert (changed.commit, changed.dirty) == (commit, True)

@@ -91,11 +91,12 @@ class GitState:
     dirty: bool
 
 
-def git_state(checkout: Path | None = None) -> GitState | None:
+def git_state(checkout: Path | None = None, *, apart: str | None = None) -> GitState | None:
     """Ask git which commit the package's source is at.
 
     Args:
         checkout: Root of a working tree; None takes the one that the package is installed from.
+        apart: A folder in it whose changes do not count, such as that of results.
 
     Returns:
         The state; None if the package is not run from a checkout, or git is not there or has no
@@ -105,7 +106,8 @@ def git_state(checkout: Path | None = None) -> GitState | None:
     if not (root / ".git").exists():
         return None
     commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain")
+    counted = [] if apart is None else ["--", ".", f":(exclude){apart}"]
+    changes = _git(root, "status", "--porcelain", *counted)
     if commit is None or changes is None:
         return None
     return GitState(commit=commit.strip(), dirty=bool(changes.strip()))

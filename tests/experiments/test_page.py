@@ -50,6 +50,38 @@ def test_a_page_is_begun_with_a_block_for_each_table_and_stage(tmp_path: Path) -
     assert f"No results yet: `python -m experiments run {TABLE}`." in page.read_text()
 
 
+def whole_gate(**said: int) -> dict[str, Any]:
+    found = gate(**said)["findings"]
+    more = {"p_say_absent": 0.01, "site_share": 0.04, "kind": "visible and said"}
+    for row in found.values():
+        row["present"]["samples"] = 200
+        row |= more
+    return {
+        "seed": 3,
+        "entropy": 0.4,
+        "sampled_reward": 2.0,
+        "groups_without_spread": 0.0,
+        "share_with_visible_unsaid": 0.0,
+        "findings": found,
+    }
+
+
+def test_a_block_shows_what_the_gate_found(tmp_path: Path) -> None:
+    places, page = write_results(tmp_path), tmp_path / "page.md"
+    begin, end = f"<!-- results: gate {STAGE} -->\n", "<!-- end of results -->\n"
+    page.write_text(f"{begin}{end}")
+    build_page(places, page)
+    assert "Not measured yet" in page.read_text()
+    write_json(places.gate(STAGE, 3), whole_gate(effusion=50, fracture=0))
+    build_page(places, page)
+    text = page.read_text()
+    assert text.startswith(begin) and text.endswith(end)
+    # 50 of 200 samples said it; none of 200 is below 1/200.
+    [effusion] = [line for line in text.splitlines() if line.startswith("| Pleural Effusion |")]
+    [fracture] = [line for line in text.splitlines() if line.startswith("| Fracture |")]
+    assert "| 0.2500 |" in effusion and "| <0.0050 |" in fracture
+
+
 @pytest.mark.parametrize("block", ["nothing small", f"{TABLE} nowhere"])
 def test_a_block_of_something_else_is_refused(block: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
