@@ -17,7 +17,17 @@ from editgrpo.errors import ConfigError, EditGRPOError
 from editgrpo.files import write_json
 from editgrpo.recipes import parse_override
 from experiments.corpora import NAMED_PROFILES, Corpus
-from experiments.definitions import Arm, Stage, Table, load_arms, load_stage, load_table, names_in
+from experiments.definitions import (
+    TRIAL,
+    Arm,
+    Stage,
+    Table,
+    load_arms,
+    load_stage,
+    load_table,
+    names_in,
+    with_trial,
+)
 from experiments.places import Places
 
 _SEEDS = (0, 1, 2, 3, 4)
@@ -62,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     _gate_options(command("gate", _gate, "measure what a model sees and what it says"))
     page = command("page", _page, "put tables and plots of all results into docs/miniature.md")
     page.add_argument("--page", type=Path, default=None, help="another page")
+    tune = command("tune", _tune, "try learning rates on the validation part of RL's studies")
+    tune.add_argument("stage")
+    tune.add_argument("--arms", nargs="+", required=True)
+    tune.add_argument("--rates", type=float, nargs="+", required=True)
+    tune.add_argument("--seeds", type=int, nargs="+", default=[0])
+    tune.add_argument("--jobs", type=int, default=2, help="most runs at once, one core each")
     job = command("job", _job, "run one arm at one stage with one seed")
     job.add_argument("stage")
     job.add_argument("arm")
@@ -127,15 +143,34 @@ def _run(arguments: argparse.Namespace) -> None:
 def _job(arguments: argparse.Namespace) -> None:
     from experiments.job import Job, run_job
 
+    stage = load_stage(arguments.stage, arguments.study)
     run_job(
         Job(
-            stage=load_stage(arguments.stage, arguments.study),
-            arms=load_arms(arguments.study),
+            stage=stage,
+            arms=with_trial(load_arms(arguments.study), stage, arguments.arm),
             arm=arguments.arm,
             seed=arguments.seed,
             places=_places(arguments),
         )
     )
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    from experiments.runner import Wanted, jobs_of, run_jobs
+    from experiments.tune import tuned, tuning_grid
+
+    stage, arms = load_stage(arguments.stage, arguments.study), load_arms(arguments.study)
+    rates = [f"{rate:g}" for rate in arguments.rates]
+    names = [TRIAL.format(arm=arm, rate=rate) for arm in arguments.arms for rate in rates]
+    for name in names:
+        arms = with_trial(arms, stage, name)
+    places = _places(arguments)
+    wanted = Wanted(stages=[stage], arms=arms, names=names, seeds=arguments.seeds, places=places)
+    options = ["--study", str(arguments.study), "--work", str(arguments.work)]
+    run_jobs(jobs_of(wanted), most=arguments.jobs, options=options)
+    found = tuned(stage, names, places)
+    Console().print(tuning_grid(stage, found).for_terminal())
+    print(json.dumps(found))
 
 
 def _show(arguments: argparse.Namespace) -> None:

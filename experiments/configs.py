@@ -102,7 +102,13 @@ def fingerprint(stage: Stage, arms: Mapping[str, Arm], name: str) -> str:
     facts = [
         (RECIPES / _RECIPE_OF_METHOD[arm.method]).read_text(encoding="utf-8"),
         [layer for _, layer in _layers(stage, arm, name)],
-        [arm.method, arm.class_rates, stage.redraw, stage.start_folder],
+        [
+            arm.method,
+            arm.class_rates,
+            stage.redraw,
+            stage.start_folder,
+            *(["validation"] * arm.validates),
+        ],
         asdict(stage.corpora[stage.sft_corpus if arm.data is Data.SFT else stage.rl_corpus]),
         [asdict(stage.test_corpus(test_set)) for test_set in TestSet],
         stage.base if arm.start == BASE else fingerprint(stage, arms, arm.start),

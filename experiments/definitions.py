@@ -52,6 +52,8 @@ class Arm:
     """The arm whose model it starts from; `base` for the stage's base model."""
     data: Data = Data.RL
     """The training set."""
+    validates: bool = False
+    """Whether it is tested on the validation part of RL's training set alone: a trial of tuning."""
     class_rates: bool = False
     """Whether the reward weighs findings by their frequency in the training set."""
     settings: Settings = field(default_factory=dict)
@@ -165,6 +167,38 @@ def load_arms(study: Path) -> dict[str, Arm]:
     for name, arm in arms.items():
         _check_start(arms, name, arm, path)
     return arms
+
+
+TRIAL = "tuning/{arm}@{rate}"
+"""Name of an arm that is tried with a learning rate; also its folder among the results."""
+
+
+def with_trial(arms: Mapping[str, Arm], stage: Stage, name: str) -> dict[str, Arm]:
+    """Return the arms and, if the name is that of a trial, the arm that is tried.
+
+    Args:
+        arms: All arms.
+        stage: Where it is tried.
+        name: An arm, or a trial such as `tuning/editgrpo@0.0002`.
+
+    Returns:
+        The arms; a trial has all the settings of its arm at the stage but the learning rate.
+
+    Raises:
+        ConfigError: there is no such arm, or the rate is no number.
+    """
+    found = dict(arms)
+    base, at, rate = name.removeprefix(TRIAL.partition("{")[0]).partition("@")
+    if base not in arms:
+        raise ConfigError(f"{name!r} is no arm{nearest_name(base, tuple(arms))}")
+    if at:
+        try:
+            changes = {"optim": {"learning_rate": float(rate)}}
+        except ValueError as error:
+            raise ConfigError(f"{name}: {rate!r} is no learning rate; write a number") from error
+        settings = _over(_over(arms[base].settings, stage.arms.get(base, {})), changes)
+        found[name] = replace(arms[base], settings=settings, validates=True)
+    return found
 
 
 def _over(below: Settings, above: Settings) -> dict[str, Any]:

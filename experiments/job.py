@@ -43,7 +43,7 @@ from editgrpo.training.train import run_training
 from experiments.configs import fingerprint, recorded_config, run_config
 from experiments.corpora import Corpus, shown_data, write_corpus
 from experiments.curves import SECONDS, curve, sayings, sayings_recorder, spent_seconds
-from experiments.definitions import Arm, Stage
+from experiments.definitions import Arm, Data, Stage
 from experiments.places import Places
 from experiments.rows import LABELER, reference_rows, scored_rows
 from experiments.saying import labels_of
@@ -51,6 +51,8 @@ from experiments.saying import labels_of
 Told = Callable[[str, int, int], None]
 
 PROGRESS = "progress.json"
+VALIDATION = "validation"
+"""What trials of tuning are tested on."""
 _BATCH = 64
 _REMEDY = "delete it and run the table again"
 # How often a job looks whether the process that started it is still there.
@@ -216,29 +218,42 @@ def _test(job: Job, told: Told) -> None:
     )
     tested: dict[str, Any] = {}
     references: dict[str, Any] = {}
-    for test_set in TestSet:
-        rows = _reports(job, test_set, tokens, told)
-        tested[test_set.value] = scored_rows(rows)
-        references[test_set.value] = reference_rows(rows)
+    for name, (corpus, split) in _tests(job).items():
+        rows = _reports(job, studies_of(corpus, job.places), split, tokens, told, name)
+        tested[name] = scored_rows(rows)
+        references[name] = reference_rows(rows)
     seconds = {
         "training": round(spent_seconds(job.run), 1),
         "testing": round(time.perf_counter() - began, 1),
     }
-    _write_references(job, references)
-    write_json(job.result, _record(job, config, seconds) | {"test_sets": tested}, shared=True)
+    record = _record(job, config, seconds) | {"test_sets": tested}
+    if job.arms[job.arm].validates:
+        record |= {"references": references}
+    else:
+        _write_references(job, references)
+    write_json(job.result, record, shared=True)
 
 
-def _reports(job: Job, test_set: TestSet, tokens: int, told: Told) -> list[Prediction]:
+def _tests(job: Job) -> dict[str, tuple[Corpus, Split]]:
+    """Return what an arm is tested on, by name."""
+    if job.arms[job.arm].validates:
+        return {VALIDATION: (job.stage.training_corpus(Data.RL, job.seed), Split.VALIDATION)}
+    return {one.value: (job.stage.test_corpus(one), Split.TEST) for one in TestSet}
+
+
+def _reports(
+    job: Job, studies: Path, split: Split, tokens: int, told: Told, name: str
+) -> list[Prediction]:
     """Write a greedy report of every study of a test set; sorted by study."""
 
     def tell(done: int, total: int) -> None:
-        told(test_set.value, done, total)
+        told(name, done, total)
 
     path = generate_predictions(
         model=str(job.run / MODEL),
-        data=shown_data(studies_of(job.stage.test_corpus(test_set), job.places)),
-        split=Split.TEST,
-        output=job.run / "predictions" / f"{test_set.value}.jsonl",
+        data=shown_data(studies),
+        split=split,
+        output=job.run / "predictions" / f"{name}.jsonl",
         config=GenerationConfig(max_completion_tokens=tokens, batch_size=_BATCH),
         progress=tell,
     )

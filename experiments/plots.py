@@ -19,7 +19,7 @@ _SAID = "p(say | present), visible and unsaid at the start"
 # Colours that readers with any kind of colour vision tell apart (Okabe and Ito, 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 # From what a gate of a few thousand samples can tell to where sampling carries the signal.
-_P_AXIS = (1e-4, 0.5)
+_P_AXIS = (1e-4, 1.0)
 
 
 def draw_curves(judged: Judged, path: Path) -> bool:

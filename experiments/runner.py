@@ -28,7 +28,12 @@ _POLL_S = 0.5
 # Without a terminal a line so often says what runs.
 _PLAIN_S = 60.0
 # Training takes far longer than all else that a job does.
-_SHARE_OF_PHASE = {"training": (0.0, 0.9), "in-domain": (0.9, 0.05), "out-of-domain": (0.95, 0.05)}
+_SHARE_OF_PHASE = {
+    "training": (0.0, 0.9),
+    "in-domain": (0.9, 0.05),
+    "out-of-domain": (0.95, 0.05),
+    "validation": (0.9, 0.1),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

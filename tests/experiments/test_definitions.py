@@ -1,10 +1,19 @@
 """Every stage, arm and table parses, and its settings are settings of a recipe."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from experiments.configs import fingerprint, recorded_config, run_config
-from experiments.definitions import BASE, Method, load_arms, load_stage, load_table, names_in
+from experiments.definitions import (
+    BASE,
+    Method,
+    load_arms,
+    load_stage,
+    load_table,
+    names_in,
+    with_trial,
+)
 from experiments.places import HERE, REPOSITORY, Places
 from experiments.runner import Wanted, jobs_of
 
@@ -149,3 +158,21 @@ def test_jobs_come_behind_what_they_start_from_and_each_stands_once(tmp_path: Pa
     assert named == [(arm, seed) for seed in (0, 1) for arm in expected]
     assert [arm for arm in arms if arms[arm].start == BASE] == ["sft"]
     assert arms["sft"].method is Method.SFT
+
+
+def test_a_trial_is_its_arm_at_the_stage_but_for_the_learning_rate() -> None:
+    stage = load_stage("unsaid", HERE)
+    name = "tuning/sft-continued@0.25"
+    arms = with_trial(ARMS, stage, name)
+    trial = run_config(stage, arms, name, 0, Places())
+    own = run_config(stage, ARMS, "sft-continued", 0, Places())
+    assert trial.optim.learning_rate == 0.25
+    assert replace(trial.optim, learning_rate=own.optim.learning_rate) == own.optim
+    assert (trial.data, trial.model) == (own.data, own.model)
+    assert trial.output != own.output
+    assert arms[name].validates and not arms["sft-continued"].validates
+    assert with_trial(ARMS, stage, "editgrpo") == ARMS
+    with pytest.raises(ConfigError, match="'fast' is no learning rate"):
+        with_trial(ARMS, stage, "tuning/editgrpo@fast")
+    with pytest.raises(ConfigError, match="no arm; did you mean 'editgrpo'"):
+        with_trial(ARMS, stage, "tuning/editgrp@1e-3")

@@ -129,3 +129,21 @@ def test_the_gate_of_a_stage_trains_its_model_and_writes_beside_the_results(
     found = json.loads((study / "results" / STAGE / "gate-seed-1.json").read_text())
     assert found["seed"] == 1 and found["findings"]
     assert str(tmp_path) not in json.dumps(found)
+
+
+@pytest.mark.timeout(1800)
+def test_learning_rates_are_tried_on_validation_alone(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, work = write_study(tmp_path / "study", tiny.checkpoint, rl_steps=1), tmp_path / "work"
+    words = ["tune", STAGE, "--arms", "editgrpo", "--rates", "1e-5", "1e-3", *_words(study, work)]
+    main(words)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    trials = ["tuning/editgrpo@1e-05", "tuning/editgrpo@0.001"]
+    assert list(found["trials"]) == trials
+    averages = [found["trials"][name]["average/clinical@rules"] for name in trials]
+    assert found["best"] == {"editgrpo": 1e-3 if averages[1] >= averages[0] else 1e-5}
+    result = json.loads((study / "results" / STAGE / trials[1] / "seed-0.json").read_text())
+    assert list(result["test_sets"]) == ["validation"]
+    assert result["config"]["optim"]["learning_rate"] == 1e-3
+    assert not list(work.glob(f"{STAGE}/tuning/*/seed-0/predictions/*domain.jsonl"))
