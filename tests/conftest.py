@@ -1,9 +1,14 @@
-"""Fixtures that every test shares: the network is blocked."""
+"""What every test shares: the network is blocked, and no example has a deadline."""
 
 import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# On a busy machine an example that usually takes a millisecond may take a second.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ studies_of_any_text = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     studies=st.lists(studies_of_any_text, min_size=1, max_size=6, unique_by=lambda s: s.study_id)
 )
@@ -112,7 +112,6 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> StudySet:
     return tables_alone(tmp_path_factory.mktemp("five"), FIVE)
 
 
-@settings(deadline=None)
 @given(cuts=st.lists(slices, min_size=1, max_size=3))
 def test_a_slice_is_that_of_a_list_here_and_in_another_process(
     five: StudySet, cuts: list[slice]

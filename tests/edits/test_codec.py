@@ -27,7 +27,7 @@ def test_the_byte_alphabet_is_the_one_of_the_tokenizer_library() -> None:
     assert dict(enumerate(byte_symbols())) == bytes_to_unicode()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY_IDS)
 def test_decoding_agrees_with_the_tokenizer_library(ids: list[int]) -> None:
     before_end = ids[: ids.index(eos_token_id())] if eos_token_id() in ids else ids
@@ -36,13 +36,13 @@ def test_decoding_agrees_with_the_tokenizer_library(ids: list[int]) -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=40))
 def test_any_bytes_come_back(data: bytes) -> None:
     assert join_bytes(codec().encode(data), codec()) == data
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=40))
 def test_any_text_comes_back(text: str) -> None:
     ids = codec().encode(text.encode("utf-8"))
@@ -75,7 +75,7 @@ def test_special_and_unknown_tokens_stand_for_nothing() -> None:
     assert codec().token_bytes(tokenizer().convert_tokens_to_ids("a b")) == b"a b"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=40))
 def test_offsets_cut_bytes_into_the_characters_of_their_decoding(data: bytes) -> None:
     offsets = character_offsets(data)

@@ -50,7 +50,7 @@ def apply(x: AnnotatedReport, y: AnnotatedReport, outcome: Outcome) -> Annotated
     return AnnotatedReport(tuple(sentences))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pairs(), st.booleans())
 def test_outcomes_are_those_allowed_each_with_its_share(
     pair: tuple[AnnotatedReport, AnnotatedReport], anatomy_counts: bool
@@ -67,7 +67,7 @@ def test_outcomes_are_those_allowed_each_with_its_share(
     assert found == allowed(x, y, anatomy_counts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(reports(), reports(), st.integers(0, 2**32))
 def test_a_seed_gives_one_allowed_edit_always_the_same(
     x: AnnotatedReport, y: AnnotatedReport, seed: int
@@ -92,7 +92,7 @@ def test_over_seeds_every_outcome_comes_up_as_often_as_it_should() -> None:
     assert max(abs(count - 1000) for count in seen.values()) < 129
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(reports(), reports(), st.booleans())
 def test_spurious_and_missing_agree_with_the_plain_loops(
     x: AnnotatedReport, y: AnnotatedReport, anatomy_counts: bool
@@ -103,7 +103,7 @@ def test_spurious_and_missing_agree_with_the_plain_loops(
     assert list(found) == [e for _, e in without_counterpart(y, x, anatomy_counts)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(reports(), reports(), st.integers(0, 2**32), st.integers(1, 4))
 def test_sources_name_the_very_objects_of_the_edited_report(
     x: AnnotatedReport, y: AnnotatedReport, seed: int, max_edits: int
@@ -115,7 +115,7 @@ def test_sources_name_the_very_objects_of_the_edited_report(
         assert found is origin.sentences[source.position]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(pairs(), st.integers(0, 2**32), st.integers(1, 4))
 def test_each_of_several_steps_is_allowed_where_it_is_taken(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int, max_edits: int
@@ -131,7 +131,7 @@ def test_each_of_several_steps_is_allowed_where_it_is_taken(
     assert len(edit.steps) == max_edits or Outcome(EditRule.NONE) in allowed(standing, y)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(annotated_pairs(), st.integers(0, 2**32), st.booleans())
 def test_editing_until_none_ends_with_nothing_spurious_and_nothing_missing(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int, anatomy_counts: bool
@@ -146,7 +146,7 @@ def test_editing_until_none_ends_with_nothing_spurious_and_nothing_missing(
     assert again.report is edit.report
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pairs(), st.integers(0, 2**32))
 def test_only_anatomy_makes_a_replacement_possible(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int
@@ -206,7 +206,7 @@ def test_one_right_finding_beside_the_wrong_one_is_enough_to_lower_f1() -> None:
     assert (unmatched(x, y), unmatched(edit.report, y)) == (1, 1)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(annotated_pairs(), st.integers(0, 2**32), st.booleans())
 def test_an_edit_removes_spurious_entities_and_adds_none(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int, anatomy_counts: bool
@@ -223,7 +223,7 @@ def test_an_edit_removes_spurious_entities_and_adds_none(
     assert after == before - removed
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(annotated_pairs(), st.integers(0, 2**32), st.booleans())
 def test_the_score_falls_exactly_if_more_lone_counterparts_go_than_false_positives(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int, anatomy_counts: bool
@@ -245,7 +245,7 @@ def test_the_score_falls_exactly_if_more_lone_counterparts_go_than_false_positiv
         assert entity_f1(edit.report, y, anatomy_counts) >= entity_f1(x, y, anatomy_counts)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(annotated_pairs(1), st.integers(0, 2**32), st.booleans())
 def test_with_one_finding_a_sentence_no_edit_lowers_the_score(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int, anatomy_counts: bool

@@ -151,7 +151,7 @@ def _space(is_wanted: bool, neighbour: str) -> str:
     return " " if is_wanted and not neighbour.isspace() else ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(CASES, st.integers(0, 99))
 def test_finished_rollouts_decode_to_the_text_edited_by_hand(case: Case, seed: int) -> None:
     spans, edit = edited(case, seed, truncated=False)
@@ -162,7 +162,7 @@ def test_finished_rollouts_decode_to_the_text_edited_by_hand(case: Case, seed: i
         assert spliced.token_ids == (*case.ids, EOS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(CASES, st.integers(0, 99))
 def test_truncated_rollouts_end_with_their_last_complete_sentence(case: Case, seed: int) -> None:
     spans, edit = edited(case, seed, truncated=True)
@@ -191,7 +191,7 @@ def placed(ids: list[int]) -> list[tuple[int, int, int]]:
     return [t for t in zip(starts, ends, ids, strict=True) if t[0] < t[1]]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(written_cases(), st.integers(0, 99))
 def test_tokens_within_kept_sentences_are_the_sampled_ones(case: Case, seed: int) -> None:
     spans, edit = edited(case, seed, truncated=False)
@@ -227,7 +227,7 @@ def _flags(spliced: SplicedCompletion) -> list[bool]:
     return [flag for token, flag in pairs if codec().token_bytes(token)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(written_cases(), st.integers(0, 99))
 def test_flags_mark_as_many_bytes_as_were_inserted(case: Case, seed: int) -> None:
     spans, edit = edited(case, seed, truncated=False)

@@ -52,7 +52,7 @@ def test_tokens_see_their_prompt_and_their_own_response(kernel: AttentionKernel)
 
 
 @given(GROUPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_splitting_gives_what_the_whole_mask_gives(groups: list[tuple[int, list[int]]]) -> None:
     """Values and gradients, four query heads on two key heads."""
     spans = spans_of(groups)

@@ -216,7 +216,7 @@ def test_every_pixel_of_a_jpeg_is_decoded(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(decode_image(path)), np.asarray(image))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_altered_files_are_decoded_or_refused_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

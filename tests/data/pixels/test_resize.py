@@ -20,7 +20,7 @@ def stored(image: Image.Image, budget: PixelBudget) -> Image.Image:
     return Image.open(BytesIO(encode_image("i", image, budget).png))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     height=st.integers(1, 5000),
     width=st.integers(1, 5000),
@@ -86,7 +86,7 @@ def test_the_stock_processor_gives_the_same_values_for_original_and_stored_image
     assert_seen_alike(noise(*size, channels=channels), patch, merge, SMALL)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=st.integers(1, 400), width=st.integers(1, 400), channels=st.sampled_from([None, 3]))
 def test_the_stock_processor_gives_the_same_values_at_every_size(
     height: int, width: int, channels: int | None
@@ -124,7 +124,7 @@ def test_colour_in_any_one_channel_is_kept(channel: int) -> None:
     assert np.array_equal(np.asarray(image), pixels)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([None, 3]))
 def test_the_bytes_of_the_store_lose_nothing(seed: int, channels: int | None) -> None:
     budget = PixelBudget(min_pixels=1, max_pixels=10_000, multiple_of=1)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from loguru import logger
 from PyFastNER import FastCNER
@@ -63,7 +63,6 @@ def test_sentences_of_plain_reports(text: str, expected: list[str]) -> None:
 
 
 @given(messy_texts)
-@settings(deadline=None)
 def test_sentences_are_stripped_in_order_and_lose_no_character(text: str) -> None:
     spans = split_sentences(text)
     found = sentences(text)
@@ -75,7 +74,6 @@ def test_sentences_are_stripped_in_order_and_lose_no_character(text: str) -> Non
 @given(messy_texts)
 @example("a" * 60 + "b. C")  # a run longer than PyFastNER repeats
 @example("Seen.\n\n\n\n 1)  Clear")
-@settings(deadline=None)
 def test_boundaries_are_found_where_pyrush_finds_them(text: str) -> None:
     def spans(rush: RuSH) -> list[tuple[int, int]]:
         return [(span.begin, span.end) for span in rush.segToSentenceSpans(text)]
@@ -84,7 +82,6 @@ def test_boundaries_are_found_where_pyrush_finds_them(text: str) -> None:
 
 
 @given(messy_texts)
-@settings(deadline=None)
 def test_no_position_at_which_a_rule_matches_is_passed_over(text: str) -> None:
     matcher = FAST.fastner
     matcher.process(text, 0, {})
@@ -99,7 +96,6 @@ def test_no_position_at_which_a_rule_matches_is_passed_over(text: str) -> None:
 
 
 @given(messy_texts)
-@settings(deadline=None)
 def test_sentences_start_at_pyrushs_tokens(text: str) -> None:
     tokens = TOKENIZE(text)
     proposed = FAST.segToSentenceSpans(text)
