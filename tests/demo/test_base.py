@@ -106,6 +106,7 @@ def test_a_small_base_is_made_whole_and_not_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 160 steps of training, on a machine that may be busy
 def test_a_tenth_of_the_training_begins_as_the_whole_did(
     facts: dict[str, object], tmp_path: Path
 ) -> None:
