@@ -112,7 +112,7 @@ UNCOMMON = (
 _STAGE_COMMON = {
     **_COMMON,
     Kind.NODULE: 0.01,
-    Kind.OPACITY: 0.04,
+    Kind.OPACITY: 0.02,
     Kind.PNEUMOTHORAX: 0.04,
     Kind.ENDOTRACHEAL_TUBE: 0.04,
     Kind.GASTRIC_TUBE: 0.04,
@@ -126,21 +126,22 @@ def _patients(site: Site, name: str, *, uncommon: float) -> SiteProfile:
     profile = DEMO_PROFILES[site]
     phrasing = profile.phrasing
     if site is Site.A:
-        # Few ways to say a thing: what a model does not say, it does not see the need to say.
+        # One way to say a thing: which of several a reference takes cannot be seen on a film, and
+        # would only be noise in the reward.
         phrasing = replace(
-            phrasing, phrase_decay=0.3, terse_share=0.0, hedge_share=0.0, pneumonia_share=0.25
+            phrasing, phrase_decay=0.02, terse_share=0.0, hedge_share=0.0, pneumonia_share=0.1
         )
     return replace(
         profile,
         name=name,
         prevalence={**_STAGE_COMMON, **dict.fromkeys(UNCOMMON, uncommon)},
-        studies_per_patient=(0.75, 0.25, 0.0),
+        studies_per_patient=(0.9, 0.1, 0.0),
         phrasing=phrasing,
     )
 
 
 # Who the model of a stage is trained and tested on. Outpatients hardly ever have an uncommon
 # finding; the films, the words and the common findings are those of the inpatients.
-OUTPATIENTS_A = _patients(Site.A, "A-outpatients", uncommon=0.001)
-INPATIENTS_A = _patients(Site.A, "A-inpatients", uncommon=0.04)
-INPATIENTS_B = _patients(Site.B, "B-inpatients", uncommon=0.04)
+OUTPATIENTS_A = _patients(Site.A, "A-outpatients", uncommon=0.0005)
+INPATIENTS_A = _patients(Site.A, "A-inpatients", uncommon=0.08)
+INPATIENTS_B = _patients(Site.B, "B-inpatients", uncommon=0.08)
