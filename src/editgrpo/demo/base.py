@@ -38,7 +38,7 @@ BASE_MODEL = Path(__file__).parent / "base"
 """The base model that the package brings along."""
 
 PROMPT = RECIPES / "prompt.jinja"
-TINY = TinyModelConfig(
+BASE_SHAPE = TinyModelConfig(
     hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=14
 )
 BASE_SEED = 0
@@ -147,7 +147,7 @@ class _Base:
                 for name, limit in names.items()
                 for text in _texts(self._folder / "studies" / name, limit, self._config.data)
             )
-            write_tiny_checkpoint(self._untrained, texts, TINY, seed=BASE_SEED)
+            write_tiny_checkpoint(self._untrained, texts, BASE_SHAPE, seed=BASE_SEED)
 
     def train(self, command: str) -> None:
         """Train on the captions."""
