@@ -26,8 +26,9 @@ SFT_SYSTEMS = (System.SFT, System.SFT_CONTINUED)
 RL_SYSTEMS = (System.DR_GRPO, System.EDITGRPO)
 
 
-def test_every_system_has_a_recipe_and_there_is_no_other() -> None:
-    assert {path.stem for path in RECIPES.glob("*.yaml")} == {system.value for system in System}
+def test_every_system_and_the_base_model_have_a_recipe_and_there_is_no_other() -> None:
+    expected = {"base", *(system.value for system in System)}
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == expected
 
 
 @pytest.mark.parametrize("system", System)
