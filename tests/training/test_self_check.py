@@ -54,12 +54,20 @@ def features_in_another_order(packed: PackedGroups) -> PackedGroups:
     return replace(packed, image_column_N=packed.image_column_N.flip(0))
 
 
+def look_closely(model: Any, *, language: float) -> None:
+    """Let a model look around and at its films: one so small hardly does, unlike a true one."""
+    for name, parameter in model.model.language_model.layers.named_parameters():
+        if "self_attn" in name:
+            parameter.data.mul_(language)
+    for name, parameter in model.model.visual.named_parameters():
+        if "attn" in name or "merger" in name:
+            parameter.data.mul_(3)
+
+
 @pytest.fixture
 def group(tiny: Tiny) -> tuple[Any, PackedGroups, EncodedPrompt]:
     model = tiny.load()
-    for name, parameter in model.model.language_model.layers.named_parameters():
-        if "self_attn" in name:  # so small a model hardly looks around, unlike a true one
-            parameter.data.mul_(2)
+    look_closely(model, language=2)
     add_group_pass(model, temperature=0.7)
     (prompt,) = tiny.prompts(1)
     return model, pack_groups(model, [prompt], [RESPONSES]), prompt
@@ -194,9 +202,7 @@ def test_sampling_that_goes_wrong_is_seen(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., None]
 ) -> None:
     model = tiny.load().eval()
-    for name, parameter in model.model.language_model.layers.named_parameters():
-        if "self_attn" in name:  # so small a model hardly looks around, unlike a true one
-            parameter.data.mul_(4)
+    look_closely(model, language=4)
     (prompt,) = tiny.prompts(1)
     fault(model, monkeypatch)
     with pytest.raises(TrainingError, match=r"transformers' generate \d+, .* stopped before"):
