@@ -40,6 +40,7 @@ from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prompt import build_messages, choose_images
 from editgrpo.data.store import StudySet, write_tables
 from editgrpo.data.study import Split, Study
+from editgrpo.provenance import processor_name
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 
@@ -282,20 +283,11 @@ def environment() -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in ("torch", "transformers", "trl")}
         | {"python": platform.python_version()},
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": THREADS,
         "commit": commit.stdout.strip(),
     }
-
-
-def _processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def describe(case: Case) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from editgrpo.config import DataConfig
 from editgrpo.data.phantom import PROFILES, Site, SiteProfile, write_phantom
 from editgrpo.data.phantom.findings import Kind
 from editgrpo.data.store import PREPARED_FILE
-from editgrpo.demo.plan import RECIPES
+from editgrpo.demo.plan import PROMPT
 from editgrpo.demo.sites import (
     DEMO_PROFILES,
     EYES,
@@ -207,6 +207,6 @@ def shown_data(folder: Path, *, limit: int | None = None) -> DataConfig:
     return DataConfig(
         folder=str(folder),
         max_images=_MAX_IMAGES,
-        prompt_template=str(RECIPES / "prompt.jinja"),
+        prompt_template=str(PROMPT),
         validation_limit=limit,
     )

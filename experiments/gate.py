@@ -23,12 +23,11 @@ from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 from editgrpo.rewards.registry import load_reward
 from editgrpo.training.models import load_for_inference, load_processor, resolve_model_folder
 from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.records import SAME_REWARD
 from experiments.corpora import Corpus, shown_data, write_corpus
 from experiments.probe import film_features, probe_auc
 from experiments.saying import Counts, Drawing, labels_of, sample_reports, saying_counts
 
-# Rewards closer than this are one reward, as in training/records.py.
-_SAME_REWARD = 1e-9
 _REWARD = "rules"
 # The probe's test set and the sampled studies are the test part of the balanced set.
 _PROBE_SHARE = 0.8
@@ -188,7 +187,7 @@ class _Policy:
         spread_P = np.ptp(totals.reshape(len(studies), group_size), axis=1)
         return {
             "entropy": round(float(drawn.entropies.mean()), 4),
-            "groups_without_spread": round(float((spread_P <= _SAME_REWARD).mean()), 4),
+            "groups_without_spread": round(float((spread_P <= SAME_REWARD).mean()), 4),
             "sampled_reward": round(float(totals.mean()), 4),
         }
 

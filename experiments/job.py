@@ -6,7 +6,6 @@ nothing running.
 """
 
 import os
-import platform
 import shutil
 import threading
 import time
@@ -26,7 +25,7 @@ from editgrpo.errors import DataError
 from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.evaluation.types import Prediction
 from editgrpo.files import read_json_object, write_json
-from editgrpo.provenance import command_line, git_state
+from editgrpo.provenance import command_line, git_state, processor_name
 from editgrpo.rewards.class_rates import class_rates, write_class_rates
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.prompts import load_split
@@ -282,16 +281,7 @@ def _record(job: Job, config: Any, seconds: Mapping[str, float]) -> dict[str, An
 
 def machine() -> dict[str, Any]:
     """Name the processor, its cores and the version of torch."""
-    return {"cpu": _processor(), "cores": os.cpu_count(), "torch": torch.__version__}
-
-
-def _processor() -> str:
-    known = Path("/proc/cpuinfo")  # the platform module names the architecture alone on Linux
-    if known.is_file():
-        for line in known.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return {"cpu": processor_name(), "cores": os.cpu_count(), "torch": torch.__version__}
 
 
 def _write_references(job: Job, references: Mapping[str, Any]) -> None:

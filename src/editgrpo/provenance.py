@@ -140,6 +140,16 @@ def package_versions() -> dict[str, str | None]:
     return versions
 
 
+def processor_name() -> str:
+    """Name this machine's processor, as far as it is known."""
+    known = Path("/proc/cpuinfo")  # the platform module names the architecture alone on Linux
+    if known.is_file():
+        for line in known.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def command_line() -> str:
     """Return the command that runs now, quoted so that a shell reads it back as it was."""
     program, *arguments = sys.argv

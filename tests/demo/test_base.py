@@ -22,7 +22,7 @@ from editgrpo.demo.base import (
     BaseSize,
     train_base,
 )
-from editgrpo.demo.plan import RECIPES
+from editgrpo.demo.plan import PROMPT, RECIPES
 from editgrpo.demo.sites import EYES
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.evaluation.files import evaluate_file
@@ -72,7 +72,7 @@ def test_it_sees_what_its_card_says(facts: dict[str, object], tmp_path: Path) ->
         data=replace(
             data,
             folder=str(tmp_path / "set"),
-            prompt_template=str(RECIPES / "prompt.jinja"),
+            prompt_template=str(PROMPT),
             validation_limit=None,
         ),
         split=Split.TEST,

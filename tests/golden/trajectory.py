@@ -16,7 +16,8 @@ import torch
 
 from editgrpo.config import DataConfig, DType, ModelConfig, OptimConfig, RolloutConfig, TrainConfig
 from editgrpo.data.phantom import write_phantom
-from editgrpo.demo.base import BASE_MODEL, PROMPT
+from editgrpo.demo.base import BASE_MODEL
+from editgrpo.demo.plan import PROMPT
 from editgrpo.demo.sites import EYES
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.training.run_folder import METRICS, ROLLOUTS

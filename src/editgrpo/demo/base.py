@@ -5,22 +5,21 @@ no site uses; so it stands where a pre-trained model stands: it sees, and has ye
 reports. `train_base` makes it anew.
 """
 
-import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from editgrpo.clinical.contents import file_sha256
 from editgrpo.config import DataConfig, SFTConfig
 from editgrpo.data.phantom import Site, SiteProfile, write_phantom
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import PREPARED_FILE, StudySet
-from editgrpo.data.study import Split
-from editgrpo.demo.plan import RARE_FINDINGS, RECIPES
+from editgrpo.data.study import Split, Study
+from editgrpo.demo.plan import PROMPT, RARE_FINDINGS, RECIPES
 from editgrpo.demo.sites import DEMO_PROFILES, EYES, EYES_SHARES
-from editgrpo.display.terminal import ProgressCallback
+from editgrpo.display.terminal import ProgressBar
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.files import evaluate_file
 from editgrpo.evaluation.types import EvaluationOptions
@@ -32,12 +31,9 @@ from editgrpo.training.saving import publish_config
 from editgrpo.training.sft import run_sft
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 
-ProgressBar = Callable[[str], AbstractContextManager[ProgressCallback]]
-
 BASE_MODEL = Path(__file__).parent / "base"
 """The base model that the package brings along."""
 
-PROMPT = RECIPES / "prompt.jinja"
 BASE_SHAPE = TinyModelConfig(
     hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=14
 )
@@ -145,7 +141,7 @@ class _Base:
             texts = (
                 text
                 for name, limit in names.items()
-                for text in _texts(self._folder / "studies" / name, limit, self._config.data)
+                for text in texts_shown(self._first(name, limit), self._config.data)
             )
             write_tiny_checkpoint(self._untrained, texts, BASE_SHAPE, seed=BASE_SEED)
 
@@ -207,7 +203,7 @@ class _Base:
             "seed": BASE_SEED,
             "studies": self._size.studies,
             "steps": self._size.steps,
-            "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+            "sha256": file_sha256(folder / WEIGHTS),
             "test_studies": scores.n_studies,
             "scores": {name: round(scores.metrics[name].value, 4) for name in _SHOWN},
             "f1": {name: round(one.f1, 3) for name, one in scores.per_finding.items()},
@@ -216,6 +212,10 @@ class _Base:
         write_json(folder / TRAINING, facts, shared=True)
         write_text(folder / CARD, _card(facts), shared=True)
         return folder
+
+    def _first(self, name: str, limit: int) -> StudySet:
+        """Return the first training studies of a set."""
+        return StudySet.load(self._folder / "studies" / name, split=Split.TRAIN)[:limit]
 
     @property
     def _untrained(self) -> Path:
@@ -242,9 +242,17 @@ class _Base:
         )
 
 
-def _texts(folder: Path, limit: int, shown: DataConfig) -> Iterator[str]:
-    """Yield the findings and the prompts' texts of the first training studies."""
-    for study in StudySet.load(folder, split=Split.TRAIN)[:limit]:
+def texts_shown(studies: Iterable[Study], shown: DataConfig) -> Iterator[str]:
+    """Yield what a tokenizer learns from.
+
+    Args:
+        studies: Studies.
+        shown: How they are shown to the model.
+
+    Yields:
+        The findings and the texts of the prompt of each study.
+    """
+    for study in studies:
         yield study.findings
         prompt = build_messages(study, max_images=shown.max_images, template=shown.prompt_template)
         for message in prompt.messages:

@@ -9,6 +9,7 @@ from editgrpo.data.phantom import Site
 from editgrpo.recipes import load_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
+PROMPT = RECIPES / "prompt.jinja"
 
 # The truly rare findings of the phantom (1 to 2 % of studies), by their CheXpert names.
 RARE_FINDINGS = (
@@ -98,7 +99,7 @@ class DemoPlan:
         return replace(
             base,
             folder=str(self.studies(site)),
-            prompt_template=str(RECIPES / "prompt.jinja"),
+            prompt_template=str(PROMPT),
         )
 
     def sft_config(self, system: System, steps: int) -> SFTConfig:

@@ -3,16 +3,16 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editgrpo.config import DataConfig
 from editgrpo.data.phantom import Site, write_phantom
-from editgrpo.data.prompt import build_messages
 from editgrpo.data.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Split
+from editgrpo.demo.base import texts_shown
 from editgrpo.demo.plan import (
     RARE_FINDINGS,
     SITE_OF_TEST_SET,
@@ -22,7 +22,7 @@ from editgrpo.demo.plan import (
 )
 from editgrpo.demo.sites import DEMO_PROFILES, DEMO_SHARES
 from editgrpo.display.html import write_report
-from editgrpo.display.terminal import ProgressCallback
+from editgrpo.display.terminal import ProgressBar, ProgressCallback
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.files import evaluate_file
@@ -36,7 +36,6 @@ from editgrpo.training.sft import run_sft
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.train import run_training
 
-ProgressBar = Callable[[str], AbstractContextManager[ProgressCallback]]
 TINY = TinyModelConfig(
     hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=28
 )
@@ -220,18 +219,7 @@ def _is_trained(plan: DemoPlan, system: System) -> bool:
 def write_base_model(plan: DemoPlan) -> None:
     """Write the untrained model; its tokenizer learns from the training studies' texts alone."""
     config = plan.rl_config(System.EDITGRPO).data
-    studies = StudySet.load(plan.studies(Site.A), split=Split.TRAIN)
-    texts = [study.findings for study in studies]
-    for study in studies:
-        prompt = build_messages(
-            study, max_images=config.max_images, template=config.prompt_template
-        )
-        texts += [
-            part["text"]
-            for message in prompt.messages
-            for part in message["content"]
-            if part["type"] == "text"
-        ]
+    texts = texts_shown(StudySet.load(plan.studies(Site.A), split=Split.TRAIN), config)
     # Its configuration is written before its weights; only a whole model gets the final name.
     partial = plan.base_model.with_name(f".{plan.base_model.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -7,7 +7,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -30,6 +30,8 @@ from editgrpo.display.numbers import (
 )
 
 ProgressCallback = Callable[[int, int], None]
+ProgressBar = Callable[[str], AbstractContextManager[ProgressCallback]]
+"""Gives a progress callback for a stage's description."""
 
 # Between the plain lines that stand in for a bar when nobody watches a terminal (a log file, CI).
 PLAIN_INTERVAL_S = 15.0

@@ -18,7 +18,7 @@ from editgrpo.training.scoring import ScoredGroup
 _LOG = logging.getLogger(__name__)
 
 # Rewards closer than this are one reward; they are sums of fractions in float64.
-_SAME_REWARD = 1e-9
+SAME_REWARD = 1e-9
 _TREATMENTS = (
     *(rule.value for rule in EditRule if rule is not EditRule.NONE),
     SHORTENED,
@@ -139,7 +139,7 @@ def _edit_metrics(rows: Sequence[ResponseRow]) -> dict[str, float]:
         if treatment != EditRule.NONE:
             _put_mean(metrics, f"edit_gain/{treatment}", (row.gain for row in treated))
     changed = [row for row in rows if row.treatment != EditRule.NONE]
-    _put_mean(metrics, "edits/raised", (row.gain > _SAME_REWARD for row in changed))
+    _put_mean(metrics, "edits/raised", (row.gain > SAME_REWARD for row in changed))
     metrics["edits/unused"] = sum(row.is_unused_edit for row in changed) / len(rows)
     return metrics
 
@@ -179,7 +179,7 @@ class UnusedEdits:
 
 def _is_flat(group: GroupRows) -> bool:
     totals = [row.total for row in group.rows]
-    return max(totals) - min(totals) <= _SAME_REWARD
+    return max(totals) - min(totals) <= SAME_REWARD
 
 
 def rollout_records(step: int, scored: ScoredGroup) -> list[dict[str, Any]]:
@@ -197,7 +197,7 @@ def rollout_records(step: int, scored: ScoredGroup) -> list[dict[str, Any]]:
     order = sorted(range(len(scored.totals_G)), key=lambda index: -scored.totals_G[index])
     best, worst = order[0], order[-1]
     chosen = [("best", best)]
-    if scored.totals_G[best] - scored.totals_G[worst] > _SAME_REWARD:
+    if scored.totals_G[best] - scored.totals_G[worst] > SAME_REWARD:
         chosen.append(("worst", worst))
     return [_rollout_record(step, scored, rank, index) for rank, index in chosen]
 
