@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.demo_tables import SHOWN, summary, tables
 from editgrpo.config import ClinicalConfig
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.plan import (
     FULL,

@@ -26,7 +26,7 @@ from benchmarks.memory import peak_memory_mib
 from benchmarks.mimic_tree import METADATA, SPLIT, TreeForm, generate, write_tree
 from editgrpo.data.mimic_cxr import MimicCXRSource, prepare_mimic_cxr
 from editgrpo.data.prepare import PrepareOptions
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.display.flow import flow_lines
 
 LIMIT_S, LIMIT_MIB = 90, 3 * 1024

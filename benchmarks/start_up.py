@@ -69,7 +69,7 @@ def measure(folder: Path, *, with_trainer: bool) -> dict[str, Any]:
     before = time.perf_counter()
     if with_trainer:
         import_module("editgrpo.training.trainer")
-    from editgrpo.data.store import StudySet
+    from editgrpo.data.prepared.store import StudySet
     from editgrpo.data.study import Split
 
     imports_s, imports_mib = time.perf_counter() - before, peak_memory_mib()

@@ -8,16 +8,16 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.mimic_tree import TreeStudy, generate
-from editgrpo.data import seal
-from editgrpo.data.flow import make_flow
-from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_writer import ImageStoreWriter
 from editgrpo.data.mimic_cxr import parse_report
 from editgrpo.data.mimic_cxr.tables import study_time
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared import folder_state
+from editgrpo.data.prepared.flow import make_flow
+from editgrpo.data.prepared.image_jobs import encode_image
+from editgrpo.data.prepared.image_writer import ImageStoreWriter
+from editgrpo.data.prepared.store import write_tables
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.store import write_tables
 from editgrpo.data.study import Split, Study, StudyImage
 from editgrpo.data.views import normalise_view
 
@@ -40,7 +40,7 @@ def write_prepared(folder: Path, studies: list[Study]) -> None:
     write_squares(folder, [image.image_id for study in studies for image in study.images])
     write_tables(folder, studies)
     flow = make_flow(kept=studies, rejections=[], facts={}, cut=dict.fromkeys(Split, 0))
-    account = seal.account_of(
+    account = folder_state.account_of(
         dataset="mimic-cxr",
         split_rule="all are training studies",
         budget=_BUDGET,
@@ -48,7 +48,7 @@ def write_prepared(folder: Path, studies: list[Study]) -> None:
         mark="",
         redaction="",
     )
-    seal.seal(folder, account, [])
+    folder_state.complete(folder, account, [])
 
 
 def invented_studies(count: int) -> list[Study]:

@@ -31,14 +31,14 @@ from editgrpo.config import (
     RolloutConfig,
     TrainConfig,
 )
-from editgrpo.data import seal
-from editgrpo.data.flow import make_flow
-from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_writer import ImageStoreWriter
 from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared import folder_state
+from editgrpo.data.prepared.flow import make_flow
+from editgrpo.data.prepared.image_jobs import encode_image
+from editgrpo.data.prepared.image_writer import ImageStoreWriter
+from editgrpo.data.prepared.store import StudySet, write_tables
 from editgrpo.data.prompt import build_messages, choose_images
-from editgrpo.data.store import StudySet, write_tables
 from editgrpo.data.study import Split, Study
 from editgrpo.provenance import processor_name
 from editgrpo.training.processor import EncodedPrompt
@@ -135,7 +135,7 @@ def write_three_image_studies(folder: Path, count: int) -> None:
         writer.add(encode_image(name, drawn.images.load(name), budget))
     writer.finish()
     write_tables(folder, studies)
-    account = seal.account_of(
+    account = folder_state.account_of(
         dataset="phantom",
         split_rule="all are training studies",
         budget=budget,
@@ -143,7 +143,7 @@ def write_three_image_studies(folder: Path, count: int) -> None:
         mark="",
         redaction="",
     )
-    seal.seal(folder, account, [])
+    folder_state.complete(folder, account, [])
 
 
 def _with_three_images(study: Study) -> Study:

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from editgrpo.config import DataConfig
 from editgrpo.data.phantom import PROFILES, Site, SiteProfile, write_phantom
 from editgrpo.data.phantom.findings import Kind
-from editgrpo.data.store import PREPARED_FILE
+from editgrpo.data.prepared.store import PREPARED_FILE
 from editgrpo.demo.plan import PROMPT
 from editgrpo.demo.sites import (
     DEMO_PROFILES,

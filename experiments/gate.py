@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from editgrpo.config import ClinicalConfig
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 from editgrpo.rewards.registry import load_reward

@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 
 from editgrpo.config import SFTConfig
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.plan import TestSet
 from editgrpo.errors import DataError

@@ -18,11 +18,11 @@ from editgrpo.clinical.catalogue import CATALOGUE, ClinicalModel
 from editgrpo.clinical.contents import missing_files
 from editgrpo.clinical.manifest import MANIFEST, read_manifest
 from editgrpo.config import ClinicalConfig
-from editgrpo.data.arrow_files import read_arrow
-from editgrpo.data.image_store import ImageStore
-from editgrpo.data.image_writer import ImageStoreWriter
 from editgrpo.data.iu_xray.reports import read_reports
 from editgrpo.data.mimic_cxr.reports import ReportFiles
+from editgrpo.data.prepared.arrow_files import read_arrow
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.image_writer import ImageStoreWriter
 from editgrpo.data.readers.csv_columns import read_columns
 from editgrpo.data.readers.table import read_table
 from editgrpo.data.verify import verify

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.files import read_jsonl, write_jsonl
 
 Run = Callable[..., str]

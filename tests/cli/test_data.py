@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from editgrpo.cli import main
-from editgrpo.data.store import table_path
+from editgrpo.data.prepared.store import table_path
 from editgrpo.data.study import Split
 from tests.builders import write_set
 from tests.data.described import STUDIES

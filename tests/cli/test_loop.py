@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.files import read_jsonl
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 

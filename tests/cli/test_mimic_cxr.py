@@ -4,7 +4,7 @@ import pytest
 from benchmarks.mimic_tree import SPLIT, write_tree
 
 from editgrpo.cli import main
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from tests.data.trees.mimic import COURSES
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.evaluation import sources
 from tests.builders import write_set
 from tests.data.described import STUDIES

@@ -1,7 +1,7 @@
 """The account of a preparation as plain numbers, and options that prepare tiny images quickly."""
 
-from editgrpo.data.flow import FlowKind
 from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
+from editgrpo.data.prepared.flow import FlowKind
 from editgrpo.data.study import Split
 from tests.builders import SMALL_BUDGET
 

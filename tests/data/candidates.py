@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data.flow import FlowKind
 from editgrpo.data.prepare import (
     Candidates,
     Inclusion,
@@ -13,7 +12,8 @@ from editgrpo.data.prepare import (
     PrepareSummary,
     finish,
 )
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.flow import FlowKind
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from tests.builders import SMALL_BUDGET, noise
 from tests.data.faults import FAULTS

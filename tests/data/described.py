@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from tests.builders import write_set
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from editgrpo.data import image_writer
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared import image_writer
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.errors import EditGRPOError

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from editgrpo.data.arrow_files import read_arrow, write_arrow
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import Candidates, PrepareOptions, finish
+from editgrpo.data.prepared.arrow_files import read_arrow, write_arrow
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.redact import Redactor
 from editgrpo.data.study import Split, Study, StudyImage, View

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from editgrpo.data.store import FORM, StudySet, write_tables
+from editgrpo.data.prepared.store import FORM, StudySet, write_tables
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 
 

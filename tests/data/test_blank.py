@@ -8,11 +8,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from editgrpo.cli import app
-from editgrpo.data import image_writer
-from editgrpo.data.flow import BLANK_IMAGES, FlowKind
-from editgrpo.data.image_jobs import ImageJob, fill_store, make_image
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.prepare import PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared import image_writer
+from editgrpo.data.prepared.flow import BLANK_IMAGES, FlowKind
+from editgrpo.data.prepared.image_jobs import ImageJob, fill_store, make_image
+from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.study import Split
 from editgrpo.data.verify import ProblemKind, verify
 from tests.builders import SMALL_BUDGET, bytes_of, noise

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from tests.builders import REPOSITORY, write_set
 

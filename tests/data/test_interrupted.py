@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import DataError, StorageError
 from tests.builders import REPOSITORY, bytes_of, is_running, wait_until
 from tests.data.preparation import candidates, each_time, prepare, write_originals

@@ -10,8 +10,8 @@ from editgrpo.data.prepare import (
     PrepareOptions,
     finish,
 )
+from editgrpo.data.prepared.store import Rejection, StudySet
 from editgrpo.data.redact import Redactor
-from editgrpo.data.store import Rejection, StudySet
 from editgrpo.data.study import Split, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import SMALL_BUDGET, bytes_of

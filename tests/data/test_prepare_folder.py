@@ -14,7 +14,7 @@ from editgrpo.data.prepare import (
     PrepareOptions,
     finish,
 )
-from editgrpo.data.store import StudySet, read_prepared
+from editgrpo.data.prepared.store import StudySet, read_prepared
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import SMALL_BUDGET, bytes_of

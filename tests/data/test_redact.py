@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.redact import Redactor
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.data.times import time_order
 from editgrpo.data.verify import verify

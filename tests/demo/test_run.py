@@ -13,7 +13,7 @@ import pytest
 
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.data.phantom import Site, write_phantom
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo import plan as plan_module
 from editgrpo.demo import run as run_module

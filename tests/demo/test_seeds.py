@@ -7,7 +7,7 @@ import pytest
 from benchmarks.demo_seeds import main
 
 from editgrpo.data.phantom import write_phantom
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.plan import FULL, SITE_OF_TEST_SET, DemoPlan, System, TestSet
 from editgrpo.demo.sites import DEMO_PROFILES

@@ -14,7 +14,7 @@ from rich.console import Console
 from editgrpo.data.overview.distribution import Distribution
 from editgrpo.data.overview.prevalence import LabelRequest
 from editgrpo.data.overview.statistics import SetStatistics, set_statistics
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.data.verify import Problem, ProblemKind
 from editgrpo.display.data_check import problems_table

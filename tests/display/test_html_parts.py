@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.data.store import StudySet, write_tables
+from editgrpo.data.prepared.store import StudySet, write_tables
 from editgrpo.display.html import write_report
 from editgrpo.display.html.palette import run_colours
 from editgrpo.display.html.results import evaluation_blocks

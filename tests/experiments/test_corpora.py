@@ -6,7 +6,7 @@ import pytest
 from experiments.corpora import NAMED_PROFILES, Corpus, write_corpus
 
 from editgrpo.data.phantom.findings import Kind, Topic
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.demo.sites import DEMO_PROFILES
 from editgrpo.errors import ConfigError
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.training.batches import StepSampler
 from tests.builders import write_set
 from tests.training.conftest import tiny

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 
 from editgrpo.cli import main
 from editgrpo.config import DataConfig
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import Prompt, build_messages
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, Timepoint
 from editgrpo.files import read_jsonl
 from editgrpo.recipes import load_section

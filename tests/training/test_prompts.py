@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from editgrpo.data.image_store import ImageStore
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
 from editgrpo.training import prompts as prompts_module

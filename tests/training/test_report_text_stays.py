@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.training.train import run_training
 from tests.builders import write_set
 from tests.training.tiny_run import Tiny

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from editgrpo.config import AttentionKernel, EditConfig, EditLevel, RolloutConfig
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward

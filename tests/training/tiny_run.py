@@ -24,8 +24,8 @@ from editgrpo.config import (
     TrainConfig,
 )
 from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.training.batches import UpdatePass
 from editgrpo.training.models import load_for_inference, load_processor

@@ -57,7 +57,7 @@ def annotate(
         claim_output(class_rates, overwrite=overwrite)
 
     from editgrpo.cli.output import hide_loading_bars
-    from editgrpo.data.store import ANNOTATIONS_FOLDER, StudySet
+    from editgrpo.data.prepared.store import ANNOTATIONS_FOLDER, StudySet
     from editgrpo.display.terminal import progress_bar
     from editgrpo.reports.references import read_references
 

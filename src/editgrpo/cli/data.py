@@ -64,7 +64,7 @@ def stats(
 
     from editgrpo.data.overview.prevalence import LabelRequest
     from editgrpo.data.overview.statistics import set_statistics
-    from editgrpo.data.store import StudySet
+    from editgrpo.data.prepared.store import StudySet
     from editgrpo.display.data_stats import rich_table, statistics_tables, write_statistics
     from editgrpo.display.html.data_page import write_data_page
     from editgrpo.display.terminal import closing_bar
@@ -117,7 +117,7 @@ def show(
 
     from editgrpo.data.overview.contact_sheet import contact_sheet
     from editgrpo.data.overview.lookup import find_study
-    from editgrpo.data.store import StudySet
+    from editgrpo.data.prepared.store import StudySet
     from editgrpo.files import replacing
 
     studies = StudySet.load(folder)

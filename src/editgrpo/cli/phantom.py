@@ -29,7 +29,7 @@ def prepare_phantom(
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.data.phantom import TRUTH_FILE, Site, write_phantom
-    from editgrpo.data.seal import ENTRIES
+    from editgrpo.data.prepared.folder_state import ENTRIES
     from editgrpo.display.terminal import progress_bar
 
     if site.upper() not in list(Site):

@@ -14,8 +14,8 @@ from editgrpo.errors import ConfigError
 from editgrpo.ownership import own
 
 if TYPE_CHECKING:
-    from editgrpo.data.flow import Flow
     from editgrpo.data.prepare import PrepareOptions, PrepareSummary
+    from editgrpo.data.prepared.flow import Flow
     from editgrpo.data.splits import SplitRule
 
 Root = Annotated[Path, typer.Option(help="Folder of the originals; nothing is written in it.")]
@@ -136,7 +136,7 @@ class PrepareFlags:
             ConfigError: it is in use, another process writes to it, or options contradict each
                 other.
         """
-        from editgrpo.data.store import UNFINISHED_FILE
+        from editgrpo.data.prepared.store import UNFINISHED_FILE
 
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite contradict each other; give one of them")
@@ -197,8 +197,8 @@ def run_preparation(
         inclusion: Further rules of inclusion that only some data sets have.
         **more: Further arguments of `prepare`.
     """
-    from editgrpo.data.flow import BLANK_IMAGES
-    from editgrpo.data.image_jobs import IMAGES_STAGE
+    from editgrpo.data.prepared.flow import BLANK_IMAGES
+    from editgrpo.data.prepared.image_jobs import IMAGES_STAGE
     from editgrpo.display.terminal import stage_bars
 
     flags.claim()

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data import seal
-from editgrpo.data.flow import Flow, make_flow
-from editgrpo.data.image_jobs import ImageJob, fill_store, jobs_of
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared import folder_state
+from editgrpo.data.prepared.flow import Flow, make_flow
+from editgrpo.data.prepared.image_jobs import ImageJob, fill_store, jobs_of
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.store import Rejection, check_studies, write_tables
+from editgrpo.data.prepared.workers import Progress, default_workers
 from editgrpo.data.prompt import choose_images
 from editgrpo.data.redact import Redactor
 from editgrpo.data.shortfall import (
@@ -23,9 +25,7 @@ from editgrpo.data.shortfall import (
     warn_of_missing,
 )
 from editgrpo.data.splits import check_patients_apart
-from editgrpo.data.store import Rejection, check_studies, write_tables
 from editgrpo.data.study import Split, Study, StudyImage
-from editgrpo.data.workers import Progress, default_workers
 from editgrpo.errors import ConfigError, DataError
 
 NO_CURRENT_IMAGE = "no readable current image"
@@ -175,7 +175,7 @@ def finish(
     options = options or PrepareOptions()
     output = Path(output)
     if root is not None:
-        seal.check_place(output, root)
+        folder_state.check_place(output, root)
     check_patients_apart(candidates.studies)
     plan = _plan(candidates, options.inclusion)
     if options.dry_run:
@@ -183,8 +183,8 @@ def finish(
         warn_of_empty_splits(flow)
         return _summary(candidates, output, flow)
     plan, jobs = _checked(candidates, plan, output, options)
-    mark = seal.fingerprint(jobs, options.budget, root or output, plan.studies)
-    seal.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
+    mark = folder_state.fingerprint(jobs, options.budget, root or output, plan.studies)
+    folder_state.begin(output, mark, resume=options.resume, overwrite=options.overwrite)
     problems = fill_store(
         output,
         jobs,
@@ -201,14 +201,14 @@ def finish(
     warn_of_empty_splits(flow)
     write_tables(output, plan.studies)
     account = _account(candidates, options, flow, mark)
-    seal.seal(output, account, plan.rejections, progress=progress)
+    folder_state.complete(output, account, plan.rejections, progress=progress)
     return _summary(candidates, output, flow)
 
 
 def _account(
     candidates: Candidates, options: PrepareOptions, flow: Flow, mark: str
 ) -> dict[str, Any]:
-    return seal.account_of(
+    return folder_state.account_of(
         dataset=candidates.dataset,
         split_rule=candidates.split_rule,
         budget=options.budget,

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from editgrpo.data.record import shown
+from editgrpo.data.prepared.record import shown
 from editgrpo.data.study import Study, StudyImage
 from editgrpo.data.times import read_time
 from editgrpo.errors import ConfigError

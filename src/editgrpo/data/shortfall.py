@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from editgrpo.data.flow import Flow
-from editgrpo.data.image_jobs import ImageJob
 from editgrpo.data.pixels.decode import MISSING_FILE
+from editgrpo.data.prepared.flow import Flow
+from editgrpo.data.prepared.image_jobs import ImageJob
 from editgrpo.errors import DataError
 
 # Of a whole data set a few files go astray; more are a wrong folder or a download cut short.

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from editgrpo.data.record import nearest, shown
+from editgrpo.data.prepared.record import nearest, shown
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import ConfigError, DataError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
-from editgrpo.data.record import shown
+from editgrpo.data.prepared.record import shown
 from editgrpo.errors import DataError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from editgrpo.data.missing import is_given
+from editgrpo.data.given_values import is_given
 from editgrpo.data.study import View
 
 _POSITIONS = frozenset(

@@ -14,8 +14,8 @@ from typing import Any
 from editgrpo.clinical.contents import file_sha256
 from editgrpo.config import DataConfig, SFTConfig
 from editgrpo.data.phantom import Site, SiteProfile, write_phantom
+from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.demo.plan import PROMPT, RARE_FINDINGS, RECIPES
 from editgrpo.demo.sites import DEMO_PROFILES, EYES, EYES_SHARES

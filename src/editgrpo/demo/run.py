@@ -10,7 +10,7 @@ from pathlib import Path
 
 from editgrpo.config import DataConfig
 from editgrpo.data.phantom import Site, write_phantom
-from editgrpo.data.store import PREPARED_FILE, StudySet
+from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.base import texts_shown
 from editgrpo.demo.plan import (

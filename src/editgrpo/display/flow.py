@@ -1,6 +1,6 @@
 """The flow of a preparation as lines of text: one row a count, one column a split."""
 
-from editgrpo.data.flow import Flow, FlowKind, FlowRow
+from editgrpo.data.prepared.flow import Flow, FlowKind, FlowRow
 from editgrpo.data.study import Split
 
 _MARK = {

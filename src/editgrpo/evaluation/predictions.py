@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.given_values import is_identifier, section_text
 from editgrpo.data.identifiers import identifier
-from editgrpo.data.missing import is_identifier, section_text
 from editgrpo.data.readers.table import read_table
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction

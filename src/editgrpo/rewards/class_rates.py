@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.data.record import shown
+from editgrpo.data.prepared.record import shown
 from editgrpo.errors import DataError, RewardError
 from editgrpo.files import write_json
 from editgrpo.foreign import reading

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from editgrpo.config import SFTConfig
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, read_jsonl, write_json
 from editgrpo.foreign import reading, storing

@@ -10,8 +10,8 @@ import torch
 
 from editgrpo.config import DataConfig, DType
 from editgrpo.config.check import require, require_seed
-from editgrpo.data.record import study_to_row
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.record import study_to_row
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.files import json_line, naming, open_to_append, parse_json_object, write_jsonl

@@ -24,9 +24,9 @@ from editgrpo.clinical.contents import file_sha256
 from editgrpo.clinical.store import FactStore, open_store
 from editgrpo.clinical.weights import model_identity
 from editgrpo.config import EditLevel, SFTConfig, TrainConfig
-from editgrpo.data.image_store import IMAGES_FOLDER
+from editgrpo.data.prepared.image_store import IMAGES_FOLDER
+from editgrpo.data.prepared.store import STUDIES_FOLDER, read_prepared
 from editgrpo.data.prompt import DEFAULT_TEMPLATE
-from editgrpo.data.store import STUDIES_FOLDER, read_prepared
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, replacing, write_json
 from editgrpo.foreign import reading

@@ -15,7 +15,7 @@ import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
 from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
-from editgrpo.data.record import shown
+from editgrpo.data.prepared.record import shown
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
 from editgrpo.foreign import reading

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from editgrpo.config import DataConfig
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.store import PREPARED_FILE, StudySet, read_prepared
+from editgrpo.data.prepared.workers import default_workers
 from editgrpo.data.prompt import Prompt, build_messages
-from editgrpo.data.store import PREPARED_FILE, StudySet, read_prepared
 from editgrpo.data.study import Split, Study
-from editgrpo.data.workers import default_workers
 from editgrpo.errors import DataError
 from editgrpo.training.processor import EncodedPrompt, StudyProcessor
 from editgrpo.training.special_tokens import SpecialTokens

@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 
 from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError, RewardError, TrainingError

@@ -7,7 +7,7 @@ from PIL import Image
 
 from editgrpo.cli import main
 from editgrpo.data.folder.images import ImageFolder
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import DataError
 
 

@@ -11,8 +11,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from editgrpo.data.folder import TableSource, prepare_folder, read_folder
 from editgrpo.data.prepare import PrepareOptions, PrepareSummary
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.splits import SplitRule
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, Timepoint, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data

@@ -14,8 +14,8 @@ from editgrpo.data.iu_xray import IUXraySource, prepare_iu_xray
 from editgrpo.data.iu_xray.images import ImageIndex, image_id_candidates
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.prepare import PrepareOptions
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.readers.table import read_table
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data

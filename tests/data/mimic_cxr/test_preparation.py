@@ -10,7 +10,7 @@ from benchmarks.mimic_tree import METADATA, SPLIT, TreeForm, TreeImage, TreeStud
 
 from editgrpo.data.mimic_cxr import MimicCXRSource, prepare_mimic_cxr, read_mimic_cxr
 from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import SMALL_BUDGET, shared_data

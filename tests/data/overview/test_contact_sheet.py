@@ -18,8 +18,8 @@ from editgrpo.data.overview.contact_sheet import contact_sheet, prompt_text
 from editgrpo.data.overview.lettering import font, wrap
 from editgrpo.data.overview.lookup import find_study, similar_ids
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import build_messages
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import write_set

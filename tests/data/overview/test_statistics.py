@@ -13,8 +13,8 @@ from editgrpo.data.overview import statistics as statistics_module
 from editgrpo.data.overview.distribution import Distribution
 from editgrpo.data.overview.prevalence import LabelRequest, count_labels, sample_rows
 from editgrpo.data.overview.statistics import SetStatistics, set_statistics
-from editgrpo.data.record import SECTIONS
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.record import SECTIONS
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
 from editgrpo.reports.chexpert import FINDINGS, LabelClass

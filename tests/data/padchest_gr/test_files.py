@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.padchest_gr import (
     PadChestGRSource,
     prepare_padchest_gr,
@@ -12,7 +11,8 @@ from editgrpo.data.padchest_gr import (
 )
 from editgrpo.data.padchest_gr.tables import read_padchest_table
 from editgrpo.data.prepare import PrepareOptions
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
 from tests.data.padchest_gr.test_preparation import prepare

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.missing import has_text
+from editgrpo.data.given_values import has_text
 from editgrpo.data.padchest_gr import (
     PadChestGRSource,
     prepare_padchest_gr,
     read_padchest_gr,
 )
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Language, Split, Study, View
 from tests.builders import shared_data
 from tests.data.trees import padchest_gr as tree

@@ -18,7 +18,7 @@ from editgrpo.data.phantom import (
     Site,
     write_phantom,
 )
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, Timepoint, View
 from editgrpo.errors import ConfigError, DataError
 

@@ -7,8 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from editgrpo.data.image_jobs import encode_image
 from editgrpo.data.pixels.resize import PixelBudget, resize_image
+from editgrpo.data.prepared.image_jobs import encode_image
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import noise
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.prepare import PrepareOptions
+from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.rexgradient import (
     REXGRADIENT_INCLUSION,
     ReXGradientSource,

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.rexgradient import (
     REXGRADIENT_INCLUSION,
     ReXGradientSource,
     prepare_rexgradient,
     read_rexgradient,
 )
-from editgrpo.data.store import StudySet
 from editgrpo.data.study import Split, Study, View
 from tests.builders import shared_data
 from tests.data.trees import rexgradient as tree

@@ -6,7 +6,7 @@ from typing import Any
 
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepare import PrepareSummary
-from editgrpo.data.store import REJECTED_FILE
+from editgrpo.data.prepared.store import REJECTED_FILE
 from editgrpo.data.study import Split
 
 TINY = PixelBudget(min_pixels=784, max_pixels=3136, multiple_of=28)

@@ -12,7 +12,7 @@ from benchmarks.mimic_tree import TreeImage, TreeStudy, dicom_id
 
 from editgrpo.data.iu_xray.reports import read_reports
 from editgrpo.data.phantom import Site, write_phantom
-from editgrpo.data.store import StudySet
+from editgrpo.data.prepared.store import StudySet
 
 PA = ("PA", "postero-anterior")
 AP = ("AP", "antero-posterior")

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from editgrpo.data.arrow_files import read_arrow, write_arrow
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared.arrow_files import read_arrow, write_arrow
+from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.verify import ProblemKind as Kind
 from editgrpo.data.verify import verify
 from editgrpo.data.verify.images import _is_of_budget

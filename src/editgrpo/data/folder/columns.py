@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from editgrpo.data.identifiers import identifier
+from editgrpo.data.prepared.record import SECTIONS, is_header, listed_columns, nearest, shown
 from editgrpo.data.readers.table import Row, Table
-from editgrpo.data.record import SECTIONS, is_header, listed_columns, nearest, shown
 from editgrpo.errors import ConfigError, DataError
 
 FIELDS = ("study_id", "patient_id", "image", "view", "split", "time", *SECTIONS)

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from editgrpo.data.folder.columns import Columns
 from editgrpo.data.folder.images import ImageFolder
-from editgrpo.data.missing import is_given, is_identifier, section_text
+from editgrpo.data.given_values import is_given, is_identifier, section_text
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared.record import SECTIONS, shown
+from editgrpo.data.prepared.store import Rejection
+from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.readers.table import Row, read_table
-from editgrpo.data.record import SECTIONS, shown
 from editgrpo.data.splits import SplitRule, parse_split
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.data.times import is_impossible_date, read_time
 from editgrpo.data.views import normalise_view
-from editgrpo.data.workers import Progress
 from editgrpo.errors import DataError
 
 _ONE_VALUE = ("patient_id", "split", "time", *SECTIONS)  # fields on which a study's rows must agree

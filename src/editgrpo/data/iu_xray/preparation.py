@@ -13,11 +13,11 @@ from editgrpo.data.iu_xray.images import ImageFile, ImageIndex
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.iu_xray.source import IUXraySource, resolve
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared.store import Rejection
+from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.splits import SplitRule
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study, StudyImage
 from editgrpo.data.views import normalise_view
-from editgrpo.data.workers import Progress
 
 NOT_IN_ANNOTATION = "not in R2Gen's annotation"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from editgrpo.archives import tar_entries
+from editgrpo.data.given_values import section_text
 from editgrpo.data.iu_xray.images import image_id_candidates
-from editgrpo.data.missing import section_text
 from editgrpo.data.readers.table import Row, Table, read_table
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading

@@ -13,10 +13,10 @@ from editgrpo.data.mimic_cxr.reports import ReportFiles
 from editgrpo.data.mimic_cxr.sections import Decision, Sections, parse_report
 from editgrpo.data.mimic_cxr.tables import ListedStudy, find_table, read_listing
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared.store import Rejection
+from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study
-from editgrpo.data.workers import Progress
 from editgrpo.errors import DataError
 
 SUFFIXES = (".jpg", ".dcm", ".dcm.gz", ".png")

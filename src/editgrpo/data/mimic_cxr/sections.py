@@ -31,6 +31,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from editgrpo.data.given_values import only_points, stands_for_nothing
 from editgrpo.data.mimic_cxr.inline_headers import with_headers_on_lines_of_their_own
 from editgrpo.data.mimic_cxr.pieces import NAME, Piece, read_pieces
 from editgrpo.data.mimic_cxr.section_headers import (
@@ -41,7 +42,6 @@ from editgrpo.data.mimic_cxr.section_headers import (
     Kind,
     classify,
 )
-from editgrpo.data.missing import only_points, stands_for_nothing
 
 _SMALL_HEADER = re.compile(rf"^[^\S\n]*+({'|'.join(sorted(NAMES)).lower()})[^\S\n]*:", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")

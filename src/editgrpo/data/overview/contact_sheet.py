@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.overview.lettering import font, wrap
+from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prompt import Prompt, build_messages, choose_images
 from editgrpo.data.study import Study, StudyImage, Timepoint
 from editgrpo.data.times import time_order

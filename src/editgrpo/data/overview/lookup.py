@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from editgrpo.data.record import shown
-from editgrpo.data.store import REJECTED_FILE, StudySet, read_prepared
+from editgrpo.data.prepared.record import shown
+from editgrpo.data.prepared.store import REJECTED_FILE, StudySet, read_prepared
 from editgrpo.data.study import Study
 from editgrpo.errors import DataError
 from editgrpo.files import read_jsonl

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.overview.distribution import Distribution
 from editgrpo.data.overview.prevalence import LabelRequest, Prevalence, count_labels, sample_rows
-from editgrpo.data.record import SECTIONS
-from editgrpo.data.store import StudySet, read_prepared
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.record import SECTIONS
+from editgrpo.data.prepared.store import StudySet, read_prepared
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.data.times import time_order
 from editgrpo.errors import DataError

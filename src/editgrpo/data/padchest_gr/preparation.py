@@ -18,11 +18,11 @@ from editgrpo.data.padchest_gr.tables import (
     read_padchest_table,
 )
 from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared.store import Rejection
+from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import with_prior
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Language, Split, Study, StudyImage, View
 from editgrpo.data.views import normalise_view
-from editgrpo.data.workers import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

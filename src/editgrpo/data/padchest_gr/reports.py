@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data.missing import has_text, is_given, section_text
+from editgrpo.data.given_values import has_text, is_given, section_text
 from editgrpo.data.readers.json_source import is_unicode, read_items
 from editgrpo.data.study import Language
 from editgrpo.errors import DataError

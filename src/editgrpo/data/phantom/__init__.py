@@ -3,7 +3,8 @@
 from editgrpo.data.phantom.findings import CHEXPERT_CLASS, Finding, Kind, Progress, Side, Size, Zone
 from editgrpo.data.phantom.sheet import contact_sheet
 from editgrpo.data.phantom.sites import PROFILES, Phrasing, Rendering, Site, SiteProfile
-from editgrpo.data.phantom.write import TRUTH_FILE, PhantomSummary, write_phantom
+from editgrpo.data.phantom.write import PhantomSummary, write_phantom
+from editgrpo.data.prepared.folder_state import TRUTH_FILE
 
 __all__ = [
     "CHEXPERT_CLASS",

@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data import seal
-from editgrpo.data.flow import make_flow
-from editgrpo.data.image_writer import ImageStoreWriter
 from editgrpo.data.phantom.findings import Finding, Kind, Progress
 from editgrpo.data.phantom.patient_files import (
     PhantomStudy,
@@ -23,14 +20,16 @@ from editgrpo.data.phantom.patient_files import (
     planned_images,
 )
 from editgrpo.data.phantom.sites import PROFILES, Site, SiteProfile
-from editgrpo.data.store import write_tables
+from editgrpo.data.prepared import folder_state
+from editgrpo.data.prepared.flow import make_flow
+from editgrpo.data.prepared.image_writer import ImageStoreWriter
+from editgrpo.data.prepared.store import write_tables
+from editgrpo.data.prepared.workers import default_workers, ordered_map
 from editgrpo.data.study import Split, Study
-from editgrpo.data.workers import default_workers, ordered_map
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import real_path, write_jsonl
 from editgrpo.ownership import owning
 
-TRUTH_FILE = "phantom_findings.jsonl"
 DEFAULT_SHARES = (0.7, 0.1, 0.2)
 # Patients that one process is handed at once.
 _CHUNK = 8
@@ -118,14 +117,14 @@ def write_phantom(
             if progress is not None:
                 progress(len(drawn), studies)
         writer.finish()
-        write_jsonl(unfinished / TRUTH_FILE, (_truth_record(item) for item in drawn))
-        _seal(unfinished, recipe, [item.study for item in drawn])
+        write_jsonl(unfinished / folder_state.TRUTH_FILE, (_truth_record(item) for item in drawn))
+        _complete(unfinished, recipe, [item.study for item in drawn])
     return _summarise(drawn)
 
 
-def _seal(folder: Path, recipe: Recipe, studies: list[Study]) -> None:
+def _complete(folder: Path, recipe: Recipe, studies: list[Study]) -> None:
     write_tables(folder, studies)
-    account = seal.account_of(
+    account = folder_state.account_of(
         dataset="phantom",
         split_rule=f"by patient, in order; site {recipe.profile.name}, seed {recipe.seed}",
         budget=recipe.budget,
@@ -133,7 +132,7 @@ def _seal(folder: Path, recipe: Recipe, studies: list[Study]) -> None:
         mark=f"{recipe.profile.name}-{recipe.seed}-{len(studies)}",
         redaction="",
     )
-    seal.seal(folder, account, (), remedy=_AGAIN)
+    folder_state.complete(folder, account, (), remedy=_AGAIN)
 
 
 def _check(studies: int, size_px: int, split_shares: tuple[float, float, float]) -> None:

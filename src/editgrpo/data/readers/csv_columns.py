@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from editgrpo.archives import GZIP, MOST_TABLE_BYTES, ZIP, bounded, too_large
-from editgrpo.data.record import shown
+from editgrpo.data.prepared.record import shown
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading
 

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from editgrpo.archives import GZIP, MOST_TABLE_BYTES, ZIP, bounded
-from editgrpo.data.record import is_header, shown
+from editgrpo.data.prepared.record import is_header, shown
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import parse_json_object
 from editgrpo.foreign import reading

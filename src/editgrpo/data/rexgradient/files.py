@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.readers.json_source import read_entries
 from editgrpo.data.rexgradient.records import IMAGE_FOLDER, Record, read_record
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError
 

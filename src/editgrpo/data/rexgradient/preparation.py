@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepared.folder_state import check_place
+from editgrpo.data.prepared.store import Rejection
+from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.rexgradient.files import (
     METADATA_NAMES,
@@ -17,11 +20,8 @@ from editgrpo.data.rexgradient.files import (
     read_metadata,
 )
 from editgrpo.data.rexgradient.records import ListedImage, Record
-from editgrpo.data.seal import check_place
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study, StudyImage
 from editgrpo.data.views import normalise_view
-from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError
 
 REXGRADIENT_INCLUSION = Inclusion(most_current=6)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from editgrpo.data.missing import is_given, section_text
+from editgrpo.data.given_values import is_given, section_text
+from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.readers.json_source import is_unicode
-from editgrpo.data.store import Rejection
 from editgrpo.data.study import Split, Study
 from editgrpo.data.times import iso_day
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from editgrpo.data.arrow_files import read_arrow
-from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore, shard_name
 from editgrpo.data.pixels.resize import PixelBudget, is_blank
+from editgrpo.data.prepared.arrow_files import read_arrow
+from editgrpo.data.prepared.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore, shard_name
+from editgrpo.data.prepared.workers import Progress, ordered_map
 from editgrpo.data.verify.problems import Problem, ProblemKind, Report
-from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading
 

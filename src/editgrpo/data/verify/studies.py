@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from editgrpo.data.record import shown
+from editgrpo.data.prepared.record import shown
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.data.times import is_day_of, parse_time
 from editgrpo.data.verify.problems import Problem, ProblemKind, Report

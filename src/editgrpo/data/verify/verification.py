@@ -12,11 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from editgrpo.data.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore
-from editgrpo.data.phantom.write import TRUTH_FILE
 from editgrpo.data.pixels.resize import PixelBudget
-from editgrpo.data.seal import hash_files
-from editgrpo.data.store import (
+from editgrpo.data.prepared.folder_state import TRUTH_FILE, hash_files
+from editgrpo.data.prepared.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore
+from editgrpo.data.prepared.store import (
     ANNOTATIONS_FOLDER,
     PREPARED_FILE,
     STUDIES_FOLDER,
@@ -24,11 +23,11 @@ from editgrpo.data.store import (
     read_prepared,
     table_path,
 )
+from editgrpo.data.prepared.workers import Progress, default_workers
 from editgrpo.data.study import Split
 from editgrpo.data.verify.images import verify_images
 from editgrpo.data.verify.problems import Problem, ProblemKind, Report
 from editgrpo.data.verify.studies import Columns, read_columns, verify_studies
-from editgrpo.data.workers import Progress, default_workers
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.ownership import is_lock
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from editgrpo.data.overview.distribution import Distribution
 from editgrpo.data.overview.statistics import SetStatistics, SplitStatistics
-from editgrpo.data.record import SECTIONS
+from editgrpo.data.prepared.record import SECTIONS
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.display.data_stats import day_bins, labels_note, statistics_tables
 from editgrpo.display.html.assets import asset, page_environment, plotly_script

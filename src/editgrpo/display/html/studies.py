@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
+from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Study
 from editgrpo.display.html.runs import Run
 from editgrpo.errors import DataError

@@ -4,10 +4,10 @@ import pytest
 from PIL.Image import Exif
 from PIL.PngImagePlugin import PngInfo
 
-from editgrpo.data import image_jobs, image_writer
-from editgrpo.data.image_jobs import ImageJob, fill_store, make_image
-from editgrpo.data.image_store import ImageStore
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared import image_jobs, image_writer
+from editgrpo.data.prepared.image_jobs import ImageJob, fill_store, make_image
+from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.errors import DataError
 from tests.builders import SMALL_BUDGET, bytes_of, noise, wait_until
 from tests.data.faults import FAULTS, PNG, claiming

@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 import yaml
 
-from editgrpo.data.agreements import DATASETS, DatasetCard, Sharing
-from editgrpo.data.flow import FlowKind
+from editgrpo.data.prepared.flow import FlowKind
+from editgrpo.data.prepared.licences import DATASETS, DatasetCard, Sharing
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, nearest_name
 
@@ -128,7 +128,7 @@ def _header(card: DatasetCard, splits: Sequence[Split], *, has_images: bool) -> 
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("editgrpo.data"),
+        loader=jinja2.PackageLoader("editgrpo.data.prepared"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editgrpo.data.flow import Flow, FlowKind, make_flow
-from editgrpo.data.store import Rejection
+from editgrpo.data.prepared.flow import Flow, FlowKind, make_flow
+from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 
 IMAGE = StudyImage(image_id="i", view=View.PA)

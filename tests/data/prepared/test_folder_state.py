@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from editgrpo.data import seal
-from editgrpo.data.image_jobs import ImageJob
 from editgrpo.data.pixels.resize import PixelBudget
-from editgrpo.data.store import read_prepared
+from editgrpo.data.prepared import folder_state
+from editgrpo.data.prepared.image_jobs import ImageJob
+from editgrpo.data.prepared.store import read_prepared
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import bytes_of
@@ -29,7 +29,7 @@ def mark(
     root: str = "/data/root",
     study: Study = STUDY,
 ) -> str:
-    return seal.fingerprint(jobs, budget, Path(root), [study])
+    return folder_state.fingerprint(jobs, budget, Path(root), [study])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,9 @@ def test_the_account_says_how_the_set_was_made(prepared: Path) -> None:
 
 
 def test_nothing_but_the_documented_entries_is_written(prepared: Path) -> None:
-    assert {path.name for path in prepared.iterdir()} == set(seal.ENTRIES) - {"unfinished.json"}
+    assert {path.name for path in prepared.iterdir()} == set(folder_state.ENTRIES) - {
+        "unfinished.json"
+    }
 
 
 def test_no_file_of_a_prepared_set_names_where_the_originals_are(prepared: Path) -> None:
@@ -124,8 +126,8 @@ def test_a_damaged_mark_is_named_and_can_be_overwritten(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=f"{name}: is damaged; add --overwrite, or name another"):
-        seal.begin(tmp_path, "mark", resume=True)
-    seal.begin(tmp_path, "mark", resume=False, overwrite=True)
+        folder_state.begin(tmp_path, "mark", resume=True)
+    folder_state.begin(tmp_path, "mark", resume=False, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["unfinished.json"]
 
 
@@ -139,7 +141,7 @@ def test_what_killed_writers_left_is_removed(prepared: Path, tmp_path: Path) -> 
 
 def test_an_earlier_preparation_is_removed_and_nothing_else(prepared: Path) -> None:
     (prepared / "notes.txt").write_text("mine")
-    seal.begin(prepared, "mark", resume=False, overwrite=True)
+    folder_state.begin(prepared, "mark", resume=False, overwrite=True)
     assert sorted(bytes_of(prepared)) == ["notes.txt", "unfinished.json"]
 
 
@@ -150,24 +152,24 @@ def test_a_removal_that_was_killed_can_be_done_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(seal.shutil, "rmtree", kill)
+        patched.setattr(folder_state.shutil, "rmtree", kill)
         with pytest.raises(KeyboardInterrupt):
-            seal.begin(prepared, "mark", resume=False, overwrite=True)
+            folder_state.begin(prepared, "mark", resume=False, overwrite=True)
     with pytest.raises(DataError, match="was not finished"):
         read_prepared(prepared)
     with pytest.raises(ConfigError, match="of other images or options"):
-        seal.begin(prepared, "mark", resume=True)
-    seal.begin(prepared, "mark", resume=False, overwrite=True)
+        folder_state.begin(prepared, "mark", resume=True)
+    folder_state.begin(prepared, "mark", resume=False, overwrite=True)
     assert sorted(bytes_of(prepared)) == ["unfinished.json"]
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(DataError, match=r"taken/set: cannot be written to \(.*\); choose another"):
-        seal.begin(tmp_path / "taken" / "set", "mark", resume=False)
+        folder_state.begin(tmp_path / "taken" / "set", "mark", resume=False)
 
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(DataError, match=r"taken: cannot be written to \(.*\); choose another"):
-        seal.begin(tmp_path / "taken", "mark", resume=False)
+        folder_state.begin(tmp_path / "taken", "mark", resume=False)

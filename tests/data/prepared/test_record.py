@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editgrpo.data.record import (
+from editgrpo.data.prepared.record import (
     SECTIONS,
     check_study,
     is_header,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.data.pixels.resize import PixelBudget, is_blank, resize_image
+from editgrpo.data.prepared.image_writer import ImageStoreWriter, StoredImage
+from editgrpo.data.prepared.workers import Progress, ordered_map
 from editgrpo.data.study import Study
-from editgrpo.data.workers import Progress, ordered_map
 from editgrpo.errors import DataError
 
 IMAGES_STAGE = "Preparing images"

@@ -13,9 +13,15 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from editgrpo.data.arrow_files import FileStamp, check_stamp, file_stamp, read_arrow, write_arrow
-from editgrpo.data.image_store import ImageStore
-from editgrpo.data.record import check_study, studies_from_batch, study_to_row
+from editgrpo.data.prepared.arrow_files import (
+    FileStamp,
+    check_stamp,
+    file_stamp,
+    read_arrow,
+    write_arrow,
+)
+from editgrpo.data.prepared.image_store import ImageStore
+from editgrpo.data.prepared.record import check_study, studies_from_batch, study_to_row
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading, storing

@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data.card import card_text
-from editgrpo.data.flow import Flow
-from editgrpo.data.image_jobs import ImageJob
-from editgrpo.data.image_store import IMAGES_FOLDER
-from editgrpo.data.image_writer import RESUME
 from editgrpo.data.pixels.resize import PixelBudget
-from editgrpo.data.record import study_to_row
-from editgrpo.data.store import (
+from editgrpo.data.prepared.card import card_text
+from editgrpo.data.prepared.flow import Flow
+from editgrpo.data.prepared.image_jobs import ImageJob
+from editgrpo.data.prepared.image_store import IMAGES_FOLDER
+from editgrpo.data.prepared.image_writer import RESUME
+from editgrpo.data.prepared.record import study_to_row
+from editgrpo.data.prepared.store import (
     FORM,
     PREPARED_FILE,
     REJECTED_FILE,
@@ -27,8 +27,8 @@ from editgrpo.data.store import (
     UNFINISHED_FILE,
     Rejection,
 )
+from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.study import Study
-from editgrpo.data.workers import Progress
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import (
     json_line,
@@ -51,6 +51,9 @@ ENTRIES = (
     IMAGES_FOLDER,
 )
 """All that a preparation writes."""
+
+TRUTH_FILE = "phantom_findings.jsonl"
+"""Beside a set that was drawn, and only there: the findings of each film."""
 
 
 def fingerprint(
@@ -137,7 +140,7 @@ def begin(output: Path, mark: str, *, resume: bool, overwrite: bool = False) -> 
         ) from error
 
 
-def seal(
+def complete(
     output: Path,
     account: Mapping[str, Any],
     rejections: Sequence[Rejection],

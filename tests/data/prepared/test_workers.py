@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from editgrpo.data.workers import default_workers, ordered_map
+from editgrpo.data.prepared.workers import default_workers, ordered_map
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import is_running, wait_until
 
@@ -123,7 +123,7 @@ def test_the_default_is_what_this_process_was_given() -> None:
 _SCRIPT = """
     import os, signal, sys, time
     from pathlib import Path
-    from editgrpo.data.workers import ordered_map
+    from editgrpo.data.prepared.workers import ordered_map
 
     if __name__ == "__mp_main__":  # a worker, as it imports this
         Path(sys.argv[1], str(os.getpid())).touch()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from editgrpo.data.card import DATASETS, Sharing, card_text
-from editgrpo.data.flow import FlowKind
+from editgrpo.data.prepared.card import DATASETS, Sharing, card_text
+from editgrpo.data.prepared.flow import FlowKind
+from editgrpo.data.prepared.store import read_prepared
 from editgrpo.data.redact import Redactor
-from editgrpo.data.store import read_prepared
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.errors import ConfigError
 from tests.data.small_sets import draw_images, small_studies, write_small_set

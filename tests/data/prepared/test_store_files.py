@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from editgrpo.data.arrow_files import read_arrow, write_arrow
-from editgrpo.data.store import FORM, StudySet, read_prepared, write_tables
+from editgrpo.data.prepared.arrow_files import read_arrow, write_arrow
+from editgrpo.data.prepared.store import FORM, StudySet, read_prepared, write_tables
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.errors import DataError
 from tests.builders import bytes_of
@@ -172,7 +172,7 @@ def test_writing_to_a_place_that_is_a_file_is_a_data_error(tmp_path: Path) -> No
 _CHANGED_BITS = """
     import sys
     from pathlib import Path
-    from editgrpo.data.store import StudySet
+    from editgrpo.data.prepared.store import StudySet
     from editgrpo.errors import DataError
 
     folder, refused = Path(sys.argv[1]), 0

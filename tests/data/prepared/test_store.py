@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from editgrpo.data.prepared.store import StudySet, write_tables
 from editgrpo.data.special_tokens import holds_special_token
-from editgrpo.data.store import StudySet, write_tables
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
 from tests.builders import bytes_of, noise, write_set
@@ -199,7 +199,7 @@ def test_the_columns_are_mapped_and_not_read(tmp_path: Path) -> None:
 # 50,000 studies with reports of 1,000 characters, as many as real ones have at most.
 _WALK = """
     import resource, sys
-    from editgrpo.data.store import StudySet
+    from editgrpo.data.prepared.store import StudySet
 
     def resident_bytes():
         lines = dict(line.split(":") for line in open("/proc/self/status") if "kB" in line)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from editgrpo.data.arrow_files import (
+from editgrpo.data.prepared.arrow_files import (
     FileStamp,
     check_stamp,
     file_stamp,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from editgrpo.data.store import Rejection
+from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.study import Split, Study, View
 
 BLANK_IMAGES = "warning: images shown that are blank, of one value everywhere"

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from editgrpo.data import image_writer
-from editgrpo.data.arrow_files import read_arrow, write_arrow
-from editgrpo.data.image_jobs import encode_image
-from editgrpo.data.image_store import INDEX_SCHEMA, ImageStore
-from editgrpo.data.image_writer import ImageStoreWriter, StoredImage
 from editgrpo.data.pixels.decode import MAX_SOURCE_PIXELS
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared import image_writer
+from editgrpo.data.prepared.arrow_files import read_arrow, write_arrow
+from editgrpo.data.prepared.image_jobs import encode_image
+from editgrpo.data.prepared.image_store import INDEX_SCHEMA, ImageStore
+from editgrpo.data.prepared.image_writer import ImageStoreWriter, StoredImage
 from editgrpo.errors import DataError
 from tests.builders import bytes_of, noise
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from editgrpo.data.arrow_files import read_arrow, write_arrow
-from editgrpo.data.image_store import (
+from editgrpo.data.prepared.arrow_files import read_arrow, write_arrow
+from editgrpo.data.prepared.image_store import (
     BLANK_KEY,
     IMAGES_FOLDER,
     INDEX_FILE,

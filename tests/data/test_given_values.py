@@ -9,9 +9,9 @@ from benchmarks.mimic_tree import write_tree
 
 from editgrpo.data.folder import TableSource
 from editgrpo.data.folder.preparation import read_folder
+from editgrpo.data.given_values import has_text, is_given, is_identifier, only_points, section_text
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.mimic_cxr import MimicCXRSource, read_mimic_cxr
-from editgrpo.data.missing import has_text, is_given, is_identifier, only_points, section_text
 from editgrpo.data.padchest_gr import PadChestGRSource, read_padchest_gr
 from editgrpo.data.rexgradient import ReXGradientSource, read_rexgradient
 from editgrpo.data.splits import SplitRule
