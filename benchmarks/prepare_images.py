@@ -32,13 +32,13 @@ from pydicom import dcmread, uid
 from pydicom.encaps import get_frame
 from tests.data.pixels.dicom_files import dicom, encode
 
-from editgrpo.data.phantom.anatomy import draw_anatomy
-from editgrpo.data.phantom.render import render_film
-from editgrpo.data.phantom.sites import PROFILES, Site
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.data.pixels.resize import PixelBudget, resize_image
 from editgrpo.data.prepared.image_jobs import ImageJob, encode_image, fill_store
 from editgrpo.data.study import View
+from editgrpo.phantom.anatomy import draw_anatomy
+from editgrpo.phantom.render import render_film
+from editgrpo.phantom.sites import PROFILES, Site
 
 HEIGHT, WIDTH = 3056, 2544
 _BUDGET = PixelBudget()

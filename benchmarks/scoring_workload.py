@@ -106,9 +106,9 @@ def _read_findings(path: Path) -> list[str]:
 
 
 def _phantom_findings(count: int, seed: int) -> list[str]:
-    from editgrpo.data.phantom.grammar import write_report
-    from editgrpo.data.phantom.patients import draw_course
-    from editgrpo.data.phantom.sites import PROFILES, Site
+    from editgrpo.phantom.grammar import write_report
+    from editgrpo.phantom.patients import draw_course
+    from editgrpo.phantom.sites import PROFILES, Site
 
     profile = PROFILES[Site.A]
     rng = np.random.default_rng(seed)

@@ -31,7 +31,6 @@ from editgrpo.config import (
     RolloutConfig,
     TrainConfig,
 )
-from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared import folder_state
 from editgrpo.data.prepared.flow import make_flow
@@ -40,6 +39,7 @@ from editgrpo.data.prepared.image_writer import ImageStoreWriter
 from editgrpo.data.prepared.store import StudySet, write_tables
 from editgrpo.data.prompt import build_messages, choose_images
 from editgrpo.data.study import Split, Study
+from editgrpo.phantom import Site, write_phantom
 from editgrpo.provenance import processor_name
 from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint

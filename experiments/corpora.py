@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from editgrpo.config import DataConfig
-from editgrpo.data.phantom import PROFILES, Site, SiteProfile, write_phantom
-from editgrpo.data.phantom.findings import Kind
 from editgrpo.data.prepared.store import PREPARED_FILE
 from editgrpo.demo.plan import PROMPT
 from editgrpo.demo.sites import (
@@ -22,6 +20,8 @@ from editgrpo.demo.sites import (
 )
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.ownership import owning
+from editgrpo.phantom import PROFILES, Site, SiteProfile, write_phantom
+from editgrpo.phantom.findings import Kind
 
 NAMED_PROFILES: Mapping[str, SiteProfile] = {
     "site-a": PROFILES[Site.A],

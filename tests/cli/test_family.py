@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
-from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.phantom import Site, write_phantom
 from editgrpo.provenance import PROVENANCE_FILE
 from tests.builders import bytes_of
 

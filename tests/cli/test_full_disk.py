@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from editgrpo.config import SFTConfig
-from editgrpo.data.phantom import Site, write_phantom
+from editgrpo.phantom import Site, write_phantom
 from editgrpo.recipes import dump_config
 from tests.training.conftest import tiny
 from tests.training.tiny_run import Tiny

@@ -232,7 +232,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 
 from editgrpo.cli import main
-import editgrpo.display.html, editgrpo.recipes, editgrpo.data.phantom
+import editgrpo.display.html, editgrpo.recipes, editgrpo.phantom
 
 def sleep(*_, **__):
     print("asleep", flush=True)
@@ -240,7 +240,7 @@ def sleep(*_, **__):
 
 editgrpo.display.html.write_report = sleep
 editgrpo.cli.train.load_recipe = editgrpo.cli.sft.load_recipe = sleep
-editgrpo.data.phantom.write_phantom = sleep
+editgrpo.phantom.write_phantom = sleep
 main(sys.argv[1:])
 """
 

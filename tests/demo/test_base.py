@@ -11,7 +11,6 @@ import pytest
 from safetensors import safe_open
 
 from editgrpo.config import SFTConfig
-from editgrpo.data.phantom import write_phantom
 from editgrpo.data.study import Split
 from editgrpo.demo.base import (
     BASE_MODEL,
@@ -27,6 +26,7 @@ from editgrpo.demo.sites import EYES
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.evaluation.files import evaluate_file
 from editgrpo.files import read_jsonl
+from editgrpo.phantom import write_phantom
 from editgrpo.recipes import load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 

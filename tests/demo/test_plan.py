@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from editgrpo.config import EditLevel
-from editgrpo.data.phantom import CHEXPERT_CLASS, Site
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.demo.plan import (
@@ -19,6 +18,7 @@ from editgrpo.demo.plan import (
     System,
 )
 from editgrpo.demo.plan import TestSet as Place
+from editgrpo.phantom import CHEXPERT_CLASS, Site
 from editgrpo.reports.chexpert import FINDINGS
 
 PLAN = DemoPlan(folder=Path("somewhere"), size=QUICK, seed=7)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from editgrpo.config import SFTConfig, TrainConfig
-from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo import plan as plan_module
@@ -22,6 +21,7 @@ from editgrpo.demo.plan import TestSet as Place
 from editgrpo.demo.run import DemoOutcome, equal_time_steps, run_demo, write_base_model
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.files import read_jsonl, write_json, write_jsonl
+from editgrpo.phantom import Site, write_phantom
 from editgrpo.recipes import load_recipe
 from tests.training.tiny_run import SHAPE
 

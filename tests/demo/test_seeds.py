@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from benchmarks.demo_seeds import main
 
-from editgrpo.data.phantom import write_phantom
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.plan import FULL, SITE_OF_TEST_SET, DemoPlan, System, TestSet
 from editgrpo.demo.sites import DEMO_PROFILES
 from editgrpo.errors import DataError
 from editgrpo.files import write_jsonl
+from editgrpo.phantom import write_phantom
 
 
 def finish(folder: Path, seed: int) -> None:

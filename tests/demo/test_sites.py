@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.data.phantom import CHEXPERT_CLASS, TRUTH_FILE, Site, write_phantom
 from editgrpo.demo.plan import RARE_FINDINGS
 from editgrpo.demo.sites import (
     DEMO_PROFILES,
@@ -17,6 +16,7 @@ from editgrpo.demo.sites import (
     UNCOMMON,
 )
 from editgrpo.files import read_jsonl
+from editgrpo.phantom import CHEXPERT_CLASS, TRUTH_FILE, Site, write_phantom
 
 STUDIES = 400
 RARE_KINDS = [kind for kind, name in CHEXPERT_CLASS.items() if name in RARE_FINDINGS]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from experiments.corpora import NAMED_PROFILES, Corpus, write_corpus
 
-from editgrpo.data.phantom.findings import Kind, Topic
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.demo.sites import DEMO_PROFILES
 from editgrpo.errors import ConfigError
+from editgrpo.phantom.findings import Kind, Topic
 
 
 def test_what_is_not_named_keeps_its_value() -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from editgrpo.config import DataConfig, DType, ModelConfig, OptimConfig, RolloutConfig, TrainConfig
-from editgrpo.data.phantom import write_phantom
 from editgrpo.demo.base import BASE_MODEL
 from editgrpo.demo.plan import PROMPT
 from editgrpo.demo.sites import EYES
 from editgrpo.files import read_jsonl, write_json
+from editgrpo.phantom import write_phantom
 from editgrpo.training.run_folder import METRICS, ROLLOUTS
 from editgrpo.training.train import run_training
 

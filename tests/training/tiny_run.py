@@ -23,10 +23,10 @@ from editgrpo.config import (
     RolloutConfig,
     TrainConfig,
 )
-from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study
+from editgrpo.phantom import Site, write_phantom
 from editgrpo.training.batches import UpdatePass
 from editgrpo.training.models import load_for_inference, load_processor
 from editgrpo.training.processor import EncodedPrompt

@@ -28,9 +28,9 @@ def prepare_phantom(
     """Write synthetic radiographs and reports, so that everything runs without protected data."""
     claim_output(output, overwrite=overwrite)
 
-    from editgrpo.data.phantom import TRUTH_FILE, Site, write_phantom
     from editgrpo.data.prepared.folder_state import ENTRIES
     from editgrpo.display.terminal import progress_bar
+    from editgrpo.phantom import TRUTH_FILE, Site, write_phantom
 
     if site.upper() not in list(Site):
         raise ConfigError(f"--site is {site!r}; it must be one of {', '.join(Site)}")

@@ -13,7 +13,6 @@ from typing import Any
 
 from editgrpo.clinical.contents import file_sha256
 from editgrpo.config import DataConfig, SFTConfig
-from editgrpo.data.phantom import Site, SiteProfile, write_phantom
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study
@@ -24,6 +23,7 @@ from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.files import evaluate_file
 from editgrpo.evaluation.types import EvaluationOptions
 from editgrpo.files import read_jsonl, write_json, write_text
+from editgrpo.phantom import Site, SiteProfile, write_phantom
 from editgrpo.recipes import load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run_folder import METRICS

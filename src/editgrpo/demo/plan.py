@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from editgrpo.config import DataConfig, SFTConfig, TrainConfig
-from editgrpo.data.phantom import Site
+from editgrpo.phantom import Site
 from editgrpo.recipes import load_recipe
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editgrpo.config import DataConfig
-from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo.base import texts_shown
@@ -30,6 +29,7 @@ from editgrpo.evaluation.outputs import write_comparison
 from editgrpo.evaluation.types import Comparison, EvaluationOptions
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.foreign import reading
+from editgrpo.phantom import Site, write_phantom
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run_folder import TIMINGS
 from editgrpo.training.sft import run_sft

@@ -8,8 +8,8 @@ not a habit), and common findings are a little more common. Rare findings stay a
 from collections.abc import Mapping
 from dataclasses import replace
 
-from editgrpo.data.phantom import PROFILES, Phrasing, Rendering, Site, SiteProfile
-from editgrpo.data.phantom.findings import Kind, Topic
+from editgrpo.phantom import PROFILES, Phrasing, Rendering, Site, SiteProfile
+from editgrpo.phantom.findings import Kind, Topic
 
 _NORMAL_SHARES = {
     Topic.HEART: 1.0,

@@ -11,8 +11,8 @@ from benchmarks.mimic_report_text import lay_out
 from benchmarks.mimic_tree import TreeImage, TreeStudy, dicom_id
 
 from editgrpo.data.iu_xray.reports import read_reports
-from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prepared.store import StudySet
+from editgrpo.phantom import Site, write_phantom
 
 PA = ("PA", "postero-anterior")
 AP = ("AP", "antero-posterior")

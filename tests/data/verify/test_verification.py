@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from editgrpo.data.phantom import Site, write_phantom
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, finish
 from editgrpo.data.prepared.arrow_files import write_arrow
 from editgrpo.data.study import Split
 from editgrpo.data.verify import ProblemKind as Kind
 from editgrpo.data.verify import verify
 from editgrpo.errors import ConfigError, DataError
+from editgrpo.phantom import Site, write_phantom
 from tests.data.small_sets import (
     change_study,
     reseal,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from editgrpo.data.phantom.anatomy import draw_anatomy
-from editgrpo.data.phantom.canvas import Canvas, Pose
-from editgrpo.data.phantom.findings import Finding, Kind, Progress, Side, Size, Zone
-from editgrpo.data.phantom.frontal import frontal_density
-from editgrpo.data.phantom.lateral import lateral_density
-from editgrpo.data.phantom.render import render_film
-from editgrpo.data.phantom.sites import PROFILES, Site
 from editgrpo.data.study import View
+from editgrpo.phantom.anatomy import draw_anatomy
+from editgrpo.phantom.canvas import Canvas, Pose
+from editgrpo.phantom.findings import Finding, Kind, Progress, Side, Size, Zone
+from editgrpo.phantom.frontal import frontal_density
+from editgrpo.phantom.lateral import lateral_density
+from editgrpo.phantom.render import render_film
+from editgrpo.phantom.sites import PROFILES, Site
 
 CANVAS = Canvas.posed(112, Pose())
 BODY = draw_anatomy(np.random.default_rng(0))

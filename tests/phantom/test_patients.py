@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from editgrpo.data.phantom.findings import Finding, Kind, Progress, Size
-from editgrpo.data.phantom.patients import draw_course
-from editgrpo.data.phantom.sites import PROFILES, Site
+from editgrpo.phantom.findings import Finding, Kind, Progress, Size
+from editgrpo.phantom.patients import draw_course
+from editgrpo.phantom.sites import PROFILES, Site
 
 N_PATIENTS = 6000
 COURSES = {

@@ -4,14 +4,14 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from editgrpo.data.phantom.anatomy import Anatomy
-from editgrpo.data.phantom.canvas import Canvas
-from editgrpo.data.phantom.detector import draw_pose, expose
-from editgrpo.data.phantom.findings import Finding, Progress
-from editgrpo.data.phantom.frontal import frontal_density
-from editgrpo.data.phantom.lateral import lateral_density
-from editgrpo.data.phantom.sites import Rendering
 from editgrpo.data.study import View
+from editgrpo.phantom.anatomy import Anatomy
+from editgrpo.phantom.canvas import Canvas
+from editgrpo.phantom.detector import draw_pose, expose
+from editgrpo.phantom.findings import Finding, Progress
+from editgrpo.phantom.frontal import frontal_density
+from editgrpo.phantom.lateral import lateral_density
+from editgrpo.phantom.sites import Rendering
 
 
 def render_film(

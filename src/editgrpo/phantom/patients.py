@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from numpy.random import Generator
 
-from editgrpo.data.phantom.findings import DEVICES, Finding, Kind, Progress, Side, Size, Zone
-from editgrpo.data.phantom.sites import SiteProfile
+from editgrpo.phantom.findings import DEVICES, Finding, Kind, Progress, Side, Size, Zone
+from editgrpo.phantom.sites import SiteProfile
 
 Findings = tuple[Finding, ...]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from editgrpo.data.phantom.anatomy import Anatomy
-from editgrpo.data.phantom.canvas import Array, Canvas, edge
-from editgrpo.data.phantom.findings import Finding, Kind, Side
+from editgrpo.phantom.anatomy import Anatomy
+from editgrpo.phantom.canvas import Array, Canvas, edge
+from editgrpo.phantom.findings import Finding, Kind, Side
 
 # Plastic with a radio-opaque stripe, and metal, add this much density.
 TUBE, METAL = 0.34, 0.5

@@ -3,11 +3,11 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from editgrpo.data.phantom.anatomy import draw_anatomy
-from editgrpo.data.phantom.findings import Finding, Kind, Side, Size, Zone
-from editgrpo.data.phantom.render import render_film
-from editgrpo.data.phantom.sites import PROFILES, Site
 from editgrpo.data.study import View
+from editgrpo.phantom.anatomy import draw_anatomy
+from editgrpo.phantom.findings import Finding, Kind, Side, Size, Zone
+from editgrpo.phantom.render import render_film
+from editgrpo.phantom.sites import PROFILES, Site
 
 _CAPTION_PX = 14
 _COLUMNS = 8

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from editgrpo.data.phantom.anatomy import Anatomy
-from editgrpo.data.phantom.canvas import Array, Canvas, clouds, edge, pulse
-from editgrpo.data.phantom.findings import Finding, Kind, Side, Size, Zone
+from editgrpo.phantom.anatomy import Anatomy
+from editgrpo.phantom.canvas import Array, Canvas, clouds, edge, pulse
+from editgrpo.phantom.findings import Finding, Kind, Side, Size, Zone
 
 _ZONE_HEIGHT = {Zone.UPPER: -0.45, Zone.MIDDLE: -0.08, Zone.LOWER: 0.20}
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from editgrpo.data.phantom.canvas import Array, Canvas, Pose, clouds, edge
-from editgrpo.data.phantom.sites import Range, Rendering
+from editgrpo.phantom.canvas import Array, Canvas, Pose, clouds, edge
+from editgrpo.phantom.sites import Range, Rendering
 
 
 def draw_pose(rendering: Rendering, rng: Generator) -> Pose:

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from editgrpo.data.phantom.anatomy import Anatomy, draw_anatomy
-from editgrpo.data.phantom.findings import DEVICES, Finding, Progress
-from editgrpo.data.phantom.grammar import write_report
-from editgrpo.data.phantom.patients import Course, draw_course
-from editgrpo.data.phantom.render import render_film
-from editgrpo.data.phantom.sites import SiteProfile
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.image_jobs import encode_image
 from editgrpo.data.prepared.image_writer import StoredImage
 from editgrpo.data.priors import with_prior
 from editgrpo.data.study import Split, Study, StudyImage, View
+from editgrpo.phantom.anatomy import Anatomy, draw_anatomy
+from editgrpo.phantom.findings import DEVICES, Finding, Progress
+from editgrpo.phantom.grammar import write_report
+from editgrpo.phantom.patients import Course, draw_course
+from editgrpo.phantom.render import render_film
+from editgrpo.phantom.sites import SiteProfile
 
 _DAYS_BETWEEN_STUDIES = 180
 

@@ -5,11 +5,11 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from editgrpo.data.phantom.anatomy import Anatomy, heart_ratio
-from editgrpo.data.phantom.canvas import Array, Canvas, clouds, edge, pulse
-from editgrpo.data.phantom.devices import frontal_device
-from editgrpo.data.phantom.findings import Finding, Kind, Side
-from editgrpo.data.phantom.frontal_findings import Lung, lung_finding
+from editgrpo.phantom.anatomy import Anatomy, heart_ratio
+from editgrpo.phantom.canvas import Array, Canvas, clouds, edge, pulse
+from editgrpo.phantom.devices import frontal_device
+from editgrpo.phantom.findings import Finding, Kind, Side
+from editgrpo.phantom.frontal_findings import Lung, lung_finding
 
 # Lung tissue takes this much density away from the soft tissue around it.
 AIR = 0.40

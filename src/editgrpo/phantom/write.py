@@ -10,16 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editgrpo.data.phantom.findings import Finding, Kind, Progress
-from editgrpo.data.phantom.patient_files import (
-    PhantomStudy,
-    PlannedPatient,
-    Recipe,
-    draw_patient,
-    patient_course,
-    planned_images,
-)
-from editgrpo.data.phantom.sites import PROFILES, Site, SiteProfile
 from editgrpo.data.prepared import folder_state
 from editgrpo.data.prepared.flow import make_flow
 from editgrpo.data.prepared.image_writer import ImageStoreWriter
@@ -29,6 +19,16 @@ from editgrpo.data.study import Split, Study
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.files import real_path, write_jsonl
 from editgrpo.ownership import owning
+from editgrpo.phantom.findings import Finding, Kind, Progress
+from editgrpo.phantom.patient_files import (
+    PhantomStudy,
+    PlannedPatient,
+    Recipe,
+    draw_patient,
+    patient_course,
+    planned_images,
+)
+from editgrpo.phantom.sites import PROFILES, Site, SiteProfile
 
 DEFAULT_SHARES = (0.7, 0.1, 0.2)
 # Patients that one process is handed at once.

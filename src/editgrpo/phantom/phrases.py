@@ -6,7 +6,7 @@ without its article.
 
 from dataclasses import dataclass
 
-from editgrpo.data.phantom.findings import Kind, Progress, Size
+from editgrpo.phantom.findings import Kind, Progress, Size
 
 SEVERITY = {Size.SMALL: "mild", Size.MODERATE: "moderate", Size.LARGE: "severe"}
 DEGREE = {Size.SMALL: "mildly", Size.MODERATE: "moderately", Size.LARGE: "severely"}

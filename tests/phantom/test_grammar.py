@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from editgrpo.data.phantom.findings import (
+from editgrpo.phantom.findings import (
     CHEXPERT_CLASS,
     Finding,
     Kind,
@@ -12,9 +12,9 @@ from editgrpo.data.phantom.findings import (
     Size,
     Zone,
 )
-from editgrpo.data.phantom.grammar import Report, write_report
-from editgrpo.data.phantom.patients import draw_course
-from editgrpo.data.phantom.sites import PROFILES, Phrasing, Site
+from editgrpo.phantom.grammar import Report, write_report
+from editgrpo.phantom.patients import draw_course
+from editgrpo.phantom.sites import PROFILES, Phrasing, Site
 from editgrpo.reports import load_labeler
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 

@@ -4,10 +4,10 @@ left."""
 import numpy as np
 from numpy.random import Generator
 
-from editgrpo.data.phantom.anatomy import Anatomy, heart_ratio
-from editgrpo.data.phantom.canvas import Array, Canvas, clouds, edge, pulse
-from editgrpo.data.phantom.devices import lateral_device
-from editgrpo.data.phantom.findings import Finding, Kind, Side, Size, Zone
+from editgrpo.phantom.anatomy import Anatomy, heart_ratio
+from editgrpo.phantom.canvas import Array, Canvas, clouds, edge, pulse
+from editgrpo.phantom.devices import lateral_device
+from editgrpo.phantom.findings import Finding, Kind, Side, Size, Zone
 
 # Two lungs lie behind each other here, and the arms are up: air takes less contrast than in front.
 AIR = 0.36

@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.random import Generator
 
-from editgrpo.data.phantom import phrases
-from editgrpo.data.phantom.findings import (
+from editgrpo.phantom import phrases
+from editgrpo.phantom.findings import (
     CHEXPERT_CLASS,
     DEVICES,
     TOPIC,
@@ -24,7 +24,7 @@ from editgrpo.data.phantom.findings import (
     Topic,
     Zone,
 )
-from editgrpo.data.phantom.sites import Phrasing
+from editgrpo.phantom.sites import Phrasing
 
 T = TypeVar("T")
 

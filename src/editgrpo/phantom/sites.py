@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from editgrpo.data.phantom.findings import Kind, Topic
 from editgrpo.errors import ConfigError
+from editgrpo.phantom.findings import Kind, Topic
 
 Range = tuple[float, float]
 

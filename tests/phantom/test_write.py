@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from editgrpo.data.phantom import (
+from editgrpo.data.prepared.store import StudySet
+from editgrpo.data.study import Split, Study, Timepoint, View
+from editgrpo.errors import ConfigError, DataError
+from editgrpo.phantom import (
     PROFILES,
     TRUTH_FILE,
     Kind,
@@ -18,9 +21,6 @@ from editgrpo.data.phantom import (
     Site,
     write_phantom,
 )
-from editgrpo.data.prepared.store import StudySet
-from editgrpo.data.study import Split, Study, Timepoint, View
-from editgrpo.errors import ConfigError, DataError
 
 N_STUDIES = 60
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from editgrpo.data.phantom.findings import Finding, Kind, Side, Size
+from editgrpo.phantom.findings import Finding, Kind, Side, Size
 
 # Share of the inner width of the thorax that the heart takes; above 0.5 is enlarged.
 NORMAL_HEART = (0.40, 0.46)
