@@ -24,9 +24,10 @@ from typing import Any
 from benchmarks.children import measured_by_child
 from benchmarks.memory import peak_memory_mib
 from benchmarks.mimic_tree import METADATA, SPLIT, TreeForm, generate, write_tree
-from editgrpo.data.mimic_cxr import MimicCXRSource, prepare_mimic_cxr
+from editgrpo.data.mimic_cxr import MimicCXRSource
 from editgrpo.data.prepare import PrepareOptions
 from editgrpo.data.prepared.store import StudySet
+from editgrpo.data.sources import prepare
 from editgrpo.display.flow import flow_lines
 
 LIMIT_S, LIMIT_MIB = 90, 3 * 1024
@@ -82,7 +83,7 @@ def measure(root: Path) -> dict[str, Any]:
         if done == total:
             stages[f"until the end of {stage.lower()}"] = round(time.perf_counter() - began, 2)
 
-    summary = prepare_mimic_cxr(
+    summary = prepare(
         MimicCXRSource(root=root), "unused", PrepareOptions(dry_run=True), progress=progress
     )
     seconds = time.perf_counter() - began
@@ -111,7 +112,7 @@ def prepare_sample(root: Path, folder: Path, images_of: int) -> dict[str, Any]:
         first = [row for _, group in islice(of_study, images_of) for row in group]
     (tables / METADATA).write_text("".join([header, *first]), encoding="utf-8")
     began = time.perf_counter()
-    summary = prepare_mimic_cxr(MimicCXRSource(root=root, tables=tables), folder / "studies")
+    summary = prepare(MimicCXRSource(root=root, tables=tables), folder / "studies")
     return {
         "studies_kept": summary.flow.row("studies kept").total,
         "images": len(StudySet.load(folder / "studies").images),

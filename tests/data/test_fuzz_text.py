@@ -23,7 +23,6 @@ from editgrpo.data.readers.csv_columns import read_columns
 from editgrpo.data.readers.json_source import read_entries, read_items
 from editgrpo.data.readers.table import read_table
 from editgrpo.data.rexgradient import ReXGradientSource, read_rexgradient
-from editgrpo.data.splits import SplitRule
 from editgrpo.data.study import Split
 from editgrpo.errors import EditGRPOError
 from editgrpo.evaluation.predictions import read_predictions
@@ -90,7 +89,7 @@ def table(name: str) -> Callable[[Path, bytes], object]:
         (root / name).write_bytes(content)
         columns = {"study_id": "id", "image": "file", "findings": "text", "time": "when"}
         read_table(root / name)
-        return read_folder(TableSource(table=root / name, columns=columns), SplitRule())
+        return read_folder(TableSource(table=root / name, columns=columns))
 
     return read
 

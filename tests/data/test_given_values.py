@@ -13,8 +13,8 @@ from editgrpo.data.given_values import has_text, is_given, is_identifier, only_p
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.mimic_cxr import MimicCXRSource, read_mimic_cxr
 from editgrpo.data.padchest_gr import PadChestGRSource, read_padchest_gr
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.rexgradient import ReXGradientSource, read_rexgradient
-from editgrpo.data.splits import SplitRule
 from editgrpo.data.study import Split, Study
 from tests.data.trees import mimic, padchest_gr, rexgradient
 
@@ -102,7 +102,7 @@ def of_folder(root: Path, findings: str, indication: str) -> Study:
     (root / "table.jsonl").write_text(json.dumps(row))
     columns = {"study_id": "study", "findings": "text", "indication": "why"}
     source = TableSource(table=root / "table.jsonl", columns=columns)
-    return read_folder(source, SplitRule(), require_images=False).studies[0]
+    return read_folder(source, ReadOptions(require_images=False)).studies[0]
 
 
 def of_iu_xml(root: Path, findings: str, indication: str) -> IUReport:

@@ -63,7 +63,6 @@ def prepare_folder(
 ) -> None:
     """Turn your own table and images into studies; a missing split is drawn by patient."""
     from editgrpo.data.folder import TableSource, parse_column_map
-    from editgrpo.data.folder import prepare_folder as prepare
 
     columns = parse_column_map(column)
     split_rule = split_rule_of(split_shares, seed, given="split" in columns)
@@ -74,4 +73,4 @@ def prepare_folder(
         follow_links=follow_links,
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
-    run_preparation(prepare, source, flags, split_rule=split_rule)
+    run_preparation(source, flags, split_rule=split_rule)

@@ -53,7 +53,6 @@ def prepare_iu_xray(
 ) -> None:
     """Turn IU X-Ray, as the original archive or as the Indiana CSV pair, into studies."""
     from editgrpo.data.iu_xray import IUXraySource
-    from editgrpo.data.iu_xray import prepare_iu_xray as prepare
     from editgrpo.data.iu_xray.source import discover
 
     found = discover(root).annotation if split_shares is not None else None
@@ -65,4 +64,4 @@ def prepare_iu_xray(
         images=images,
         annotation=annotation,
     )
-    run_preparation(prepare, source, flags, split_rule=split_rule)
+    run_preparation(source, flags, split_rule=split_rule)

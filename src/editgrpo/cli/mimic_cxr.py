@@ -38,7 +38,6 @@ def prepare_mimic_cxr(
 ) -> None:
     """Turn MIMIC-CXR-JPG, or MIMIC-CXR with its DICOM files, into studies."""
     from editgrpo.data.mimic_cxr import MimicCXRSource
-    from editgrpo.data.mimic_cxr import prepare_mimic_cxr as prepare
 
     source = MimicCXRSource(root=root, reports=reports, tables=tables)
-    run_preparation(prepare, source, flags)
+    run_preparation(source, flags)

@@ -37,7 +37,6 @@ def prepare_padchest_gr(
 ) -> None:
     """Turn PadChest-GR into studies: a report is its sentences in order."""
     from editgrpo.data.padchest_gr import PadChestGRSource
-    from editgrpo.data.padchest_gr import prepare_padchest_gr as prepare
 
     if language is not Language.ENGLISH:
         typer.echo(
@@ -45,4 +44,4 @@ def prepare_padchest_gr(
             "another language are for fine-tuning"
         )
     source = PadChestGRSource(root=root, language=language, views=padchest_csv)
-    run_preparation(prepare, source, flags)
+    run_preparation(source, flags)

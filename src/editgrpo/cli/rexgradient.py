@@ -40,8 +40,7 @@ def prepare_rexgradient(
     flags: PrepareFlags,
 ) -> None:
     """Turn ReXGradient-160K into studies; those with more than six images are left out."""
-    from editgrpo.data.rexgradient import REXGRADIENT_INCLUSION, ReXGradientSource
-    from editgrpo.data.rexgradient import prepare_rexgradient as prepare
+    from editgrpo.data.rexgradient import ReXGradientSource
 
     source = ReXGradientSource(
         root=root,
@@ -49,5 +48,4 @@ def prepare_rexgradient(
         longitudinal=longitudinal,
         splits=tuple(each for each in Split if not split or each in split),
     )
-    most_current = REXGRADIENT_INCLUSION.most_current
-    run_preparation(prepare, source, flags, inclusion={"most_current": most_current})
+    run_preparation(source, flags)

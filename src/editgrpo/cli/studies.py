@@ -1,10 +1,10 @@
 """What the `prepare` commands share: their options, how they run, and the account they end with."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,9 @@ from editgrpo.errors import ConfigError
 from editgrpo.ownership import own
 
 if TYPE_CHECKING:
-    from editgrpo.data.prepare import PrepareOptions, PrepareSummary
+    from editgrpo.data.prepare import PrepareOptions
     from editgrpo.data.prepared.flow import Flow
+    from editgrpo.data.sources import Source
     from editgrpo.data.splits import SplitRule
 
 Root = Annotated[Path, typer.Option(help="Folder of the originals; nothing is written in it.")]
@@ -89,31 +90,33 @@ class PrepareFlags:
     overwrite: Overwrite = False
     dry_run: DryCount = False
 
-    def options(self, root: Path | None, **inclusion: Any) -> "PrepareOptions":
+    def options(self, source: "Source") -> "PrepareOptions":
         """Turn the flags into options of the library.
 
         Args:
-            root: Folder of the originals, where no key is made.
-            **inclusion: Further rules of inclusion that only some data sets have.
+            source: The files; rules of inclusion that its data set alone has hold too, and no key
+                is made in its root.
 
         Returns:
             The options.
         """
         from editgrpo.data.pixels.resize import PixelBudget
-        from editgrpo.data.prepare import Inclusion, PrepareOptions
+        from editgrpo.data.prepare import PrepareOptions
         from editgrpo.data.redact import Redactor
+        from editgrpo.data.sources import source_kind
 
         redactor = None
+        root = getattr(source, "root", None)
         if self.redact_ids is not None and not self.dry_run:
             places = [self.output, *([] if root is None else [root])]
             redactor = Redactor.from_key_file(self.redact_ids, outside=places)
         return PrepareOptions(
-            inclusion=Inclusion(
+            inclusion=replace(
+                source_kind(source).inclusion,
                 require_findings=not self.keep_without_findings,
                 require_impression=self.require_impression,
                 require_images=not self.without_images,
                 **given(max_images=self.max_images),
-                **inclusion,
             ),
             budget=PixelBudget(
                 **given(
@@ -181,28 +184,22 @@ def split_rule_of(shares: str | None, seed: int, *, given: bool) -> "SplitRule":
 
 
 def run_preparation(
-    prepare: "Callable[..., PrepareSummary]",
-    source: Any,
-    flags: PrepareFlags,
-    *,
-    inclusion: dict[str, Any] | None = None,
-    **more: Any,
+    source: "Source", flags: PrepareFlags, *, split_rule: "SplitRule | None" = None
 ) -> None:
     """Prepare studies behind progress bars and print the account.
 
     Args:
-        prepare: The function of `editgrpo.data` that reads this kind of source.
         source: The files.
         flags: The shared options.
-        inclusion: Further rules of inclusion that only some data sets have.
-        **more: Further arguments of `prepare`.
+        split_rule: Used where the source gives no split; None takes its defaults.
     """
     from editgrpo.data.prepared.flow import BLANK_IMAGES
     from editgrpo.data.prepared.image_jobs import IMAGES_STAGE
+    from editgrpo.data.sources import prepare
     from editgrpo.display.terminal import stage_bars
 
     flags.claim()
-    options = flags.options(getattr(source, "root", None), **(inclusion or {}))
+    options = flags.options(source)
     pace = _Pace()
     with stage_bars() as bars:
 
@@ -211,7 +208,7 @@ def run_preparation(
             if stage == IMAGES_STAGE:
                 pace.image_is_made()
 
-        summary = prepare(source, flags.output, options, progress=progress, **more)
+        summary = prepare(source, flags.output, options, split_rule=split_rule, progress=progress)
     show_flow(summary.flow)
     blank = summary.flow.count(BLANK_IMAGES)
     if blank:

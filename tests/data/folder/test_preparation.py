@@ -9,7 +9,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from editgrpo.data.folder import TableSource, prepare_folder, read_folder
+from editgrpo.data import sources
+from editgrpo.data.folder import TableSource, read_folder
 from editgrpo.data.prepare import PrepareOptions, PrepareSummary
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.splits import SplitRule
@@ -54,7 +55,7 @@ def prepare(
     output = table.parent / "studies"
     rule = more.pop("split_rule", None)
     source = TableSource(table=table, columns=columns, **more)
-    summary = prepare_folder(source, output, how, split_rule=rule)
+    summary = sources.prepare(source, output, how, split_rule=rule)
     return summary, {study.study_id: study for study in StudySet.load(output)}
 
 
@@ -290,7 +291,7 @@ def test_the_longitudinal_set_is_prepared(tmp_path: Path) -> None:
         "findings": "clinical_notes",
     }
     source = TableSource(table=folder / "manifest.csv", columns=columns, images=folder / "images")
-    summary = prepare_folder(source, tmp_path / "studies", USUAL)
+    summary = sources.prepare(source, tmp_path / "studies", USUAL)
     # The sample: 353 images, 249 of them with notes; every image decodes.
     assert (seen(summary), kept(summary), images_left_out(summary)) == (353, 249, {})
     # Independent count: with a note, a time, and another image of the patient at an earlier time.
@@ -428,7 +429,7 @@ def test_a_table_of_the_size_of_mimic_is_read_in_less_than_a_minute(tmp_path: Pa
         columns=ONE_ROW_AN_IMAGE | {"patient_id": "patient", "time": "date"},
     )
     start = time.process_time()
-    candidates = read_folder(source, SplitRule())
+    candidates = read_folder(source)
     assert time.process_time() - start < 60
     assert (len(candidates.studies), len(candidates.image_files)) == (200_000, 400_000)
     # Of three studies of a patient on three days, two have a prior; 200,000 = 3 * 66,666 + 2.

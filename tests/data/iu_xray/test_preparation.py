@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from editgrpo.data.iu_xray import IUXraySource, prepare_iu_xray
+from editgrpo.data.iu_xray import IUXraySource
 from editgrpo.data.iu_xray.images import ImageIndex, image_id_candidates
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.prepare import PrepareOptions
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.readers.table import read_table
+from editgrpo.data.sources import prepare
 from editgrpo.data.study import Split, Study, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
@@ -113,7 +114,7 @@ def real_reports() -> dict[str, IUReport]:
 
 
 def prepared(folder: Path, source: IUXraySource, how: PrepareOptions = USUAL) -> dict[str, Study]:
-    prepare_iu_xray(source, folder / "studies", how)
+    prepare(source, folder / "studies", how)
     return {study.study_id: study for study in StudySet.load(folder / "studies")}
 
 
@@ -131,7 +132,7 @@ def test_every_form_of_reports_goes_with_every_layout_of_images(
         projections=projections(tmp_path),
         images=write_images(tmp_path),
     )
-    summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
+    summary = prepare(source, tmp_path / "studies", USUAL)
     # Report 2 has no findings and report 3 no image.
     assert (seen(summary), kept(summary)) == (3, 1)
     assert fact(summary, "with findings and impression") == 2
@@ -162,7 +163,7 @@ def test_a_missing_image_is_listed_and_the_others_stay(
     images = images_as_nlmcxr(tmp_path)
     (images / "CXR1_1_IM-0001-3001.png").unlink()
     source = IUXraySource(reports=reports_as_archive(tmp_path), images=images)
-    summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
+    summary = prepare(source, tmp_path / "studies", USUAL)
     assert images_left_out(summary) == {"image file is missing": 1}
     assert "images are missing; is --images right?" in caplog.text
     (study,) = StudySet.load(tmp_path / "studies")
@@ -183,21 +184,21 @@ def test_studies_can_be_kept_without_any_image(tmp_path: Path) -> None:
     assert set(studies) == {"CXR1", "CXR3"}
     assert studies["CXR3"].findings == "Small effusion."
     with pytest.raises(ConfigError, match="no folder of images is given"):
-        prepare_iu_xray(source, tmp_path / "other")
+        prepare(source, tmp_path / "other")
 
 
 def test_a_dry_run_needs_reports_alone_and_counts_the_images_that_they_list(tmp_path: Path) -> None:
     reports_as_archive(tmp_path)
     projections(tmp_path)
     source = IUXraySource(root=tmp_path)
-    summary = prepare_iu_xray(source, tmp_path.parent / "studies", replace(USUAL, dry_run=True))
+    summary = prepare(source, tmp_path.parent / "studies", replace(USUAL, dry_run=True))
     # CXR1 has both its views; CXR2 has no findings, CXR3 no image.
     assert (seen(summary), kept(summary)) == (3, 1)
     rows = {row.name: row.total for row in summary.flow.rows}
     assert (rows["frontal images"], rows["lateral images"]) == (1, 1)
     assert left_out(summary) == {"no findings, impression only": 1, "no image listed": 1}
     with pytest.raises(DataError, match="holds no images named as in NLMCXR_png"):
-        prepare_iu_xray(source, tmp_path.parent / "studies", options())
+        prepare(source, tmp_path.parent / "studies", options())
 
 
 def annotation(folder: Path, content: object) -> Path:
@@ -212,7 +213,7 @@ def test_the_split_of_r2gen_is_used_and_studies_outside_it_are_left_out(tmp_path
             tmp_path, {"train": [], "val": [{"id": "CXR1_1_IM-0001"}], "test": []}
         ),
     )
-    summary = prepare_iu_xray(source, tmp_path / "studies", NO_IMAGES)
+    summary = prepare(source, tmp_path / "studies", NO_IMAGES)
     assert summary.flow.row("studies kept").counts == {Split.VALIDATION: 1}
     assert left_out(summary) == {"not in R2Gen's annotation": 2}
     assert summary.flow.row("not in R2Gen's annotation").counts == {None: 2}
@@ -234,7 +235,7 @@ def test_a_broken_annotation_is_named(tmp_path: Path, content: object, message: 
         reports=reports_as_archive(tmp_path), annotation=annotation(tmp_path, content)
     )
     with pytest.raises(DataError, match=rf"annotation\.json.*{message}"):
-        prepare_iu_xray(source, tmp_path / "studies", NO_IMAGES)
+        prepare(source, tmp_path / "studies", NO_IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ def test_images_of_r2gen_stand_in_the_order_of_their_numbers(tmp_path: Path) -> 
 
 def test_the_real_archive_has_the_published_counts(tmp_path: Path) -> None:
     source = IUXraySource(root=shared_data() / "iu_xray")
-    summary = prepare_iu_xray(source, tmp_path / "studies", USUAL)
+    summary = prepare(source, tmp_path / "studies", USUAL)
     assert seen(summary) == 3955
     # 3,419 as published; the findings of one are the word "Please", which are none.
     assert fact(summary, "with findings and impression") == 3418

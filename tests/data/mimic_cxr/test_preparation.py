@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from benchmarks.mimic_tree import METADATA, SPLIT, TreeForm, TreeImage, TreeStudy, write_tree
 
-from editgrpo.data.mimic_cxr import MimicCXRSource, prepare_mimic_cxr, read_mimic_cxr
+from editgrpo.data.mimic_cxr import MimicCXRSource, read_mimic_cxr
 from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
 from editgrpo.data.prepared.store import StudySet
+from editgrpo.data.read_options import ReadOptions
+from editgrpo.data.sources import prepare
 from editgrpo.data.study import Split, Study, View
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import SMALL_BUDGET, shared_data
@@ -43,7 +45,7 @@ def read(source: MimicCXRSource) -> dict[str, Study]:
 
 
 def prepared(source: MimicCXRSource, output: Path) -> dict[str, Study]:
-    prepare_mimic_cxr(source, output, HERE)
+    prepare(source, output, HERE)
     return {item.study_id: item for item in StudySet.load(output)}
 
 
@@ -58,7 +60,7 @@ def fingerprints(root: Path) -> dict[str, str]:
 
 
 def test_the_flow_counts_by_split_what_went_in_and_why_it_was_left_out(tmp_path: Path) -> None:
-    summary = prepare_mimic_cxr(tree(tmp_path / "mimic", *COURSES), tmp_path / "out", HERE)
+    summary = prepare(tree(tmp_path / "mimic", *COURSES), tmp_path / "out", HERE)
     # Counted by hand in `COURSES`: train, validation, test.
     assert counts(summary, "studies in the source") == (6, 1, 2)
     assert counts(summary, "patients in all") == (2, 1, 1)
@@ -211,17 +213,17 @@ def test_an_image_that_is_missing_or_empty_is_listed_and_the_run_goes_on(tmp_pat
 def test_nothing_is_written_into_the_root(tmp_path: Path) -> None:
     source = tree(tmp_path / "mimic", *COURSES, zipped_reports=True, gzipped=True)
     before = fingerprints(tmp_path / "mimic")
-    prepare_mimic_cxr(source, tmp_path / "out", HERE)
+    prepare(source, tmp_path / "out", HERE)
     assert fingerprints(tmp_path / "mimic") == before
     with pytest.raises(ConfigError, match="where nothing is written"):
-        prepare_mimic_cxr(source, tmp_path / "mimic" / "studies", HERE)
+        prepare(source, tmp_path / "mimic" / "studies", HERE)
     assert fingerprints(tmp_path / "mimic") == before
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     source = tree(tmp_path / "mimic", *COURSES, images_of=0)
     shutil.rmtree(tmp_path / "mimic" / "files" / "p12")
-    summary = prepare_mimic_cxr(source, tmp_path / "out", DRY)
+    summary = prepare(source, tmp_path / "out", DRY)
     assert counts(summary, "no report") == (0, 0, 2)
     assert counts(summary, "studies kept") == (5, 1, 0)
     assert not (tmp_path / "out").exists()
@@ -230,13 +232,13 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
 def test_a_dry_run_needs_no_images(tmp_path: Path) -> None:
     source = tree(tmp_path / "mimic", *COURSES, zipped_reports=True)
     shutil.rmtree(tmp_path / "mimic" / "files")
-    assert counts(prepare_mimic_cxr(source, tmp_path / "out", DRY), "studies kept") == (5, 1, 1)
+    assert counts(prepare(source, tmp_path / "out", DRY), "studies kept") == (5, 1, 1)
 
 
 def test_progress_is_told_to_the_last_report(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     source = tree(tmp_path, *COURSES)
-    read_mimic_cxr(source, progress=lambda *where: told.append(where))
+    read_mimic_cxr(source, ReadOptions(progress=lambda *where: told.append(where)))
     assert told == [("Reading reports", 9, 9)]
 
 
@@ -269,7 +271,7 @@ def test_a_root_without_images_is_named(tmp_path: Path) -> None:
     source = tree(tmp_path / "mimic", *COURSES, zipped_reports=True)
     shutil.rmtree(tmp_path / "mimic" / "files")
     with pytest.raises(DataError, match=r"files: no such folder; give the root of MIMIC-CXR-JPG"):
-        prepare_mimic_cxr(source, tmp_path / "out", HERE)
+        prepare(source, tmp_path / "out", HERE)
 
 
 def prepared_from(content: Filled, folder: Path) -> dict[str, Study]:
@@ -315,7 +317,7 @@ def test_the_template_of_the_layout_is_read(tmp_path: Path) -> None:
     options = PrepareOptions(
         workers=1, budget=SMALL_BUDGET, inclusion=Inclusion(require_images=False)
     )
-    prepare_mimic_cxr(source, tmp_path / "out", options)
+    prepare(source, tmp_path / "out", options)
     (item,) = StudySet.load(tmp_path / "out")
     assert (item.study_id, item.split, item.time) == (
         "59999901",

@@ -4,15 +4,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from editgrpo.data import sources
 from editgrpo.data.padchest_gr import (
     PadChestGRSource,
-    prepare_padchest_gr,
     read_padchest_gr,
 )
 from editgrpo.data.padchest_gr.tables import read_padchest_table
 from editgrpo.data.prepare import PrepareOptions
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prepared.store import StudySet
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
 from tests.data.padchest_gr.test_preparation import prepare
@@ -52,7 +53,7 @@ def test_images_are_found_at_any_depth_by_links_and_by_name_without_suffix(
         for name in ("101_aaa.jpg", "z/101_aaa.jpg"):
             (tmp_path / "films" / name).parent.mkdir(exist_ok=True)
             film.convert("L").save(tmp_path / "films" / name)
-    candidates = read_padchest_gr(PadChestGRSource(root=root), images_must_exist=True)
+    candidates = read_padchest_gr(PadChestGRSource(root=root), ReadOptions(images_must_exist=True))
     assert candidates.image_files["101_aaa"] == f"{root}/films/101_aaa.png"
     assert all(Path(path).is_file() for path in candidates.image_files.values())
 
@@ -75,7 +76,7 @@ def test_missing_empty_and_damaged_images_are_listed_and_their_studies_go_on(
 def test_reports_without_images_can_be_prepared(tmp_path: Path) -> None:
     root = tree.build(tmp_path / "gr", tree.standard_reports(), tree.standard_rows())
     dry = PrepareOptions(dry_run=True)
-    summary = prepare_padchest_gr(PadChestGRSource(root=root), tmp_path / "dry", dry)
+    summary = sources.prepare(PadChestGRSource(root=root), tmp_path / "dry", dry)
     assert counts(summary, "studies kept") == (5, 1, 2)
     assert not (tmp_path / "dry").exists()
     _, studies, _ = prepare(root, tmp_path / "out", require_images=False)
@@ -267,7 +268,7 @@ def test_real_radiographs_go_through_as_16_bit_images(tmp_path: Path) -> None:
     rows = [tree.row("1", "1_a.png", "test", "7", "20150601")]
     root = tree.build(tmp_path / "gr", [report], rows, draw=draw)
     how = PrepareOptions(workers=1)
-    prepare_padchest_gr(PadChestGRSource(root=root), tmp_path / "out", how)
+    sources.prepare(PadChestGRSource(root=root), tmp_path / "out", how)
     (study,) = StudySet.load(tmp_path / "out")
     store = ImageStore.open(tmp_path / "out")
     assert [image.image_id for image in study.images] == ["1_a", "9_a"]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.data import sources
 from editgrpo.data.given_values import has_text
 from editgrpo.data.padchest_gr import (
     PadChestGRSource,
-    prepare_padchest_gr,
     read_padchest_gr,
 )
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary
@@ -25,7 +25,7 @@ def prepare(
     root: Path, output: Path, *, require_images: bool = True, **source: Any
 ) -> tuple[PrepareSummary, dict[str, Study], list[dict[str, Any]]]:
     how = PrepareOptions(inclusion=Inclusion(require_images=require_images), budget=TINY, workers=1)
-    summary = prepare_padchest_gr(PadChestGRSource(root=root, **source), output, how)
+    summary = sources.prepare(PadChestGRSource(root=root, **source), output, how)
     studies = {study.study_id: study for study in StudySet.load(output)}
     return summary, studies, read_rejected(output)
 

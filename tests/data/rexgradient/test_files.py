@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from editgrpo.data import sources
 from editgrpo.data.prepare import PrepareOptions
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.rexgradient import (
     REXGRADIENT_INCLUSION,
     ReXGradientSource,
-    prepare_rexgradient,
     read_rexgradient,
 )
 from editgrpo.data.study import Split
@@ -93,7 +93,7 @@ def test_one_split_can_be_prepared_alone(tmp_path: Path) -> None:
 def test_metadata_without_images_gives_the_account_and_reports(tmp_path: Path) -> None:
     root = tree.build(tmp_path / "rex", tree.standard_entries())
     dry = PrepareOptions(inclusion=REXGRADIENT_INCLUSION, dry_run=True)
-    summary = prepare_rexgradient(ReXGradientSource(root=root), tmp_path / "dry", dry)
+    summary = sources.prepare(ReXGradientSource(root=root), tmp_path / "dry", dry)
     assert counts(summary, "studies kept") == (6, 2, 1)
     assert not (tmp_path / "dry").exists()
     summary, studies, _ = prepare(root, tmp_path / "out", options(require_images=False))

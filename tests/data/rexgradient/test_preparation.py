@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.data import sources
 from editgrpo.data.prepare import Inclusion, PrepareOptions, PrepareSummary
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.rexgradient import (
     REXGRADIENT_INCLUSION,
     ReXGradientSource,
-    prepare_rexgradient,
     read_rexgradient,
 )
 from editgrpo.data.study import Split, Study, View
@@ -35,7 +35,7 @@ def short(study_id: str) -> str:
 def prepare(
     root: Path, output: Path, how: PrepareOptions | None = None, **source: Any
 ) -> tuple[PrepareSummary, dict[str, Study], list[dict[str, Any]]]:
-    summary = prepare_rexgradient(ReXGradientSource(root=root, **source), output, how or options())
+    summary = sources.prepare(ReXGradientSource(root=root, **source), output, how or options())
     studies = {short(study.study_id): study for study in StudySet.load(output)}
     return summary, studies, read_rejected(output)
 

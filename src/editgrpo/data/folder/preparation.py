@@ -12,11 +12,11 @@ from pathlib import Path
 from editgrpo.data.folder.columns import Columns
 from editgrpo.data.folder.images import ImageFolder
 from editgrpo.data.given_values import is_given, is_identifier, section_text
-from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.record import SECTIONS, shown
 from editgrpo.data.prepared.store import Rejection
-from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.readers.table import Row, read_table
 from editgrpo.data.splits import SplitRule, parse_split
 from editgrpo.data.study import Split, Study, StudyImage, View
@@ -77,45 +77,13 @@ class _Draft:
         self.where.setdefault(name, where)
 
 
-def prepare_folder(
-    source: TableSource,
-    output: Path | str,
-    options: PrepareOptions | None = None,
-    *,
-    split_rule: SplitRule | None = None,
-    progress: Progress | None = None,
-) -> PrepareSummary:
-    """Turn a table into a folder of studies.
-
-    Args:
-        source: The table, and which column holds what.
-        output: Folder of the studies; made if missing.
-        options: Which studies are kept, and how; None takes the defaults.
-        split_rule: Used where no split column is mapped; None takes its defaults.
-        progress: Called as images are made.
-
-    Returns:
-        The account of what was kept and left out.
-
-    Raises:
-        ConfigError: The column map does not fit the table, or the output cannot be used.
-        DataError: The table or a cell cannot be understood, or no study is kept.
-    """
-    options = options or PrepareOptions()
-    require_images = options.inclusion.require_images
-    candidates = read_folder(source, split_rule or SplitRule(), require_images=require_images)
-    return finish(candidates, output, options, progress=progress)
-
-
-def read_folder(
-    source: TableSource, split_rule: SplitRule, *, require_images: bool = True
-) -> Candidates:
+def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidates:
     """Read all studies of a table.
 
     Args:
         source: The table, and which column holds what.
-        split_rule: Used where no split column is mapped.
-        require_images: Whether an image column must be mapped.
+        how: The split rule is used where no split column is mapped; images that are needed ask for
+            a column of images. None takes the defaults.
 
     Returns:
         The studies, before anything is left out.
@@ -124,8 +92,9 @@ def read_folder(
         ConfigError: The column map does not fit the table.
         DataError: The table or a cell cannot be understood.
     """
+    how = how or ReadOptions()
     table = read_table(source.table, delimiter=source.delimiter, encoding=source.encoding)
-    columns = Columns(source.columns, table, require_image=require_images)
+    columns = Columns(source.columns, table, require_image=how.require_images)
     reader = _RowReader(source, columns)
     for row in table.rows:
         reader.add(row)
@@ -133,7 +102,7 @@ def read_folder(
     studies: list[Study] = []
     rejections = reader.rejections
     for study_id, draft in reader.drafts.items():
-        study = _study(study_id, draft, columns, split_rule, time=times.get(study_id, ""))
+        study = _study(study_id, draft, columns, how.split_rule, time=times.get(study_id, ""))
         if isinstance(study, Study):
             studies.append(study)
         else:
@@ -144,7 +113,7 @@ def read_folder(
         images_option="--images",
         studies=attach_priors(studies),
         image_files=reader.image_files,
-        split_rule=split_rule.describe() if column is None else f"column {column!r}",
+        split_rule=how.split_rule.describe() if column is None else f"column {column!r}",
         rejections=rejections,
         facts=_facts(studies, reader.drafts, with_time="time" in columns),
         unrecognised_views=reader.unrecognised,

@@ -6,75 +6,42 @@ study. The exam's name stands in for TECHNIQUE, which the reports lack.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from editgrpo.data.iu_xray.annotation import read_annotation
 from editgrpo.data.iu_xray.images import ImageFile, ImageIndex
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.iu_xray.source import IUXraySource, resolve
-from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.store import Rejection
-from editgrpo.data.prepared.workers import Progress
-from editgrpo.data.splits import SplitRule
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.study import Split, Study, StudyImage
 from editgrpo.data.views import normalise_view
 
 NOT_IN_ANNOTATION = "not in R2Gen's annotation"
 
 
-def prepare_iu_xray(
-    source: IUXraySource,
-    output: Path | str,
-    options: PrepareOptions | None = None,
-    *,
-    split_rule: SplitRule | None = None,
-    progress: Progress | None = None,
-) -> PrepareSummary:
-    """Turn IU X-Ray into a folder of studies.
-
-    Args:
-        source: The files.
-        output: Folder of the studies; made if missing.
-        options: Which studies are kept, and how; None takes the defaults.
-        split_rule: Used where there is no R2Gen annotation; None takes its defaults.
-        progress: Called as images are made.
-
-    Returns:
-        The account of what was kept and left out.
-
-    Raises:
-        ConfigError: Reports or images are not given, or the output cannot be used.
-        DataError: A file is missing or not of the documented form, or no study is kept.
-    """
-    options = options or PrepareOptions()
-    required = options.inclusion.require_images
-    # A dry run reads no image, so that the reports suffice.
-    source = resolve(source, require_images=required and not options.dry_run)
-    candidates = read_iu_xray(source, split_rule or SplitRule(), list_images=required)
-    return finish(candidates, output, options, root=source.root, progress=progress)
-
-
-def read_iu_xray(
-    source: IUXraySource, split_rule: SplitRule, *, list_images: bool = False
-) -> Candidates:
+def read_iu_xray(source: IUXraySource, how: ReadOptions | None = None) -> Candidates:
     """Read all studies of IU X-Ray.
 
     Args:
-        source: The files, with reports.
-        split_rule: Used where there is no R2Gen annotation.
-        list_images: Whether, without a folder of images, studies have the images that their reports
-            list, though these have no file; else they have none.
+        source: The files.
+        how: A split rule is used where there is no R2Gen annotation. Where images are needed and
+            there is no folder of them, studies have the images that their reports list, though
+            these have no file; else they have none. None takes the defaults.
 
     Returns:
         The studies, before anything is left out.
 
     Raises:
+        ConfigError: Reports or images are not given.
         DataError: A file is missing or not of the documented form.
     """
+    how = how or ReadOptions()
+    source = resolve(source, require_images=how.images_must_exist)
     assert source.reports is not None  # `resolve` found them
     reports = read_reports(source.reports, source.projections)
     index = ImageIndex.scan(source.images) if source.images is not None else None
-    split_of_uid = {report.uid: split_rule.split_of(report.uid) for report in reports}
+    split_of_uid = {report.uid: how.split_rule.split_of(report.uid) for report in reports}
     if source.annotation is not None:
         split_of_uid = read_annotation(source.annotation)
     studies: list[Study] = []
@@ -90,7 +57,7 @@ def read_iu_xray(
         files: list[ImageFile] = []
         if index is not None:
             files = index.images_of(report.uid, report.images)
-        elif list_images:
+        elif how.require_images:
             files = [ImageFile(image_id, "", view) for image_id, view in report.images]
         image_files.update((file.image_id, file.path) for file in files)
         studies.append(_study(report, split, files, unrecognised))
@@ -99,7 +66,7 @@ def read_iu_xray(
         images_option="--images",
         studies=studies,
         image_files=image_files,
-        split_rule="R2Gen's annotation" if source.annotation else split_rule.describe(),
+        split_rule="R2Gen's annotation" if source.annotation else how.split_rule.describe(),
         rejections=rejections,
         facts=_facts(reports, split_of_uid),
         unrecognised_views=unrecognised,

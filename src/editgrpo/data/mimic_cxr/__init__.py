@@ -1,6 +1,6 @@
 """MIMIC-CXR and MIMIC-CXR-JPG: tables, raw reports and their sections."""
 
-from editgrpo.data.mimic_cxr.preparation import MimicCXRSource, prepare_mimic_cxr, read_mimic_cxr
+from editgrpo.data.mimic_cxr.preparation import MimicCXRSource, read_mimic_cxr
 from editgrpo.data.mimic_cxr.sections import Decision, Sections, parse_report
 
 __all__ = [
@@ -8,6 +8,5 @@ __all__ = [
     "MimicCXRSource",
     "Sections",
     "parse_report",
-    "prepare_mimic_cxr",
     "read_mimic_cxr",
 ]

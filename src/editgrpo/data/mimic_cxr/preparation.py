@@ -12,10 +12,11 @@ from pathlib import Path
 from editgrpo.data.mimic_cxr.reports import ReportFiles
 from editgrpo.data.mimic_cxr.sections import Decision, Sections, parse_report
 from editgrpo.data.mimic_cxr.tables import ListedStudy, find_table, read_listing
-from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 
@@ -46,57 +47,31 @@ class MimicCXRSource:
     """
 
 
-def prepare_mimic_cxr(
-    source: MimicCXRSource,
-    output: Path | str,
-    options: PrepareOptions | None = None,
-    *,
-    progress: Progress | None = None,
-) -> PrepareSummary:
-    """Turn MIMIC-CXR into a folder of studies.
-
-    Args:
-        source: The files.
-        output: Folder of the studies; made if missing.
-        options: What is kept, and how images are stored; None takes the defaults.
-        progress: Called as reports are read and images are made.
-
-    Returns:
-        The account of what was kept and left out.
-
-    Raises:
-        ConfigError: The output lies in the source.
-        DataError: A table is not of the documented form, reports or images are not there at all, or
-            no study is kept.
-    """
-    options = options or PrepareOptions()
-    if options.inclusion.require_images and not options.dry_run:
-        _check_images_are_there(source.root)
-    candidates = read_mimic_cxr(source, progress=progress)
-    return finish(candidates, output, options, root=source.root, progress=progress)
-
-
-def read_mimic_cxr(source: MimicCXRSource, *, progress: Progress | None = None) -> Candidates:
+def read_mimic_cxr(source: MimicCXRSource, how: ReadOptions | None = None) -> Candidates:
     """Read tables and reports into studies; no image is opened.
 
     Args:
         source: The files.
-        progress: Called as reports are read.
+        how: Whether a root without images is an error; None takes the defaults.
 
     Returns:
         Every study that has a report, by split, patient, time and study_id, and the others as
         rejections. A study without a report is still a prior of the next one.
 
     Raises:
-        DataError: A table is not of the documented form, or there is no report at all.
+        DataError: A table is not of the documented form, or reports or images are not there
+            at all.
     """
+    how = how or ReadOptions()
+    if how.images_must_exist:
+        _check_images_are_there(source.root)
     folder = source.tables or source.root
     listing = read_listing(folder)
     account = _Account()
     with ReportFiles.open(source.reports or source.root) as reports:
         studies = [
             account.take(listed, sections)
-            for listed, sections in _read_reports(listing.studies, reports, progress)
+            for listed, sections in _read_reports(listing.studies, reports, how.progress)
         ]
         if set(account.unusable.values()) == {NO_REPORT} and len(account.unusable) == len(studies):
             raise DataError(

@@ -17,10 +17,10 @@ from editgrpo.data.padchest_gr.tables import (
     read_master_table,
     read_padchest_table,
 )
-from editgrpo.data.prepare import Candidates, PrepareOptions, PrepareSummary, finish
+from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.store import Rejection
-from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import with_prior
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.study import Language, Split, Study, StudyImage, View
 from editgrpo.data.views import normalise_view
 
@@ -44,42 +44,12 @@ class PadChestGRSource:
     """
 
 
-def prepare_padchest_gr(
-    source: PadChestGRSource,
-    output: Path | str,
-    options: PrepareOptions | None = None,
-    *,
-    progress: Progress | None = None,
-) -> PrepareSummary:
-    """Turn PadChest-GR into a folder of studies.
-
-    Args:
-        source: The files.
-        output: Folder of the studies; made if missing.
-        options: What is kept, and how images are stored; None takes the defaults.
-        progress: Called as images are made.
-
-    Returns:
-        The account of what was kept and left out.
-
-    Raises:
-        ConfigError: The output lies in the source.
-        DataError: A file is missing or not of the documented form, a patient stands in two splits,
-            or no study is kept.
-    """
-    options = options or PrepareOptions()
-    # A dry run reads no image, and without images needed a user may hold the reports alone.
-    must_exist = options.inclusion.require_images and not options.dry_run
-    candidates = read_padchest_gr(source, images_must_exist=must_exist)
-    return finish(candidates, output, options, root=source.root, progress=progress)
-
-
-def read_padchest_gr(source: PadChestGRSource, *, images_must_exist: bool = False) -> Candidates:
+def read_padchest_gr(source: PadChestGRSource, how: ReadOptions | None = None) -> Candidates:
     """Read reports and tables into studies; no image is opened.
 
     Args:
         source: The files.
-        images_must_exist: Whether a root without images is an error.
+        how: Whether a root without images is an error; None takes the defaults.
 
     Returns:
         Every study that could be put together, and why others could not.
@@ -87,9 +57,10 @@ def read_padchest_gr(source: PadChestGRSource, *, images_must_exist: bool = Fals
     Raises:
         DataError: A file is missing or not of the documented form.
     """
+    how = how or ReadOptions()
     reports, unusable = read_reports(find_reports(source.root), source.language)
     table = read_master_table(find_master_table(source.root))
-    images = PadChestImages.scan(source.root, must_exist=images_must_exist)
+    images = PadChestImages.scan(source.root, must_exist=how.images_must_exist)
     rejections = _rejections(reports, unusable, table)
     put_together = {
         study_id: (report, table.studies[study_id])

@@ -3,8 +3,7 @@
 from editgrpo.data.rexgradient.preparation import (
     REXGRADIENT_INCLUSION,
     ReXGradientSource,
-    prepare_rexgradient,
     read_rexgradient,
 )
 
-__all__ = ["REXGRADIENT_INCLUSION", "ReXGradientSource", "prepare_rexgradient", "read_rexgradient"]
+__all__ = ["REXGRADIENT_INCLUSION", "ReXGradientSource", "read_rexgradient"]

@@ -8,11 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary, finish
-from editgrpo.data.prepared.folder_state import check_place
+from editgrpo.data.prepare import Candidates, Inclusion
 from editgrpo.data.prepared.store import Rejection
-from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
+from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.rexgradient.files import (
     METADATA_NAMES,
     find_images,
@@ -55,45 +54,12 @@ class ReXGradientSource:
             raise ConfigError("splits must be one or more of train, validation, test, each once")
 
 
-def prepare_rexgradient(
-    source: ReXGradientSource,
-    output: Path | str,
-    options: PrepareOptions | None = None,
-    *,
-    progress: Progress | None = None,
-) -> PrepareSummary:
-    """Turn ReXGradient-160K into a folder of studies.
-
-    Args:
-        source: The files.
-        output: Folder of the studies; made if missing.
-        options: What is kept, and how images are stored; None leaves out studies with more than six
-            images and takes the defaults for the rest.
-        progress: Called as images are made.
-
-    Returns:
-        The account of what was kept and left out.
-
-    Raises:
-        ConfigError: The output lies in the source or among the images.
-        DataError: A file is missing or not of the documented form, a study or patient stands in two
-            splits, or no study is kept.
-    """
-    options = options or PrepareOptions(inclusion=REXGRADIENT_INCLUSION)
-    # A dry run reads no image, and without images needed a user may hold the metadata alone.
-    must_exist = options.inclusion.require_images and not options.dry_run
-    if source.images is not None:
-        check_place(Path(output), source.images)
-    candidates = read_rexgradient(source, images_must_exist=must_exist)
-    return finish(candidates, output, options, root=source.root, progress=progress)
-
-
-def read_rexgradient(source: ReXGradientSource, *, images_must_exist: bool = False) -> Candidates:
+def read_rexgradient(source: ReXGradientSource, how: ReadOptions | None = None) -> Candidates:
     """Read the metadata into studies; no image is opened.
 
     Args:
         source: The files.
-        images_must_exist: Whether a missing folder of images is an error.
+        how: Whether a missing folder of images is an error; None takes the defaults.
 
     Returns:
         Every study that could be put together, and why others could not.
@@ -101,8 +67,9 @@ def read_rexgradient(source: ReXGradientSource, *, images_must_exist: bool = Fal
     Raises:
         DataError: A file is missing or not of the documented form, or a study stands twice.
     """
+    how = how or ReadOptions()
     metadata = find_metadata(source.root, source.splits)
-    folder = find_images(source.root, source.images, metadata, must_exist=images_must_exist)
+    folder = find_images(source.root, source.images, metadata, must_exist=how.images_must_exist)
     records: list[Record] = []
     rejections: list[Rejection] = []
     for record in read_metadata(metadata):

@@ -1,0 +1,50 @@
+"""One function prepares every kind of source."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editgrpo.data import sources
+from editgrpo.data.prepare import PrepareOptions
+from editgrpo.data.sources import SOURCES, prepare, source_kind
+from editgrpo.errors import ConfigError
+from tests.data.candidates import a_study, an_image, candidates
+
+GUARDED = [
+    (kind, name)
+    for kind, row in SOURCES.items()
+    for name in row.originals
+    if name in {one.name for one in fields(kind)}
+]
+
+
+@pytest.mark.parametrize(("kind", "field"), GUARDED)
+def test_nothing_is_written_among_originals(kind: Any, field: str, tmp_path: Path) -> None:
+    given = {"root": tmp_path / "root"} | {field: tmp_path / "films"}
+    with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
+        prepare(kind(**given), tmp_path / "films" / "studies")
+
+
+def test_a_reader_of_ones_own_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set is a source, a reader and a row; the rest is shared."""
+
+    class Mine:
+        root = tmp_path / "films"
+
+    asked = []
+
+    def read(source: Mine, how: sources.ReadOptions) -> Any:
+        asked.append(how)
+        return candidates(tmp_path / "films", [a_study("s1", an_image("s1-a"))])
+
+    monkeypatch.setattr(sources, "SOURCES", {Mine: sources.SourceKind(read=read)})
+    summary = prepare(Mine(), tmp_path / "out", PrepareOptions(dry_run=True))  # type: ignore[arg-type]
+    assert summary.flow.row("studies kept").total == 1
+    assert asked[0].require_images and not asked[0].images_must_exist
+
+
+def test_what_is_no_source_is_told_what_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Path is no source; give one of MimicCXRSource, "):
+        source_kind(tmp_path)  # type: ignore[arg-type]
