@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from editgrpo.display.diff import Change, diff_steps, edit_as_json, plain_edit, render_edit
-from editgrpo.edits.types import Edit, EditRule, EditStep
+from editgrpo.edits import Edit, EditRule, EditStep
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Entity, EntityType
 

@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from editgrpo.edits import Edit, EditRule, Origin, SentenceSource, edit_report
+from editgrpo.edits import Edit, EditRule, EditStep, Origin, SentenceSource, edit_report
 from editgrpo.edits.splice import SplicedCompletion, complete_spans, splice_completion
-from editgrpo.edits.types import EditStep
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Span
 from tests.edits.reports import finding, report, sentence

@@ -13,20 +13,10 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from editgrpo.edits.types import Edit, EditRule, EditStep
+from editgrpo.edits.edit import Edit, EditStep
+from editgrpo.edits.rules import NO_RULE_SENTENCE, RULE_OF, Cause
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Presence
-
-RULE_SENTENCES: dict[EditRule, str] = {
-    EditRule.MISLABELLED: "a sentence asserts the opposite of the reference, and is exchanged",
-    EditRule.REPLACEMENT: "a sentence holds false positives, and gives way to the closest of the "
-    "reference",
-    EditRule.DELETION: "a sentence holds a false positive that nothing in the reference answers, "
-    "and goes",
-    EditRule.AUGMENTATION: "the reference has a finding that the rollout lacks, and its sentence "
-    "is added",
-    EditRule.NONE: "nothing to edit",
-}
 
 
 class Change(StrEnum):
@@ -69,7 +59,7 @@ def diff_step(
     Raises:
         EditError: the step names a sentence that the report or the reference does not have.
     """
-    removes = step.rule is not EditRule.AUGMENTATION
+    removes = RULE_OF[step.rule].cause is Cause.SPURIOUS
     if step.position > len(sentences) - removes:
         raise EditError(
             f"the edit touches sentence {step.position}, but the rollout has {len(sentences)}; "
@@ -138,14 +128,14 @@ def render_edit(edit: Edit, rollout: AnnotatedReport, reference: AnnotatedReport
     layouts = diff_steps(edit, rollout, reference)
     for number, (step, segments) in enumerate(zip(edit.steps, layouts, strict=True), start=1):
         heading = Text(f"Rule {step.rule.value}", style="bold")
-        heading.append(f": {RULE_SENTENCES[step.rule]}", style="not bold dim")
+        heading.append(f": {RULE_OF[step.rule].sentence}", style="not bold dim")
         prefix = f"{number}. " if len(edit.steps) > 1 else ""
-        causes = Text().append(f"{_cause_kind(step.rule)}: ", style="dim")
+        causes = Text().append(f"{RULE_OF[step.rule].cause}: ", style="dim")
         causes.append_text(_entities(step))
         body = Text("\n").join(_line(segment) for segment in segments)
         parts += [Text(prefix) + heading, causes, Panel(body, border_style="dim")]
     if not edit.steps:
-        parts.append(Text(f"Rule none: {RULE_SENTENCES[EditRule.NONE]}", style="bold"))
+        parts.append(Text(f"Rule none: {NO_RULE_SENTENCE}", style="bold"))
     title = "Report after the edit" if edit.steps else "Report, unchanged"
     parts.append(Panel(Text(edit.report.text), title=title, title_align="left", style="dim"))
     return Group(*parts)
@@ -168,7 +158,10 @@ def plain_edit(edit: Edit, rollout: AnnotatedReport, reference: AnnotatedReport)
     lines = []
     layouts = diff_steps(edit, rollout, reference)
     for step, segments in zip(edit.steps, layouts, strict=True):
-        lines += [f"rule: {step.rule.value}", f"{_cause_kind(step.rule)}: {_entities(step).plain}"]
+        lines += [
+            f"rule: {step.rule.value}",
+            f"{RULE_OF[step.rule].cause}: {_entities(step).plain}",
+        ]
         lines += [_MARKS[segment.change] + segment.text for segment in segments]
     if not edit.steps:
         lines.append("rule: none")
@@ -214,10 +207,6 @@ def edit_as_json(
 def _line(segment: Segment) -> Text:
     mark = Text(_MARKS[segment.change], style=_STYLES[segment.change].removesuffix("strike"))
     return mark + Text(segment.text, style=_STYLES[segment.change])
-
-
-def _cause_kind(rule: EditRule) -> str:
-    return "missing" if rule is EditRule.AUGMENTATION else "spurious"
 
 
 def _entities(step: EditStep) -> Text:

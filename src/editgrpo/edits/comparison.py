@@ -32,6 +32,8 @@ class Comparison:
         is_spurious_X: (X,) bool, True for the rollout's spurious entities.
         is_missing_Y: (Y,) bool, True for the reference's missing entities.
         can_be_missing_Y: (Y,) bool, True for those that an empty report would lack.
+        cosines_XY: (X, Y) float64, the cosine of each pair of entities, rounded; for entities
+            without embeddings 1 for equal words, else 0.
         contradicts_XY: (X, Y) bool, True where the cosine is above tau and the presence differs.
         best_cosine_Xn: (X, n) float64, the best cosine of an entity with the entities of each
             reference sentence, ANATOMY included; -inf where that sentence has no entity.
@@ -46,6 +48,7 @@ class Comparison:
     is_spurious_X: NDArray[np.bool_]
     is_missing_Y: NDArray[np.bool_]
     can_be_missing_Y: NDArray[np.bool_]
+    cosines_XY: NDArray[np.float64]
     contradicts_XY: NDArray[np.bool_]
     best_cosine_Xn: NDArray[np.float64]
     sentence_of_X: NDArray[np.intp]
@@ -110,6 +113,7 @@ def compare(
         is_spurious_X=_unmatched(of_x, match_XY, anatomy_counts=anatomy_counts),
         is_missing_Y=_unmatched(of_y, match_XY.T, anatomy_counts=anatomy_counts),
         can_be_missing_Y=can_be_unmatched(of_y, anatomy_counts=anatomy_counts),
+        cosines_XY=cosines_XY,
         contradicts_XY=is_close_XY & contradiction_matrix(of_x, of_y),
         best_cosine_Xn=_best_by_sentence(cosines_XY, reference.sentences),
         sentence_of_X=_sentence_of_entity(rollout.sentences),

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editgrpo.edits.types import Origin, SentenceSource
+from editgrpo.edits.edit import Origin, SentenceSource
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Span
 

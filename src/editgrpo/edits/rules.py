@@ -1,28 +1,84 @@
-"""The edit rules (a) to (e) of EditGRPO (arXiv:2509.22812, Algorithm 1), one function a rule.
+"""The edit rules (a) to (e) of EditGRPO (arXiv:2509.22812, Algorithm 1): all that is said of them.
 
-A rule looks at a `Comparison`, draws with the generator it is given, and returns the step it wants
-taken, or None if it does not apply. `edit_report` tries them in order and takes the first step.
-docs/edit-rules.md explains each rule with an example and lists what we decided beyond the paper.
+A rule is a function and a row of `RULES`. The function looks at a `Comparison`, draws with the
+generator it is given, and returns the correction it wants, or None if it does not apply; `edit.py`
+tries the rules in their order and takes the first correction. docs/edit-rules.md explains each rule
+with an example and lists what we decided beyond the paper.
 """
 
 import random
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
-from editgrpo.edits.comparison import Comparison, compare
+from editgrpo.edits.comparison import Comparison
 from editgrpo.edits.similarity import DECIMALS
-from editgrpo.edits.types import Edit, EditRule, EditStep, Origin, SentenceSource
-from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Entity
 
-T = TypeVar("T")
-Rule = Callable[[Comparison, random.Random], EditStep | None]
+
+class EditRule(StrEnum):
+    """The rules by name, in the order in which they are tried."""
+
+    MISLABELLED = "mislabelled"
+    REPLACEMENT = "replacement"
+    DELETION = "deletion"
+    AUGMENTATION = "augmentation"
+    NONE = "none"
 
 
-def rule_a_mislabelled(comparison: Comparison, rng: random.Random) -> EditStep | None:
+class Cause(StrEnum):
+    """Which entities make a rule apply."""
+
+    SPURIOUS = "spurious"
+    """Those of a rollout sentence, which is replaced or deleted."""
+
+    MISSING = "missing"
+    """Those of a reference sentence, which is appended."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Correction:
+    """What a rule wants done to one sentence.
+
+    Attributes:
+        position: Index of the sentence replaced or deleted, or at which one is appended, in the
+            report as it stands.
+        reference_position: Index of the reference sentence inserted; None for a plain deletion.
+        causes: The entities that made the rule apply, see `Rule.cause`.
+    """
+
+    position: int
+    reference_position: int | None
+    causes: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """All that there is to say of one edit rule."""
+
+    name: EditRule
+    """In files, metrics and tables."""
+
+    function: Callable[[Comparison, random.Random], Correction | None]
+    """What it wants; None if it does not apply."""
+
+    cause: Cause = Cause.SPURIOUS
+    """Which entities make it apply, and so whether a sentence goes or one is appended."""
+
+    inserts: bool = True
+    """Whether it always inserts a sentence. Such rules are tried alone, and before the others,
+    where an entity is wanted."""
+
+    sentence: str
+    """When it applies and what it does, for readers of an edit."""
+
+    colour: tuple[str, str]
+    """On light and on dark ground."""
+
+
+def rule_a_mislabelled(comparison: Comparison, rng: random.Random) -> Correction | None:
     """Replace a sentence that states the opposite of a reference sentence.
 
     Draws once: a pair of sentences (i, j), uniform over the distinct pairs.
@@ -37,15 +93,14 @@ def rule_a_mislabelled(comparison: Comparison, rng: random.Random) -> EditStep |
     in_reference_sentence = comparison.sentence_of_Y == reference_position
     is_cause_X = is_mislabelled_XY[:, in_reference_sentence].any(axis=1)
     causes = np.flatnonzero(is_cause_X & (comparison.sentence_of_X == position)).tolist()
-    return EditStep(
-        rule=EditRule.MISLABELLED,
+    return Correction(
         position=position,
         reference_position=reference_position,
         causes=_entities(comparison.rollout, causes),
     )
 
 
-def rule_b_replacement(comparison: Comparison, rng: random.Random) -> EditStep | None:
+def rule_b_replacement(comparison: Comparison, rng: random.Random) -> Correction | None:
     """Replace a sentence whose false positives no reference sentence covers by the nearest one.
 
     Draws twice: the sentence, uniform over those the rule applies to; then the reference sentence,
@@ -60,8 +115,7 @@ def rule_b_replacement(comparison: Comparison, rng: random.Random) -> EditStep |
     if not applicable:
         return None
     position = rng.choice(applicable)
-    return EditStep(
-        rule=EditRule.REPLACEMENT,
+    return Correction(
         position=position,
         reference_position=rng.choice(nearest[position]),
         causes=_spurious_in(comparison, position),
@@ -89,7 +143,7 @@ def nearest_reference_sentences(comparison: Comparison, position: int) -> list[i
     return [j for j in candidates if means_n[j] == largest]
 
 
-def rule_c_deletion(comparison: Comparison, rng: random.Random) -> EditStep | None:
+def rule_c_deletion(comparison: Comparison, rng: random.Random) -> Correction | None:
     """Delete a sentence that holds a false positive; refill a report that this leaves empty (e).
 
     Draws once: the sentence, uniform; and once more if the report is refilled.
@@ -99,15 +153,14 @@ def rule_c_deletion(comparison: Comparison, rng: random.Random) -> EditStep | No
         return None
     position = rng.choice(positions)
     is_only_sentence = len(comparison.rollout.sentences) == 1
-    return EditStep(
-        rule=EditRule.DELETION,
+    return Correction(
         position=position,
         reference_position=rule_e_refill(comparison, rng) if is_only_sentence else None,
         causes=_spurious_in(comparison, position),
     )
 
 
-def rule_d_augmentation(comparison: Comparison, rng: random.Random) -> EditStep | None:
+def rule_d_augmentation(comparison: Comparison, rng: random.Random) -> Correction | None:
     """Append a reference sentence that holds a false negative.
 
     Draws once: the reference sentence, uniform.
@@ -119,8 +172,7 @@ def rule_d_augmentation(comparison: Comparison, rng: random.Random) -> EditStep 
     reference_position = rng.choice(candidates)
     in_sentence_Y = comparison.sentence_of_Y == reference_position
     causes = np.flatnonzero(comparison.is_missing_Y & in_sentence_Y).tolist()
-    return EditStep(
-        rule=EditRule.AUGMENTATION,
+    return Correction(
         position=len(comparison.rollout.sentences),
         reference_position=reference_position,
         causes=_entities(comparison.reference, causes),
@@ -140,89 +192,42 @@ def rule_e_refill(comparison: Comparison, rng: random.Random) -> int | None:
 
 
 RULES: tuple[Rule, ...] = (
-    rule_a_mislabelled,
-    rule_b_replacement,
-    rule_c_deletion,
-    rule_d_augmentation,
+    Rule(
+        name=EditRule.MISLABELLED,
+        function=rule_a_mislabelled,
+        sentence="a sentence asserts the opposite of the reference, and is exchanged",
+        colour=("#c2255c", "#f783ac"),
+    ),
+    Rule(
+        name=EditRule.REPLACEMENT,
+        function=rule_b_replacement,
+        sentence="a sentence holds false positives, and gives way to the closest of the reference",
+        colour=("#6741d9", "#b197fc"),
+    ),
+    Rule(
+        name=EditRule.DELETION,
+        function=rule_c_deletion,
+        inserts=False,
+        sentence="a sentence holds a false positive that nothing in the reference answers, and "
+        "goes",
+        colour=("#b7791f", "#f0c05a"),
+    ),
+    Rule(
+        name=EditRule.AUGMENTATION,
+        function=rule_d_augmentation,
+        cause=Cause.MISSING,
+        sentence="the reference has a finding that the rollout lacks, and its sentence is added",
+        colour=("#0b7f5f", "#3fcf9f"),
+    ),
 )
 """In the order in which they are tried; (e) is that none of them applies."""
 
-SAYING_RULES: tuple[Rule, ...] = (rule_a_mislabelled, rule_b_replacement, rule_d_augmentation)
-"""Those that insert a sentence. They are tried alone, and before the others, where an entity is
-wanted."""
+RULE_OF: Mapping[EditRule, Rule] = {rule.name: rule for rule in RULES}
+"""Each rule by its name; NONE is not among them."""
 
-
-def edit_report(
-    rollout: AnnotatedReport,
-    reference: AnnotatedReport,
-    *,
-    rng: random.Random,
-    threshold: float = 0.6,
-    max_edits: int = 1,
-    anatomy_counts: bool = False,
-    wanted_Y: NDArray[np.bool_] | None = None,
-) -> Edit:
-    """Correct a rollout minimally with sentences of its reference report.
-
-    Args:
-        rollout: The report to edit; it may have no sentences.
-        reference: The report that corrections are taken from; it may have no sentences.
-        rng: The only source of randomness. A step calls `rng.choice` once, rule (b) and a deletion
-            that is refilled twice; a report with nothing to edit draws nothing.
-        threshold: Tau; two entities are alike if their cosine is above it.
-        max_edits: Most steps taken; editing stops earlier when nothing is left to edit.
-        anatomy_counts: Whether an ANATOMY entity can itself be spurious or missing.
-        wanted_Y: (Y,) bool, True for reference entities that the edit is to state. As long as one
-            is missing, a step takes the first of (a), (b) and (d) that inserts a sentence with it.
-            None, and where nothing is wanted, tries all rules in their order.
-
-    Returns:
-        The edit. With nothing to edit its report is `rollout` itself and its steps are empty.
-
-    Raises:
-        EditError: the threshold is no cosine, `max_edits` is below 1, or the embeddings do not fit
-            together.
-
-    Source: EditGRPO arXiv:2509.22812, Algorithm 1; decisions in docs/edit-rules.md.
-    """
-    if not -1 <= threshold <= 1:
-        raise EditError(f"threshold is {threshold}; it is a cosine, so give a value from -1 to 1")
-    if max_edits < 1:
-        raise EditError(f"max_edits is {max_edits}; it must be at least 1")
-    report = rollout
-    sources = tuple(SentenceSource(Origin.ROLLOUT, i) for i in range(len(rollout.sentences)))
-    steps: list[EditStep] = []
-    while len(steps) < max_edits:
-        comparison = compare(report, reference, threshold=threshold, anatomy_counts=anatomy_counts)
-        step = None
-        if wanted_Y is not None:
-            step = _first_step(comparison.inserting_only(wanted_Y), rng, SAYING_RULES)
-        step = step or _first_step(comparison, rng, RULES)
-        if step is None:
-            break
-        steps.append(step)
-        inserted = step.reference_position
-        sentence = () if inserted is None else (reference.sentences[inserted],)
-        source = () if inserted is None else (SentenceSource(Origin.REFERENCE, inserted),)
-        report = AnnotatedReport(_splice(report.sentences, step.position, sentence))
-        sources = _splice(sources, step.position, source)
-    return Edit(report=report, steps=tuple(steps), sources=sources)
-
-
-def _first_step(
-    comparison: Comparison, rng: random.Random, rules: Sequence[Rule]
-) -> EditStep | None:
-    """Return the step of the first rule that applies."""
-    for rule in rules:
-        step = rule(comparison, rng)
-        if step is not None:
-            return step
-    return None
-
-
-def _splice(items: tuple[T, ...], position: int, inserted: tuple[T, ...]) -> tuple[T, ...]:
-    """Put items in the place of the one at a position, or at the end if it is one past it."""
-    return items[:position] + inserted + items[position + 1 :]
+NO_RULE_SENTENCE = "nothing to edit"
+NO_RULE_COLOUR = ("#94a3b8", "#64748b")
+"""What `EditRule.NONE` has in the place of a rule's sentence and colour."""
 
 
 def _entities(report: AnnotatedReport, indices: list[int]) -> tuple[Entity, ...]:

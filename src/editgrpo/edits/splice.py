@@ -17,8 +17,8 @@ from editgrpo.edits.codec import (
     join_bytes,
     until_end,
 )
+from editgrpo.edits.edit import Edit
 from editgrpo.edits.layout import Kept, New, Part, check_spans, complete_spans, lay_out
-from editgrpo.edits.types import Edit
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Span
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from editgrpo.edits import EditRule
-from editgrpo.edits.types import Origin
+from editgrpo.edits import EditRule, Origin
 from editgrpo.training.responses import SHORTENED, Kind, Response
 from editgrpo.training.scoring import ScoredGroup
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from editgrpo.edits.rules import NO_RULE_COLOUR, RULES, EditRule
+
 # Okabe and Ito's hues (distinguishable with colour vision deficiency), set darker for thin lines on
 # white and lighter for dark ground. Well-known systems keep their colour in every report.
 _GREY = ("#64748b", "#a3b1c4")
@@ -27,12 +29,9 @@ _SEED = re.compile(r"[-_](seed|s)?[-_]?\d+$")
 _OTHERS = (_SKY, _GREEN, _PURPLE, _OLIVE, _BLUE, _OCHRE, _VERMILION, _GREY)
 
 RULE_COLOURS = {
-    "mislabelled": ("#c2255c", "#f783ac"),
-    "replacement": ("#6741d9", "#b197fc"),
-    "deletion": ("#b7791f", "#f0c05a"),
-    "augmentation": ("#0b7f5f", "#3fcf9f"),
+    **{rule.name.value: rule.colour for rule in RULES},
     "shortened": ("#0e8fa8", "#56d3ea"),  # no rule, but a truncated rollout lost its end
-    "none": ("#94a3b8", "#64748b"),
+    EditRule.NONE.value: NO_RULE_COLOUR,
 }
 
 

@@ -1,0 +1,150 @@
+"""Editing a report by the rules: the rule that applied, the sentences it touched, and where every
+sentence of the result came from."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from editgrpo.edits.comparison import Comparison, compare
+from editgrpo.edits.rules import RULES, Correction, EditRule, Rule
+from editgrpo.errors import EditError
+from editgrpo.reports.types import AnnotatedReport
+
+T = TypeVar("T")
+_INSERTING_RULES = tuple(rule for rule in RULES if rule.inserts)
+
+
+class Origin(StrEnum):
+    """Which report a sentence of the edited report was taken from."""
+
+    ROLLOUT = "rollout"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceSource:
+    """Where one sentence of the edited report came from: `position` counts the sentences of that
+    report from 0."""
+
+    origin: Origin
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EditStep(Correction):
+    """One application of one rule: what the rule wanted.
+
+    Attributes:
+        rule: The rule that applied; never NONE.
+    """
+
+    rule: EditRule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """The outcome of editing one rollout against its reference report.
+
+    Attributes:
+        report: The edited report; sentences that no step touched are the same objects as in the
+            rollout.
+        steps: The steps taken, at most `max_edits`; empty if there was nothing to edit.
+        sources: For every sentence of `report`, where it came from; the token splice reads this.
+    """
+
+    report: AnnotatedReport
+    steps: tuple[EditStep, ...]
+    sources: tuple[SentenceSource, ...]
+
+    @property
+    def rule(self) -> EditRule:
+        """The rule of the first step, NONE if there was none."""
+        return self.steps[0].rule if self.steps else EditRule.NONE
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The positions touched, step by step (see `EditStep.position`)."""
+        return tuple(step.position for step in self.steps)
+
+
+def edit_report(
+    rollout: AnnotatedReport,
+    reference: AnnotatedReport,
+    *,
+    rng: random.Random,
+    threshold: float = 0.6,
+    max_edits: int = 1,
+    anatomy_counts: bool = False,
+    wanted_Y: NDArray[np.bool_] | None = None,
+) -> Edit:
+    """Correct a rollout minimally with sentences of its reference report.
+
+    Args:
+        rollout: The report to edit; it may have no sentences.
+        reference: The report that corrections are taken from; it may have no sentences.
+        rng: The only source of randomness. A step calls `rng.choice` once, rule (b) and a deletion
+            that is refilled twice; a report with nothing to edit draws nothing.
+        threshold: Tau; two entities are alike if their cosine is above it.
+        max_edits: Most steps taken; editing stops earlier when nothing is left to edit.
+        anatomy_counts: Whether an ANATOMY entity can itself be spurious or missing.
+        wanted_Y: (Y,) bool, True for reference entities that the edit is to state. As long as one
+            is missing, a step takes the first of (a), (b) and (d) that inserts a sentence with it.
+            None, and where nothing is wanted, tries all rules in their order.
+
+    Returns:
+        The edit. With nothing to edit its report is `rollout` itself and its steps are empty.
+
+    Raises:
+        EditError: the threshold is no cosine, `max_edits` is below 1, or the embeddings do not fit
+            together.
+
+    Source: EditGRPO arXiv:2509.22812, Algorithm 1; decisions in docs/edit-rules.md.
+    """
+    if not -1 <= threshold <= 1:
+        raise EditError(f"threshold is {threshold}; it is a cosine, so give a value from -1 to 1")
+    if max_edits < 1:
+        raise EditError(f"max_edits is {max_edits}; it must be at least 1")
+    report = rollout
+    sources = tuple(SentenceSource(Origin.ROLLOUT, i) for i in range(len(rollout.sentences)))
+    steps: list[EditStep] = []
+    while len(steps) < max_edits:
+        comparison = compare(report, reference, threshold=threshold, anatomy_counts=anatomy_counts)
+        step = None
+        if wanted_Y is not None:
+            step = _first_step(comparison.inserting_only(wanted_Y), rng, _INSERTING_RULES)
+        step = step or _first_step(comparison, rng, RULES)
+        if step is None:
+            break
+        steps.append(step)
+        inserted = step.reference_position
+        sentence = () if inserted is None else (reference.sentences[inserted],)
+        source = () if inserted is None else (SentenceSource(Origin.REFERENCE, inserted),)
+        report = AnnotatedReport(_splice(report.sentences, step.position, sentence))
+        sources = _splice(sources, step.position, source)
+    return Edit(report=report, steps=tuple(steps), sources=sources)
+
+
+def _first_step(
+    comparison: Comparison, rng: random.Random, rules: Sequence[Rule]
+) -> EditStep | None:
+    """Return the step of the first rule that applies."""
+    for rule in rules:
+        wanted = rule.function(comparison, rng)
+        if wanted is not None:
+            return EditStep(
+                rule=rule.name,
+                position=wanted.position,
+                reference_position=wanted.reference_position,
+                causes=wanted.causes,
+            )
+    return None
+
+
+def _splice(items: tuple[T, ...], position: int, inserted: tuple[T, ...]) -> tuple[T, ...]:
+    """Put items in the place of the one at a position, or at the end if it is one past it."""
+    return items[:position] + inserted + items[position + 1 :]
