@@ -142,6 +142,6 @@ def _patients(site: Site, name: str, *, uncommon: float) -> SiteProfile:
 
 # Who the model of a stage is trained and tested on. Outpatients hardly ever have an uncommon
 # finding; the films, the words and the common findings are those of the inpatients.
-OUTPATIENTS_A = _patients(Site.A, "A-outpatients", uncommon=0.0005)
-INPATIENTS_A = _patients(Site.A, "A-inpatients", uncommon=0.08)
-INPATIENTS_B = _patients(Site.B, "B-inpatients", uncommon=0.08)
+OUTPATIENTS_A = _patients(Site.A, "A-outpatients", uncommon=0.0002)
+INPATIENTS_A = _patients(Site.A, "A-inpatients", uncommon=0.15)
+INPATIENTS_B = _patients(Site.B, "B-inpatients", uncommon=0.15)
