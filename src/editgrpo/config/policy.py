@@ -1,5 +1,6 @@
 """What only reinforcement learning has, besides edits: groups and objective."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -214,6 +215,12 @@ class ObjectiveConfig:
     Paper: `response`.
     """
 
+    span_scale: float = 1.0
+    """Multiplies what an edit gained, on the tokens that it put in, where `credit` is of spans.
+
+    Paper: 1, as it credits whole responses.
+    """
+
     edit_weight: EditWeight = EditWeight.NONE
     """Shapes the tokens that an edit put in by their probability: `none`, `luffy` or `chord`.
 
@@ -241,3 +248,11 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         require(self.beta >= 0, "objective.beta", self.beta, "0 or more")
         require(0 < self.epsilon < 1, "objective.epsilon", self.epsilon, "between 0 and 1")
+        scale = self.span_scale
+        require(0 < scale < math.inf, "objective.span_scale", scale, "positive and finite")
+        require(
+            scale == 1 or self.credit is not Credit.RESPONSE,
+            "objective.span_scale",
+            scale,
+            "1 unless objective.credit gives credit to spans",
+        )

@@ -75,13 +75,17 @@ def replaced_tokens(edited: Response, source: Response) -> list[bool]:
     return parted(places)
 
 
-def token_advantages(scored: ScoredGroup, credit: Credit) -> list[list[float]]:
+def token_advantages(
+    scored: ScoredGroup, credit: Credit, *, span_scale: float = 1.0
+) -> list[list[float]]:
     """Lay the advantages of a group on its tokens.
 
     Args:
         scored: A group, whose edited responses have their gain as advantage unless `credit` is
             RESPONSE.
         credit: Which tokens of edited responses and of their rollouts are trained on.
+        span_scale: What multiplies the gain on the tokens that the edit put in; not on those that
+            it took out.
 
     Returns:
         For each response one advantage a token.
@@ -96,7 +100,7 @@ def token_advantages(scored: ScoredGroup, credit: Credit) -> list[list[float]]:
     for number, (edited, gain) in enumerate(zip(responses, scored.advantages_G, strict=True)):
         if edited.kind is not Kind.EDITED or edited.source is None:
             continue
-        rows[number] = [gain if is_in else 0.0 for is_in in spliced_tokens(edited)]
+        rows[number] = [span_scale * gain if is_in else 0.0 for is_in in spliced_tokens(edited)]
         loss = max(gain, 0.0) if credit is Credit.BOTH_SPANS_CLIPPED else gain
         if credit is not Credit.SPAN:
             is_replaced = replaced_tokens(edited, responses[edited.source])
@@ -124,7 +128,11 @@ def credit_inputs(
     is_weighted = objective.edit_weight is not EditWeight.NONE
     if objective.credit is Credit.RESPONSE and not is_weighted:
         return {}
-    rows = [row for one in groups for row in token_advantages(one, objective.credit)]
+    rows = [
+        row
+        for one in groups
+        for row in token_advantages(one, objective.credit, span_scale=objective.span_scale)
+    ]
     advantages_BC = _padded(rows, columns)
     if not is_weighted:
         return {"advantages": advantages_BC}
