@@ -38,7 +38,7 @@ KERNEL_S = 10e-6
 TEXT_KERNELS, VISION_KERNELS = 46, 41
 # A call of SDPA for a window, with slices of queries, keys and values and a concatenation around it
 # (transformers' Qwen2_5_VLVisionAttention, all implementations but flash attention), or for a batch
-# of windows (training/vision.py).
+# of windows (training/policy/window_attention.py).
 WINDOW_CALL_S = 20e-6
 # Lengths of windows in an image whose sides are no multiples of a window's: whole, cut on one side,
 # cut on the other, and the corner.
@@ -193,7 +193,7 @@ OURS = System(
     has_old_pass=False,
     encodes_once=True,
     window_calls=WindowCalls.LENGTH,
-    images_per_call=1,  # training/features.py: an image's features depend on no other's
+    images_per_call=1,  # training/policy/features.py: an image's features depend on no other's
     host_passes=1,
 )
 

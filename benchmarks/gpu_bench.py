@@ -42,12 +42,12 @@ from benchmarks.gpu_workload import (
 )
 from editgrpo.config import AttentionKernel
 from editgrpo.training.attention import GroupPlan
-from editgrpo.training.features import encode_images
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.features import encode_images
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.window_attention import stock_windows
 from editgrpo.training.rollouts import sample_responses
-from editgrpo.training.vision import stock_windows
 
 _GROUPS_OF_SWEEP = 9  # some 32,000 tokens at the paper's shape
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_measure import Cost, rounded
-from editgrpo.training.language import prompt_positions
 from editgrpo.training.packing import packed_length
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.positions import prompt_positions
+from editgrpo.training.policy.processor import EncodedPrompt
 
 Group = list[list[int]]
 

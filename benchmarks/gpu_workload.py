@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.rollouts import SamplingSettings
 
 _MERGE = 2  # patches along an image token

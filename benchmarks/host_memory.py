@@ -125,7 +125,7 @@ def _configuration(folder: Path, images: int, steps: int) -> Any:
         RolloutConfig,
         TrainConfig,
     )
-    from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
+    from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 
     texts = _write_studies(folder / "studies", images)
     shape = TinyModelConfig(hidden_size=32, layers=2, vision_layers=1, heads=2, vocabulary=400)

@@ -28,7 +28,7 @@ from benchmarks.workload import THREADS, Case, draw_group, train_config
 from editgrpo.config import AttentionKernel
 from editgrpo.training.attention import AttentionPlan, GroupPlan
 from editgrpo.training.group_pass import packed_log_probs
-from editgrpo.training.models import load_processor
+from editgrpo.training.policy.load import load_processor
 
 
 def main() -> None:

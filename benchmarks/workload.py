@@ -41,8 +41,8 @@ from editgrpo.data.prompt import build_messages, choose_images
 from editgrpo.data.study import Split, Study
 from editgrpo.phantom import Site, write_phantom
 from editgrpo.provenance import processor_name
-from editgrpo.training.processor import EncodedPrompt
-from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 
 SHAPE = TinyModelConfig(hidden_size=256, layers=12, vision_layers=2, heads=4, vocabulary=1024)
 IMAGES = 3

@@ -21,8 +21,8 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 from editgrpo.rewards.registry import load_reward
-from editgrpo.training.models import load_for_inference, load_processor, resolve_model_folder
-from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.policy.load import load_for_inference, load_processor, resolve_model_folder
+from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.records import SAME_REWARD
 from experiments.corpora import Corpus, shown_data, write_corpus
 from experiments.probe import film_features, probe_auc

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from editgrpo.data.study import Study, View
-from editgrpo.training.features import encode_images
-from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.policy.features import encode_images
+from editgrpo.training.policy.prompts import PromptEncoder
 
 # On the squared coefficients of standardised features, beside the mean loss of a study.
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)

@@ -56,9 +56,9 @@ from editgrpo.config import AttentionKernel
 from editgrpo.training.decoding import Decode, Prefill, SharedKeyValues, passes_through
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import PackedGroups, pack_groups
-from editgrpo.training.processor import EncodedPrompt
-from editgrpo.training.tiny import build_tiny_model, train_tokenizer
-from editgrpo.training.vision import use_window_batches
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.tiny import build_tiny_model, train_tokenizer
+from editgrpo.training.policy.window_attention import use_window_batches
 from tests.builders import REPOSITORY
 
 

@@ -27,7 +27,7 @@ from benchmarks.gpu_workload import (
     with_edits,
 )
 
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.rollouts import sample_responses
 
 CPU = torch.device("cpu")

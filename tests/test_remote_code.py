@@ -21,7 +21,7 @@ from editgrpo.reports.rate.embeddings import EntityEmbedder
 from editgrpo.reports.rate.entities import EntityRecogniser
 from editgrpo.rewards.green.local import LocalBackend
 from editgrpo.rewards.token_embeddings import TokenEncoder
-from editgrpo.training.models import (
+from editgrpo.training.policy.load import (
     load_checkpoint_weights,
     load_for_inference,
     load_processor,

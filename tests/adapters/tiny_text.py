@@ -10,7 +10,7 @@ import datasets
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from editgrpo.training.tiny import train_tokenizer
+from editgrpo.training.policy.tiny import train_tokenizer
 
 SENTENCES = (
     ("The heart is enlarged.", "The heart size is normal."),

@@ -8,7 +8,7 @@ import pytest
 from editgrpo.cli import main
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.files import read_jsonl
-from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
+from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 
 MODEL = "{dtype: float32, freeze_vision_tower: false, gradient_checkpointing: false, path: %s}"
 DATA = "{max_images: 2, folder: %s}"

@@ -11,10 +11,10 @@ import torch
 from editgrpo.config import AttentionKernel, LoraConfig
 from editgrpo.data.prompt import Prompt
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
-from editgrpo.training.language import without_adapter_wrapper
-from editgrpo.training.models import load_processor, peft_config
 from editgrpo.training.packing import PackedGroups, pack_groups
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.load import load_processor, peft_config
+from editgrpo.training.policy.positions import without_adapter_wrapper
+from editgrpo.training.policy.processor import EncodedPrompt
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny, gradients, largest_difference
 

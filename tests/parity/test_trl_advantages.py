@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from editgrpo.config import AdvantageScale
 from editgrpo.training.advantages import group_advantages
-from editgrpo.training.models import load_processor
+from editgrpo.training.policy.load import load_processor
 from tests.training.tiny_run import Tiny
 
 pytestmark = pytest.mark.parity

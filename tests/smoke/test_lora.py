@@ -11,7 +11,7 @@ from editgrpo.config import LoraConfig, ObjectiveConfig, OptimConfig, SFTConfig,
 from editgrpo.data.study import Split
 from editgrpo.errors import ModelError, TrainingError
 from editgrpo.training.generate import GenerationConfig, generate_predictions
-from editgrpo.training.models import load_for_inference
+from editgrpo.training.policy.load import load_for_inference
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run

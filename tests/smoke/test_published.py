@@ -28,7 +28,7 @@ from editgrpo.data.study import Split
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.training import generate
-from editgrpo.training.models import load_for_inference, load_processor
+from editgrpo.training.policy.load import load_for_inference, load_processor
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.checkpoints.corpus import SENTENCES

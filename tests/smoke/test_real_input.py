@@ -19,9 +19,9 @@ from editgrpo.data.prompt import Prompt, build_messages
 from editgrpo.data.study import Split, Study, Timepoint
 from editgrpo.files import read_jsonl
 from editgrpo.recipes import load_section
-from editgrpo.training.processor import StudyProcessor
+from editgrpo.training.policy.processor import StudyProcessor
+from editgrpo.training.policy.tiny import write_tiny_checkpoint
 from editgrpo.training.step_clock import PHASES as PHASES_OF_A_STEP
-from editgrpo.training.tiny import write_tiny_checkpoint
 from tests.builders import shared_data
 from tests.training.tiny_run import SHAPE
 

@@ -20,8 +20,8 @@ from editgrpo.training.decoding import (
     passes_through,
 )
 from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.language import prompt_positions
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.positions import prompt_positions
+from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny

@@ -15,7 +15,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.reports import AnnotatedReport, load_annotator
 from editgrpo.rewards import load_reward
 from editgrpo.training.groups import Group, GroupBuilder, Kind
-from editgrpo.training.models import load_processor
+from editgrpo.training.policy.load import load_processor
 from editgrpo.training.records import _rollout_record, group_rows, step_metrics
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.scoring import score_groups

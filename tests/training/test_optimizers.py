@@ -14,7 +14,6 @@ from torch import Tensor
 from editgrpo.config import DType, LoraConfig, OptimConfig, OptimizerState
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.training import optimizers
-from editgrpo.training.models import load_policy
 from editgrpo.training.optimizers import (
     MasterAdamW,
     join_master,
@@ -22,6 +21,7 @@ from editgrpo.training.optimizers import (
     optimizer_class,
     split_master,
 )
+from editgrpo.training.policy.load import load_policy
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run, assert_same_values
 from tests.training.tiny_run import Tiny

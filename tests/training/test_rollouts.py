@@ -11,8 +11,8 @@ import torch
 from editgrpo.errors import DataError, ModelError
 from editgrpo.training import rollouts
 from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.models import generation_tokens
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.load import generation_tokens
+from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.seeds import uniform_draws
 from tests.training.small_models import small_model

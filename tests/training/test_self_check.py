@@ -20,11 +20,11 @@ from editgrpo.training.generate import GenerationConfig as GenerationSettings
 from editgrpo.training.generate import generate_predictions
 from editgrpo.training.group_pass import add_group_pass
 from editgrpo.training.packing import PackedGroups, pack_groups
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.window_attention import use_window_batches
 from editgrpo.training.rollouts import SamplingSettings
 from editgrpo.training.self_check import CHECKED_TOKENS, check_group_pass, check_sampling
 from editgrpo.training.train import run_training
-from editgrpo.training.vision import use_window_batches
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny
 

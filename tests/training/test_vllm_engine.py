@@ -30,9 +30,9 @@ from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ConfigError, DataError, TrainingError
 from editgrpo.training import vllm_engine
 from editgrpo.training.groups import Group, Kind, Response
-from editgrpo.training.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.policy.tiny import train_tokenizer
 from editgrpo.training.rollouts import SamplingSettings
-from editgrpo.training.tiny import train_tokenizer
 from editgrpo.training.vllm_engine import (
     SampledResponse,
     VLLMSampler,

@@ -2,7 +2,7 @@
 
 `<|im_end|>` within a report ends the answer there, and `<|image_pad|>` within an indication is an
 image without pixels. The tokens of the known families are refused when a set is prepared; those
-that a model at hand adds of its own, when its run starts (`training/special_tokens.py`).
+that a model at hand adds of its own, when its run starts (`training/policy/special_tokens.py`).
 """
 
 import re

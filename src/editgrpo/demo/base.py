@@ -26,10 +26,10 @@ from editgrpo.files import read_jsonl, write_json, write_text
 from editgrpo.phantom import Site, SiteProfile, write_phantom
 from editgrpo.recipes import load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.run_folder import METRICS
 from editgrpo.training.saving import publish_config
 from editgrpo.training.sft import run_sft
-from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 
 BASE_MODEL = Path(__file__).parent / "base"
 """The base model that the package brings along."""

@@ -31,9 +31,9 @@ from editgrpo.files import read_jsonl, write_json
 from editgrpo.foreign import reading
 from editgrpo.phantom import Site, write_phantom
 from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.run_folder import TIMINGS
 from editgrpo.training.sft import run_sft
-from editgrpo.training.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.train import run_training
 
 TINY = TinyModelConfig(

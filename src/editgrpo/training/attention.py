@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from editgrpo.config import AttentionKernel
-from editgrpo.training.language import language_model
+from editgrpo.training.policy.positions import language_model
 
 _NAME = "editgrpo"
 

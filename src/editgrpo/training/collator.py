@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from editgrpo.data.study import Study
-from editgrpo.training.processor import join_images
-from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.policy.processor import join_images
+from editgrpo.training.policy.prompts import PromptEncoder
 
 IGNORED_LABEL = -100  # what transformers and TRL take for a token that is not scored
 

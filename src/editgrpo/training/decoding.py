@@ -28,16 +28,16 @@ from editgrpo.training.attention import (
     plan_masks,
     use_group_attention,
 )
-from editgrpo.training.features import encode_images
 from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.language import (
+from editgrpo.training.policy.features import encode_images
+from editgrpo.training.policy.positions import (
     has_image_positions,
     language_model,
     prompt_positions,
     shaped_positions,
     without_adapter_wrapper,
 )
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt
 
 
 class _PrefillPlan(GroupPlan):

@@ -23,13 +23,13 @@ from editgrpo.training.inputs import (
     model_hashes,
     template_hashes,
 )
-from editgrpo.training.models import (
+from editgrpo.training.policy.load import (
     generation_tokens,
     load_for_inference,
     load_processor,
     resolve_model_folder,
 )
-from editgrpo.training.prompts import PromptEncoder, load_split
+from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.self_check import check_sampling

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from editgrpo.training.attention import plan_masks, use_group_attention
-from editgrpo.training.blank_image import has_tower, no_features, run_tower_always
-from editgrpo.training.language import language_model
 from editgrpo.training.packing import PackedGroups
-from editgrpo.training.vision import use_window_batches
+from editgrpo.training.policy.blank_image import has_tower, no_features, run_tower_always
+from editgrpo.training.policy.positions import language_model
+from editgrpo.training.policy.window_attention import use_window_batches
 
 # Logits that exist at a time: 2^25 float32 are 128 MiB, 220 tokens of Qwen2.5-VL's vocabulary.
 _LOGITS = 2**25

@@ -29,8 +29,8 @@ from editgrpo.recipes import load_recipe
 from editgrpo.training.callbacks import StopOnSignal, check_trackers
 from editgrpo.training.checkpoints import check_state
 from editgrpo.training.inputs import check_same_inputs, run_inputs, run_store, write_inputs
-from editgrpo.training.models import resolve_model_folder
 from editgrpo.training.optimizers import optimizer_class
+from editgrpo.training.policy.load import resolve_model_folder
 from editgrpo.training.run_folder import (
     ANNOTATIONS,
     checkpoint_step,

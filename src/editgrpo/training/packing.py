@@ -21,8 +21,8 @@ from torch import Tensor
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import TrainingError
 from editgrpo.training.attention import GroupPlan, GroupSpan
-from editgrpo.training.language import patches_across, prompt_positions, shaped_positions
-from editgrpo.training.processor import EncodedPrompt, check_image_tokens, join_images
+from editgrpo.training.policy.positions import patches_across, prompt_positions, shaped_positions
+from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens, join_images
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from editgrpo.training.decoding import Decode, Pass, Prefill, passes_through
 from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.language import (
+from editgrpo.training.packing import plan_passes
+from editgrpo.training.policy.positions import (
     patches_across,
     prompt_positions,
     without_adapter_wrapper,
 )
-from editgrpo.training.packing import plan_passes
-from editgrpo.training.processor import EncodedPrompt, check_image_tokens
+from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens
 
 # Room for new tokens is made so many at a time: a row's columns are read whether filled or not, and
 # each change of their number copies all keys and values once.

@@ -18,7 +18,7 @@ from editgrpo.data.study import Study
 from editgrpo.rewards.types import Reward
 from editgrpo.training.edit_schedule import EditSchedule
 from editgrpo.training.groups import GroupBuilder
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.scoring import ScoredGroup, score_groups
 from editgrpo.training.step_clock import StepClock
 from editgrpo.training.vllm_engine import SampledResponse, with_sampled_log_probs

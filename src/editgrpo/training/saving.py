@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_json, write_text
 from editgrpo.model_files import CONFIG, FAMILIES, GENERATION_CONFIG
-from editgrpo.training.processor import StudyProcessor
-from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.policy.processor import StudyProcessor
+from editgrpo.training.policy.prompts import PromptEncoder
 
 
 class OneFormat:

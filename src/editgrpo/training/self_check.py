@@ -19,11 +19,11 @@ from editgrpo.config import DType
 from editgrpo.errors import TrainingError
 from editgrpo.training.decoding import whole_weights
 from editgrpo.training.group_pass import packed_log_probs
-from editgrpo.training.language import without_adapter_wrapper
 from editgrpo.training.packing import PackedGroups
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.positions import without_adapter_wrapper
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.window_attention import stock_windows
 from editgrpo.training.rollouts import SamplingSettings, sample_responses
-from editgrpo.training.vision import stock_windows
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from editgrpo.errors import ConfigError
 from editgrpo.foreign import storing
 from editgrpo.training.arguments import fine_tuning_arguments
 from editgrpo.training.batches import StepSampler
-from editgrpo.training.blank_image import run_tower_always
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.checkpoints import CheckpointTrainer
 from editgrpo.training.collator import FindingsCollator
@@ -31,13 +30,14 @@ from editgrpo.training.launch import (
     starting,
     train_to_end,
 )
-from editgrpo.training.models import (
+from editgrpo.training.policy.blank_image import run_tower_always
+from editgrpo.training.policy.load import (
     load_policy,
     load_processor,
     peft_config,
 )
+from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.precision import exchange_in_float32
-from editgrpo.training.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, append_line
 from editgrpo.training.saving import OneFormat
 

@@ -30,13 +30,13 @@ from editgrpo.training.launch import (
     train_to_end,
     with_journal,
 )
-from editgrpo.training.models import (
+from editgrpo.training.policy.load import (
     generation_tokens,
     load_policy,
     load_processor,
     resolve_model_folder,
 )
-from editgrpo.training.prompts import PromptEncoder, load_split
+from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
 from editgrpo.training.saving import finish_model, save_merged
 from editgrpo.training.scoring import LossBudget

@@ -37,21 +37,21 @@ from editgrpo.training.credit import credit_inputs, weigh_edits
 from editgrpo.training.decoding import whole_weights
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.edit_schedule import EditSchedule
-from editgrpo.training.feature_files import FeatureDisk
-from editgrpo.training.features import FeatureStore
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.kl import aggregate_tokens, counted_sums, k3_divergence
-from editgrpo.training.language import without_adapter_wrapper
-from editgrpo.training.models import (
+from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
+from editgrpo.training.policy.feature_files import FeatureDisk
+from editgrpo.training.policy.features import FeatureStore
+from editgrpo.training.policy.load import (
     GenerationTokens,
     peft_config,
 )
-from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
+from editgrpo.training.policy.positions import without_adapter_wrapper
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.precision import exchange_in_float32
-from editgrpo.training.processor import EncodedPrompt
 from editgrpo.training.prompt_order import step_sampler
-from editgrpo.training.prompts import PromptEncoder
 from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.rounds import Features, PromptBatch, Rounds

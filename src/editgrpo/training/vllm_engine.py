@@ -28,7 +28,7 @@ from trl.import_utils import is_vllm_available
 
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
 from editgrpo.errors import ConfigError, DataError, TrainingError
-from editgrpo.training.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
 from editgrpo.training.responses import Group, Response
 from editgrpo.training.rollouts import SamplingSettings
 

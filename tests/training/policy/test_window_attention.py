@@ -24,9 +24,9 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from editgrpo.training import vision
 from editgrpo.training.group_pass import add_group_pass
-from editgrpo.training.vision import stock_windows, use_window_batches
+from editgrpo.training.policy import window_attention
+from editgrpo.training.policy.window_attention import stock_windows, use_window_batches
 from tests.training.tiny_run import Tiny
 
 FAMILIES = ("qwen2.5-vl", "qwen2-vl")

@@ -17,8 +17,8 @@ from editgrpo.data.prepared.workers import default_workers
 from editgrpo.data.prompt import Prompt, build_messages
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.training.processor import EncodedPrompt, StudyProcessor
-from editgrpo.training.special_tokens import SpecialTokens
+from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.policy.special_tokens import SpecialTokens
 
 # Images kept in memory as pixels: all of a small set's, and a bounded part of a large one's.
 _MEMORY_BYTES = 256 * 2**20

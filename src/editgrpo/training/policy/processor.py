@@ -3,7 +3,7 @@ image.
 
 `Qwen2_5_VLProcessor` needs torchvision, because it insists on a video processor. This one needs the
 tokenizer and the PIL image processor only, and gives the same ids and the same pixels
-(tests/training/test_processor.py).
+(tests/training/policy/test_processor.py).
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt
 
 
 def without_adapter_wrapper(model: Any) -> Any:

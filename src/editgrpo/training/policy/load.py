@@ -29,10 +29,10 @@ from editgrpo.model_files import (
     read_json_object,
     supported_families,
 )
-from editgrpo.training.chat_template import use_folder_template
-from editgrpo.training.processor import IMAGE_TOKEN, StudyProcessor
+from editgrpo.training.policy.chat_template import use_folder_template
+from editgrpo.training.policy.processor import IMAGE_TOKEN, StudyProcessor
+from editgrpo.training.policy.window_attention import use_window_batches
 from editgrpo.training.rollouts import SamplingSettings
-from editgrpo.training.vision import use_window_batches
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:

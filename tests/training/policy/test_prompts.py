@@ -12,10 +12,10 @@ from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
-from editgrpo.training import prompts as prompts_module
-from editgrpo.training.models import load_processor
-from editgrpo.training.processor import EncodedPrompt, join_images
-from editgrpo.training.prompts import PromptEncoder
+from editgrpo.training.policy import prompts as prompts_module
+from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.processor import EncodedPrompt, join_images
+from editgrpo.training.policy.prompts import PromptEncoder
 from tests.builders import write_set
 from tests.training.tiny_run import Tiny
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, TrainingError
-from editgrpo.training.feature_files import FeatureDisk
-from editgrpo.training.features import FeatureCounts, FeatureStore, encode_images
-from editgrpo.training.models import load_processor
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.feature_files import FeatureDisk
+from editgrpo.training.policy.features import FeatureCounts, FeatureStore, encode_images
+from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.processor import EncodedPrompt
 from tests.training.small_models import small_model
 from tests.training.tiny_run import SHAPE, Tiny
 

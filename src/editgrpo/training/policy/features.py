@@ -20,8 +20,8 @@ import transformers
 from torch import Tensor
 
 from editgrpo.errors import TrainingError
-from editgrpo.training.feature_files import FeatureDisk, FeatureFiles
-from editgrpo.training.processor import EncodedPrompt, join_images
+from editgrpo.training.policy.feature_files import FeatureDisk, FeatureFiles
+from editgrpo.training.policy.processor import EncodedPrompt, join_images
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 

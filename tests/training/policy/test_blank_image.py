@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from editgrpo.training.blank_image import run_tower_always
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packing import pack_groups
-from editgrpo.training.processor import EncodedPrompt
+from editgrpo.training.policy.blank_image import run_tower_always
+from editgrpo.training.policy.processor import EncodedPrompt
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, ModelError
-from editgrpo.training.models import load_processor
-from editgrpo.training.processor import StudyProcessor, check_image_tokens
+from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.processor import StudyProcessor, check_image_tokens
 from tests.training.tiny_run import Tiny
 
 SIZES = ((56, 28), (28, 84), (28, 28))

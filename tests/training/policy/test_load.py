@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from editgrpo.data import rendering
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
-from editgrpo.training.models import (
+from editgrpo.training.policy.load import (
     load_checkpoint_weights,
     load_for_inference,
     load_processor,

@@ -1,0 +1,1 @@
+"""What is trained, and what it reads: loading, prompts, images, features, places of tokens."""
