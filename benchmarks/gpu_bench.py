@@ -41,9 +41,9 @@ from benchmarks.gpu_workload import (
     with_edits,
 )
 from editgrpo.config import AttentionKernel
-from editgrpo.training.attention import GroupPlan
-from editgrpo.training.group_pass import add_group_pass, packed_log_probs
-from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
+from editgrpo.training.packed.attention import GroupPlan
+from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
+from editgrpo.training.packed.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.policy.features import encode_images
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import stock_windows

@@ -16,9 +16,9 @@ from torch import Tensor
 from benchmarks.gpu_measure import Meter
 from benchmarks.gpu_workload import Shape, build_model, cast_parameters, policy_loss
 from editgrpo.config import LoraConfig, OptimizerState
-from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.optimizers import MasterAdamW
-from editgrpo.training.packing import PackedGroups
+from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
+from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.load import peft_config
 
 _LEARNING_RATE = 1e-6

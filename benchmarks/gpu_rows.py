@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_measure import Cost, rounded
-from editgrpo.training.packing import packed_length
+from editgrpo.training.packed.packing import packed_length
 from editgrpo.training.policy.positions import prompt_positions
 from editgrpo.training.policy.processor import EncodedPrompt
 

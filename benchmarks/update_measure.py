@@ -26,8 +26,8 @@ from benchmarks.packed import PackedUpdate
 from benchmarks.stock_trl import StockUpdate
 from benchmarks.workload import THREADS, Case, draw_group, train_config
 from editgrpo.config import AttentionKernel
-from editgrpo.training.attention import AttentionPlan, GroupPlan
-from editgrpo.training.group_pass import packed_log_probs
+from editgrpo.training.packed.attention import AttentionPlan, GroupPlan
+from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.policy.load import load_processor
 
 

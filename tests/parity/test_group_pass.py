@@ -10,8 +10,8 @@ import torch
 
 from editgrpo.config import AttentionKernel, LoraConfig
 from editgrpo.data.prompt import Prompt
-from editgrpo.training.group_pass import add_group_pass, packed_log_probs
-from editgrpo.training.packing import PackedGroups, pack_groups
+from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
+from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.policy.load import load_processor, peft_config
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt

@@ -18,8 +18,8 @@ from editgrpo.training import trainer as trainer_module
 from editgrpo.training.advantages import group_advantages
 from editgrpo.training.arguments import training_arguments
 from editgrpo.training.batches import UpdatePass
-from editgrpo.training.group_pass import packed_log_probs
 from editgrpo.training.kl import k3_divergence
+from editgrpo.training.packed.group_pass import packed_log_probs
 from tests.training.tiny_run import (
     MAX_TOKENS,
     Tiny,

@@ -13,7 +13,7 @@ from trl.trainer import grpo_trainer
 from editgrpo.config import ObjectiveConfig, RolloutConfig, RolloutEngine, TrainConfig, VLLMConfig
 from editgrpo.errors import ConfigError
 from editgrpo.training import train
-from editgrpo.training.group_pass import packed_log_probs
+from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.run_folder import METRICS
 from editgrpo.training.train import run_training

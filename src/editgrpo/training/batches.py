@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from editgrpo.training.packing import PackedGroups
+from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.scoring import ScoredGroup
 from editgrpo.training.seeds import Purpose, random_generator
 

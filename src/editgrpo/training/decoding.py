@@ -21,14 +21,14 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import DataError, TrainingError
-from editgrpo.training.attention import (
+from editgrpo.training.key_values import SharedKeyValues
+from editgrpo.training.packed.attention import (
     AttentionPlan,
     GroupPlan,
     GroupSpan,
     plan_masks,
     use_group_attention,
 )
-from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.policy.features import encode_images
 from editgrpo.training.policy.positions import (
     has_image_positions,

@@ -23,6 +23,7 @@ from editgrpo.training.inputs import (
     model_hashes,
     template_hashes,
 )
+from editgrpo.training.packed.self_check import check_sampling
 from editgrpo.training.policy.load import (
     generation_tokens,
     load_for_inference,
@@ -32,7 +33,6 @@ from editgrpo.training.policy.load import (
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
-from editgrpo.training.self_check import check_sampling
 
 Progress = Callable[[int, int], None]
 

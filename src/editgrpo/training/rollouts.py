@@ -15,7 +15,7 @@ from torch import Tensor
 
 from editgrpo.training.decoding import Decode, Pass, Prefill, passes_through
 from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.packing import plan_passes
+from editgrpo.training.packed.packing import plan_passes
 from editgrpo.training.policy.positions import (
     patches_across,
     prompt_positions,

@@ -37,10 +37,11 @@ from editgrpo.training.credit import credit_inputs, weigh_edits
 from editgrpo.training.decoding import whole_weights
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.edit_schedule import EditSchedule
-from editgrpo.training.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.kl import aggregate_tokens, counted_sums, k3_divergence
-from editgrpo.training.packing import PackedGroups, pack_groups, packed_length, plan_passes
+from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
+from editgrpo.training.packed.packing import PackedGroups, pack_groups, packed_length, plan_passes
+from editgrpo.training.packed.self_check import check_group_pass, check_sampling
 from editgrpo.training.policy.feature_files import FeatureDisk
 from editgrpo.training.policy.features import FeatureStore
 from editgrpo.training.policy.load import (
@@ -59,7 +60,6 @@ from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, a
 from editgrpo.training.saving import OneFormat
 from editgrpo.training.scoring import LossBudget, ScoredGroup
 from editgrpo.training.seeds import rollout_draws
-from editgrpo.training.self_check import check_group_pass, check_sampling
 from editgrpo.training.step_clock import StepClock
 from editgrpo.training.vllm_engine import (
     SampledResponse,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from editgrpo.training.collator import FindingsCollator
-from editgrpo.training.group_pass import add_group_pass, packed_log_probs
-from editgrpo.training.packing import pack_groups
+from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
+from editgrpo.training.packed.packing import pack_groups
 from editgrpo.training.policy.blank_image import run_tower_always
 from editgrpo.training.policy.processor import EncodedPrompt
 from tests.training.small_models import small_model

@@ -24,7 +24,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from editgrpo.training.group_pass import add_group_pass
+from editgrpo.training.packed.group_pass import add_group_pass
 from editgrpo.training.policy import window_attention
 from editgrpo.training.policy.window_attention import stock_windows, use_window_batches
 from tests.training.tiny_run import Tiny

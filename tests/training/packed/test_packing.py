@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editgrpo.errors import DataError, TrainingError
-from editgrpo.training.packing import pack_groups, packed_length, plan_passes
+from editgrpo.training.packed.packing import pack_groups, packed_length, plan_passes
 from tests.training.tiny_run import Tiny
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)

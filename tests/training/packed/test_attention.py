@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from editgrpo.config import AttentionKernel
-from editgrpo.training.attention import GroupPlan, GroupSpan
+from editgrpo.training.packed.attention import GroupPlan, GroupSpan
 
 GROUPS = st.lists(
     st.tuples(st.integers(1, 9), st.lists(st.integers(1, 6), max_size=4)), min_size=1, max_size=4

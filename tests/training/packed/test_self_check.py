@@ -15,15 +15,15 @@ from editgrpo.config import AttentionKernel, DType
 from editgrpo.data.study import Split
 from editgrpo.errors import TrainingError
 from editgrpo.training import decoding, packing, self_check, vision
-from editgrpo.training.attention import GroupPlan, GroupSpan
 from editgrpo.training.generate import GenerationConfig as GenerationSettings
 from editgrpo.training.generate import generate_predictions
-from editgrpo.training.group_pass import add_group_pass
-from editgrpo.training.packing import PackedGroups, pack_groups
+from editgrpo.training.packed.attention import GroupPlan, GroupSpan
+from editgrpo.training.packed.group_pass import add_group_pass
+from editgrpo.training.packed.packing import PackedGroups, pack_groups
+from editgrpo.training.packed.self_check import CHECKED_TOKENS, check_group_pass, check_sampling
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import use_window_batches
 from editgrpo.training.rollouts import SamplingSettings
-from editgrpo.training.self_check import CHECKED_TOKENS, check_group_pass, check_sampling
 from editgrpo.training.train import run_training
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny

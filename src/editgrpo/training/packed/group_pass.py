@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from editgrpo.training.attention import plan_masks, use_group_attention
-from editgrpo.training.packing import PackedGroups
+from editgrpo.training.packed.attention import plan_masks, use_group_attention
+from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.blank_image import has_tower, no_features, run_tower_always
 from editgrpo.training.policy.positions import language_model
 from editgrpo.training.policy.window_attention import use_window_batches

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import TrainingError
-from editgrpo.training.attention import GroupPlan, GroupSpan
+from editgrpo.training.packed.attention import GroupPlan, GroupSpan
 from editgrpo.training.policy.positions import patches_across, prompt_positions, shaped_positions
 from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens, join_images
 

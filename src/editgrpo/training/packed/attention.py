@@ -111,7 +111,7 @@ class GroupPlan(AttentionPlan):
     """Groups one after another in one row: a prompt token sees its prompt up to itself, a response
     token its prompt and its own response up to itself.
 
-    All kernels give the same numbers (tests/training/test_attention.py):
+    All kernels give the same numbers (tests/training/packed/test_attention.py):
 
     - SPLIT computes prompts causally and all responses of a group against their prompt and
       themselves, without anything that is masked out but the padding of short responses;
