@@ -47,7 +47,7 @@ from editgrpo.training.packed.packing import PackedGroups, pack_groups, packed_l
 from editgrpo.training.policy.features import encode_images
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import stock_windows
-from editgrpo.training.rollouts import sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 
 _GROUPS_OF_SWEEP = 9  # some 32,000 tokens at the paper's shape
 

@@ -35,7 +35,7 @@ from benchmarks.workload import SHAPE, THREADS, Case, draw_group, environment
 from editgrpo.training.policy.positions import prompt_positions
 from editgrpo.training.policy.processor import EncodedPrompt, join_images
 from editgrpo.training.policy.tiny import build_tiny_model, train_tokenizer
-from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
 
 SIDES = ("generate", "former", "ours", "compiled")
 _WORDS = 2000  # numbers spelled out: text enough to learn the vocabulary from

@@ -53,12 +53,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from editgrpo.config import AttentionKernel
-from editgrpo.training.decoding import Decode, Prefill, SharedKeyValues, passes_through
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.tiny import build_tiny_model, train_tokenizer
 from editgrpo.training.policy.window_attention import use_window_batches
+from editgrpo.training.sampling.decoding import Decode, Prefill, SharedKeyValues, passes_through
 from tests.builders import REPOSITORY
 
 

@@ -28,7 +28,7 @@ from benchmarks.gpu_workload import (
 )
 
 from editgrpo.training.policy.processor import EncodedPrompt
-from editgrpo.training.rollouts import sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[1]

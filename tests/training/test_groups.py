@@ -17,7 +17,7 @@ from editgrpo.rewards import load_reward
 from editgrpo.training.groups import Group, GroupBuilder, Kind
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.records import _rollout_record, group_rows, step_metrics
-from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
 from editgrpo.training.scoring import score_groups
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.train import run_training

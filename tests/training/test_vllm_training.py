@@ -145,7 +145,7 @@ def test_the_policy_itself_samples_without_weights(tiny: Tiny, tmp_path: Path) -
 def test_what_is_missing_ends_the_run_before_its_folder_is_made(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("editgrpo.training.vllm_engine.is_vllm_available", lambda: False)
+    monkeypatch.setattr("editgrpo.training.sampling.vllm_engine.is_vllm_available", lambda: False)
     with pytest.raises(ConfigError, match="vLLM is not installed"):
         run_training(config(tiny, tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -31,7 +31,7 @@ from editgrpo.training.policy.load import (
     resolve_model_folder,
 )
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
-from editgrpo.training.rollouts import sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 
 Progress = Callable[[int, int], None]

@@ -19,9 +19,9 @@ from editgrpo.rewards.types import Reward
 from editgrpo.training.edit_schedule import EditSchedule
 from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.sampling.vllm_engine import SampledResponse, with_sampled_log_probs
 from editgrpo.training.scoring import ScoredGroup, score_groups
 from editgrpo.training.step_clock import StepClock
-from editgrpo.training.vllm_engine import SampledResponse, with_sampled_log_probs
 
 Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
 

@@ -38,10 +38,10 @@ from editgrpo.training.policy.load import (
 )
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
+from editgrpo.training.sampling.vllm_engine import check_engine
 from editgrpo.training.saving import finish_model, save_merged
 from editgrpo.training.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnGroups, OnStep, TrainingSetup
-from editgrpo.training.vllm_engine import check_engine
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
 # that fail in the first step end no run, a scorer that always fails ends it in its second step.

@@ -34,7 +34,6 @@ from editgrpo.rewards.types import Reward
 from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.checkpoints import CheckpointTrainer
 from editgrpo.training.credit import credit_inputs, weigh_edits
-from editgrpo.training.decoding import whole_weights
 from editgrpo.training.divergence import check_finite
 from editgrpo.training.edit_schedule import EditSchedule
 from editgrpo.training.groups import GroupBuilder
@@ -54,20 +53,21 @@ from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.prompt_order import step_sampler
 from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
-from editgrpo.training.rollouts import sample_responses
 from editgrpo.training.rounds import Features, PromptBatch, Rounds
 from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
-from editgrpo.training.saving import OneFormat
-from editgrpo.training.scoring import LossBudget, ScoredGroup
-from editgrpo.training.seeds import rollout_draws
-from editgrpo.training.step_clock import StepClock
-from editgrpo.training.vllm_engine import (
+from editgrpo.training.sampling.decoding import whole_weights
+from editgrpo.training.sampling.rollouts import sample_responses
+from editgrpo.training.sampling.vllm_engine import (
     SampledResponse,
     VLLMSampler,
     importance_ratios,
     sampled_log_prob_rows,
     sampling_gap,
 )
+from editgrpo.training.saving import OneFormat
+from editgrpo.training.scoring import LossBudget, ScoredGroup
+from editgrpo.training.seeds import rollout_draws
+from editgrpo.training.step_clock import StepClock
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.packed.self_check import CHECKED_TOKENS, check_group_pass, check_sampling
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import use_window_batches
-from editgrpo.training.rollouts import SamplingSettings
+from editgrpo.training.sampling.rollouts import SamplingSettings
 from editgrpo.training.train import run_training
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny

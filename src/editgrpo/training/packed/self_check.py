@@ -17,13 +17,13 @@ from transformers import GenerationConfig
 
 from editgrpo.config import DType
 from editgrpo.errors import TrainingError
-from editgrpo.training.decoding import whole_weights
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import stock_windows
-from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.decoding import whole_weights
+from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
 
 _LOGGER = logging.getLogger(__name__)
 

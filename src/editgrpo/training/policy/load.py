@@ -32,7 +32,7 @@ from editgrpo.model_files import (
 from editgrpo.training.policy.chat_template import use_folder_template
 from editgrpo.training.policy.processor import IMAGE_TOKEN, StudyProcessor
 from editgrpo.training.policy.window_attention import use_window_batches
-from editgrpo.training.rollouts import SamplingSettings
+from editgrpo.training.sampling.rollouts import SamplingSettings
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:

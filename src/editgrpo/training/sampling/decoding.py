@@ -21,7 +21,6 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import DataError, TrainingError
-from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.packed.attention import (
     AttentionPlan,
     GroupPlan,
@@ -38,6 +37,7 @@ from editgrpo.training.policy.positions import (
     without_adapter_wrapper,
 )
 from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.sampling.key_values import SharedKeyValues
 
 
 class _PrefillPlan(GroupPlan):

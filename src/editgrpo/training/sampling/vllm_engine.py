@@ -30,7 +30,7 @@ from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
 from editgrpo.errors import ConfigError, DataError, TrainingError
 from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
 from editgrpo.training.responses import Group, Response
-from editgrpo.training.rollouts import SamplingSettings
+from editgrpo.training.sampling.rollouts import SamplingSettings
 
 # vLLM takes biases from -100 to 100; a probability below e^-100 is none.
 _FORBIDDEN_BIAS = -100.0
@@ -413,7 +413,7 @@ def importance_ratios(
         compare, padding included.
 
     Source: TRL 1.16, `vllm_importance_sampling_mode="token_truncate"`:
-    tests/training/test_vllm_engine.py.
+    tests/training/sampling/test_vllm_engine.py.
     """
     difference_BC = _difference(training_log_probs_BC, sampled_log_probs_BC, is_response_BC)
     return difference_BC.nan_to_num(nan=0.0).exp().clamp(max=cap)

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editgrpo.training.decoding import Decode, Pass, Prefill, passes_through
-from editgrpo.training.key_values import SharedKeyValues
 from editgrpo.training.packed.packing import plan_passes
 from editgrpo.training.policy.positions import (
     patches_across,
@@ -22,6 +20,8 @@ from editgrpo.training.policy.positions import (
     without_adapter_wrapper,
 )
 from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens
+from editgrpo.training.sampling.decoding import Decode, Pass, Prefill, passes_through
+from editgrpo.training.sampling.key_values import SharedKeyValues
 
 # Room for new tokens is made so many at a time: a row's columns are read whether filled or not, and
 # each change of their number copies all keys and values once.

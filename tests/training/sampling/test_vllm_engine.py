@@ -28,12 +28,12 @@ from trl.generation.vllm_generation import VLLMGeneration
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ConfigError, DataError, TrainingError
-from editgrpo.training import vllm_engine
 from editgrpo.training.groups import Group, Kind, Response
 from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
 from editgrpo.training.policy.tiny import train_tokenizer
-from editgrpo.training.rollouts import SamplingSettings
-from editgrpo.training.vllm_engine import (
+from editgrpo.training.sampling import vllm_engine
+from editgrpo.training.sampling.rollouts import SamplingSettings
+from editgrpo.training.sampling.vllm_engine import (
     SampledResponse,
     VLLMSampler,
     check_engine,

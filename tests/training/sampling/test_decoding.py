@@ -13,16 +13,16 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from editgrpo.errors import DataError, TrainingError
-from editgrpo.training.decoding import (
+from editgrpo.training.policy.positions import prompt_positions
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.sampling.decoding import (
     Decode,
     Prefill,
     _compiled_next_logits,
     passes_through,
 )
-from editgrpo.training.key_values import SharedKeyValues
-from editgrpo.training.policy.positions import prompt_positions
-from editgrpo.training.policy.processor import EncodedPrompt
-from editgrpo.training.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.key_values import SharedKeyValues
+from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny
 
