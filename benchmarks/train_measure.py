@@ -23,7 +23,7 @@ from benchmarks.packed import our_trainer
 from benchmarks.stock_trl import stock_trainer
 from benchmarks.workload import THREADS, Case, train_config
 from editgrpo.config import EditConfig, EditLevel, TrainConfig
-from editgrpo.training.groups import Kind
+from editgrpo.training.step.groups import Kind
 
 _PLAIN, _EDITED = EditConfig(level=EditLevel.NONE), EditConfig(level=EditLevel.SENTENCE)
 VARIANTS: Mapping[str, Mapping[str, Any]] = {

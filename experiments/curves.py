@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from editgrpo.files import read_jsonl
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.training.responses import Kind
 from editgrpo.training.run_folder import METRICS, append_line
-from editgrpo.training.scoring import ScoredGroup
+from editgrpo.training.step.responses import Kind
+from editgrpo.training.step.scoring import ScoredGroup
 from experiments.saying import labels_of
 
 SAID = "said.jsonl"

@@ -7,7 +7,7 @@ import pytest
 from editgrpo.adapters import GroupEditor
 from editgrpo.config import EditAnneal, EditConfig, EditLevel, EditSource, EditWhen
 from editgrpo.errors import ConfigError
-from editgrpo.training.groups import Kind
+from editgrpo.training.step.groups import Kind
 from tests.adapters.tiny_text import MAX_TOKENS
 
 REFERENCES = ["The heart is enlarged. No pneumothorax.", "There is no pleural effusion."]

@@ -13,8 +13,8 @@ import trl
 from trl import GRPOConfig, GRPOTrainer
 
 from editgrpo.config import AdvantageScale
-from editgrpo.training.advantages import group_advantages
 from editgrpo.training.policy.load import load_processor
+from editgrpo.training.step.advantages import group_advantages
 from tests.training.tiny_run import Tiny
 
 pytestmark = pytest.mark.parity

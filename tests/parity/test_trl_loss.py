@@ -10,7 +10,7 @@ from trl import GRPOTrainer
 
 from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
 from editgrpo.training.arguments import training_arguments
-from editgrpo.training.batches import UpdatePass
+from editgrpo.training.step.batches import UpdatePass
 from tests.training.tiny_run import (
     PLAIN,
     Tiny,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from editgrpo.data.prepared.store import StudySet
-from editgrpo.training.batches import StepSampler
+from editgrpo.training.step.batches import StepSampler
 from tests.builders import write_set
 from tests.training.conftest import tiny
 from tests.training.tiny_run import Tiny

@@ -21,7 +21,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.recipes import load_section
 from editgrpo.training.policy.processor import StudyProcessor
 from editgrpo.training.policy.tiny import write_tiny_checkpoint
-from editgrpo.training.step_clock import PHASES as PHASES_OF_A_STEP
+from editgrpo.training.step.clock import PHASES as PHASES_OF_A_STEP
 from tests.builders import shared_data
 from tests.training.tiny_run import SHAPE
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from editgrpo.config import OptimConfig, SFTConfig
 from editgrpo.files import read_jsonl
 from editgrpo.recipes import dump_config
-from editgrpo.training.batches import StepSampler
 from editgrpo.training.collator import FindingsCollator
+from editgrpo.training.step.batches import StepSampler
 from tests.smoke import sft_gradients
 from tests.training.tiny_run import Tiny, gradients
 

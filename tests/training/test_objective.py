@@ -15,11 +15,11 @@ from torch import Tensor
 
 from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
 from editgrpo.training import trainer as trainer_module
-from editgrpo.training.advantages import group_advantages
 from editgrpo.training.arguments import training_arguments
-from editgrpo.training.batches import UpdatePass
-from editgrpo.training.kl import k3_divergence
 from editgrpo.training.packed.group_pass import packed_log_probs
+from editgrpo.training.step.advantages import group_advantages
+from editgrpo.training.step.batches import UpdatePass
+from editgrpo.training.step.kl import k3_divergence
 from tests.training.tiny_run import (
     MAX_TOKENS,
     Tiny,

@@ -16,9 +16,9 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
-from editgrpo.training import groups
 from editgrpo.training import trainer as trainer_module
 from editgrpo.training.policy.load import resolve_model_folder
+from editgrpo.training.step import groups
 from editgrpo.training.train import run_training
 from tests.builders import write_set
 from tests.training.compare_runs import assert_same_run

@@ -27,11 +27,11 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study
 from editgrpo.phantom import Site, write_phantom
-from editgrpo.training.batches import UpdatePass
 from editgrpo.training.policy.load import load_for_inference, load_processor
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
+from editgrpo.training.step.batches import UpdatePass
 from tests.builders import write_set
 
 SENTENCES = (

@@ -9,8 +9,8 @@ from editgrpo.data.study import Split, Study
 from editgrpo.edits.splice import ByteLevelCodec
 from editgrpo.errors import ConfigError
 from editgrpo.reports import load_annotator
-from editgrpo.training.groups import GroupBuilder
-from editgrpo.training.responses import Group
+from editgrpo.training.step.groups import GroupBuilder
+from editgrpo.training.step.responses import Group
 
 
 class GroupEditor:

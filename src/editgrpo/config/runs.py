@@ -182,7 +182,7 @@ class TrainConfig:
     def sampled_per_group(self) -> int:
         """K, the rollouts that are sampled for one group while half of it is edited.
 
-        `training/edit_schedule.py` says how many it is at a step.
+        `training/step/edit_schedule.py` says how many it is at a step.
         """
         if self.edit.level is EditLevel.SENTENCE:
             return self.rollout.group_size // 2

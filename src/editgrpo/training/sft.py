@@ -19,7 +19,6 @@ from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.foreign import storing
 from editgrpo.training.arguments import fine_tuning_arguments
-from editgrpo.training.batches import StepSampler
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.checkpoints import CheckpointTrainer
 from editgrpo.training.collator import FindingsCollator
@@ -40,6 +39,7 @@ from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.precision import exchange_in_float32
 from editgrpo.training.run_folder import METRICS, MODEL, append_line
 from editgrpo.training.saving import OneFormat
+from editgrpo.training.step.batches import StepSampler
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -23,8 +23,6 @@ from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.arguments import training_arguments
 from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
-from editgrpo.training.edit_schedule import check_edit_sources, check_edits
-from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.launch import (
     starting,
     train_to_end,
@@ -40,7 +38,9 @@ from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
 from editgrpo.training.sampling.vllm_engine import check_engine
 from editgrpo.training.saving import finish_model, save_merged
-from editgrpo.training.scoring import LossBudget
+from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
+from editgrpo.training.step.groups import GroupBuilder
+from editgrpo.training.step.scoring import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer, OnGroups, OnStep, TrainingSetup
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups

@@ -31,13 +31,8 @@ from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
-from editgrpo.training.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.checkpoints import CheckpointTrainer
-from editgrpo.training.credit import credit_inputs, weigh_edits
 from editgrpo.training.divergence import check_finite
-from editgrpo.training.edit_schedule import EditSchedule
-from editgrpo.training.groups import GroupBuilder
-from editgrpo.training.kl import aggregate_tokens, counted_sums, k3_divergence
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.packed.self_check import check_group_pass, check_sampling
@@ -51,9 +46,6 @@ from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.precision import exchange_in_float32
-from editgrpo.training.prompt_order import step_sampler
-from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
-from editgrpo.training.rounds import Features, PromptBatch, Rounds
 from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.sampling.decoding import whole_weights
 from editgrpo.training.sampling.rollouts import sample_responses
@@ -65,9 +57,17 @@ from editgrpo.training.sampling.vllm_engine import (
     sampling_gap,
 )
 from editgrpo.training.saving import OneFormat
-from editgrpo.training.scoring import LossBudget, ScoredGroup
 from editgrpo.training.seeds import rollout_draws
-from editgrpo.training.step_clock import StepClock
+from editgrpo.training.step.batches import StepSampler, UpdatePass, loss_inputs
+from editgrpo.training.step.clock import StepClock
+from editgrpo.training.step.credit import credit_inputs, weigh_edits
+from editgrpo.training.step.edit_schedule import EditSchedule
+from editgrpo.training.step.groups import GroupBuilder
+from editgrpo.training.step.kl import aggregate_tokens, counted_sums, k3_divergence
+from editgrpo.training.step.prompt_order import step_sampler
+from editgrpo.training.step.records import UnusedEdits, group_rows, rollout_records, step_metrics
+from editgrpo.training.step.sample_edit_score import Features, PromptBatch, Rounds
+from editgrpo.training.step.scoring import LossBudget, ScoredGroup
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -565,4 +565,4 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
 
 
 def _scored_elsewhere(*_: Any, **__: Any) -> list[float]:
-    raise AssertionError("rewards are computed by editgrpo.training.scoring, not by TRL")
+    raise AssertionError("rewards are computed by editgrpo.training.step.scoring, not by TRL")

@@ -28,7 +28,6 @@ from trl.generation.vllm_generation import VLLMGeneration
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ConfigError, DataError, TrainingError
-from editgrpo.training.groups import Group, Kind, Response
 from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
 from editgrpo.training.policy.tiny import train_tokenizer
 from editgrpo.training.sampling import vllm_engine
@@ -45,6 +44,7 @@ from editgrpo.training.sampling.vllm_engine import (
     vllm_arguments,
     with_sampled_log_probs,
 )
+from editgrpo.training.step.groups import Group, Kind, Response
 from tests.training.test_trl_seams import HINT, parameters, source
 
 END = 2  # <|im_end|>, by its place in SPECIAL_TOKENS

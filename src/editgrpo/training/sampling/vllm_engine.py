@@ -29,8 +29,8 @@ from trl.import_utils import is_vllm_available
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
 from editgrpo.errors import ConfigError, DataError, TrainingError
 from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
-from editgrpo.training.responses import Group, Response
 from editgrpo.training.sampling.rollouts import SamplingSettings
+from editgrpo.training.step.responses import Group, Response
 
 # vLLM takes biases from -100 to 100; a probability below e^-100 is none.
 _FORBIDDEN_BIAS = -100.0

@@ -16,9 +16,9 @@ from editgrpo.config import (
     TrainConfig,
 )
 from editgrpo.errors import ConfigError
-from editgrpo.training.edit_schedule import EditSchedule, check_edit_sources, check_edits
-from editgrpo.training.records import GroupRows, ResponseRow
-from editgrpo.training.responses import Kind
+from editgrpo.training.step.edit_schedule import EditSchedule, check_edit_sources, check_edits
+from editgrpo.training.step.records import GroupRows, ResponseRow
+from editgrpo.training.step.responses import Kind
 
 
 def schedule(group_size: int = 10, steps: int = 300, **edit: Any) -> EditSchedule:

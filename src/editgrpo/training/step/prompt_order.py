@@ -14,8 +14,8 @@ from editgrpo.errors import ConfigError
 from editgrpo.reports import load_labeler
 from editgrpo.reports.chexpert import NO_FINDING_INDEX
 from editgrpo.reports.references import label_references
-from editgrpo.training.batches import StepSampler
 from editgrpo.training.seeds import Purpose, random_generator
+from editgrpo.training.step.batches import StepSampler
 
 
 def step_sampler(config: TrainConfig, references: Sequence[str]) -> StepSampler:

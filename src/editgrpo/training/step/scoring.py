@@ -12,8 +12,8 @@ from editgrpo.config import AdvantageScale, Baseline, Credit
 from editgrpo.errors import RewardError
 from editgrpo.rewards.check import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
-from editgrpo.training.advantages import edit_gains, group_advantages
-from editgrpo.training.responses import Group, Kind
+from editgrpo.training.step.advantages import edit_gains, group_advantages
+from editgrpo.training.step.responses import Group, Kind
 
 _LOG = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from editgrpo.training import step_clock
-from editgrpo.training.step_clock import PHASES, StepClock
+from editgrpo.training.step import clock
+from editgrpo.training.step.clock import PHASES, StepClock
 
 
 class Time:

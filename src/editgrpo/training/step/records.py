@@ -11,8 +11,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from editgrpo.edits import EditRule, Origin
-from editgrpo.training.responses import SHORTENED, Kind, Response
-from editgrpo.training.scoring import ScoredGroup
+from editgrpo.training.step.responses import SHORTENED, Kind, Response
+from editgrpo.training.step.scoring import ScoredGroup
 
 _LOG = logging.getLogger(__name__)
 

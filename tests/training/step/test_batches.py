@@ -4,9 +4,9 @@ from collections import Counter
 
 import torch
 
-from editgrpo.training.batches import StepSampler, loss_inputs
-from editgrpo.training.groups import Group, Kind, Response
-from editgrpo.training.scoring import ScoredGroup
+from editgrpo.training.step.batches import StepSampler, loss_inputs
+from editgrpo.training.step.groups import Group, Kind, Response
+from editgrpo.training.step.scoring import ScoredGroup
 
 
 def sampled(studies: int, steps: int, prompts: int, seed: int = 0) -> list[int]:

@@ -16,8 +16,8 @@ from editgrpo.edits.splice import complete_spans
 from editgrpo.errors import RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.reports import AnnotatedReport, load_annotator
-from editgrpo.training.responses import Group, Kind
-from editgrpo.training.rounds import PromptBatch
+from editgrpo.training.step.responses import Group, Kind
+from editgrpo.training.step.sample_edit_score import PromptBatch
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import PLAIN, Tiny, make_trainer

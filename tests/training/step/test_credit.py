@@ -11,8 +11,8 @@ from torch import Tensor
 from editgrpo.config import AdvantageScale, Baseline, Credit, EditWeight, ObjectiveConfig
 from editgrpo.errors import ConfigError
 from editgrpo.training import trainer as trainer_module
-from editgrpo.training.advantages import edit_gains, group_advantages
-from editgrpo.training.credit import (
+from editgrpo.training.step.advantages import edit_gains, group_advantages
+from editgrpo.training.step.credit import (
     credit_inputs,
     parted,
     replaced_tokens,
@@ -20,9 +20,9 @@ from editgrpo.training.credit import (
     token_advantages,
     weigh_edits,
 )
-from editgrpo.training.responses import Group, Kind, Response
-from editgrpo.training.scoring import ScoredGroup, score_groups
-from tests.training.test_scoring import LengthReward
+from editgrpo.training.step.responses import Group, Kind, Response
+from editgrpo.training.step.scoring import ScoredGroup, score_groups
+from tests.training.step.test_scoring import LengthReward
 from tests.training.tiny_run import MAX_TOKENS, Tiny, loss_of, make_trainer, step_passes
 
 NONE, GROUP = AdvantageScale.NONE, AdvantageScale.GROUP

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from editgrpo.config import EditAnneal, EditLevel, EditSource, EditWhen, RolloutEngine, TrainConfig
 from editgrpo.errors import ConfigError
-from editgrpo.training.records import GroupRows
-from editgrpo.training.responses import Kind
+from editgrpo.training.step.records import GroupRows
+from editgrpo.training.step.responses import Kind
 
 
 @dataclass(frozen=True, slots=True)

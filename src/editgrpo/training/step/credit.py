@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from editgrpo.config import Credit, EditWeight, ObjectiveConfig
-from editgrpo.training.responses import Kind, Response
-from editgrpo.training.scoring import ScoredGroup
+from editgrpo.training.step.responses import Kind, Response
+from editgrpo.training.step.scoring import ScoredGroup
 
 # LUFFY's shaping f(p) = p / (p + gamma), arXiv:2504.14945.
 _GAMMA = 0.1

@@ -25,8 +25,8 @@ from editgrpo.edits.splice import (
 from editgrpo.errors import RewardError
 from editgrpo.reports.types import AnnotatedReport, Annotator, Span
 from editgrpo.rewards.guard import failures_as_reward_errors
-from editgrpo.training.responses import Group, Kind, Response
 from editgrpo.training.seeds import Purpose, random_generator
+from editgrpo.training.step.responses import Group, Kind, Response
 
 _LOG = logging.getLogger(__name__)
 

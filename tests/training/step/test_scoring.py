@@ -16,9 +16,9 @@ from editgrpo.config import AdvantageScale, RewardConfig
 from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards.types import RewardScores
-from editgrpo.training.advantages import group_advantages
-from editgrpo.training.groups import Group, Kind, Response
-from editgrpo.training.scoring import LossBudget, score_groups
+from editgrpo.training.step.advantages import group_advantages
+from editgrpo.training.step.groups import Group, Kind, Response
+from editgrpo.training.step.scoring import LossBudget, score_groups
 from tests.training.tiny_run import PLAIN, Tiny
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from editgrpo.config import PromptOrder, TrainConfig
 from editgrpo.errors import ConfigError
-from editgrpo.training.batches import StepSampler
-from editgrpo.training.prompt_order import FindingSampler, step_sampler
+from editgrpo.training.step.batches import StepSampler
+from editgrpo.training.step.prompt_order import FindingSampler, step_sampler
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import Tiny
 

@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import Sampler
 
 from editgrpo.training.packed.packing import PackedGroups
-from editgrpo.training.scoring import ScoredGroup
 from editgrpo.training.seeds import Purpose, random_generator
+from editgrpo.training.step.scoring import ScoredGroup
 
 
 class StepSampler(Sampler[int]):

@@ -16,12 +16,12 @@ from torch import Tensor
 from editgrpo.config import TrainConfig
 from editgrpo.data.study import Study
 from editgrpo.rewards.types import Reward
-from editgrpo.training.edit_schedule import EditSchedule
-from editgrpo.training.groups import GroupBuilder
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.sampling.vllm_engine import SampledResponse, with_sampled_log_probs
-from editgrpo.training.scoring import ScoredGroup, score_groups
-from editgrpo.training.step_clock import StepClock
+from editgrpo.training.step.clock import StepClock
+from editgrpo.training.step.edit_schedule import EditSchedule
+from editgrpo.training.step.groups import GroupBuilder
+from editgrpo.training.step.scoring import ScoredGroup, score_groups
 
 Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
 

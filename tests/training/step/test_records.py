@@ -8,9 +8,9 @@ import pytest
 
 from editgrpo.edits import Edit, EditRule, EditStep, Origin, SentenceSource
 from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Entity, EntityType
-from editgrpo.training.groups import Group, Kind, Response
-from editgrpo.training.records import UnusedEdits, group_rows, rollout_records, step_metrics
-from editgrpo.training.scoring import ScoredGroup
+from editgrpo.training.step.groups import Group, Kind, Response
+from editgrpo.training.step.records import UnusedEdits, group_rows, rollout_records, step_metrics
+from editgrpo.training.step.scoring import ScoredGroup
 
 CAUSE = Entity("enlarged", EntityType.ABNORMALITY, np.zeros(2, dtype=np.float32))
 HEART = AnnotatedSentence("The heart is enlarged.", (CAUSE,))

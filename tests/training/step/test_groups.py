@@ -14,12 +14,12 @@ from editgrpo.edits.codec import ByteLevelCodec
 from editgrpo.files import read_jsonl
 from editgrpo.reports import AnnotatedReport, load_annotator
 from editgrpo.rewards import load_reward
-from editgrpo.training.groups import Group, GroupBuilder, Kind
 from editgrpo.training.policy.load import load_processor
-from editgrpo.training.records import _rollout_record, group_rows, step_metrics
 from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
-from editgrpo.training.scoring import score_groups
 from editgrpo.training.seeds import uniform_draws
+from editgrpo.training.step.groups import Group, GroupBuilder, Kind
+from editgrpo.training.step.records import _rollout_record, group_rows, step_metrics
+from editgrpo.training.step.scoring import score_groups
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import PLAIN, Tiny
 

@@ -1,0 +1,1 @@
+"""What happens within a step: studies, groups, scores, advantages, batches, records."""
