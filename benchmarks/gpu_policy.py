@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmarks.gpu_measure import Meter
 from benchmarks.gpu_workload import Shape, build_model, cast_parameters, policy_loss
 from editgrpo.config import LoraConfig, OptimizerState
-from editgrpo.training.optimizers import MasterAdamW
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.load import peft_config
+from editgrpo.training.run.optimizers import MasterAdamW
 
 _LEARNING_RATE = 1e-6
 _MAX_GRAD_NORM = 1.0

@@ -12,8 +12,8 @@ from transformers.trainer_utils import SaveStrategy
 
 from benchmarks.workload import DrawnGroup, move_from_reference
 from editgrpo.config import TrainConfig
-from editgrpo.training.arguments import training_arguments
 from editgrpo.training.packed.group_pass import packed_log_probs
+from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.step.batches import UpdatePass
 from editgrpo.training.step.groups import Group, Kind, Response
 from editgrpo.training.step.scoring import ScoredGroup

@@ -23,9 +23,9 @@ from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split
 from editgrpo.rewards import configured_reward
-from editgrpo.training.arguments import common_arguments
 from editgrpo.training.policy.load import generation_tokens, load_processor
 from editgrpo.training.policy.prompts import load_split
+from editgrpo.training.run.arguments import common_arguments
 
 PHASES = ("generate", "prepare", "reference", "score", "update")
 

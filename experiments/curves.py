@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from editgrpo.files import read_jsonl
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.training.run_folder import METRICS, append_line
+from editgrpo.training.run.folder import METRICS, append_line
 from editgrpo.training.step.responses import Kind
 from editgrpo.training.step.scoring import ScoredGroup
 from experiments.saying import labels_of

@@ -29,7 +29,7 @@ from editgrpo.provenance import command_line, git_state, processor_name
 from editgrpo.rewards.class_rates import class_rates, write_class_rates
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.policy.prompts import load_split
-from editgrpo.training.run_folder import (
+from editgrpo.training.run.folder import (
     ANNOTATIONS,
     CHECKPOINTS,
     FEATURES,

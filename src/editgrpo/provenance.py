@@ -41,7 +41,7 @@ PACKAGES = (
     "trl",
 )
 
-# What a resumed run may change: places, whose content is compared (training/inputs.py), what does
+# What a resumed run may change: places, whose content is compared (training/run/inputs.py), what does
 # not change the result, and how long a run is.
 FREE_ON_RESUME = frozenset(
     {

@@ -7,7 +7,7 @@ from experiments.curves import SAID, SECONDS, curve, sayings, spent_seconds
 
 from editgrpo.files import write_jsonl
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.training.run_folder import METRICS
+from editgrpo.training.run.folder import METRICS
 
 
 def test_a_curve_is_of_means_over_windows(tmp_path: Path) -> None:

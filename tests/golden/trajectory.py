@@ -20,7 +20,7 @@ from editgrpo.demo.plan import PROMPT
 from editgrpo.demo.sites import EYES
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.phantom import write_phantom
-from editgrpo.training.run_folder import METRICS, ROLLOUTS
+from editgrpo.training.run.folder import METRICS, ROLLOUTS
 from editgrpo.training.train import run_training
 
 TRAJECTORY = Path(__file__).parent / "trajectory.json"

@@ -9,7 +9,7 @@ import trl
 from trl import GRPOTrainer
 
 from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
-from editgrpo.training.arguments import training_arguments
+from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.step.batches import UpdatePass
 from tests.training.tiny_run import (
     PLAIN,

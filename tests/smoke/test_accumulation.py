@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from editgrpo.config import LossType, ObjectiveConfig, OptimConfig, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config
-from editgrpo.training.arguments import training_arguments
+from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import Tiny, largest_difference
 

@@ -19,7 +19,7 @@ from editgrpo.data.study import Split
 from editgrpo.errors import DataError, EditGRPOError, RunStoppedError, TrainingError
 from editgrpo.recipes import dump_config, load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
-from editgrpo.training.run_folder import last_checkpoint
+from editgrpo.training.run.folder import last_checkpoint
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
 from editgrpo.training import trainer as trainer_module
-from editgrpo.training.arguments import training_arguments
 from editgrpo.training.packed.group_pass import packed_log_probs
+from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.step.advantages import group_advantages
 from editgrpo.training.step.batches import UpdatePass
 from editgrpo.training.step.kl import k3_divergence

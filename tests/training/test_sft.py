@@ -19,7 +19,7 @@ from editgrpo.rewards.types import RewardScores
 from editgrpo.training import epochs, sft
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.epochs import EpochScore, keep_best, write_epochs
-from editgrpo.training.run_folder import last_checkpoint
+from editgrpo.training.run.folder import last_checkpoint
 from editgrpo.training.sft import (
     FindingsTrainer,
     _check_size,

@@ -15,7 +15,7 @@ from editgrpo.errors import ConfigError
 from editgrpo.training import train
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.policy.load import load_processor
-from editgrpo.training.run_folder import METRICS
+from editgrpo.training.run.folder import METRICS
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import MAX_TOKENS, Tiny, gradients, loss_of, make_trainer, step_passes
 

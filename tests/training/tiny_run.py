@@ -186,7 +186,7 @@ def largest_difference(
 
 def make_trainer(config: TrainConfig) -> Any:
     """Build the trainer of a run without running it, its policy moved away from the reference."""
-    from editgrpo.training.arguments import training_arguments
+    from editgrpo.training.run.arguments import training_arguments
     from editgrpo.training.train import _set_up
     from editgrpo.training.trainer import EditGRPOTrainer
 

@@ -27,8 +27,8 @@ from editgrpo.phantom import Site, SiteProfile, write_phantom
 from editgrpo.recipes import load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
-from editgrpo.training.run_folder import METRICS
-from editgrpo.training.saving import publish_config
+from editgrpo.training.run.folder import METRICS
+from editgrpo.training.run.saving import publish_config
 from editgrpo.training.sft import run_sft
 
 BASE_MODEL = Path(__file__).parent / "base"

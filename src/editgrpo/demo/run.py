@@ -32,7 +32,7 @@ from editgrpo.foreign import reading
 from editgrpo.phantom import Site, write_phantom
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
-from editgrpo.training.run_folder import TIMINGS
+from editgrpo.training.run.folder import TIMINGS
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 

@@ -19,11 +19,11 @@ from editgrpo.rewards import RewardScores, configured_reward
 from editgrpo.rewards.check import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
-from editgrpo.training.launch import with_journal
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.prompts import PromptEncoder
-from editgrpo.training.run_folder import METRICS, MODEL, append_line, put_in_place
-from editgrpo.training.saving import finish_model, save_merged
+from editgrpo.training.run.folder import METRICS, MODEL, append_line, put_in_place
+from editgrpo.training.run.launch import with_journal
+from editgrpo.training.run.saving import finish_model, save_merged
 
 OnMetrics = Callable[[Mapping[str, float]], None]
 OnProgress = Callable[[int, int], None]

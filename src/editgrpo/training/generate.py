@@ -16,13 +16,6 @@ from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.files import json_line, naming, open_to_append, parse_json_object, write_jsonl
 from editgrpo.ownership import owning
-from editgrpo.training.inputs import (
-    Hashes,
-    changed_input,
-    image_hashes,
-    model_hashes,
-    template_hashes,
-)
 from editgrpo.training.packed.self_check import check_sampling
 from editgrpo.training.policy.load import (
     generation_tokens,
@@ -31,6 +24,13 @@ from editgrpo.training.policy.load import (
     resolve_model_folder,
 )
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
+from editgrpo.training.run.inputs import (
+    Hashes,
+    changed_input,
+    image_hashes,
+    model_hashes,
+    template_hashes,
+)
 from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 

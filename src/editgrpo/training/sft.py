@@ -18,17 +18,8 @@ from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.foreign import storing
-from editgrpo.training.arguments import fine_tuning_arguments
-from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
-from editgrpo.training.checkpoints import CheckpointTrainer
 from editgrpo.training.collator import FindingsCollator
-from editgrpo.training.divergence import check_finite
 from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
-from editgrpo.training.launch import (
-    processes_of_launch,
-    starting,
-    train_to_end,
-)
 from editgrpo.training.policy.blank_image import run_tower_always
 from editgrpo.training.policy.load import (
     load_policy,
@@ -36,9 +27,18 @@ from editgrpo.training.policy.load import (
     peft_config,
 )
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
-from editgrpo.training.precision import exchange_in_float32
-from editgrpo.training.run_folder import METRICS, MODEL, append_line
-from editgrpo.training.saving import OneFormat
+from editgrpo.training.run.arguments import fine_tuning_arguments
+from editgrpo.training.run.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.run.checkpoints import CheckpointTrainer
+from editgrpo.training.run.divergence import check_finite
+from editgrpo.training.run.folder import METRICS, MODEL, append_line
+from editgrpo.training.run.launch import (
+    processes_of_launch,
+    starting,
+    train_to_end,
+)
+from editgrpo.training.run.precision import exchange_in_float32
+from editgrpo.training.run.saving import OneFormat
 from editgrpo.training.step.batches import StepSampler
 
 _LOGGER = logging.getLogger(__name__)

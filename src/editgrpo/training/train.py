@@ -21,13 +21,6 @@ from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
 from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
-from editgrpo.training.arguments import training_arguments
-from editgrpo.training.callbacks import MarkCheckpoints, StopOnSignal
-from editgrpo.training.launch import (
-    starting,
-    train_to_end,
-    with_journal,
-)
 from editgrpo.training.policy.load import (
     generation_tokens,
     load_policy,
@@ -35,9 +28,16 @@ from editgrpo.training.policy.load import (
     resolve_model_folder,
 )
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
-from editgrpo.training.run_folder import METRICS, MODEL, put_in_place
+from editgrpo.training.run.arguments import training_arguments
+from editgrpo.training.run.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.run.folder import METRICS, MODEL, put_in_place
+from editgrpo.training.run.launch import (
+    starting,
+    train_to_end,
+    with_journal,
+)
+from editgrpo.training.run.saving import finish_model, save_merged
 from editgrpo.training.sampling.vllm_engine import check_engine
-from editgrpo.training.saving import finish_model, save_merged
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.scoring import LossBudget

@@ -31,8 +31,6 @@ from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.study import Study
 from editgrpo.errors import TrainingError
 from editgrpo.rewards.types import Reward
-from editgrpo.training.checkpoints import CheckpointTrainer
-from editgrpo.training.divergence import check_finite
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups, packed_length, plan_passes
 from editgrpo.training.packed.self_check import check_group_pass, check_sampling
@@ -45,8 +43,11 @@ from editgrpo.training.policy.load import (
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.prompts import PromptEncoder
-from editgrpo.training.precision import exchange_in_float32
-from editgrpo.training.run_folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
+from editgrpo.training.run.checkpoints import CheckpointTrainer
+from editgrpo.training.run.divergence import check_finite
+from editgrpo.training.run.folder import FEATURES, METRICS, ROLLOUTS, TIMINGS, append_line
+from editgrpo.training.run.precision import exchange_in_float32
+from editgrpo.training.run.saving import OneFormat
 from editgrpo.training.sampling.decoding import whole_weights
 from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.sampling.vllm_engine import (
@@ -56,7 +57,6 @@ from editgrpo.training.sampling.vllm_engine import (
     sampled_log_prob_rows,
     sampling_gap,
 )
-from editgrpo.training.saving import OneFormat
 from editgrpo.training.seeds import rollout_draws
 from editgrpo.training.step.batches import StepSampler, UpdatePass, loss_inputs
 from editgrpo.training.step.clock import StepClock

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from editgrpo.training.policy.load import load_for_inference, load_processor
 from editgrpo.training.policy.prompts import PromptEncoder
-from editgrpo.training.saving import finish_model, format_of, in_one_format, publish_config
+from editgrpo.training.run.saving import finish_model, format_of, in_one_format, publish_config
 from tests.training.tiny_run import Tiny
 
 

@@ -6,7 +6,7 @@ import pytest
 from transformers import TrainerState
 
 from editgrpo.errors import TrainingError
-from editgrpo.training.checkpoints import check_state
+from editgrpo.training.run.checkpoints import check_state
 
 
 def checkpoint(folder: Path, random_states: tuple[str, ...]) -> Path:

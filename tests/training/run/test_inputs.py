@@ -24,8 +24,8 @@ from editgrpo.reports.registry import ANNOTATOR_NAMES, annotator_models
 from editgrpo.rewards import COMPONENT_NAMES
 from editgrpo.rewards.class_rates import ClassRates, write_class_rates
 from editgrpo.rewards.components import component_models
-from editgrpo.training import inputs
-from editgrpo.training.inputs import check_same_inputs, run_inputs, run_store, write_inputs
+from editgrpo.training.run import inputs
+from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs
 from tests.training.tiny_run import Tiny
 
 

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from transformers.integrations import get_reporting_integration_callbacks
 
 from editgrpo.errors import ConfigError
-from editgrpo.training.run_folder import CHECKPOINTS, drop_old_checkpoints, mark_complete
+from editgrpo.training.run.folder import CHECKPOINTS, drop_old_checkpoints, mark_complete
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]

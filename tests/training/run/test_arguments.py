@@ -2,7 +2,7 @@
 its default and why it moves none.
 
 A failure after an upgrade names a field that is new, gone, or has another default. Decide whether
-it can move a number: if so, set it in `training/arguments.py`, else list it here.
+it can move a number: if so, set it in `training/run/arguments.py`, else list it here.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ from editgrpo.config import (
     SFTConfig,
     TrainConfig,
 )
-from editgrpo.training import arguments
-from editgrpo.training.arguments import (
+from editgrpo.training.run import arguments
+from editgrpo.training.run.arguments import (
     fine_tuning_arguments,
     grpo_arguments,
     sft_arguments,
@@ -78,8 +78,8 @@ COMMON: Mapping[str, tuple[Any, str]] = {
     "do_predict": (False, NO_EVALUATION),
     "resume_from_checkpoint": (None, "given to `train`"),
     "save_on_each_node": (False, NOT_SHOWN),
-    "save_total_limit": (None, "training/callbacks.py removes checkpoints"),
-    "enable_jit_checkpoint": (False, "a signal's checkpoint is ours: training/callbacks.py"),
+    "save_total_limit": (None, "training/run/callbacks.py removes checkpoints"),
+    "enable_jit_checkpoint": (False, "a signal's checkpoint is ours: training/run/callbacks.py"),
     "restore_callback_states_from_checkpoint": (False, "our callbacks keep nothing"),
     "push_to_hub": (False, NOT_SHOWN),
     "hub_token": (None, NOT_SHOWN),

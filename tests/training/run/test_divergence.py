@@ -8,7 +8,7 @@ import pytest
 from editgrpo.config import OptimConfig, SFTConfig
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_jsonl
-from editgrpo.training.divergence import check_finite
+from editgrpo.training.run.divergence import check_finite
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import Tiny

@@ -6,7 +6,7 @@ import pytest
 
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.training.epochs import EpochScore, best_epoch
-from editgrpo.training.run_folder import (
+from editgrpo.training.run.folder import (
     append_line,
     cut_back,
     drop_old_checkpoints,

@@ -2,7 +2,7 @@
 
 A default of theirs that changes with a version would change results without a word, so none is
 relied on: what is not a setting of ours stands here with its value. The fields of the installed
-versions that are left out are listed in tests/training/test_arguments.py, with why they move
+versions that are left out are listed in tests/training/run/test_arguments.py, with why they move
 nothing.
 
 No model and no data here; of the processes of a launch only their number.
@@ -19,9 +19,9 @@ from trl import SFTConfig as TRLSFTConfig
 
 from editgrpo.config import DType, KLTerm, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
-from editgrpo.training.launch import processes_of_launch
-from editgrpo.training.optimizers import optimizer_arguments
-from editgrpo.training.run_folder import CHECKPOINTS
+from editgrpo.training.run.folder import CHECKPOINTS
+from editgrpo.training.run.launch import processes_of_launch
+from editgrpo.training.run.optimizers import optimizer_arguments
 from editgrpo.training.sampling.vllm_engine import vllm_arguments
 
 _LOGGER = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from accelerate import FullyShardedDataParallelPlugin
 from transformers import Trainer
 
 from editgrpo.training import sft, trainer
-from editgrpo.training.precision import exchange_in_float32
+from editgrpo.training.run.precision import exchange_in_float32
 
 
 def test_fsdp_sums_in_float32_and_leaves_results_alone() -> None:

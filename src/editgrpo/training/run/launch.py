@@ -26,12 +26,10 @@ from editgrpo.provenance import (
     write_provenance,
 )
 from editgrpo.recipes import load_recipe
-from editgrpo.training.callbacks import StopOnSignal, check_trackers
-from editgrpo.training.checkpoints import check_state
-from editgrpo.training.inputs import check_same_inputs, run_inputs, run_store, write_inputs
-from editgrpo.training.optimizers import optimizer_class
 from editgrpo.training.policy.load import resolve_model_folder
-from editgrpo.training.run_folder import (
+from editgrpo.training.run.callbacks import StopOnSignal, check_trackers
+from editgrpo.training.run.checkpoints import check_state
+from editgrpo.training.run.folder import (
     ANNOTATIONS,
     checkpoint_step,
     find_start,
@@ -39,6 +37,8 @@ from editgrpo.training.run_folder import (
     has_model,
     steps_done,
 )
+from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs
+from editgrpo.training.run.optimizers import optimizer_class
 
 _LOGGER = logging.getLogger(__name__)
 

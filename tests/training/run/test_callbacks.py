@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from editgrpo.config import OptimConfig
-from editgrpo.training import launch
-from editgrpo.training.callbacks import StopOnSignal
+from editgrpo.training.run import launch
+from editgrpo.training.run.callbacks import StopOnSignal
 
 
 @pytest.mark.parametrize("fails", [False, True])

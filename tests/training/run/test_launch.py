@@ -12,9 +12,9 @@ from editgrpo.config import LoraConfig, ModelConfig, RolloutConfig, SFTConfig, T
 from editgrpo.errors import ConfigError, DataError, TrainingError
 from editgrpo.ownership import is_lock
 from editgrpo.provenance import write_provenance
-from editgrpo.training.inputs import run_inputs, write_inputs
-from editgrpo.training.launch import begin_run, processes_of_launch
-from editgrpo.training.run_folder import append_line, mark_complete
+from editgrpo.training.run.folder import append_line, mark_complete
+from editgrpo.training.run.inputs import run_inputs, write_inputs
+from editgrpo.training.run.launch import begin_run, processes_of_launch
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import Tiny

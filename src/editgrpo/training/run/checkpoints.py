@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, Trainer, TrainerState
 from editgrpo.errors import TrainingError
 from editgrpo.foreign import reading, storing
 from editgrpo.training.policy.load import load_checkpoint_weights, reading_checkpoint
-from editgrpo.training.run_folder import checkpoint_name
+from editgrpo.training.run.folder import checkpoint_name
 
 _REMEDY = "delete this checkpoint to go on from the one before it"
 # One file, or one for each of several processes.

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from editgrpo.config import DType, LoraConfig, OptimConfig, OptimizerState
 from editgrpo.errors import ConfigError, TrainingError
-from editgrpo.training import optimizers
-from editgrpo.training.optimizers import (
+from editgrpo.training.policy.load import load_policy
+from editgrpo.training.run import optimizers
+from editgrpo.training.run.optimizers import (
     MasterAdamW,
     join_master,
     optimizer_arguments,
     optimizer_class,
     split_master,
 )
-from editgrpo.training.policy.load import load_policy
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run, assert_same_values
 from tests.training.tiny_run import Tiny

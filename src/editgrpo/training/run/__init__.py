@@ -1,0 +1,1 @@
+"""What is around the steps: launch, run folder, optimiser, checkpoints, saved models."""
