@@ -7,8 +7,8 @@ from benchmarks.account_step import BF16, FLOAT32, OURS, Workload, encodings
 
 GIB = 2**30
 
-# Logits that exist at a time (training/packed/group_pass.py) and how often: product, float32 and scaled,
-# log-softmax, gradient.
+# Logits that exist at a time (training/packed/group_pass.py) and how often: product, float32 and
+# scaled, log-softmax, gradient.
 LOGITS, LOGIT_COPIES = 2**25, 4
 # CUDA's context and the workspaces of cuBLAS; seen on other machines, not measured here.
 CONTEXT = 0.7 * GIB

@@ -41,8 +41,8 @@ PACKAGES = (
     "trl",
 )
 
-# What a resumed run may change: places, whose content is compared (training/run/inputs.py), what does
-# not change the result, and how long a run is.
+# What a resumed run may change: places, whose content is compared (training/run/inputs.py), what
+# does not change the result, and how long a run is.
 FREE_ON_RESUME = frozenset(
     {
         "output",

@@ -145,13 +145,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collect how many windows there were each time that lengths were read from the device."""
     seen: list[int] = []
-    read = vision._windows
+    read = window_attention._windows
 
     def counted(bounds: Tensor) -> Any:
         seen.append(len(bounds) - 1)
         return read(bounds)
 
-    monkeypatch.setattr(vision, "_windows", counted)
+    monkeypatch.setattr(window_attention, "_windows", counted)
     return seen
 
 
@@ -272,7 +272,7 @@ def test_lengths_are_read_once_a_pass(
     # Two images, of 2 x 2 windows and of one; Qwen2-VL has no windows.
     once = [5, 2] if hasattr(stock.model.visual, "window_size") else [2]
     assert readings == once * 2
-    assert not len(vision._SEEN)  # nothing stays behind a pass
+    assert not len(window_attention._SEEN)  # nothing stays behind a pass
 
 
 # --- copies, files, and what stays as it is ------------------------------------------------------

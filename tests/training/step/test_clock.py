@@ -2,7 +2,7 @@
 
 import pytest
 
-from editgrpo.training.step import clock
+from editgrpo.training.step import clock as clock_module
 from editgrpo.training.step.clock import PHASES, StepClock
 
 
@@ -19,7 +19,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     hands = Time()
-    monkeypatch.setattr(step_clock, "time", hands)
+    monkeypatch.setattr(clock_module, "time", hands)
     return hands
 
 

@@ -3,7 +3,7 @@
 Where edits are made on demand, a part is sampled in two rounds: what the first round says decides
 which studies are edited, and the second samples the rest of the others.
 
-Left out on purpose: the engines that sample (trainer.py), what an edit does (groups.py), and how
+Left out on purpose: the engines that sample (sampling/), what an edit does (groups.py), and how
 many responses are sampled (edit_schedule.py).
 """
 
