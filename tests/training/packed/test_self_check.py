@@ -14,15 +14,17 @@ from transformers import GenerationConfig
 from editgrpo.config import AttentionKernel, DType
 from editgrpo.data.study import Split
 from editgrpo.errors import TrainingError
-from editgrpo.training import decoding, packing, self_check, vision
 from editgrpo.training.generate import GenerationConfig as GenerationSettings
 from editgrpo.training.generate import generate_predictions
+from editgrpo.training.packed import packing, self_check
 from editgrpo.training.packed.attention import GroupPlan, GroupSpan
 from editgrpo.training.packed.group_pass import add_group_pass
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.packed.self_check import CHECKED_TOKENS, check_group_pass, check_sampling
+from editgrpo.training.policy import window_attention
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import use_window_batches
+from editgrpo.training.sampling import decoding
 from editgrpo.training.sampling.rollouts import SamplingSettings
 from editgrpo.training.train import run_training
 from tests.training.small_models import small_model
@@ -114,9 +116,9 @@ def test_windows_that_are_cut_wrongly_are_seen(
 ) -> None:
     """Ours lets a patch see half of its window; the stock tower beside it sees the whole one."""
     model, packed, prompt = group
-    right = vision._windows
+    right = window_attention._windows
     monkeypatch.setattr(
-        vision,
+        window_attention,
         "_windows",
         lambda bounds: replace(
             right(bounds), counts=tuple((2 * n, length // 2) for n, length in right(bounds).counts)
@@ -165,7 +167,9 @@ def test_sampling_takes_the_tokens_that_generate_takes(
     assert check_sampling(model, prompt, GREEDY, dtype=DType.FLOAT32) == CHECKED_TOKENS
     assert draws() == before
     assert model.generation_config.to_dict() == settings
-    assert vision._NAME in {module.config._attn_implementation for module in towers(model)}
+    assert window_attention._NAME in {
+        module.config._attn_implementation for module in towers(model)
+    }
 
 
 def towers(model: Any) -> list[Any]:
