@@ -39,6 +39,8 @@ class Credit(StrEnum):
     """All of them, by its advantage."""
     SPAN = "span"
     """Those that the edit put in, by what it gained."""
+    TAIL = "tail"
+    """Those from the first that the edit put in to the end, by what it gained."""
     BOTH_SPANS = "both_spans"
     """Likewise, and those of the rollout in whose place they stand, by what they lost."""
     BOTH_SPANS_CLIPPED = "both_spans_clipped"
@@ -210,7 +212,8 @@ class ObjectiveConfig:
 
     credit: Credit = Credit.RESPONSE
     """Which tokens of an edited response are trained on: `response` (all), `span` (what the edit
-    put in), `both_spans` (also what it took out of the rollout), `both_spans_clipped`.
+    put in), `tail` (from there to the end), `both_spans` (what it put in, and what it took out of
+    the rollout), `both_spans_clipped`.
 
     Paper: `response`.
     """

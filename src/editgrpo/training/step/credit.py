@@ -10,6 +10,8 @@ the reasons.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import or_
 
 import torch
 from torch import Tensor
@@ -84,8 +86,8 @@ def token_advantages(
         scored: A group, whose edited responses have their gain as advantage unless `credit` is
             RESPONSE.
         credit: Which tokens of edited responses and of their rollouts are trained on.
-        span_scale: What multiplies the gain on the tokens that the edit put in; not on those that
-            it took out.
+        span_scale: What multiplies the gain on the edited response's tokens; not on those that the
+            edit took out of its rollout.
 
     Returns:
         For each response one advantage a token.
@@ -100,9 +102,12 @@ def token_advantages(
     for number, (edited, gain) in enumerate(zip(responses, scored.advantages_G, strict=True)):
         if edited.kind is not Kind.EDITED or edited.source is None:
             continue
-        rows[number] = [span_scale * gain if is_in else 0.0 for is_in in spliced_tokens(edited)]
-        loss = max(gain, 0.0) if credit is Credit.BOTH_SPANS_CLIPPED else gain
-        if credit is not Credit.SPAN:
+        flags = spliced_tokens(edited)
+        if credit is Credit.TAIL:
+            flags = [*accumulate(flags, or_)]
+        rows[number] = [span_scale * gain if is_in else 0.0 for is_in in flags]
+        if credit in (Credit.BOTH_SPANS, Credit.BOTH_SPANS_CLIPPED):
+            loss = max(gain, 0.0) if credit is Credit.BOTH_SPANS_CLIPPED else gain
             is_replaced = replaced_tokens(edited, responses[edited.source])
             rows[edited.source] = [
                 value - loss * is_in
