@@ -138,7 +138,7 @@ def test_change_since_the_prior_study_is_worded(progress: Progress, words: set[s
 def captions_of(*findings: Finding) -> Report:
     return write_report(
         findings,
-        phrasing=Phrasing(captions=True),
+        phrasing=Phrasing(caption_share=1.0),
         has_prior=False,
         bedside=False,
         rng=np.random.default_rng(0),

@@ -100,7 +100,8 @@ class _Writer:
 
     def findings(self, findings: tuple[Finding, ...]) -> tuple[str, tuple[str, ...]]:
         """Return the findings section and the classes it calls present."""
-        if self.phrasing.captions:
+        # No draw where there are none: reports stay what they were.
+        if self.phrasing.caption_share and self.chance(self.phrasing.caption_share):
             return _captions(findings)
         sentences: dict[Topic, list[str]] = {topic: [] for topic in self.phrasing.usual_order}
         labels: list[str] = []

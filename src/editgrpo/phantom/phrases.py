@@ -102,7 +102,7 @@ PLURAL_NOUNS: dict[Kind, tuple[str, ...]] = {
     ),
 }
 
-# Bare captions, in words that no site's reports use for the finding (`Phrasing.captions`).
+# Bare captions, in words that no site's reports use for the finding (`Phrasing.caption_share`).
 CAPTIONS: dict[Kind, str] = {
     Kind.CARDIOMEGALY: "Big heart, cardiomegaly",
     Kind.WIDE_MEDIASTINUM: "Wide mediastinum",

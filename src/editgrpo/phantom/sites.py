@@ -61,9 +61,9 @@ class Rendering:
 class Phrasing:
     """How reports are worded."""
 
-    captions: bool = False
-    """Whether findings are written as bare captions ("Effusion, left, small.") in a wording of
-    their own; the shares below then decide nothing."""
+    caption_share: float = 0.0
+    """Share of studies whose findings are written as bare captions ("Effusion, left, small.") in a
+    wording of their own; the shares below decide nothing there."""
 
     phrase_decay: float = 0.93
     """Each phrase of a list is this much as likely as the one before it.
