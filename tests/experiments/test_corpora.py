@@ -36,7 +36,7 @@ def test_what_is_not_named_keeps_its_value() -> None:
         ({"prevalence": {"fractur": 0.1}}, "did you mean 'fracture'"),
         ({"prevalence": {"fracture": "often"}}, "must be a number"),
         ({"prevalence": 0.1}, "must be a mapping"),
-        ({"phrasing": {"captions": 1}}, "must be bool"),
+        ({"phrasing": {"thorough": 1}}, "must be bool"),
         ({"rendering": {"noise": [0.1]}}, "a list of 2"),
         ({"rendering": {"noise": [0.1, True]}}, "must be a number"),
         ({"prevalence": {"fracture": 0.9}}, "burdened_share"),

@@ -97,7 +97,20 @@ EYES = SiteProfile(
         clutter=0.012,
         border=(0.0, 0.09),
     ),
-    phrasing=Phrasing(captions=True),
+    phrasing=Phrasing(caption_share=1.0),
+)
+# What it then reads: as many captions, and single sentences in all the words that there are. No
+# study says all that a report says, and what a sentence names is on the film.
+READING = replace(
+    EYES,
+    name="reading",
+    phrasing=Phrasing(
+        caption_share=0.5,
+        phrase_decay=1.0,
+        hedge_share=0.05,
+        normal_shares=dict.fromkeys(Topic, 0.25),
+        second_normal=0.0,
+    ),
 )
 EYES_SHARES = (0.94, 0.02, 0.04)
 
