@@ -35,7 +35,7 @@ from editgrpo.errors import DataError
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, with_source
 from editgrpo.evaluation.own_test_sets import compare_test_sets, pool_test_sets
 from editgrpo.evaluation.predictions import read_predictions
-from editgrpo.evaluation.sources import ScoringPlan, load_plan
+from editgrpo.evaluation.scoring_plan import ScoringPlan, load_plan
 from editgrpo.evaluation.tables import comparison_record, scores_record
 from editgrpo.evaluation.types import EvaluationOptions
 from editgrpo.files import write_json, write_text

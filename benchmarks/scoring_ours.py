@@ -23,10 +23,10 @@ from benchmarks.memory import peak_gpu_memory_mib, peak_memory_mib
 from benchmarks.scoring_workload import ROLLOUTS
 from editgrpo.config import ClinicalConfig
 from editgrpo.edits import Edit, edit_report
+from editgrpo.metrics.ratescore import EntityTable, entity_table
 from editgrpo.reports import AnnotatedReport, load_annotator, load_labeler
 from editgrpo.rewards import load_component
 from editgrpo.rewards.composite import CompositeReward
-from editgrpo.rewards.ratescore import EntityTable, entity_table
 
 # RadEval's RaTEScore is that of 0.6.0; the paper's 0.5.0 differs from it by a constant.
 COMPONENTS = {

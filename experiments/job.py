@@ -25,8 +25,8 @@ from editgrpo.errors import DataError
 from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.evaluation.types import Prediction
 from editgrpo.files import read_json_object, write_json
+from editgrpo.metrics.class_rates import class_rates, write_class_rates
 from editgrpo.provenance import command_line, git_state, processor_name
-from editgrpo.rewards.class_rates import class_rates, write_class_rates
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.policy.prompts import load_split
 from editgrpo.training.run.folder import (

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import DataError
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_statistics, pool_seeds
-from editgrpo.evaluation.label_metrics import safe_ratio, study_counts
-from editgrpo.evaluation.metrics import Formula, Means, Metric, Source, SourceKind
 from editgrpo.evaluation.rows import StudyRows
-from editgrpo.evaluation.sources import ScoringPlan, load_plan
+from editgrpo.evaluation.scoring_plan import ScoringPlan, load_plan
 from editgrpo.evaluation.statistics import StudyStatistics
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
+from editgrpo.metrics.check import checked_read, label_rows, score_pairs
+from editgrpo.metrics.label_metrics import safe_ratio, study_counts
+from editgrpo.metrics.metric import Formula, Means, Metric, Source, SourceKind
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.rewards.check import checked_read, label_rows, score_pairs
-from editgrpo.rewards.components import load_component, load_metric_labeler
+from editgrpo.rewards import load_component, load_metric_labeler
 
 LABELER = "rules"
 AVERAGE = "average/clinical@rules"

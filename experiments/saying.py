@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from editgrpo.data.study import Study
+from editgrpo.metrics.check import label_rows
 from editgrpo.reports import load_labeler
-from editgrpo.rewards.check import label_rows
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import pack_groups, packed_length, plan_passes
 from editgrpo.training.policy.load import generation_tokens

@@ -13,7 +13,7 @@ from benchmarks.scoring_workload import (
     shift_to_shares,
 )
 
-from editgrpo.rewards.ratescore import EntityTable
+from editgrpo.metrics.ratescore import EntityTable
 
 
 def write_reports(path: Path, count: int) -> Path:

@@ -15,12 +15,12 @@ from editgrpo.clinical.pretrained import load_model
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import EditGRPOError
+from editgrpo.metrics.green.local import LocalBackend
+from editgrpo.metrics.token_embeddings import TokenEncoder
 from editgrpo.reports.chexbert_model import CheXbert
 from editgrpo.reports.radgraph.loading import load_radgraph
 from editgrpo.reports.rate.embeddings import EntityEmbedder
 from editgrpo.reports.rate.entities import EntityRecogniser
-from editgrpo.rewards.green.local import LocalBackend
-from editgrpo.rewards.token_embeddings import TokenEncoder
 from editgrpo.training.policy.load import (
     load_checkpoint_weights,
     load_for_inference,

@@ -72,7 +72,7 @@ def _write_tokenizer(folder: Path, vocabulary: int) -> None:
         special_tokens=[*specials, *(f"<0x{byte:02X}>" for byte in range(256))],
         show_progress=False,
     )
-    question = REPOSITORY / "src/editgrpo/rewards/green/prompt.txt"
+    question = REPOSITORY / "src/editgrpo/metrics/green/prompt.txt"
     text = Template(question.read_text(encoding="utf-8"))
     tokenizer.train_from_iterator(
         [_MARKERS, text.substitute(reference=_REPORTS, candidate=_REPORTS)] * 4, trainer

@@ -20,7 +20,7 @@ import pytest
 
 from editgrpo.cli import main
 from editgrpo.data.prepared.store import StudySet
-from editgrpo.evaluation import sources
+from editgrpo.evaluation import scoring_plan
 from tests.builders import write_set
 from tests.data.described import STUDIES
 from tests.data.trees.rexgradient import entry
@@ -237,7 +237,7 @@ def test_a_scorer_whose_message_quotes_the_report(
 
         def compare(self, candidates: list[str], references: list[str]) -> None: ...
 
-    monkeypatch.setattr(sources, "load_component", lambda *_, **__: Fails())
+    monkeypatch.setattr(scoring_plan, "load_component", lambda *_, **__: Fails())
     words = ("--metrics", "entity_f1/partial@rules", "--output", tmp_path / "scores.jsonl")
     said = run("score", predictions, *words)
     assert f"entity_f1/partial@rules: {type(error).__name__} in " in said
@@ -256,7 +256,7 @@ def test_a_scorer_that_loses_reports(
         def compare(self, candidates: list[str], references: list[str]) -> object:
             return given
 
-    monkeypatch.setattr(sources, "load_component", lambda *_, **__: Loses())
+    monkeypatch.setattr(scoring_plan, "load_component", lambda *_, **__: Loses())
     words = ("--metrics", "entity_f1/partial@rules", "--output", tmp_path / "scores.jsonl")
     assert "entity_f1/partial@rules: " in run("score", predictions, *words)
 
@@ -285,7 +285,7 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_server_that_answers_with_the_report(
     tmp_path: Path, run: Run, predictions: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("editgrpo.rewards.green.endpoint.LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("editgrpo.metrics.green.endpoint.LONGEST_WAIT_S", 0.01)
     words = ("--metrics", "green@radllama2-7b", "--output", tmp_path / "scores.jsonl")
     run("score", predictions, *words, "--green-endpoint", endpoint)
 

@@ -12,9 +12,9 @@ from transformers import DebertaV2Tokenizer
 
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError
+from editgrpo.metrics.green.local import LocalBackend
 from editgrpo.reports.rate.embeddings import EntityEmbedder
 from editgrpo.reports.rate.entities import EntityRecogniser
-from editgrpo.rewards.green.local import LocalBackend
 from tests.checkpoints.green import build_green
 from tests.checkpoints.rate import build_biolord, build_rate_ner
 

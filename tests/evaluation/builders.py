@@ -1,10 +1,21 @@
 """Small test sets in the vocabulary of the fake annotator and labeler."""
 
 from collections.abc import Sequence
+from typing import Never
 
 import numpy as np
 
-from editgrpo.evaluation.definitions import (
+from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions
+from editgrpo.evaluation.scoring_plan import (
+    ScoringPlan,
+    component_scorer,
+    label_scorer,
+    text_scorers,
+)
+from editgrpo.evaluation.types import EvaluationOptions, Prediction
+from editgrpo.metrics.entity_f1 import EntityF1
+from editgrpo.metrics.entity_similarity import EntitySimilarity
+from editgrpo.metrics.kinds import (
     average_metric,
     bleu_metric,
     component_metric,
@@ -12,22 +23,17 @@ from editgrpo.evaluation.definitions import (
     sum_metric,
     text_metric,
 )
-from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions
-from editgrpo.evaluation.metrics import Direction, Source, SourceKind
-from editgrpo.evaluation.sources import (
-    ScoringPlan,
-    component_scorer,
-    label_scorer,
-    text_scorers,
-)
-from editgrpo.evaluation.text_metrics import TEXT_SCALARS
-from editgrpo.evaluation.types import EvaluationOptions, Prediction
-from editgrpo.rewards.entity_f1 import EntityF1
-from editgrpo.rewards.entity_similarity import EntitySimilarity
-from editgrpo.rewards.label_f1 import LabelF1
+from editgrpo.metrics.label_f1 import LabelF1
+from editgrpo.metrics.metric import Direction, Source, SourceKind
+from editgrpo.metrics.text_metrics import TEXT_SCALARS
 from tests.rewards.fakes import FakeAnnotator, FakeLabeler
 
 PHRASES = ("effusion.", "cardiomegaly.", "fracture.", "no effusion.", "clear lungs today.")
+
+
+def never_loaded(*_: object) -> Never:
+    """Stand for the loader of a metric whose numbers a test gives by hand."""
+    raise AssertionError("a test loaded a metric whose numbers it gives")
 
 
 def fake_plan(*, batch: int = 256, labeler: FakeLabeler | None = None) -> ScoringPlan:
@@ -35,7 +41,7 @@ def fake_plan(*, batch: int = 256, labeler: FakeLabeler | None = None) -> Scorin
     annotator, labels = FakeAnnotator(), labeler or FakeLabeler()
     components = (LabelF1(labels), EntityF1(annotator), EntitySimilarity(annotator))
     corpus = label_metrics("fake")
-    parts = [component_metric(one.name, "of a fake") for one in components]
+    parts = [component_metric(one.name, "of a fake", never_loaded) for one in components]
     scorers = {Source(SourceKind.LABELS, "fake"): label_scorer(labels)}
     for component in components:
         scorers[Source(SourceKind.COMPONENT, component.name)] = component_scorer(component)

@@ -5,7 +5,7 @@ import pytest
 
 from editgrpo.errors import ConfigError
 from editgrpo.evaluation.catalogue import METRIC_SETS, METRICS, select_metrics
-from editgrpo.evaluation.metrics import (
+from editgrpo.metrics.metric import (
     Direction,
     Level,
     Means,
@@ -14,7 +14,7 @@ from editgrpo.evaluation.metrics import (
     SourceKind,
     source_columns,
 )
-from editgrpo.evaluation.text_metrics import TEXT_SCALARS
+from editgrpo.metrics.text_metrics import TEXT_SCALARS
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.rewards.components import COMPONENT_NAMES
 

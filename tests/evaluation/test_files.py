@@ -9,7 +9,7 @@ import pytest
 
 from editgrpo.data.readers.table import read_table
 from editgrpo.errors import ConfigError, DataError
-from editgrpo.evaluation import sources
+from editgrpo.evaluation import scoring_plan
 from editgrpo.evaluation.files import (
     SystemFiles,
     compare_files,
@@ -228,7 +228,7 @@ class StopError(Exception):
 def test_a_stopped_comparison_goes_on_and_gives_the_same_bytes(
     good: Path, bad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(sources, "BATCH", 2)
+    monkeypatch.setattr(scoring_plan, "BATCH", 2)
     systems = [SystemFiles(paths=(good,)), SystemFiles(paths=(bad,))]
 
     def scored(output: Path, stop: int | None) -> list[int]:

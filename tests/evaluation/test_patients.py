@@ -10,15 +10,15 @@ import pytest
 from editgrpo.errors import DataError, RewardError
 from editgrpo.evaluation.bootstrap import percentile_interval, permutation_p
 from editgrpo.evaluation.compare import compare
-from editgrpo.evaluation.definitions import component_metric, label_metrics
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds
-from editgrpo.evaluation.metrics import Source, SourceKind
-from editgrpo.evaluation.sources import ScoringPlan
+from editgrpo.evaluation.scoring_plan import ScoringPlan
 from editgrpo.evaluation.statement import interval_words
 from editgrpo.evaluation.tables import comparison_record, metric_rows, scores_record, study_rows
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
+from editgrpo.metrics.kinds import component_metric, label_metrics
+from editgrpo.metrics.metric import Source, SourceKind
 from editgrpo.reports.chexpert import FINDINGS
-from tests.evaluation.builders import evaluate, random_predictions
+from tests.evaluation.builders import evaluate, never_loaded, random_predictions
 
 MEAN, MICRO = "given", "given/micro-f1-14"
 STUDIES = 7  # a patient
@@ -37,7 +37,7 @@ def _counts(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 PLAN = ScoringPlan(
-    metrics=(component_metric(MEAN, "of a text"), label_metrics("given")[0]),
+    metrics=(component_metric(MEAN, "of a text", never_loaded), label_metrics("given")[0]),
     scorers={
         Source(SourceKind.COMPONENT, MEAN): _numbers,
         Source(SourceKind.LABELS, "given"): _counts,

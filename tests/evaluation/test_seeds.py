@@ -7,17 +7,17 @@ import pytest
 
 from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds
 from editgrpo.evaluation.compare import compare
-from editgrpo.evaluation.definitions import component_metric
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds
-from editgrpo.evaluation.metrics import Source, SourceKind
-from editgrpo.evaluation.sources import ScoringPlan
+from editgrpo.evaluation.scoring_plan import ScoringPlan
 from editgrpo.evaluation.tables import comparison_record, scores_record
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
-from tests.evaluation.builders import evaluate, random_predictions
+from editgrpo.metrics.kinds import component_metric
+from editgrpo.metrics.metric import Source, SourceKind
+from tests.evaluation.builders import evaluate, never_loaded, random_predictions
 
 VALUE = "given"
 PLAN = ScoringPlan(
-    metrics=(component_metric(VALUE, "of a text"),),
+    metrics=(component_metric(VALUE, "of a text", never_loaded),),
     scorers={
         Source(SourceKind.COMPONENT, VALUE): lambda texts, _: np.array(
             [[float(text)] for text in texts]

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from editgrpo.errors import RewardError
-from editgrpo.evaluation.metrics import Source, SourceKind
-from editgrpo.evaluation.sources import ScoringPlan, component_scorer
+from editgrpo.evaluation.scoring_plan import ScoringPlan, component_scorer
 from editgrpo.evaluation.statistics import study_statistics
 from editgrpo.evaluation.types import Prediction
+from editgrpo.metrics.metric import Source, SourceKind
 from tests.builders import REPOSITORY
 from tests.evaluation.builders import fake_plan, predictions, random_predictions
 from tests.rewards.fakes import FakeLabeler

@@ -10,10 +10,10 @@ from editgrpo.clinical.shared import shared, shared_model
 from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig, DType, RewardConfig
 from editgrpo.errors import ConfigError, ModelError
+from editgrpo.metrics.class_rates import ClassRates, class_rates, write_class_rates
 from editgrpo.reports import load_annotator, load_labeler
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.rewards import COMPONENT_NAMES, configured_reward, load_component, load_reward
-from editgrpo.rewards.class_rates import ClassRates, class_rates, write_class_rates
 from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
 from tests.checkpoints.chexbert import build_chexbert
 from tests.checkpoints.green import build_green

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from editgrpo.errors import RewardError
+from editgrpo.metrics.entity_f1 import EntityF1
+from editgrpo.metrics.entity_similarity import EntitySimilarity
+from editgrpo.metrics.label_f1 import LabelF1
 from editgrpo.rewards.composite import CompositeReward
-from editgrpo.rewards.entity_f1 import EntityF1
-from editgrpo.rewards.entity_similarity import EntitySimilarity
-from editgrpo.rewards.label_f1 import LabelF1
 from tests.rewards.fakes import FakeAnnotator, FakeLabeler
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editgrpo.adapters.reward import load_shared_reward
-from editgrpo.rewards.check import checked_scores
+from editgrpo.rewards.guard import checked_scores
 
 
 def outcome_reward(*, column: str = "solution", **settings: Any) -> type:

@@ -10,7 +10,7 @@ from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import RewardError
 from editgrpo.recipes.values import read_section
 from editgrpo.rewards import Reward
-from editgrpo.rewards.check import checked_scores
+from editgrpo.rewards.guard import checked_scores
 from editgrpo.rewards.registry import configured_reward
 
 _LOG = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from typing import Any
 from editgrpo.adapters.reward import load_shared_reward
 from editgrpo.clinical.shared import shared
 from editgrpo.rewards import Reward
-from editgrpo.rewards.check import checked_scores
+from editgrpo.rewards.guard import checked_scores
 
 _GATHER_S = 0.005
 """How long the others get to ask before a batch is scored, in seconds."""

@@ -82,9 +82,9 @@ def annotate(
 def write_rates(path: Path, texts: list[str], config: ClinicalConfig) -> None:
     """Write how often reports have each finding, by CheXbert's labels."""
     from editgrpo.clinical.weights import ClinicalModel, model_identity
+    from editgrpo.metrics.class_rates import class_rates, write_class_rates
     from editgrpo.reports import load_labeler
     from editgrpo.reports.references import label_references
-    from editgrpo.rewards.class_rates import class_rates, write_class_rates
 
     labeler = load_labeler("chexbert", config)
     name = f"{labeler.name}@{model_identity(ClinicalModel.CHEXBERT, config)}"

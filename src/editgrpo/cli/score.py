@@ -39,7 +39,7 @@ EXAMPLES = examples(
 def list_metrics() -> None:
     """Print every metric and every set."""
     from editgrpo.evaluation.catalogue import METRIC_SETS, METRICS
-    from editgrpo.evaluation.metrics import Direction
+    from editgrpo.metrics.metric import Direction
 
     arrows = {Direction.HIGHER: "↑", Direction.LOWER: "↓", Direction.NEITHER: " "}
     width = max(map(len, METRICS))

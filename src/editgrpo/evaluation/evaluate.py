@@ -12,9 +12,8 @@ from editgrpo.errors import DataError
 from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds, resampled_means
 from editgrpo.evaluation.findings import finding_scores, rare_findings
 from editgrpo.evaluation.intervals import interval_ends, metric_values
-from editgrpo.evaluation.metrics import Means, Metric, SourceKind
 from editgrpo.evaluation.rows import Rows, known_patients, require_same_rows, rows_of
-from editgrpo.evaluation.sources import ScoringPlan
+from editgrpo.evaluation.scoring_plan import ScoringPlan
 from editgrpo.evaluation.statistics import StudyStatistics, study_statistics
 from editgrpo.evaluation.types import (
     Estimate,
@@ -24,6 +23,7 @@ from editgrpo.evaluation.types import (
     ProgressCallback,
 )
 from editgrpo.evaluation.units import units_of
+from editgrpo.metrics.metric import Means, Metric, SourceKind
 from editgrpo.reports.chexpert import FINDINGS
 
 

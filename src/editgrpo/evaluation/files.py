@@ -14,7 +14,7 @@ from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_
 from editgrpo.evaluation.outputs import PARTIALS, Outcome, write_outcome
 from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.evaluation.rows import require_same_rows, rows_of
-from editgrpo.evaluation.sources import load_plan
+from editgrpo.evaluation.scoring_plan import load_plan
 from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
 from editgrpo.files import real_path
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.evaluation.label_metrics import finding_f1, safe_ratio
 from editgrpo.evaluation.types import EvaluationOptions, FindingScore
+from editgrpo.metrics.label_metrics import finding_f1, safe_ratio
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 
 

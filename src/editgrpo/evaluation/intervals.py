@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.evaluation.bootstrap import percentile_interval
-from editgrpo.evaluation.metrics import Means, Metric
 from editgrpo.evaluation.types import EvaluationOptions
+from editgrpo.metrics.metric import Means, Metric
 
 
 class Ends(NamedTuple):

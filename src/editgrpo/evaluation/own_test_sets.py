@@ -21,7 +21,6 @@ from editgrpo.evaluation.evaluate import (
     resampled_values,
 )
 from editgrpo.evaluation.intervals import Ends, interval_ends
-from editgrpo.evaluation.metrics import Metric
 from editgrpo.evaluation.rows import known_patients
 from editgrpo.evaluation.types import (
     Comparison,
@@ -30,6 +29,7 @@ from editgrpo.evaluation.types import (
     FindingScore,
 )
 from editgrpo.evaluation.units import units_of
+from editgrpo.metrics.metric import Metric
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 import editgrpo
 from editgrpo.clinical.memo import forget_all
 from editgrpo.errors import DataError, RewardError
-from editgrpo.evaluation.metrics import Means, Source
-from editgrpo.evaluation.sources import ScoringPlan
+from editgrpo.evaluation.scoring_plan import ScoringPlan
 from editgrpo.evaluation.types import Prediction, ProgressCallback
 from editgrpo.files import json_line, naming, open_to_append, read_jsonl, write_jsonl
 from editgrpo.foreign import scoring
+from editgrpo.metrics.metric import Means, Source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

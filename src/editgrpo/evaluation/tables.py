@@ -10,10 +10,10 @@ from typing import Any
 
 import editgrpo
 from editgrpo.evaluation.evaluate import Evaluation
-from editgrpo.evaluation.metrics import Level
 from editgrpo.evaluation.own_test_sets import SeedsOfOwnSets
 from editgrpo.evaluation.statement import interval_words, p_value_words
 from editgrpo.evaluation.types import Comparison, Difference, Estimate, EvaluationOptions
+from editgrpo.metrics.metric import Level
 from editgrpo.provenance import command_line, git_state
 
 

@@ -1,6 +1,7 @@
-"""Rewards: one file a metric, and the composite that training optimises."""
+"""Rewards: the sum of metrics that training optimises."""
 
-from editgrpo.rewards.components import COMPONENT_NAMES, load_component, load_metric_labeler
+from editgrpo.metrics.loading import load_metric_labeler
+from editgrpo.rewards.components import COMPONENT_NAMES, load_component
 from editgrpo.rewards.registry import REWARD_NAMES, configured_reward, load_reward
 from editgrpo.rewards.types import Reward, RewardScores
 

@@ -2,39 +2,18 @@
 reference."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.clinical.memo import DEFAULT_CAPACITY, Memo
 from editgrpo.errors import RewardError
+from editgrpo.metrics.check import checked_read, require_finite, score_pairs
+from editgrpo.metrics.component import Component
+from editgrpo.metrics.silence import is_silent
 from editgrpo.reports.types import Annotator
-from editgrpo.rewards.check import checked_read, require_finite, score_pairs
-from editgrpo.rewards.stated import is_silent
 from editgrpo.rewards.types import RewardScores
-
-Facts = TypeVar("Facts")
-
-
-class Component(Protocol[Facts]):
-    """One metric in two halves: what it reads from a text, and how it compares two readings.
-
-    The halves are apart so that a text, above all a reference, is read once however often it is
-    compared.
-    """
-
-    name: str
-
-    def read(self, texts: Sequence[str]) -> Sequence[Facts]:
-        """Return what the metric needs of each text, in order."""
-        ...
-
-    def compare(
-        self, candidates: Sequence[Facts], references: Sequence[Facts]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs, N at least 1."""
-        ...
 
 
 class CompositeReward:

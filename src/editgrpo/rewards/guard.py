@@ -13,8 +13,36 @@ from contextlib import contextmanager
 
 from editgrpo.errors import EditGRPOError, RewardError, ScorerBugError, StorageError
 from editgrpo.foreign import scoring
-from editgrpo.rewards.check import checked_scores
+from editgrpo.metrics.check import require_finite, score_each
 from editgrpo.rewards.types import Reward, RewardScores
+
+
+def checked_scores(
+    reward: Reward, candidates: Sequence[str], references: Sequence[str]
+) -> RewardScores:
+    """Score with a reward of any origin and check what it gives.
+
+    Args:
+        reward: What scores.
+        candidates: N reports.
+        references: N reference reports, in the same order.
+
+    Returns:
+        Its scores; the total and every component are (N,) float64 and finite.
+
+    Raises:
+        RewardError: scoring failed, or the total or a component is of another length or shape, NaN
+            or infinite.
+    """
+    scores = reward.score(candidates, references)
+    parts = {f"{reward.name}, total": scores.total, **scores.components}
+    checked = {name: score_each(name, values, len(candidates)) for name, values in parts.items()}
+    for name, values in checked.items():
+        require_finite(name, values)
+    total, *components = checked.values()
+    return RewardScores(
+        total=total, components=dict(zip(scores.components, components, strict=True))
+    )
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, nearest_name
-from editgrpo.rewards.components import COMPONENT_NAMES, load_component, statement_annotator
+from editgrpo.metrics.loading import rules_annotator
+from editgrpo.rewards.components import load_component, require_trainable
 from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.guard import GuardedReward
 from editgrpo.rewards.types import Reward
@@ -32,11 +33,6 @@ REWARD_NAMES: tuple[str, ...] = tuple(REWARDS)
 
 _ANY_REPORT = "No pleural effusion."
 
-_NOT_FOR_TRAINING = {
-    "green": "it takes seconds a report; use it in `editgrpo score`",
-    "radcliq": "it is an error, lower is better, and is not bounded below by 0",
-}
-
 
 def load_reward(
     name: str,
@@ -57,7 +53,7 @@ def load_reward(
 
     Returns:
         A reward with its own bounded memory of texts. A candidate that states nothing earns nothing
-        from any of its components (`stated.py`).
+        from any of its components (`metrics/silence.py`).
 
     Raises:
         ConfigError: the name or a component of `weights` is unknown or not fit to train on, a
@@ -67,7 +63,7 @@ def load_reward(
         raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
     complete = complete_weights(REWARDS[name], weights or {})
     components = [load_component(part, clinical, class_rates=class_rates) for part in complete]
-    return CompositeReward(name, components, weights=complete, statements=statement_annotator())
+    return CompositeReward(name, components, weights=complete, statements=rules_annotator())
 
 
 def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
@@ -107,12 +103,7 @@ def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> di
             infinite, or there is no component at all.
     """
     for component, weight in weights.items():
-        if component not in COMPONENT_NAMES:
-            raise ConfigError(
-                f"reward.weights: component {component!r} is unknown"
-                f"{nearest_name(component, COMPONENT_NAMES)}"
-            )
-        _require_trainable(component)
+        require_trainable(component)
         if not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(
                 f"reward.weights: {component} is {weight}; it must be finite and 0 or more"
@@ -123,16 +114,3 @@ def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> di
     if not complete:
         raise ConfigError("reward.weights is empty; name at least one component of reward custom")
     return complete
-
-
-def _require_trainable(component: str) -> None:
-    """Raise ConfigError for a metric that can be earned wrongly, or that is no reward at all."""
-    family, _, variant = component.partition("@")
-    if family == "ratescore" and not variant.endswith("-guarded"):
-        raise ConfigError(
-            f"reward.weights: {component} pays 0.5 for a report without entities; "
-            f"take {component}-guarded"
-        )
-    for prefix, reason in _NOT_FOR_TRAINING.items():
-        if component.startswith(prefix):
-            raise ConfigError(f"reward.weights: {component} is no reward: {reason}")

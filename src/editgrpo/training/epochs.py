@@ -16,7 +16,7 @@ from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, read_jsonl, write_json
 from editgrpo.foreign import reading, storing
 from editgrpo.rewards import RewardScores, configured_reward
-from editgrpo.rewards.check import checked_scores
+from editgrpo.rewards.guard import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
 from editgrpo.training.policy.positions import without_adapter_wrapper

@@ -10,7 +10,7 @@ import pytest
 
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
-from editgrpo.rewards.bert_score import BASELINES, BertScore, TokenVectors, greedy_f1, rescaled
+from editgrpo.metrics.bert_score import BASELINES, BertScore, TokenVectors, greedy_f1, rescaled
 from tests.checkpoints.bert_score import build_distilbert, build_distilroberta
 from tests.parity.clinical.conftest import OracleRunner
 from tests.parity.clinical.texts import iu_findings, report_pairs

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from editgrpo.config import ClinicalConfig
-from editgrpo.evaluation.label_metrics import finding_f1, macro_f1, micro_f1, study_counts
+from editgrpo.metrics.label_f1 import label_f1
+from editgrpo.metrics.label_metrics import finding_f1, macro_f1, micro_f1, study_counts
 from editgrpo.reports.chexbert_model import CheXbertLabeler
 from editgrpo.reports.chexpert import FINDINGS, FIVE_FINDINGS
-from editgrpo.rewards.label_f1 import label_f1
 from tests.checkpoints.chexbert import build_chexbert
 from tests.parity.clinical.conftest import OracleRunner
 from tests.parity.clinical.texts import AWKWARD, iu_findings

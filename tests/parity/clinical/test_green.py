@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from editgrpo.config import ClinicalConfig
-from editgrpo.rewards.green import parse_answer
-from editgrpo.rewards.green.local import LocalBackend, _load, _token_ids
-from editgrpo.rewards.green.parse import _clean
-from editgrpo.rewards.green.prompt import build_prompt
+from editgrpo.metrics.green import parse_answer
+from editgrpo.metrics.green.local import LocalBackend, _load, _token_ids
+from editgrpo.metrics.green.parse import _clean
+from editgrpo.metrics.green.prompt import build_prompt
 from tests.checkpoints.green import build_green
 from tests.parity.clinical.conftest import OracleRunner
 

@@ -8,9 +8,9 @@ import pytest
 
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
+from editgrpo.metrics.bert_score import BertScore
+from editgrpo.metrics.radcliq import SembScore, radcliq_v1
 from editgrpo.reports.chexbert_model import CheXbertLabeler
-from editgrpo.rewards.bert_score import BertScore
-from editgrpo.rewards.radcliq import SembScore, radcliq_v1
 from tests.checkpoints.bert_score import build_distilroberta
 from tests.checkpoints.chexbert import build_chexbert
 from tests.parity.clinical.conftest import OracleRunner

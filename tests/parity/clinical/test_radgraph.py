@@ -12,11 +12,11 @@ import torch
 
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.config import ClinicalConfig
+from editgrpo.metrics.radgraph_f1 import RadGraphF1, RadGraphLevel
 from editgrpo.reports.radgraph.extractor import RadGraphExtractor
 from editgrpo.reports.radgraph.graph import RadGraph
 from editgrpo.reports.radgraph.loading import load_radgraph
 from editgrpo.reports.radgraph.tokens import split_words
-from editgrpo.rewards.radgraph_f1 import RadGraphF1, RadGraphLevel
 from tests.checkpoints.radgraph import build_radgraph
 from tests.parity.clinical.conftest import OracleRunner
 from tests.parity.clinical.texts import AWKWARD, iu_findings, report_pairs

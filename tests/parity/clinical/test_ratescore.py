@@ -15,12 +15,7 @@ import numpy as np
 import pytest
 
 from editgrpo.config import ClinicalConfig
-from editgrpo.reports.rate.annotator import RateAnnotator
-from editgrpo.reports.rate.boundaries import load_rush
-from editgrpo.reports.rate.decoding import decode_labels
-from editgrpo.reports.rate.sentences import split_sentences
-from editgrpo.reports.types import AnnotatedReport
-from editgrpo.rewards.ratescore import (
+from editgrpo.metrics.ratescore import (
     NO_ENTITIES,
     EntityTable,
     RateScore,
@@ -28,6 +23,11 @@ from editgrpo.rewards.ratescore import (
     entity_table,
     rate_weights,
 )
+from editgrpo.reports.rate.annotator import RateAnnotator
+from editgrpo.reports.rate.boundaries import load_rush
+from editgrpo.reports.rate.decoding import decode_labels
+from editgrpo.reports.rate.sentences import split_sentences
+from editgrpo.reports.types import AnnotatedReport
 from tests.builders import shared_data
 from tests.checkpoints.corpus import SENTENCES
 from tests.checkpoints.rate import LABELS, build_biolord, build_rate_ner

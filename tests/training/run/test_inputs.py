@@ -19,10 +19,10 @@ from editgrpo.config import (
 )
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.evaluation.catalogue import METRICS
+from editgrpo.metrics.class_rates import ClassRates, write_class_rates
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.reports.registry import ANNOTATOR_NAMES, annotator_models
 from editgrpo.rewards import COMPONENT_NAMES
-from editgrpo.rewards.class_rates import ClassRates, write_class_rates
 from editgrpo.rewards.components import component_models
 from editgrpo.training.run import inputs
 from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from editgrpo.config import AdvantageScale, Baseline, Credit
 from editgrpo.errors import RewardError
-from editgrpo.rewards.check import checked_scores
+from editgrpo.rewards.guard import checked_scores
 from editgrpo.rewards.types import Reward, RewardScores
 from editgrpo.training.step.advantages import edit_gains, group_advantages
 from editgrpo.training.step.responses import Group, Kind

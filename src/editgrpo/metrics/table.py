@@ -1,0 +1,217 @@
+"""The table of metrics: name, definition, direction, models, and whether it may be trained on.
+
+Rewards (`rewards/components.py`) and evaluations (`evaluation/catalogue.py`) take their metrics
+from here. A name carries its variant, since a metric's name is not its definition: docs/metrics.md
+says what each number means and what it may be compared with.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from editgrpo.clinical.catalogue import ClinicalModel
+from editgrpo.metrics import loading
+from editgrpo.metrics.kinds import (
+    average_metric,
+    bleu_metric,
+    component_metric,
+    label_metrics,
+    sum_metric,
+    text_metric,
+)
+from editgrpo.metrics.metric import Direction, Metric
+from editgrpo.metrics.radgraph_f1 import RadGraphLevel
+from editgrpo.metrics.ratescore import RateVariant
+from editgrpo.metrics.text_metrics import (
+    EMPTY,
+    REFERENCE_WORDS,
+    REPEATED_NGRAMS,
+    REPEATED_SENTENCES,
+    ROUGE_L,
+    WORDS,
+)
+
+_RATE = (ClinicalModel.RATE_NER, ClinicalModel.BIOLORD)
+_MODELS_OF_LABELER: Mapping[str, tuple[ClinicalModel, ...]] = {
+    "rules": (),
+    "chexbert": (ClinicalModel.CHEXBERT,),
+}
+_RADGRAPH_LEVELS = {
+    RadGraphLevel.SIMPLE: "F1 of entities (words and label)",
+    RadGraphLevel.PARTIAL: "F1 of entities that also agree on having a relation",
+    RadGraphLevel.COMPLETE: "F1 of entities with their relations and targets",
+    RadGraphLevel.REXRANK: "mean of entity F1 and relation F1, as on ReXrank",
+}
+_RATE_VARIANTS = {
+    RateVariant.V0_5_0: "RaTEScore as the paper used it",
+    RateVariant.V0_6_0_LONG: "RaTEScore 0.6.0, its default",
+    RateVariant.V0_6_0_SHORT: "RaTEScore 0.6.0 for short texts",
+}
+
+
+def _report_label_metrics(labeler: str) -> tuple[Metric, Metric, Metric]:
+    """Define what a labeler says of one report."""
+    models = _MODELS_OF_LABELER[labeler]
+    return (
+        component_metric(
+            f"{labeler}/report-micro-f1-14",
+            "F1 of the 14 findings of one report",
+            partial(loading.load_label_f1, labeler),
+            models=models,
+        ),
+        component_metric(
+            f"{labeler}/report-balanced-accuracy-14",
+            "balanced accuracy of the 14 findings of one report",
+            partial(loading.load_balanced_accuracy, labeler),
+            models=models,
+        ),
+        component_metric(
+            f"{labeler}/report-inverse-frequency-14",
+            "agreement on findings, rare ones weighing more",
+            partial(loading.load_inverse_frequency, labeler),
+            models=models,
+            needs_class_rates=True,
+        ),
+    )
+
+
+def _ratescore(variant: RateVariant, description: str) -> tuple[Metric, Metric]:
+    """Define a variant of RaTEScore, and the form of it that is paid."""
+    name = f"ratescore@{variant}"
+    return (
+        component_metric(
+            name,
+            description,
+            partial(loading.load_ratescore, variant, False),
+            models=_RATE,
+            no_reward=f"pays 0.5 for a report without entities; take {name}-guarded",
+        ),
+        component_metric(
+            f"{name}-guarded",
+            "RaTEScore as it is paid",
+            partial(loading.load_ratescore, variant, True),
+            models=_RATE,
+            only_reward=True,
+        ),
+    )
+
+
+RULES_LABELS = label_metrics("rules")
+_RULES_REPORT_F1, *_RULES_REWARDS = _report_label_metrics("rules")
+RULES_COMPONENTS = (
+    _RULES_REPORT_F1,
+    component_metric(
+        "entity_f1/partial@rules",
+        "F1 of entities, in the manner of RadGraph-F1",
+        loading.load_entity_f1,
+    ),
+    component_metric(
+        "entity_similarity@rules",
+        "likeness of entities, in the manner of RaTEScore",
+        loading.load_entity_similarity,
+    ),
+)
+RULES_AVERAGE = average_metric(
+    "average/clinical@rules",
+    "mean of the four F1 and the two entity scores of `rules`",
+    (*RULES_LABELS[:4], *RULES_COMPONENTS[1:]),
+)
+RULES_TOTAL = sum_metric(
+    "reward/total@rules", "sum of the three components of `rules`", RULES_COMPONENTS
+)
+
+CHEXBERT_LABELS = label_metrics("chexbert", models=_MODELS_OF_LABELER["chexbert"])
+CHEXBERT_REPORT = _report_label_metrics("chexbert")
+RADGRAPH = tuple(
+    component_metric(
+        f"radgraph/{level}@{model}",
+        description,
+        partial(loading.load_radgraph, level, model),
+        models=(model,),
+    )
+    for model in (ClinicalModel.RADGRAPH_XL, ClinicalModel.RADGRAPH)
+    for level, description in _RADGRAPH_LEVELS.items()
+)
+RATESCORE, _RATESCORE_GUARDED = zip(
+    *(_ratescore(variant, words) for variant, words in _RATE_VARIANTS.items()), strict=True
+)
+BERTSCORE = (
+    component_metric(
+        "bertscore@distilbert-base-uncased",
+        "BERTScore as RadEval computes it, rescaled",
+        partial(loading.load_bertscore, ClinicalModel.DISTILBERT),
+        models=(ClinicalModel.DISTILBERT,),
+    ),
+    component_metric(
+        "bertscore@distilroberta-base",
+        "BERTScore as RadCliQ-v1 needs it, rescaled",
+        partial(loading.load_bertscore, ClinicalModel.DISTILROBERTA),
+        models=(ClinicalModel.DISTILROBERTA,),
+    ),
+)
+SEMB = component_metric(
+    "semb@chexbert",
+    "cosine of CheXbert's embeddings of both reports",
+    loading.load_semb,
+    models=(ClinicalModel.CHEXBERT,),
+)
+RADCLIQ = component_metric(
+    "radcliq-v1",
+    "predicted number of errors; perfect is -1.44",
+    loading.load_radcliq,
+    models=(ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT),
+    direction=Direction.LOWER,
+    no_reward="is no reward: it is an error, lower is better, and is not bounded below by 0",
+)
+GREEN = component_metric(
+    "green@radllama2-7b",
+    "judged by a 7B language model; slow",
+    loading.load_green,
+    models=(ClinicalModel.GREEN,),
+    no_reward="is no reward: it takes seconds a report; use it in `editgrpo score`",
+)
+
+BLEU = tuple(bleu_metric(order) for order in (1, 2, 3, 4))
+TEXT = (
+    text_metric(ROUGE_L, "F-measure of the longest common subsequence", Direction.HIGHER),
+    text_metric(REPEATED_NGRAMS, "share of word 4-grams that repeat", Direction.LOWER),
+    text_metric(REPEATED_SENTENCES, "share of sentences that repeat", Direction.LOWER),
+    text_metric(EMPTY, "share of predictions without a word", Direction.LOWER),
+    text_metric(WORDS, "words of a prediction", Direction.NEITHER),
+    text_metric(REFERENCE_WORDS, "words of a reference", Direction.NEITHER),
+)
+
+# In the order of the paper's tables.
+PAPER_SEVEN = (*CHEXBERT_LABELS[:4], RADGRAPH[1], RATESCORE[0], GREEN)
+PAPER_AVERAGE = average_metric(
+    "average/paper-7", "mean of the seven metrics of EditGRPO's tables", PAPER_SEVEN
+)
+PAPER_TOTAL = sum_metric(
+    "reward/total@paper",
+    "the paper's reward: RadGraph-F1 + CheXbert-F1 + RaTEScore (0 without entities)",
+    (RADGRAPH[1], CHEXBERT_REPORT[0], _RATESCORE_GUARDED[0]),
+)
+
+TABLE: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        RULES_AVERAGE,
+        RULES_TOTAL,
+        *RULES_LABELS,
+        *RULES_COMPONENTS,
+        *_RULES_REWARDS,
+        PAPER_AVERAGE,
+        PAPER_TOTAL,
+        *CHEXBERT_LABELS,
+        *CHEXBERT_REPORT,
+        *RADGRAPH,
+        *RATESCORE,
+        *_RATESCORE_GUARDED,
+        *BERTSCORE,
+        SEMB,
+        RADCLIQ,
+        GREEN,
+        *TEXT,
+        *BLEU,
+    )
+}
+"""Every metric by name, in the order in which lists show them."""
