@@ -15,8 +15,8 @@ from transformers import BertConfig
 
 from editgrpo.clinical.archive import encoder_of_archive
 from editgrpo.clinical.catalogue import CATALOGUE, ClinicalModel
-from editgrpo.clinical.contents import missing_files
 from editgrpo.clinical.manifest import MANIFEST, read_manifest
+from editgrpo.clinical.model_folder import missing_files
 from editgrpo.config import ClinicalConfig
 from editgrpo.data.iu_xray.reports import read_reports
 from editgrpo.data.mimic_cxr.reports import ReportFiles

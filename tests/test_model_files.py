@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from editgrpo.clinical.catalogue import CATALOGUE
-from editgrpo.clinical.contents import missing_files
+from editgrpo.clinical.model_folder import missing_files
 from editgrpo.clinical.weights import ClinicalModel
 from editgrpo.errors import ModelError
 from editgrpo.model_files import check_family, check_model, check_weight_files, shard_names

@@ -22,7 +22,7 @@ from editgrpo.config import (
 )
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config, load_recipe, parse_override, recipe_value
-from editgrpo.recipes.catalogue import KINDS, Published, find_published, published_files
+from editgrpo.recipes.published_files import KINDS, Published, find_published, published_files
 from editgrpo.recipes.settings import list_settings
 from editgrpo.reports.registry import ANNOTATOR_NAMES
 from editgrpo.rewards.components import COMPONENT_NAMES

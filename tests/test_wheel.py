@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from editgrpo import __version__
-from editgrpo.recipes.catalogue import published_files
+from editgrpo.recipes.published_files import published_files
 from tests.builders import REPOSITORY
 
 pytestmark = [

@@ -7,7 +7,7 @@ import pytest
 from editgrpo.cli import main
 from editgrpo.config import TrainConfig
 from editgrpo.recipes import load_recipe
-from editgrpo.recipes.catalogue import KINDS, published_files
+from editgrpo.recipes.published_files import KINDS, published_files
 
 
 @pytest.fixture(autouse=True)

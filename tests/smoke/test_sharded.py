@@ -22,7 +22,7 @@ from editgrpo.config import (
 )
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import dump_config
-from editgrpo.recipes.catalogue import find_published
+from editgrpo.recipes.published_files import find_published
 from editgrpo.training.policy.load import load_for_inference
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training

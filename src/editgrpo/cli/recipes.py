@@ -7,8 +7,8 @@ import typer
 
 from editgrpo.cli.options import examples
 from editgrpo.recipes import dump_config, load_recipe
-from editgrpo.recipes.catalogue import KINDS, find_published, published_files
 from editgrpo.recipes.copies import copy_published
+from editgrpo.recipes.published_files import KINDS, find_published, published_files
 
 LIST_EXAMPLES = examples("editgrpo recipes list | grep grpo")
 SHOW_EXAMPLES = examples("editgrpo recipes show dr-grpo", "editgrpo recipes show fsdp2")

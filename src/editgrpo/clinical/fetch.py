@@ -20,7 +20,6 @@ from editgrpo.clinical.catalogue import (
     Part,
     matching,
 )
-from editgrpo.clinical.contents import file_sha256, git_sha1, missing_files
 from editgrpo.clinical.hub import Listing, RemoteFile, download, list_repository
 from editgrpo.clinical.manifest import (
     MANIFEST,
@@ -32,6 +31,7 @@ from editgrpo.clinical.manifest import (
     read_manifest,
     write_manifest,
 )
+from editgrpo.clinical.model_folder import file_sha256, git_sha1, missing_files
 from editgrpo.clinical.sources import Source
 from editgrpo.errors import ModelError
 

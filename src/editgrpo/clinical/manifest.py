@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editgrpo.clinical.contents import file_sha256
+from editgrpo.clinical.model_folder import file_sha256
 from editgrpo.errors import ModelError
 from editgrpo.files import write_json
 from editgrpo.foreign import reading

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from editgrpo.clinical.catalogue import CATALOGUE
-from editgrpo.clinical.contents import file_sha256, missing_files, model_files
 from editgrpo.clinical.manifest import (
     Manifest,
     changed_files,
@@ -16,6 +15,7 @@ from editgrpo.clinical.manifest import (
     stamped,
     write_manifest,
 )
+from editgrpo.clinical.model_folder import file_sha256, missing_files, model_files
 from editgrpo.clinical.sources import Source
 
 

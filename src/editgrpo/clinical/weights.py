@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 from editgrpo.clinical.catalogue import ClinicalModel
-from editgrpo.clinical.contents import file_sha256, missing_files, model_files
 from editgrpo.clinical.fetch import fetch_model
 from editgrpo.clinical.manifest import (
     Manifest,
@@ -15,6 +14,7 @@ from editgrpo.clinical.manifest import (
     stamped,
     write_manifest,
 )
+from editgrpo.clinical.model_folder import file_sha256, missing_files, model_files
 from editgrpo.clinical.sources import Source, find_source, is_offline
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ModelError

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editgrpo.clinical.contents import file_sha256
+from editgrpo.clinical.model_folder import file_sha256
 from editgrpo.config import DataConfig, SFTConfig
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import build_messages

@@ -37,7 +37,7 @@ class _Purpose(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class Drawing:
     """What all patients of a data set share."""
 
     profile: SiteProfile
@@ -75,49 +75,49 @@ class PhantomStudy:
     labels: tuple[str, ...]
 
 
-def patient_course(recipe: Recipe, number: int) -> Course:
+def patient_course(drawing: Drawing, number: int) -> Course:
     """Return the findings of all studies of a patient."""
-    return draw_course(recipe.profile, recipe.generator(number, 0, _Purpose.COURSE))
+    return draw_course(drawing.profile, drawing.generator(number, 0, _Purpose.COURSE))
 
 
-def planned_images(recipe: Recipe, patient: PlannedPatient) -> list[str]:
+def planned_images(drawing: Drawing, patient: PlannedPatient) -> list[str]:
     """Return the ids of all films of a patient, in order, without drawing one."""
-    course = patient_course(recipe, patient.number)
+    course = patient_course(drawing, patient.number)
     return [
         image.image_id
         for index, findings in enumerate(course.findings[: patient.n_studies])
-        for image in _images(recipe, patient.number, index, findings)
+        for image in _images(drawing, patient.number, index, findings)
     ]
 
 
-def draw_patient(recipe: Recipe, patient: PlannedPatient) -> list[PhantomStudy]:
+def draw_patient(drawing: Drawing, patient: PlannedPatient) -> list[PhantomStudy]:
     """Render and word the studies of a patient.
 
     Args:
-        recipe: What all patients share.
+        drawing: What all patients share.
         patient: Which one.
 
     Returns:
         The studies in order of time.
     """
-    course = patient_course(recipe, patient.number)
-    body = draw_anatomy(recipe.generator(patient.number, 0, _Purpose.BODY))
+    course = patient_course(drawing, patient.number)
+    body = draw_anatomy(drawing.generator(patient.number, 0, _Purpose.BODY))
     written: list[PhantomStudy] = []
     for index, findings in enumerate(course.findings[: patient.n_studies]):
-        images = _images(recipe, patient.number, index, findings)
+        images = _images(drawing, patient.number, index, findings)
         films = tuple(
-            _film(recipe, (patient.number, index), body, findings, image) for image in images
+            _film(drawing, (patient.number, index), body, findings, image) for image in images
         )
         report = write_report(
             findings,
-            phrasing=recipe.profile.phrasing,
+            phrasing=drawing.profile.phrasing,
             has_prior=bool(written),
             bedside=all(image.view is not View.LATERAL for image in images),
-            rng=recipe.generator(patient.number, index, _Purpose.REPORT),
+            rng=drawing.generator(patient.number, index, _Purpose.REPORT),
         )
         study = Study(
-            study_id=_study_id(recipe, patient.number, index),
-            patient_id=f"{recipe.profile.name}-{patient.number:06d}",
+            study_id=_study_id(drawing, patient.number, index),
+            patient_id=f"{drawing.profile.name}-{patient.number:06d}",
             split=patient.split,
             images=images,
             time=str(index * _DAYS_BETWEEN_STUDIES),
@@ -133,17 +133,17 @@ def draw_patient(recipe: Recipe, patient: PlannedPatient) -> list[PhantomStudy]:
     return written
 
 
-def _study_id(recipe: Recipe, patient: int, index: int) -> str:
-    return f"{recipe.profile.name}-{patient:06d}-{index + 1}"
+def _study_id(drawing: Drawing, patient: int, index: int) -> str:
+    return f"{drawing.profile.name}-{patient:06d}-{index + 1}"
 
 
 def _images(
-    recipe: Recipe, patient: int, index: int, findings: tuple[Finding, ...]
+    drawing: Drawing, patient: int, index: int, findings: tuple[Finding, ...]
 ) -> tuple[StudyImage, ...]:
-    study_id = _study_id(recipe, patient, index)
+    study_id = _study_id(drawing, patient, index)
     return tuple(
         StudyImage(image_id=f"{study_id}-{_view_name(view)}", view=view)
-        for view in _views(recipe, patient, index, findings)
+        for view in _views(drawing, patient, index, findings)
     )
 
 
@@ -152,17 +152,17 @@ def _view_name(view: View) -> str:
 
 
 def _views(
-    recipe: Recipe, patient: int, index: int, findings: tuple[Finding, ...]
+    drawing: Drawing, patient: int, index: int, findings: tuple[Finding, ...]
 ) -> tuple[View, ...]:
-    profile = recipe.profile
+    profile = drawing.profile
     has_device = any(f.kind in DEVICES and f.progress is not Progress.RESOLVED for f in findings)
     share = profile.portable_share_devices if has_device else profile.portable_share
-    portable = recipe.generator(patient, index, _Purpose.VIEWS).random() < share
+    portable = drawing.generator(patient, index, _Purpose.VIEWS).random() < share
     return (View.AP,) if portable else (View.PA, View.LATERAL)
 
 
 def _film(
-    recipe: Recipe,
+    drawing: Drawing,
     position: tuple[int, int],
     body: Anatomy,
     findings: tuple[Finding, ...],
@@ -173,8 +173,8 @@ def _film(
         body,
         findings,
         view=image.view,
-        rendering=recipe.profile.rendering,
-        size_px=recipe.size_px,
-        rng=recipe.generator(*position, purpose),
+        rendering=drawing.profile.rendering,
+        size_px=drawing.size_px,
+        rng=drawing.generator(*position, purpose),
     )
-    return encode_image(image.image_id, Image.fromarray(pixels), recipe.budget)
+    return encode_image(image.image_id, Image.fromarray(pixels), drawing.budget)

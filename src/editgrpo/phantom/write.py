@@ -21,9 +21,9 @@ from editgrpo.files import real_path, write_jsonl
 from editgrpo.ownership import owning
 from editgrpo.phantom.findings import Finding, Kind, Progress
 from editgrpo.phantom.patient_files import (
+    Drawing,
     PhantomStudy,
     PlannedPatient,
-    Recipe,
     draw_patient,
     patient_course,
     planned_images,
@@ -102,15 +102,15 @@ def write_phantom(
         raise ConfigError(f"workers is {workers}; it must be at least 1")
     profile = site if isinstance(site, SiteProfile) else PROFILES[site]
     with owning(folder), _whole_or_nothing(folder) as unfinished:
-        recipe = Recipe(profile=profile, seed=seed, size_px=size_px)
-        plan = _plan(recipe, studies, split_shares)
+        drawing = Drawing(profile=profile, seed=seed, size_px=size_px)
+        plan = _plan(drawing, studies, split_shares)
         writer = ImageStoreWriter(
             unfinished,
-            [name for patient in plan for name in planned_images(recipe, patient)],
+            [name for patient in plan for name in planned_images(drawing, patient)],
             remedy=_AGAIN,
         )
         drawn: list[PhantomStudy] = []
-        for item in _draw_all(recipe, plan, workers):
+        for item in _draw_all(drawing, plan, workers):
             for film in item.films:
                 writer.add(film)
             drawn.append(replace(item, films=()))
@@ -118,18 +118,18 @@ def write_phantom(
                 progress(len(drawn), studies)
         writer.finish()
         write_jsonl(unfinished / folder_state.TRUTH_FILE, (_truth_record(item) for item in drawn))
-        _complete(unfinished, recipe, [item.study for item in drawn])
+        _complete(unfinished, drawing, [item.study for item in drawn])
     return _summarise(drawn)
 
 
-def _complete(folder: Path, recipe: Recipe, studies: list[Study]) -> None:
+def _complete(folder: Path, drawing: Drawing, studies: list[Study]) -> None:
     write_tables(folder, studies)
     account = folder_state.account_of(
         dataset="phantom",
-        split_rule=f"by patient, in order; site {recipe.profile.name}, seed {recipe.seed}",
-        budget=recipe.budget,
+        split_rule=f"by patient, in order; site {drawing.profile.name}, seed {drawing.seed}",
+        budget=drawing.budget,
         flow=make_flow(kept=studies, rejections=(), facts={}, cut={}),
-        mark=f"{recipe.profile.name}-{recipe.seed}-{len(studies)}",
+        mark=f"{drawing.profile.name}-{drawing.seed}-{len(studies)}",
         redaction="",
     )
     folder_state.complete(folder, account, (), remedy=_AGAIN)
@@ -161,13 +161,13 @@ def _whole_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def _plan(
-    recipe: Recipe, studies: int, split_shares: tuple[float, float, float]
+    drawing: Drawing, studies: int, split_shares: tuple[float, float, float]
 ) -> list[PlannedPatient]:
     ends = (split_shares[0] * studies, (split_shares[0] + split_shares[1]) * studies)
     plan: list[PlannedPatient] = []
     planned = 0
     while planned < studies:
-        wanted = len(patient_course(recipe, len(plan)).findings)
+        wanted = len(patient_course(drawing, len(plan)).findings)
         n_studies = min(wanted, studies - planned)
         # A patient belongs to the split in which the middle of their studies falls.
         middle = planned + n_studies / 2
@@ -178,11 +178,11 @@ def _plan(
 
 
 def _draw_all(
-    recipe: Recipe, plan: list[PlannedPatient], workers: int | None
+    drawing: Drawing, plan: list[PlannedPatient], workers: int | None
 ) -> Iterator[PhantomStudy]:
     if workers is None:
         workers = min(default_workers(), _MOST_WORKERS) if len(plan) >= _POOL_FROM else 1
-    for patient in ordered_map(partial(draw_patient, recipe), plan, workers=workers, chunk=_CHUNK):
+    for patient in ordered_map(partial(draw_patient, drawing), plan, workers=workers, chunk=_CHUNK):
         yield from patient
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from editgrpo.errors import ConfigError
-from editgrpo.recipes.catalogue import recipe_file, remedy_for_missing
+from editgrpo.recipes.published_files import recipe_file, remedy_for_missing
 from editgrpo.recipes.values import plain_value, read_section, section_kind, short
 from editgrpo.recipes.yaml_core import dump_yaml, parse_yaml
 
@@ -25,7 +25,7 @@ def load_recipe(path: Path, kind: type[ConfigT], overrides: Sequence[str] = ()) 
 
     Args:
         path: A YAML file, or the name of a recipe that comes with the package (see
-            `editgrpo.recipes.catalogue`).
+            `editgrpo.recipes.published_files`).
         kind: The dataclass to fill, such as `TrainConfig`. What no source names keeps the default
             of its place: `SFTConfig.optim` has other defaults than `OptimConfig`.
         overrides: `a.b=value` texts, the value in YAML; later ones win over earlier ones and over

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from editgrpo.errors import ConfigError
 from editgrpo.files import write_text
-from editgrpo.recipes.catalogue import Published
+from editgrpo.recipes.published_files import Published
 from editgrpo.recipes.yaml_core import parse_yaml
 
 

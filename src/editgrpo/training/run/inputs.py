@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from editgrpo.clinical.contents import file_sha256
+from editgrpo.clinical.model_folder import file_sha256
 from editgrpo.clinical.store import FactStore, open_store
 from editgrpo.clinical.weights import model_identity
 from editgrpo.config import EditLevel, SFTConfig, TrainConfig

@@ -9,8 +9,14 @@ from editgrpo.cli import app
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.recipes import load_recipe
-from editgrpo.recipes.catalogue import KINDS, Published, Reader, find_published, published_files
 from editgrpo.recipes.copies import copy_published
+from editgrpo.recipes.published_files import (
+    KINDS,
+    Published,
+    Reader,
+    find_published,
+    published_files,
+)
 
 ALL = published_files()
 RECIPES = [one for one in ALL if one.reader in KINDS]
