@@ -21,8 +21,10 @@ GUARDED = [
 
 
 @pytest.mark.parametrize(("kind", "field"), GUARDED)
-def test_nothing_is_written_among_originals(kind: Any, field: str, tmp_path: Path) -> None:
-    given = {"root": tmp_path / "root"} | {field: tmp_path / "films"}
+def test_nothing_is_written_among_originals_outside_of_the_root(
+    kind: Any, field: str, tmp_path: Path
+) -> None:
+    given = {"root": tmp_path / "root", field: tmp_path / "films"}
     with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
         prepare(kind(**given), tmp_path / "films" / "studies")
 

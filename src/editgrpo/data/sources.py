@@ -36,8 +36,9 @@ class SourceKind:
     read: Callable[[Any, ReadOptions], Candidates]
     """Reads the files into candidates; opens no image."""
 
-    originals: tuple[str, ...] = ("root", "images")
-    """Fields of the source that may name folders of originals, in which nothing is written."""
+    originals: tuple[str, ...] = ("images",)
+    """Fields of the source that may name folders of originals outside of its root; nothing is
+    written in any of them."""
 
     inclusion: Inclusion = field(default_factory=Inclusion)
     """Which studies are kept if nothing else is asked for."""
