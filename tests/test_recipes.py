@@ -215,6 +215,7 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "anneal_until": st.floats(0.001, 1),
     "epsilon": st.floats(0.001, 0.999),
     "beta": st.floats(0, 10),
+    "span_scale": st.just(1.0),
     "temperature": st.floats(1e-3, 10),
     "max_dropped_share": st.floats(0, 0.999),
     "group_size": st.integers(1, 50).map(lambda half: 2 * half),
