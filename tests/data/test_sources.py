@@ -7,26 +7,24 @@ from typing import Any
 import pytest
 
 from editgrpo.data import sources
+from editgrpo.data.folder import TableSource
 from editgrpo.data.prepare import PrepareOptions
 from editgrpo.data.sources import SOURCES, prepare, source_kind
 from editgrpo.errors import ConfigError
 from tests.data.candidates import a_study, an_image, candidates
 
-GUARDED = [
-    (kind, name)
-    for kind, row in SOURCES.items()
-    for name in row.originals
-    if name in {one.name for one in fields(kind)}
+WITH_IMAGES_ELSEWHERE = [
+    kind
+    for kind in SOURCES
+    if kind is not TableSource and "images" in {one.name for one in fields(kind)}
 ]
 
 
-@pytest.mark.parametrize(("kind", "field"), GUARDED)
-def test_nothing_is_written_among_originals_outside_of_the_root(
-    kind: Any, field: str, tmp_path: Path
-) -> None:
-    given = {"root": tmp_path / "root", field: tmp_path / "films"}
+@pytest.mark.parametrize("kind", WITH_IMAGES_ELSEWHERE)
+def test_nothing_is_written_among_images_outside_of_the_root(kind: Any, tmp_path: Path) -> None:
+    source = kind(root=tmp_path / "root", images=tmp_path / "films")
     with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
-        prepare(kind(**given), tmp_path / "films" / "studies")
+        prepare(source, tmp_path / "films" / "studies")
 
 
 def test_a_reader_of_ones_own_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
