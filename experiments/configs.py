@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from editgrpo.config import SFTConfig, TrainConfig
-from editgrpo.demo.plan import RECIPES, TestSet
+from editgrpo.demo.places import RECIPES
+from editgrpo.demo.plan import TestSet
 from editgrpo.recipes import layered_recipe
 from editgrpo.recipes.values import plain_value
 from experiments.corpora import shown_data

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from editgrpo.config import DataConfig
 from editgrpo.data.prepared.store import PREPARED_FILE
-from editgrpo.demo.plan import PROMPT
+from editgrpo.demo.places import PROMPT
 from editgrpo.demo.sites import (
     DEMO_PROFILES,
     EYES,

@@ -8,17 +8,21 @@ import pytest
 from editgrpo.config import EditLevel
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
+from editgrpo.demo.base import BASE_MODEL
+from editgrpo.demo.places import RECIPES
 from editgrpo.demo.plan import (
+    FINDING_KINDS,
     FULL,
+    PATIENTS_OF_TEST_SET,
     QUICK,
-    RARE_FINDINGS,
-    RECIPES,
-    SITE_OF_TEST_SET,
+    SOURCES,
+    UNCOMMON_FINDINGS,
     DemoPlan,
+    Patients,
     System,
 )
 from editgrpo.demo.plan import TestSet as Place
-from editgrpo.phantom import CHEXPERT_CLASS, Site
+from editgrpo.phantom import CHEXPERT_CLASS
 from editgrpo.reports.chexpert import FINDINGS
 
 PLAN = DemoPlan(folder=Path("somewhere"), size=QUICK, seed=7)
@@ -27,7 +31,7 @@ RL_SYSTEMS = (System.DR_GRPO, System.EDITGRPO)
 
 
 def test_every_system_and_the_base_model_have_a_recipe_and_there_is_no_other() -> None:
-    expected = {"base", *(system.value for system in System)}
+    expected = {"base", "base-reading", *(system.value for system in System)}
     assert {path.stem for path in RECIPES.glob("*.yaml")} == expected
 
 
@@ -35,12 +39,14 @@ def test_every_system_and_the_base_model_have_a_recipe_and_there_is_no_other() -
 def test_a_recipe_resolves_into_the_folders_of_the_plan(system: System) -> None:
     config = PLAN.sft_config(system, 5) if system in SFT_SYSTEMS else PLAN.rl_config(system)
     assert Path(config.output) == Path("somewhere") / system.value == PLAN.run(system)
-    assert Path(config.data.folder) == Path("somewhere/studies/site-a")
+    patients = "outpatients" if system is System.SFT else "inpatients"
+    assert Path(config.data.folder) == Path("somewhere/studies") / patients
     assert config.data.prompt_template is not None
     assert Path(config.data.prompt_template).is_file()
     assert config.seed == 7
-    start = "base-model" if system is System.SFT else "sft/model"
-    assert Path(config.model.path) == Path("somewhere") / start
+    start = BASE_MODEL if system is System.SFT else Path("somewhere/sft/model")
+    assert Path(config.model.path) == start
+    assert config.model.freeze_vision_tower
 
 
 def test_both_reinforcement_runs_have_the_same_budget_and_differ_in_the_edit_alone() -> None:
@@ -52,16 +58,15 @@ def test_both_reinforcement_runs_have_the_same_budget_and_differ_in_the_edit_alo
     assert replace(dr_grpo, edit=editgrpo.edit, output=editgrpo.output) == editgrpo
 
 
-def test_continued_fine_tuning_sees_the_same_studies_in_the_same_batches() -> None:
+def test_continued_fine_tuning_goes_on_as_it_began() -> None:
     first = PLAN.sft_config(System.SFT, QUICK.sft_steps)
     longer = PLAN.sft_config(System.SFT_CONTINUED, 11)
     assert (first.max_steps, longer.max_steps) == (QUICK.sft_steps, 11)
-    assert longer.data == first.data
     assert longer.batch_size == first.batch_size
 
 
-def test_fine_tuning_and_reinforcement_read_the_same_data() -> None:
-    fine_tuning = PLAN.sft_config(System.SFT, 5).data
+def test_continued_fine_tuning_and_reinforcement_read_the_same_data() -> None:
+    fine_tuning = PLAN.sft_config(System.SFT_CONTINUED, 5).data
     # How many validation studies are looked at does not matter to training.
     for system in RL_SYSTEMS:
         data = PLAN.rl_config(system).data
@@ -69,17 +74,23 @@ def test_fine_tuning_and_reinforcement_read_the_same_data() -> None:
 
 
 def test_no_two_things_of_a_demo_share_a_folder() -> None:
-    folders = [PLAN.studies(site) for site in Site] + [PLAN.base_model, PLAN.report]
+    folders = [PLAN.studies(patients) for patients in Patients] + [PLAN.report]
     folders += [PLAN.run(system) for system in System]
     folders += [PLAN.evaluation(system, place) for system in System for place in Place]
     assert len(set(folders)) == len(folders)
-    assert set(SITE_OF_TEST_SET) == set(Place)
-    assert set(SITE_OF_TEST_SET.values()) == set(Site)
+    assert set(PATIENTS_OF_TEST_SET) == set(Place)
+    assert set(SOURCES) == set(Patients)
 
 
-def test_rare_findings_are_named_as_the_scores_name_them() -> None:
-    assert set(RARE_FINDINGS) <= set(FINDINGS)
-    assert set(RARE_FINDINGS) <= set(CHEXPERT_CLASS.values())
+def test_no_two_sets_are_drawn_alike() -> None:
+    assert len({source.seed for source in SOURCES.values()}) == len(Patients)
+    assert {source.seed // 10 for source in SOURCES.values()} == {0}  # a demo's seeds are ten apart
+
+
+def test_every_finding_is_of_one_kind() -> None:
+    named = [finding for findings in FINDING_KINDS.values() for finding in findings]
+    assert sorted(named) == sorted(set(FINDINGS) - {"No Finding"})
+    assert set(UNCOMMON_FINDINGS) <= set(CHEXPERT_CLASS.values())
 
 
 def test_the_quick_demo_is_smaller_in_everything() -> None:

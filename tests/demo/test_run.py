@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,16 +16,15 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo import plan as plan_module
 from editgrpo.demo import run as run_module
-from editgrpo.demo.plan import DemoPlan, DemoSize, System
+from editgrpo.demo.named import NamedByEdit, named_by_edits
+from editgrpo.demo.plan import PATIENTS_OF_TEST_SET, DemoPlan, DemoSize, Patients, System
 from editgrpo.demo.plan import TestSet as Place
-from editgrpo.demo.run import DemoOutcome, equal_time_steps, run_demo, write_base_model
+from editgrpo.demo.run import DemoOutcome, equal_time_steps, run_demo
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.files import read_jsonl, write_json, write_jsonl
-from editgrpo.phantom import Site, write_phantom
 from editgrpo.recipes import load_recipe
-from tests.training.tiny_run import SHAPE
 
-SIZE = DemoSize(site_a_studies=60, site_b_studies=24, sft_steps=3, rl_steps=2, test_studies=6)
+SIZE = DemoSize(training_studies=48, test_studies=6, sft_steps=3, rl_steps=2)
 # A checkpoint after every step, so that an interrupted run has something to go on from.
 SMALL: Mapping[type, list[str]] = {
     SFTConfig: [
@@ -73,10 +72,9 @@ def small_recipe(path: Path, kind: type) -> Any:
 
 @contextmanager
 def made_small() -> Iterator[pytest.MonkeyPatch]:
-    """Shrink model, batches and groups; the stages and their order stay as they are."""
+    """Shrink batches and groups; the stages, their order and the base model stay as they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(run_module, "TINY", replace(SHAPE, patch_size=28))
         patch.setattr(plan_module, "load_recipe", small_recipe)
         # How long steps took decides it, which is another number every time.
         patch.setattr(run_module, "equal_time_steps", lambda _: CONTINUED_STEPS)
@@ -162,12 +160,10 @@ def test_a_demo_trains_four_systems_for_the_planned_steps(finished: Finished) ->
 
 @pytest.mark.slow
 def test_both_test_sets_are_as_large_as_planned(finished: Finished) -> None:
-    # A fifth of the first site's studies are for testing, about 12 of 60; all of the other's are.
-    other = StudySet.load(finished.plan.studies(Site.B))
-    assert {study.split for study in other} == {Split.TEST}
-    for site, place in ((Site.A, Place.IN_DOMAIN), (Site.B, Place.OUT_OF_DOMAIN)):
-        studies = StudySet.load(finished.plan.studies(site), split=Split.TEST)
-        expected = [(study.study_id, study.findings) for study in studies][: SIZE.test_studies]
+    for place, patients in PATIENTS_OF_TEST_SET.items():
+        studies = StudySet.load(finished.plan.studies(patients))
+        assert {study.split for study in studies} == {Split.TEST}
+        expected = [(study.study_id, study.findings) for study in studies]
         assert len(expected) == SIZE.test_studies
         for system in System:
             path = finished.plan.evaluation(system, place) / "predictions.jsonl"
@@ -207,9 +203,8 @@ def test_every_stage_shows_its_progress_and_its_time(finished: Finished) -> None
     assert set(stages) == set(finished.outcome.seconds)
     assert all(seconds >= 0 for seconds in finished.outcome.seconds.values())
     assert all(stages.values()), "a stage without progress"
-    assert list(stages)[:6] == [
-        "Phantom studies, site A",
-        "Phantom studies, site B",
+    assert list(stages)[:8] == [
+        *(f"Phantom studies, {patients.value}" for patients in Patients),
         "Training sft",
         "Training dr-grpo",
         "Training editgrpo",
@@ -307,23 +302,19 @@ def test_an_interrupted_generation_goes_on_where_it_was(
         assert ended.read_bytes() == whole.read_bytes(), system
 
 
-def test_a_base_model_that_was_not_written_to_its_end_does_not_count(
-    tmp_path: Path, small: pytest.MonkeyPatch
-) -> None:
-    plan = DemoPlan(folder=tmp_path, size=SIZE, seed=0)
-    write_phantom(plan.studies(Site.A), studies=12, site=Site.A, seed=0, size_px=32, workers=1)
+def test_a_step_that_was_taken_twice_counts_once(tmp_path: Path) -> None:
+    def row(step: int, gain: float) -> NamedByEdit:
+        return NamedByEdit(
+            step=step,
+            study_id="s",
+            finding="Fracture",
+            reference="r",
+            sampled="a",
+            edited="b",
+            gain=gain,
+        )
 
-    def stop_half_way(folder: Path, *_: Any, **__: Any) -> None:
-        folder.mkdir()
-        (folder / "config.json").write_text("{}")
-        raise InterruptionError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "write_tiny_checkpoint", stop_half_way)
-        with pytest.raises(InterruptionError):
-            write_base_model(plan)
-    assert not plan.base_model.exists()
-    write_base_model(plan)
-    names = {path.name for path in plan.base_model.iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
-    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    assert named_by_edits(tmp_path) == []
+    rows = [row(1, 0.5), row(2, 0.25), row(2, 0.75)]
+    write_jsonl(tmp_path / "named-by-edits.jsonl", [asdict(one) for one in rows])
+    assert named_by_edits(tmp_path) == [row(1, 0.5), row(2, 0.75)]

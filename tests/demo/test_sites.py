@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.demo.plan import RARE_FINDINGS
+from editgrpo.demo.base import RARE_FINDINGS
 from editgrpo.demo.sites import (
     DEMO_PROFILES,
     INPATIENTS_A,

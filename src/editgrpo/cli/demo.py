@@ -1,9 +1,11 @@
 """`editgrpo demo`: the whole method on synthetic studies."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from editgrpo.cli.options import Overwrite, Seed, examples
 from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
@@ -11,6 +13,11 @@ from editgrpo.errors import ConfigError
 from editgrpo.files import read_json_object, write_json
 from editgrpo.ownership import own
 from editgrpo.provenance import command_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from editgrpo.demo.named import NamedByEdit
 
 EXAMPLES = examples(
     "editgrpo demo --output demo",
@@ -25,9 +32,8 @@ SETTINGS_FILE = "demo.json"
 ENTRIES = (
     SETTINGS_FILE,
     "studies",
-    "base-model",
-    ".base-model.partial",  # after a crash
-    "untrained",  # of --train-base, as is the next one
+    "untrained",  # of --train-base, as are the next two
+    "reading",
     "base",
     "sft",
     "sft-continued",
@@ -58,10 +64,10 @@ def demo(
 
     from rich.console import Console
 
-    from editgrpo.demo.plan import FULL, QUICK, DemoPlan
+    from editgrpo.demo.plan import FINDING_KINDS, FULL, QUICK, DemoPlan
     from editgrpo.demo.run import run_demo
     from editgrpo.display.numbers import format_duration
-    from editgrpo.display.tables import ResultsTable, comparison_table
+    from editgrpo.display.tables import ResultsTable, comparison_table, findings_table
     from editgrpo.display.terminal import progress_bar
     from editgrpo.evaluation.tables import comparison_record, scores_record
 
@@ -72,11 +78,30 @@ def demo(
     for test_set, evaluations in outcome.evaluations.items():
         records = [scores_record(evaluation) for evaluation in evaluations]
         console.print(ResultsTable(records, title=f"Results, {test_set.value}"))
+        title = f"F1 by finding, {test_set.value}"
+        console.print(findings_table(records, title=title, kinds=FINDING_KINDS))
         for comparison in outcome.comparisons[test_set]:
             console.print(comparison_table(comparison_record(comparison)))
+    if outcome.named:
+        _show_named(console, outcome.named)
     for stage, seconds in outcome.seconds.items():
         typer.echo(f"{format_duration(seconds):>8}  {stage}")
     typer.echo(f"The report is in {outcome.report}")
+
+
+def _show_named(console: "Console", named: "Sequence[NamedByEdit]") -> None:
+    """Show the first study of which an edit named what no sample did."""
+    one = named[0]
+    console.print(
+        f"In {len(named)} groups an edit named an uncommon finding that no sampled report did. The "
+        f"first: step {one.step}, {one.finding}, study {one.study_id} (it has a page in the report)"
+    )
+    for title, text in (
+        ("reference", one.reference),
+        ("sampled", one.sampled),
+        (f"edited, reward {one.gain:+.2f}", one.edited),
+    ):
+        console.print(f"  [bold]{title}[/]: {escape(text)}")
 
 
 def _train_base(output: Path, *, quick: bool, overwrite: bool) -> None:

@@ -1,24 +1,36 @@
-"""What the demo trains and on what: sizes, systems and where everything lies in its folder."""
+"""What the demo trains and on what: sizes, systems and where everything lies in its folder.
 
+It is the stage *unsaid* of the repository's experiments, in fewer steps: the model is fine-tuned on
+outpatients, who hardly ever have an uncommon finding, and reinforcement learning is given
+inpatients, who do.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from editgrpo.config import DataConfig, SFTConfig, TrainConfig
-from editgrpo.phantom import Site
+from editgrpo.demo.base import BASE_MODEL
+from editgrpo.demo.places import PROMPT, RECIPES
+from editgrpo.demo.sites import INPATIENTS_A, INPATIENTS_B, OUTPATIENTS_A, UNCOMMON
+from editgrpo.phantom import CHEXPERT_CLASS, SiteProfile
 from editgrpo.recipes import load_recipe
 
-RECIPES = Path(__file__).parent / "recipes"
-PROMPT = RECIPES / "prompt.jinja"
-
-# The truly rare findings of the phantom (1 to 2 % of studies), by their CheXpert names.
-RARE_FINDINGS = (
-    "Enlarged Cardiomediastinum",
-    "Lung Lesion",
-    "Pneumothorax",
-    "Pleural Other",
-    "Fracture",
-)
+UNCOMMON_FINDINGS = tuple(CHEXPERT_CLASS[kind] for kind in UNCOMMON)
+FINDING_KINDS: Mapping[str, tuple[str, ...]] = {
+    "visible and said": (
+        "Cardiomegaly",
+        "Edema",
+        "Consolidation",
+        "Pneumothorax",
+        "Pleural Effusion",
+        "Support Devices",
+    ),
+    "visible and unsaid": UNCOMMON_FINDINGS,
+    "unseen": ("Lung Opacity", "Lung Lesion", "Pneumonia"),
+}
+"""What the fine-tuned model does with each finding, as the gate of the experiments measured it."""
 
 
 class System(StrEnum):
@@ -30,6 +42,19 @@ class System(StrEnum):
     EDITGRPO = "editgrpo"
 
 
+class Patients(StrEnum):
+    """The sets of phantom studies."""
+
+    OUTPATIENTS = "outpatients"
+    """What SFT learns from."""
+    INPATIENTS = "inpatients"
+    """What everything after it learns from."""
+    OWN_SITE = "own-site"
+    """Other inpatients of that site, for testing."""
+    OTHER_SITE = "other-site"
+    """Inpatients of another site, for testing."""
+
+
 class TestSet(StrEnum):
     """Where the systems are tested: the site they were trained at, and another one."""
 
@@ -37,27 +62,46 @@ class TestSet(StrEnum):
     OUT_OF_DOMAIN = "out-of-domain"
 
 
-SITE_OF_TEST_SET = {TestSet.IN_DOMAIN: Site.A, TestSet.OUT_OF_DOMAIN: Site.B}
+PATIENTS_OF_TEST_SET = {
+    TestSet.IN_DOMAIN: Patients.OWN_SITE,
+    TestSet.OUT_OF_DOMAIN: Patients.OTHER_SITE,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudySource:
+    """How a set is drawn."""
+
+    profile: SiteProfile
+    seed: int
+    """Of demo 0; each further seed of a demo is ten away."""
+    shares: tuple[float, float, float]
+    """Of train, validation and test."""
+
+
+_TRAINING, _TESTING = (0.88, 0.12, 0.0), (0.0, 0.0, 1.0)
+SOURCES: Mapping[Patients, StudySource] = {
+    Patients.OUTPATIENTS: StudySource(profile=OUTPATIENTS_A, seed=5, shares=_TRAINING),
+    Patients.INPATIENTS: StudySource(profile=INPATIENTS_A, seed=2, shares=_TRAINING),
+    Patients.OWN_SITE: StudySource(profile=INPATIENTS_A, seed=3, shares=_TESTING),
+    Patients.OTHER_SITE: StudySource(profile=INPATIENTS_B, seed=4, shares=_TESTING),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoSize:
     """How much the demo does."""
 
-    site_a_studies: int
-    """Studies of the site at which the systems are trained."""
-    site_b_studies: int
-    """Studies of the other site, all for testing."""
+    training_studies: int
+    """Outpatients' studies, and as many of inpatients; an eighth of them for validation."""
+    test_studies: int
+    """Test studies of each site."""
     sft_steps: int
     rl_steps: int
-    test_studies: int
-    """Most test studies of each site."""
 
 
-FULL = DemoSize(
-    site_a_studies=4000, site_b_studies=600, sft_steps=600, rl_steps=40, test_studies=600
-)
-QUICK = DemoSize(site_a_studies=640, site_b_studies=96, sft_steps=60, rl_steps=6, test_studies=64)
+FULL = DemoSize(training_studies=1700, test_studies=300, sft_steps=374, rl_steps=100)
+QUICK = DemoSize(training_studies=340, test_studies=40, sft_steps=60, rl_steps=6)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,14 +112,14 @@ class DemoPlan:
     size: DemoSize
     seed: int
 
-    def studies(self, site: Site) -> Path:
-        """Return the folder of a site's studies."""
-        return self.folder / "studies" / f"site-{site.value.lower()}"
+    def studies(self, patients: Patients) -> Path:
+        """Return the folder of a set of studies."""
+        return self.folder / "studies" / patients.value
 
-    @property
-    def base_model(self) -> Path:
-        """The untrained small model."""
-        return self.folder / "base-model"
+    def count(self, patients: Patients) -> int:
+        """Return how many studies a set has."""
+        is_tested = patients in PATIENTS_OF_TEST_SET.values()
+        return self.size.test_studies if is_tested else self.size.training_studies
 
     def run(self, system: System) -> Path:
         """Return the run folder of a system."""
@@ -94,22 +138,20 @@ class DemoPlan:
         """The HTML report."""
         return self.folder / "report.html"
 
-    def data(self, site: Site, base: DataConfig) -> DataConfig:
-        """Return a recipe's data settings with a site's folder and the demo's prompt."""
-        return replace(
-            base,
-            folder=str(self.studies(site)),
-            prompt_template=str(PROMPT),
-        )
+    def data(self, patients: Patients, base: DataConfig) -> DataConfig:
+        """Return a recipe's data settings with a set's folder and the demo's prompt."""
+        return replace(base, folder=str(self.studies(patients)), prompt_template=str(PROMPT))
 
     def sft_config(self, system: System, steps: int) -> SFTConfig:
         """Return the configuration of SFT or of SFT continued."""
         config = load_recipe(RECIPES / f"{system.value}.yaml", SFTConfig)
-        start = self.base_model if system is System.SFT else self.model(System.SFT)
+        is_first = system is System.SFT
+        start = BASE_MODEL if is_first else self.model(System.SFT)
+        patients = Patients.OUTPATIENTS if is_first else Patients.INPATIENTS
         return replace(
             config,
             model=replace(config.model, path=str(start)),
-            data=self.data(Site.A, config.data),
+            data=self.data(patients, config.data),
             max_steps=steps,
             seed=self.seed,
             output=str(self.run(system)),
@@ -121,7 +163,7 @@ class DemoPlan:
         return replace(
             config,
             model=replace(config.model, path=str(self.model(System.SFT))),
-            data=self.data(Site.A, config.data),
+            data=self.data(Patients.INPATIENTS, config.data),
             steps=self.size.rl_steps,
             seed=self.seed,
             output=str(self.run(system)),

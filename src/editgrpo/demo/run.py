@@ -1,25 +1,24 @@
 """Runs the demo stage by stage; a stage that is done is not done again."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from editgrpo.config import DataConfig
-from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
+from editgrpo.data.prepared.store import PREPARED_FILE
 from editgrpo.data.study import Split
-from editgrpo.demo.base import texts_shown
+from editgrpo.demo.named import NamedByEdit, named_by_edits, naming_recorder
 from editgrpo.demo.plan import (
-    RARE_FINDINGS,
-    SITE_OF_TEST_SET,
+    PATIENTS_OF_TEST_SET,
+    SOURCES,
+    UNCOMMON_FINDINGS,
     DemoPlan,
     System,
     TestSet,
 )
-from editgrpo.demo.sites import DEMO_PROFILES, DEMO_SHARES
 from editgrpo.display.html import write_report
 from editgrpo.display.terminal import ProgressBar, ProgressCallback
 from editgrpo.evaluation.compare import compare
@@ -29,18 +28,16 @@ from editgrpo.evaluation.outputs import write_comparison
 from editgrpo.evaluation.types import Comparison, EvaluationOptions
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.foreign import reading
-from editgrpo.phantom import Site, write_phantom
+from editgrpo.phantom import write_phantom
 from editgrpo.training.generate import GenerationConfig, generate_predictions
-from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.run.folder import TIMINGS
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 
-TINY = TinyModelConfig(
-    hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=28
-)
 # Seconds of an SFT step, in the run folder.
 PACE_FILE = "seconds_per_step.json"
+# Studies of a demo's seeds lie apart from those of the next.
+_SEEDS_APART = 10
 # SFT continued needs at least one step, however short the other runs were.
 _LEAST_STEPS = 1
 
@@ -54,12 +51,14 @@ class DemoOutcome:
         comparisons: For each test set EditGRPO against the others.
         seconds: For each stage that this call ran, how long it took.
         report: The HTML report.
+        named: Studies of which an edit named an uncommon finding that no sample did.
     """
 
     evaluations: Mapping[TestSet, Sequence[Evaluation]]
     comparisons: Mapping[TestSet, Sequence[Comparison]]
     seconds: Mapping[str, float]
     report: Path
+    named: Sequence[NamedByEdit]
 
 
 def run_demo(plan: DemoPlan, *, command: str, progress_bar: ProgressBar) -> DemoOutcome:
@@ -91,6 +90,7 @@ def run_demo(plan: DemoPlan, *, command: str, progress_bar: ProgressBar) -> Demo
         comparisons=comparisons,
         seconds=demo.seconds,
         report=plan.report,
+        named=demo.named(),
     )
 
 
@@ -104,22 +104,20 @@ class _Demo:
         self.seconds: dict[str, float] = {}
 
     def prepare(self) -> None:
-        """Write the studies of both sites and the untrained model."""
-        size, seed = self._plan.size, self._plan.seed
-        for site, studies in ((Site.A, size.site_a_studies), (Site.B, size.site_b_studies)):
-            folder = self._plan.studies(site)
-            if not (folder / PREPARED_FILE).is_file():
-                with self._stage(f"Phantom studies, site {site.value}") as progress:
-                    write_phantom(
-                        folder,
-                        studies=studies,
-                        site=DEMO_PROFILES[site],
-                        seed=seed,
-                        split_shares=DEMO_SHARES[site],
-                        progress=progress,
-                    )
-        if not (self._plan.base_model / "config.json").is_file():
-            write_base_model(self._plan)
+        """Draw the sets of studies."""
+        for patients, source in SOURCES.items():
+            folder = self._plan.studies(patients)
+            if (folder / PREPARED_FILE).is_file():
+                continue
+            with self._stage(f"Phantom studies, {patients.value}") as progress:
+                write_phantom(
+                    folder,
+                    studies=self._plan.count(patients),
+                    site=source.profile,
+                    seed=source.seed + _SEEDS_APART * self._plan.seed,
+                    split_shares=source.shares,
+                    progress=progress,
+                )
 
     def train(self) -> None:
         """Train the four systems; SFT continued last, since it gets the time that RL took."""
@@ -138,6 +136,7 @@ class _Demo:
                 resume=True,
                 command=self._command,
                 on_step=lambda metrics, _: progress(int(metrics["step"]), steps),
+                on_groups=naming_recorder(self._plan.run(system), UNCOMMON_FINDINGS),
             )
 
     def _train_sft(self, system: System, steps: int) -> None:
@@ -186,13 +185,16 @@ class _Demo:
             predictions,
             output=folder,
             system=system.value,
-            options=EvaluationOptions(rare_findings=RARE_FINDINGS),
+            options=EvaluationOptions(rare_findings=UNCOMMON_FINDINGS),
         )
 
     def _test_data(self, test_set: TestSet) -> DataConfig:
         config = self._plan.rl_config(System.EDITGRPO)
-        data = self._plan.data(SITE_OF_TEST_SET[test_set], config.data)
-        return replace(data, validation_limit=self._plan.size.test_studies)
+        return self._plan.data(PATIENTS_OF_TEST_SET[test_set], config.data)
+
+    def named(self) -> list[NamedByEdit]:
+        """Return what EditGRPO's edits named and no sample did."""
+        return named_by_edits(self._plan.run(System.EDITGRPO))
 
     def report(self) -> None:
         """Write the HTML report of all runs."""
@@ -201,6 +203,7 @@ class _Demo:
                 [self._plan.run(system) for system in System],
                 self._plan.report,
                 title="editgrpo demo: phantom studies",
+                wanted={(one.step, one.study_id) for one in self.named()},
                 progress=progress,
             )
 
@@ -214,17 +217,6 @@ class _Demo:
 
 def _is_trained(plan: DemoPlan, system: System) -> bool:
     return (plan.model(system) / "config.json").is_file()
-
-
-def write_base_model(plan: DemoPlan) -> None:
-    """Write the untrained model; its tokenizer learns from the training studies' texts alone."""
-    config = plan.rl_config(System.EDITGRPO).data
-    texts = texts_shown(StudySet.load(plan.studies(Site.A), split=Split.TRAIN), config)
-    # Its configuration is written before its weights; only a whole model gets the final name.
-    partial = plan.base_model.with_name(f".{plan.base_model.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    write_tiny_checkpoint(partial, texts, TINY, seed=plan.seed)
-    partial.rename(plan.base_model)
 
 
 def equal_time_steps(plan: DemoPlan) -> int:

@@ -40,12 +40,6 @@ def _complete(phrasing: Phrasing) -> Phrasing:
     )
 
 
-# Shares of train, validation and test. The other site is there for testing alone.
-DEMO_SHARES: Mapping[Site, tuple[float, float, float]] = {
-    Site.A: (0.75, 0.05, 0.2),
-    Site.B: (0.0, 0.0, 1.0),
-}
-
 _A = PROFILES[Site.A]
 _B = PROFILES[Site.B]
 

@@ -7,6 +7,7 @@ line for every system, the interval goes below the value.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from statistics import fmean
 from typing import Any
 
 from rich import box
@@ -78,12 +79,19 @@ class ResultsTable:
         yield table
 
 
-def findings_table(scores: Sequence[Scores], *, title: str = "F1 by finding") -> Table:
+def findings_table(
+    scores: Sequence[Scores],
+    *,
+    title: str = "F1 by finding",
+    kinds: Mapping[str, Sequence[str]] | None = None,
+) -> Table:
     """Tabulate F1 of each finding, the most frequent finding first.
 
     Args:
         scores: Objects of the form of `scores.json`, one for each system, over the same studies.
         title: Stands above the table.
+        kinds: Kinds of findings; each gets a row with the mean of its findings above theirs.
+            Findings of none come last.
 
     Returns:
         A table with one row for each finding.
@@ -97,12 +105,35 @@ def findings_table(scores: Sequence[Scores], *, title: str = "F1 by finding") ->
     for one in scores:
         for finding, row in one.get("per_finding", {}).items():
             support[finding] = max(support.get(finding, 0), int(row.get("support") or 0))
-    for finding in sorted(support, key=lambda name: -support[name]):
-        rows = [one.get("per_finding", {}).get(finding, {}) for one in scores]
-        # F1 is 0 by definition where a finding neither occurs nor is predicted: nothing to show.
-        cells = (format_score(row.get("f1") if _occurs(row) else None) for row in rows)
-        table.add_row(finding, str(support[finding]), *cells)
+    order = sorted(support, key=lambda name: -support[name])
+    known = [finding for findings in (kinds or {}).values() for finding in findings]
+    for kind, findings in (kinds or {}).items():
+        means = (_mean_f1(one, findings) for one in scores)
+        table.add_row(kind, "", *map(format_score, means), style="bold")
+        _add_findings(table, [name for name in order if name in findings], scores, support)
+        table.add_section()
+    _add_findings(table, [name for name in order if name not in known], scores, support)
     return table
+
+
+def _add_findings(
+    table: Table, findings: Sequence[str], scores: Sequence[Scores], support: Mapping[str, int]
+) -> None:
+    for finding in findings:
+        values = (_f1(one, finding) for one in scores)
+        table.add_row(finding, str(support[finding]), *map(format_score, values))
+
+
+def _f1(scores: Scores, finding: str) -> float | None:
+    """Return the F1 of a finding; it is 0 by definition where the finding neither occurs nor is
+    predicted, which is nothing to show."""
+    row = scores.get("per_finding", {}).get(finding, {})
+    return row.get("f1") if _occurs(row) else None
+
+
+def _mean_f1(scores: Scores, findings: Sequence[str]) -> float | None:
+    values = [value for value in (_f1(scores, one) for one in findings) if value is not None]
+    return fmean(values) if values else None
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> Table:

@@ -1,6 +1,6 @@
 """Writes the report: run folders in, one HTML file out that needs nothing but a browser."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def write_report(
     title: str,
     studies: Path | None = None,
     max_studies: int = 80,
+    wanted: Collection[tuple[int, str]] = (),
     progress: Progress | None = None,
 ) -> ReportSummary:
     """Write one self-contained HTML file about one or several runs.
@@ -66,6 +67,7 @@ def write_report(
         studies: A folder of studies, or a folder of such folders; None takes the folder that each
             run's `config.yaml` names.
         max_studies: Most study pages of each kind (training groups, test predictions).
+        wanted: Training groups, by step and study, that get a page before others do.
         progress: Called with (done, total) while studies are read and images embedded.
 
     Returns:
@@ -81,7 +83,7 @@ def write_report(
     if max_studies < 0:
         raise ConfigError(f"max_studies is {max_studies}; it must be 0 or more")
     loaded = load_runs(runs)
-    pages = _study_pages(loaded, studies, max_studies, progress)
+    pages = _study_pages(loaded, studies, max_studies, wanted, progress)
     broken = pages["broken"] + sum(run.broken_lines for run in loaded)
     blocks = evaluation_blocks(loaded)
     notes = _notes(loaded, pages, broken)
@@ -100,7 +102,11 @@ def write_report(
 
 
 def _study_pages(
-    runs: Sequence[Run], studies: Path | None, limit: int, progress: Progress | None
+    runs: Sequence[Run],
+    studies: Path | None,
+    limit: int,
+    wanted: Collection[tuple[int, str]],
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Choose study pages, read them, and embed the images of their studies."""
     indexed, broken = [], 0
@@ -109,7 +115,7 @@ def _study_pages(
             found, bad = index_groups(run.rollouts, index)
             indexed += found
             broken += bad
-    groups = [read_group(runs[one.run], one) for one in choose_groups(indexed, limit)]
+    groups = [read_group(runs[one.run], one) for one in choose_groups(indexed, limit, wanted)]
     predictions, bad = shown_predictions(runs, limit)
     folders = [find_studies(run, studies) for run in runs]
     catalogue = StudyCatalogue()

@@ -5,7 +5,7 @@ second reads the chosen ones.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,12 +64,16 @@ def index_groups(path: Path, run: int) -> tuple[list[Group], int]:
     return sorted(groups.values(), key=lambda group: (group.step, group.study_id)), broken
 
 
-def choose_groups(groups: Sequence[Group], limit: int) -> list[Group]:
+def choose_groups(
+    groups: Sequence[Group], limit: int, wanted: Collection[tuple[int, str]] = ()
+) -> list[Group]:
     """Choose groups so that every run and every rule is seen, from the first step to the last.
 
     Args:
         groups: The groups of all runs.
         limit: Most groups to choose.
+        wanted: Step and study of groups that come before others, of any run; a quarter of all at
+            most.
 
     Returns:
         At most `limit` groups, by run, step and study; the same for the same input.
@@ -79,7 +83,8 @@ def choose_groups(groups: Sequence[Group], limit: int) -> list[Group]:
         for rule in group.rules or {""}:
             buckets[group.run, rule].append(group)
     in_turn = [spread(bucket) for _, bucket in sorted(buckets.items())]
-    chosen: dict[tuple[int, int, str], Group] = {}
+    named = spread([one for one in groups if (one.step, one.study_id) in wanted])
+    chosen = {(one.run, one.step, one.study_id): one for one in named[: limit // 4]}
     depth = 0
     while len(chosen) < limit and depth < max(map(len, in_turn), default=0):
         for bucket in in_turn:
