@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from editgrpo.files import read_jsonl
+from editgrpo.metrics.check import label_rows
 from editgrpo.reports import load_labeler
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.rewards.check import label_rows
-from editgrpo.training.run.run_folder import append_line
+from editgrpo.training.run.folder import append_line
 from editgrpo.training.step.responses import Kind
 from editgrpo.training.step.scoring import ScoredGroup
 
