@@ -18,6 +18,7 @@ from editgrpo.files import json_line, naming, open_to_append, parse_json_object,
 from editgrpo.ownership import owning
 from editgrpo.training.policy.generation_tokens import generation_tokens
 from editgrpo.training.policy.load import load_for_inference, load_processor, resolve_model_folder
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run.inputs import (
     Hashes,
@@ -59,7 +60,7 @@ class GenerationConfig:
 
 
 def generate_reports(
-    model: Any, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
+    model: Policy, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
 ) -> Iterator[tuple[Study, str]]:
     """Generate one report for each study.
 
@@ -85,7 +86,7 @@ class _Generated:
 
 
 def _generate(
-    model: Any, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
+    model: Policy, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
 ) -> Iterator[_Generated]:
     tokenizer = encoder.processor.tokenizer
     tokens = generation_tokens(model, tokenizer)

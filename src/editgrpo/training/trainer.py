@@ -28,6 +28,7 @@ from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy.load import peft_config
+from editgrpo.training.policy.model import Policy, WrappedPolicy
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.run.checkpoints import CheckpointTrainer
@@ -64,7 +65,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
     def __init__(
         self,
         config: TrainConfig,
-        policy: Any,
+        policy: Policy,
         setup: TrainingSetup,
         arguments: GRPOConfig,
         callbacks: list[Any] | None = None,
@@ -247,7 +248,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
     # --- how responses come about ----------------------------------------------------------------
 
     @contextmanager
-    def _policy_to_sample(self) -> Iterator[Any]:
+    def _policy_to_sample(self) -> Iterator[WrappedPolicy]:
         """Give the policy in evaluation mode, its weights gathered, computing as in the run."""
         with unwrap_model_for_generation(
             self.model_wrapped,

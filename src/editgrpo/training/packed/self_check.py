@@ -8,7 +8,6 @@ Sampling has a check of its own (sampling/self_check.py).
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from editgrpo.config import DType
 from editgrpo.errors import TrainingError
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups
+from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import stock_windows
 
@@ -30,7 +30,7 @@ _TOLERANCE = {DType.FLOAT32: 1e-4, DType.BFLOAT16: 5e-2}
 
 @torch.no_grad()
 def check_group_pass(
-    model: Any,
+    model: WrappedPolicy,
     packed: PackedGroups,
     prompt: EncodedPrompt,
     responses: Sequence[Sequence[int]],
@@ -75,7 +75,7 @@ def check_group_pass(
 
 
 def stock_log_probs(
-    model: Any, prompt: EncodedPrompt, response: Sequence[int], temperature: float = 1.0
+    model: WrappedPolicy, prompt: EncodedPrompt, response: Sequence[int], temperature: float = 1.0
 ) -> Tensor:
     """Score one response alone behind its prompt with the model's own forward pass.
 

@@ -1,11 +1,11 @@
 """Which tokens end a response, fill up and are never drawn, and how responses are drawn."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from editgrpo.data.prepared.record import shown
 from editgrpo.errors import ModelError
 from editgrpo.model_files import GENERATION_CONFIG
+from editgrpo.training.policy.model import Policy, Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,13 @@ class GenerationTokens:
         )
 
 
-def generation_tokens(model: Any, tokenizer: Any) -> GenerationTokens:
+def padding_token(tokenizer: Tokenizer) -> int:
+    """Return the id that fills rows up: that of an end where a tokenizer names none."""
+    pad = tokenizer.pad_token_id
+    return tokenizer.eos_token_id if pad is None else pad
+
+
+def generation_tokens(model: Policy, tokenizer: Tokenizer) -> GenerationTokens:
     """Collect end, padding and never-sampled tokens of a model and its tokenizer.
 
     Args:
@@ -65,11 +71,10 @@ def generation_tokens(model: Any, tokenizer: Any) -> GenerationTokens:
             "or a list of them"
         )
     eos = tuple(dict.fromkeys([tokenizer.eos_token_id, *declared]))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     visual = (model.config.image_token_id, model.config.video_token_id)
     return GenerationTokens(
         eos_token_id=tokenizer.eos_token_id,
         eos_token_ids=eos,
-        pad_token_id=pad,
+        pad_token_id=padding_token(tokenizer),
         forbidden_token_ids=tuple(token for token in visual if token is not None),
     )

@@ -28,6 +28,7 @@ from editgrpo.model_files import (
     supported_families,
 )
 from editgrpo.training.policy.chat_template import use_folder_template
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.processor import IMAGE_TOKEN, StudyProcessor
 from editgrpo.training.policy.window_attention import use_window_batches
 
@@ -109,7 +110,7 @@ def _check_patches(folder: Path, processor: StudyProcessor, remedy: str) -> None
         )
 
 
-def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Any:
+def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Policy:
     """Load the policy for training.
 
     What is trained is float32, computed in `config.dtype` by autocast, or bfloat16 if the optimiser
@@ -148,7 +149,7 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Any
     return model
 
 
-def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
+def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
     """Load a model of the Qwen2-VL family.
 
     Args:
@@ -180,8 +181,9 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
             output_loading_info=True,
         )
     _check_complete(folder, report, remedy)
-    use_window_batches(model)
-    return model
+    policy: Policy = model
+    use_window_batches(policy)
+    return policy
 
 
 def _check_complete(folder: Path, report: Any, remedy: str) -> None:
@@ -195,7 +197,7 @@ def _check_complete(folder: Path, report: Any, remedy: str) -> None:
         raise ModelError(f"{folder}: the weights have other shapes than {CONFIG} says; {remedy}")
 
 
-def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
+def load_checkpoint_weights(model: Policy, checkpoint: Path) -> None:
     """Put the weights of a training checkpoint into a model, strictly.
 
     transformers' Trainer saves the weights of this family under the names of the published
@@ -211,7 +213,8 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     """
     check_weight_files(checkpoint)
     with reading_checkpoint(checkpoint):
-        saved, report = type(model).from_pretrained(
+        kind: Any = type(model)
+        saved, report = kind.from_pretrained(
             checkpoint,
             # Not the checkpoint's: a damaged one could ask for more memory than there is.
             config=model.config,

@@ -6,12 +6,13 @@ from typing import Any
 from editgrpo.config import ModelConfig
 from editgrpo.training.policy.feature_files import FeatureDisk
 from editgrpo.training.policy.features import FeatureStore
+from editgrpo.training.policy.model import VisionTower
 from editgrpo.training.run.folder import FEATURES
 from editgrpo.training.run.setup import TrainingSetup
 
 
 def make_feature_store(
-    tower: Any,
+    tower: VisionTower,
     config: ModelConfig,
     accelerator: Any,
     setup: TrainingSetup,

@@ -8,6 +8,7 @@ from typing import Any
 from editgrpo.data.study import Study
 from editgrpo.rewards.types import Reward
 from editgrpo.training.policy.generation_tokens import GenerationTokens
+from editgrpo.training.policy.model import Tokenizer
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.scoring import LossBudget, ScoredGroup
@@ -23,7 +24,7 @@ class TrainingSetup:
     studies: tuple[Study, ...] | Any
     """Training studies, indexable."""
     encoder: PromptEncoder
-    tokenizer: Any
+    tokenizer: Tokenizer
     tokens: GenerationTokens
     groups: GroupBuilder
     reward: Reward

@@ -6,6 +6,7 @@ from typing import Any
 
 from editgrpo.config import TrainConfig
 from editgrpo.training.policy.generation_tokens import GenerationTokens
+from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.sampling.native import NativeSampler
 from editgrpo.training.sampling.sampler import Sampler
@@ -17,7 +18,7 @@ def make_sampler(
     tokens: GenerationTokens,
     encoder: PromptEncoder,
     *,
-    policy: Callable[[], AbstractContextManager[Any]],
+    policy: Callable[[], AbstractContextManager[WrappedPolicy]],
     vllm: Any | None,
 ) -> Sampler:
     """Make the engine of a run.

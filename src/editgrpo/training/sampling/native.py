@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 from editgrpo.config import TrainConfig
 from editgrpo.training.policy.generation_tokens import SamplingSettings
+from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.sampling.decoding import whole_weights
 from editgrpo.training.sampling.rollouts import sample_responses
@@ -21,7 +21,7 @@ class NativeSampler:
 
     config: TrainConfig
     settings: SamplingSettings
-    policy: Callable[[], AbstractContextManager[Any]]
+    policy: Callable[[], AbstractContextManager[WrappedPolicy]]
     """Gives the policy in evaluation mode, computing as in the run."""
 
     @property

@@ -7,13 +7,13 @@ coordinates.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from editgrpo.training.packed.packing import plan_passes
 from editgrpo.training.policy.generation_tokens import SamplingSettings
+from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.positions import (
     patches_across,
     prompt_positions,
@@ -30,7 +30,7 @@ _BLOCK = 64
 
 @torch.no_grad()
 def sample_responses(
-    model: Any,
+    model: WrappedPolicy,
     prompts: Sequence[EncodedPrompt],
     uniforms_PK_T: Tensor,
     settings: SamplingSettings,

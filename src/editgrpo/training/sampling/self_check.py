@@ -7,7 +7,6 @@ sampling without an error. So every run samples one report both ways, and stops 
 
 import logging
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from transformers import GenerationConfig
 from editgrpo.config import DType
 from editgrpo.errors import TrainingError
 from editgrpo.training.policy.generation_tokens import SamplingSettings
+from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import stock_windows
@@ -32,7 +32,7 @@ CHECKED_TOKENS = 16
 
 
 def check_sampling(
-    model: Any,
+    model: WrappedPolicy,
     prompt: EncodedPrompt,
     settings: SamplingSettings,
     *,
@@ -77,7 +77,7 @@ def check_sampling(
 
 
 def _stock_greedy(
-    model: Any, prompt: EncodedPrompt, settings: SamplingSettings
+    model: WrappedPolicy, prompt: EncodedPrompt, settings: SamplingSettings
 ) -> tuple[list[int], Tensor]:
     """Let transformers generate; return its tokens and (C, V) float32 log-probabilities."""
     base = without_adapter_wrapper(model)
