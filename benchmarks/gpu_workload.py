@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editgrpo.training.policy.generation_tokens import SamplingSettings
 from editgrpo.training.policy.processor import EncodedPrompt
-from editgrpo.training.sampling.rollouts import SamplingSettings
 
 _MERGE = 2  # patches along an image token
 _FRAMES, _COLORS = 2, 3  # the tower reads a still image as two equal frames

@@ -14,11 +14,13 @@ from benchmarks.workload import DrawnGroup, move_from_reference
 from editgrpo.config import TrainConfig
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.run.arguments import training_arguments
+from editgrpo.training.run.setup import OnStep
 from editgrpo.training.step.batches import UpdatePass
 from editgrpo.training.step.groups import Group, Kind, Response
 from editgrpo.training.step.scoring import ScoredGroup
+from editgrpo.training.step.step_group import StepGroup
 from editgrpo.training.train import _set_up
-from editgrpo.training.trainer import EditGRPOTrainer, OnStep
+from editgrpo.training.trainer import EditGRPOTrainer
 
 
 def our_trainer(
@@ -53,16 +55,20 @@ class PackedUpdate:
         self.trainer.current_gradient_accumulation_steps = 1
         move_from_reference(self.trainer.model)
         self.trainer.model.train()
-        self._prompt = group.prompt
-        self._scored = _scored(group)
         start = time.perf_counter()
         store = self.trainer._features  # none while the tower is trained
-        self._features = None if store is None else store.of([group.prompt])
-        self._vision_s = time.perf_counter() - start
+        features = None if store is None else store.of([group.prompt])[0]
+        self._vision_s = None if store is None else time.perf_counter() - start
+        self._group = StepGroup(
+            study=self.trainer._setup.studies[0],  # an update reads the prompt alone
+            prompt=group.prompt,
+            features=features,
+            scored=_scored(group),
+        )
 
     def reference(self) -> UpdatePass:
         """Pack the group and compute the reference's log-probabilities."""
-        return self.trainer._update_pass([0], [self._prompt], [self._scored], self._features)
+        return self.trainer._update_pass([self._group], share=1.0)
 
     def backward(self, batch: UpdatePass) -> float:
         """Run the loss forward and backward; return the loss."""
@@ -76,7 +82,7 @@ class PackedUpdate:
 
     def more_seconds(self) -> dict[str, float]:
         """Say what it took to encode the images for the store, where there is one."""
-        return {} if self._features is None else {"vision_s": self._vision_s}
+        return {} if self._vision_s is None else {"vision_s": self._vision_s}
 
 
 def _scored(group: DrawnGroup) -> ScoredGroup:

@@ -32,10 +32,11 @@ from transformers import DynamicCache
 from benchmarks.children import measured_by_child
 from benchmarks.memory import forget_peak_memory, peak_memory_mib, resident_memory_mib
 from benchmarks.workload import SHAPE, THREADS, Case, draw_group, environment
+from editgrpo.training.policy.generation_tokens import SamplingSettings
 from editgrpo.training.policy.positions import prompt_positions
 from editgrpo.training.policy.processor import EncodedPrompt, join_images
 from editgrpo.training.policy.tiny import build_tiny_model, train_tokenizer
-from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 
 SIDES = ("generate", "former", "ours", "compiled")
 _WORDS = 2000  # numbers spelled out: text enough to learn the vocabulary from

@@ -23,7 +23,8 @@ from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split
 from editgrpo.rewards import configured_reward
-from editgrpo.training.policy.load import generation_tokens, load_processor
+from editgrpo.training.policy.generation_tokens import generation_tokens
+from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.prompts import load_split
 from editgrpo.training.run.arguments import common_arguments
 

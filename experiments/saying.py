@@ -13,7 +13,7 @@ from editgrpo.metrics.check import label_rows
 from editgrpo.reports import load_labeler
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import pack_groups, packed_length, plan_passes
-from editgrpo.training.policy.load import generation_tokens
+from editgrpo.training.policy.generation_tokens import generation_tokens
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.seeds import rollout_draws

@@ -45,7 +45,7 @@ def stock_trainer(ours: Any, tiny: Tiny) -> Any:
 
 def stock_batch(trainer: Any, ours: Any, one: UpdatePass) -> dict[str, Any]:
     """Lay a pass out as TRL does: prompt, images and image counts again for every row."""
-    prompts = ours._setup.encoder.encode_all([ours._setup.studies[k] for k in one.indices])
+    prompts = ours._setup.encoder.encode_all([group.study for group in one.groups])
     rows = {name: one.inputs[name] for name in ("completion_ids", "completion_mask", "advantages")}
     rows |= padded_prompts([prompt.input_ids_T for prompt in prompts])
     ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], dim=1)

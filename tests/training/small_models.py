@@ -57,3 +57,13 @@ def _qwen2(like: Any) -> Any:
 
     text = {name: getattr(like.text_config, name) for name in _TEXT[:-1]}
     return Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=True))
+
+
+def look_closely(model: Any, *, language: float) -> None:
+    """Let a model look around and at its films: one so small hardly does, unlike a true one."""
+    for name, parameter in model.model.language_model.layers.named_parameters():
+        if "self_attn" in name:
+            parameter.data.mul_(language)
+    for name, parameter in model.model.visual.named_parameters():
+        if "attn" in name or "merger" in name:
+            parameter.data.mul_(3)

@@ -47,6 +47,20 @@ def test_only_the_findings_and_the_end_are_scored(tiny: Tiny) -> None:
         assert int(batch["mm_token_type_ids"][row].sum()) == images
 
 
+def test_a_tokenizer_without_padding_fills_up_with_its_end(tiny: Tiny) -> None:
+    """As sampling does; the mask leaves it out."""
+    studies, encoder = tiny.encoder()
+    tokenizer = encoder.processor.tokenizer
+    named = FindingsCollator(studies, encoder)([{"index": k} for k in range(4)])
+    tokenizer.pad_token = None
+    batch = FindingsCollator(studies, encoder)([{"index": k} for k in range(4)])
+    is_padding = batch["attention_mask"] == 0
+    assert bool(is_padding.any())
+    assert set(batch["input_ids"][is_padding].tolist()) == {tokenizer.eos_token_id}
+    assert torch.equal(batch["input_ids"][~is_padding], named["input_ids"][~is_padding])
+    assert torch.equal(batch["labels"], named["labels"])
+
+
 @pytest.mark.parametrize(("studies", "is_warned"), [(1, True), (19, True), (20, False)])
 def test_few_validation_studies_are_warned_of(
     caplog: pytest.LogCaptureFixture, studies: int, is_warned: bool

@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,13 +15,20 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
-from editgrpo.training import trainer as trainer_module
 from editgrpo.training.policy.load import resolve_model_folder
+from editgrpo.training.sampling import native
 from editgrpo.training.step import groups
 from editgrpo.training.train import run_training
 from tests.builders import write_set
 from tests.training.compare_runs import assert_same_run
-from tests.training.tiny_run import PLAIN, Tiny, largest_difference, make_trainer, step_passes
+from tests.training.tiny_run import (
+    PLAIN,
+    Tiny,
+    first_rollouts,
+    largest_difference,
+    make_trainer,
+    step_passes,
+)
 
 # In this order: tables and charts read them by name, people by line.
 COLUMNS = ("step", "loss", "grad_norm", "learning_rate", "errors/dropped_groups")
@@ -66,12 +72,14 @@ def test_each_prompt_keeps_its_own_responses_and_advantages(tiny: Tiny, tmp_path
     tokenizer = trainer._setup.tokenizer
     studies = [trainer._setup.studies[k] for k in range(4)]
     prompts = trainer._setup.encoder.encode_all(studies)
-    sampled = trainer._sample(0, studies, prompts, None)
+    sampled = first_rollouts(trainer, 0, studies)
     passes = step_passes(trainer, 4)
-    assert sorted(k for one in passes for k in one.indices) == [0, 1, 2, 3]
+    number_of = {study.study_id: number for number, study in enumerate(studies)}
+    numbers_of = [[number_of[one.study.study_id] for one in each.groups] for each in passes]
+    assert sorted(k for numbers in numbers_of for k in numbers) == [0, 1, 2, 3]
     assert sum(one.share for one in passes) == pytest.approx(1)
-    for one in passes:
-        spans = zip(one.indices, one.packed.plan.groups, strict=True)
+    for one, numbers in zip(passes, numbers_of, strict=True):
+        spans = zip(numbers, one.packed.plan.groups, strict=True)
         for place, (number, span) in enumerate(spans):
             columns = slice(span.start, span.start + span.prefix)
             assert torch.equal(
@@ -91,10 +99,9 @@ def test_each_prompt_keeps_its_own_responses_and_advantages(tiny: Tiny, tmp_path
 def test_draws_belong_to_step_study_and_index(tiny: Tiny, tmp_path: Path) -> None:
     trainer = make_trainer(tiny.train_config(tmp_path, edit=PLAIN))
     studies = [trainer._setup.studies[k] for k in range(3)]
-    prompts = trainer._setup.encoder.encode_all(studies)
-    sampled = trainer._sample(0, studies, prompts, None)
-    assert trainer._sample(0, studies[::-1], prompts[::-1], None)[::-1] == sampled
-    assert trainer._sample(1, studies, prompts, None) != sampled
+    sampled = first_rollouts(trainer, 0, studies)
+    assert first_rollouts(trainer, 0, studies[::-1])[::-1] == sampled
+    assert first_rollouts(trainer, 1, studies) != sampled
     assert all(len({tuple(response) for response in group}) > 1 for group in sampled)
 
 
@@ -114,7 +121,7 @@ def test_sampling_leaves_gradient_checkpointing_as_it_was(tiny: Tiny, tmp_path: 
     chosen = {"use_reentrant": False, "determinism_check": "none"}
     trainer.args.gradient_checkpointing_kwargs = chosen
     studies = [trainer._setup.studies[0]]
-    trainer._sample(0, studies, trainer._setup.encoder.encode_all(studies), None)
+    first_rollouts(trainer, 0, studies)
     layer = trainer.model.model.language_model.layers[0]
     assert layer.gradient_checkpointing
     assert layer._gradient_checkpointing_func.keywords == chosen
@@ -180,41 +187,19 @@ def test_a_run_compiles_its_decoding_once_and_trains_on_the_same_responses(
 def test_sampling_keeps_to_the_settings_and_leaves_no_hooks(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample, told, hooks = trainer_module.sample_responses, [], []
+    sample, told, hooks = native.sample_responses, [], []
 
     def sample_and_note(model: Any, *arguments: Any, **keywords: Any) -> Any:
         told.append((keywords["tokens_per_pass"], keywords["compiled"]))
         hooks.append(len(model.get_input_embeddings()._forward_hooks))
         return sample(model, *arguments, **keywords | {"compiled": False})
 
-    monkeypatch.setattr(trainer_module, "sample_responses", sample_and_note)
+    monkeypatch.setattr(native, "sample_responses", sample_and_note)
     rollout = RolloutConfig(group_size=4, max_completion_tokens=4, compile=True)
     model = tiny.model(gradient_checkpointing=True)
     run_training(tiny.train_config(tmp_path, tokens_per_pass=77, rollout=rollout, model=model))
     assert told == [(77, True)] * len(told)
     assert len(set(hooks)) == 1 and len(hooks) >= 3
-
-
-@pytest.mark.parametrize(
-    ("lengths", "expected"), [([2, 9, 4, 5], [[0, 1], [2, 3]]), ([6, 3, 3, 1], [[0, 3], [1, 2]])]
-)
-def test_processes_make_passes_of_equally_many_groups(
-    tiny: Tiny,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    lengths: list[int],
-    expected: list[list[int]],
-) -> None:
-    """By hand: the longest of 9 | 5 | 4 | 2 and 6 | 3 | 3 | 1 are 9 | 5 | 4 | 2; within 12 tokens
-    the longest goes with the fourth and the second with the third. Alone the second process would
-    pack 6 + 3 + 3 | 1, and the loss, which gathers a number a response, would break off."""
-    trainer = make_trainer(tiny.train_config(tmp_path, tokens_per_pass=12))
-    both = torch.tensor([[9, 5, 4, 2], [6, 3, 3, 1]])
-    monkeypatch.setattr(trainer_module, "gather", lambda own: both)
-    prompts = [SimpleNamespace(input_ids_T=torch.zeros(length)) for length in lengths]
-    one_token = SimpleNamespace(responses=[SimpleNamespace(token_ids=(7,))])
-    scored = [SimpleNamespace(group=one_token) for _ in lengths]
-    assert trainer._plan(prompts, scored) == expected
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can")

@@ -16,6 +16,8 @@ from editgrpo.training import train
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.run.folder import METRICS
+from editgrpo.training.sampling.native import NativeSampler
+from editgrpo.training.step.importance import SampleWeights
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import MAX_TOKENS, Tiny, gradients, loss_of, make_trainer, step_passes
 
@@ -109,7 +111,7 @@ def test_sampled_tokens_count_by_their_ratio_and_edited_ones_once(
     assert measured["vllm/log_prob_gap"] == pytest.approx(math.log(2), rel=1e-5)  # of every token
     assert measured["vllm/capped_share"] == float(weight < 2)
     assert trainer._loss_metrics()["vllm/log_prob_gap"] == 0  # a step's own, no sum over the run
-    trainer.use_vllm, trainer._vllm = False, None
+    trainer.use_vllm, trainer._weights = False, SampleWeights(None)
     weighted = torch.where(is_sampled, weight, 1.0) * one.inputs["advantages"]
     loss_of(trainer, one, advantages=weighted).backward()
     expected = gradients(trainer.model)
@@ -136,7 +138,7 @@ def test_dropped_groups_do_not_count_in_the_gap(
 
 def test_the_policy_itself_samples_without_weights(tiny: Tiny, tmp_path: Path) -> None:
     trainer = make_trainer(tiny.train_config(tmp_path / "run"))
-    assert trainer._vllm is None and not trainer.use_vllm
+    assert isinstance(trainer._sampler, NativeSampler) and not trainer.use_vllm
     one = step_passes(trainer, 4)[0]
     assert not {"importance_sampling_ratio", "sampling_per_token_logps"} & one.inputs.keys()
     assert "vllm/log_prob_gap" not in trainer._loss_metrics()
@@ -145,7 +147,7 @@ def test_the_policy_itself_samples_without_weights(tiny: Tiny, tmp_path: Path) -
 def test_what_is_missing_ends_the_run_before_its_folder_is_made(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("editgrpo.training.sampling.vllm_engine.is_vllm_available", lambda: False)
+    monkeypatch.setattr("editgrpo.training.sampling.vllm_settings.is_vllm_available", lambda: False)
     with pytest.raises(ConfigError, match="vLLM is not installed"):
         run_training(config(tiny, tmp_path / "run"))
     assert not (tmp_path / "run").exists()

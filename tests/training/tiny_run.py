@@ -5,6 +5,7 @@ and the model has seen them for a few seconds, so that its rollouts end, differ,
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.step.batches import UpdatePass
+from editgrpo.training.step.step_group import show
 from tests.builders import write_set
 
 SENTENCES = (
@@ -206,6 +208,14 @@ def step_passes(trainer: Any, count: int) -> list[UpdatePass]:
         [trainer._setup.studies[k] for k in range(count)]
     )
     return passes
+
+
+def first_rollouts(trainer: Any, step: int, studies: Sequence[Study]) -> list[list[list[int]]]:
+    """Sample the rollouts that a step begins with; return the token ids of each study's."""
+    asked = show(studies, trainer._setup.encoder, None)
+    rows = trainer._rounds.schedule.first_rows(step)
+    sampled = trainer._sampler.sample(step, asked, rows)
+    return [[list(one.token_ids) for one in of_study] for of_study in sampled]
 
 
 def loss_of(trainer: Any, one: UpdatePass, **inputs: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from editgrpo.data.study import Study
+from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.processor import join_images
 from editgrpo.training.policy.prompts import PromptEncoder
 
@@ -41,7 +42,7 @@ class FindingsCollator:
         targets = [self.target_tokens(study) for study in studies]
         length = max(p.input_ids_T.shape[0] + len(t) for p, t in zip(prompts, targets, strict=True))
         shape = (len(rows), length)
-        pad = self._tokenizer.pad_token_id
+        pad = padding_token(self._tokenizer)
         batch = {
             "input_ids": torch.full(shape, pad),
             "labels": torch.full(shape, IGNORED_LABEL),

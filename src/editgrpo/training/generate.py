@@ -16,13 +16,9 @@ from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 from editgrpo.files import json_line, naming, open_to_append, parse_json_object, write_jsonl
 from editgrpo.ownership import owning
-from editgrpo.training.packed.self_check import check_sampling
-from editgrpo.training.policy.load import (
-    generation_tokens,
-    load_for_inference,
-    load_processor,
-    resolve_model_folder,
-)
+from editgrpo.training.policy.generation_tokens import generation_tokens
+from editgrpo.training.policy.load import load_for_inference, load_processor, resolve_model_folder
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run.inputs import (
     Hashes,
@@ -32,6 +28,7 @@ from editgrpo.training.run.inputs import (
     template_hashes,
 )
 from editgrpo.training.sampling.rollouts import sample_responses
+from editgrpo.training.sampling.self_check import check_sampling
 from editgrpo.training.seeds import uniform_draws
 
 Progress = Callable[[int, int], None]
@@ -63,7 +60,7 @@ class GenerationConfig:
 
 
 def generate_reports(
-    model: Any, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
+    model: Policy, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
 ) -> Iterator[tuple[Study, str]]:
     """Generate one report for each study.
 
@@ -89,7 +86,7 @@ class _Generated:
 
 
 def _generate(
-    model: Any, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
+    model: Policy, encoder: PromptEncoder, studies: Sequence[Study], config: GenerationConfig
 ) -> Iterator[_Generated]:
     tokenizer = encoder.processor.tokenizer
     tokens = generation_tokens(model, tokenizer)

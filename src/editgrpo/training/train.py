@@ -21,12 +21,8 @@ from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
 from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
-from editgrpo.training.policy.load import (
-    generation_tokens,
-    load_policy,
-    load_processor,
-    resolve_model_folder,
-)
+from editgrpo.training.policy.generation_tokens import generation_tokens
+from editgrpo.training.policy.load import load_policy, load_processor, resolve_model_folder
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.run.callbacks import MarkCheckpoints, StopOnSignal
@@ -37,11 +33,12 @@ from editgrpo.training.run.launch import (
     with_journal,
 )
 from editgrpo.training.run.saving import finish_model, save_merged
-from editgrpo.training.sampling.vllm_engine import check_engine
+from editgrpo.training.run.setup import OnGroups, OnStep, TrainingSetup
+from editgrpo.training.sampling.vllm_settings import check_engine
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.scoring import LossBudget
-from editgrpo.training.trainer import EditGRPOTrainer, OnGroups, OnStep, TrainingSetup
+from editgrpo.training.trainer import EditGRPOTrainer
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
 # that fail in the first step end no run, a scorer that always fails ends it in its second step.

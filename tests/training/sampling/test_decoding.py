@@ -13,6 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from editgrpo.errors import DataError, TrainingError
+from editgrpo.training.policy.generation_tokens import SamplingSettings
 from editgrpo.training.policy.positions import prompt_positions
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.sampling.decoding import (
@@ -22,7 +23,7 @@ from editgrpo.training.sampling.decoding import (
     passes_through,
 )
 from editgrpo.training.sampling.key_values import SharedKeyValues
-from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 from tests.training.small_models import small_model
 from tests.training.tiny_run import Tiny
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from editgrpo.errors import DataError, ModelError
-from editgrpo.training.policy.load import generation_tokens
+from editgrpo.training.policy.generation_tokens import SamplingSettings, generation_tokens
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.sampling import rollouts
 from editgrpo.training.sampling.key_values import SharedKeyValues
-from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 from tests.training.sampling.test_decoding import stock_log_probs, text_prompt
 from tests.training.small_models import small_model

@@ -14,8 +14,9 @@ from editgrpo.edits.codec import ByteLevelCodec
 from editgrpo.files import read_jsonl
 from editgrpo.reports import AnnotatedReport, load_annotator
 from editgrpo.rewards import load_reward
+from editgrpo.training.policy.generation_tokens import SamplingSettings
 from editgrpo.training.policy.load import load_processor
-from editgrpo.training.sampling.rollouts import SamplingSettings, sample_responses
+from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 from editgrpo.training.step.groups import Group, GroupBuilder, Kind
 from editgrpo.training.step.records import _rollout_record, group_rows, step_metrics
@@ -215,14 +216,13 @@ def test_with_editing_off_no_edit_setting_changes_a_byte(tiny: Tiny, tmp_path: P
 
 def test_systems_share_their_first_rollouts(tiny: Tiny, tmp_path: Path) -> None:
     """EditGRPO's K rollouts of step 1 are the first K of Dr. GRPO's: same seed, same policy."""
-    from tests.training.tiny_run import make_trainer
+    from tests.training.tiny_run import first_rollouts, make_trainer
 
     groups = {}
     for name, edit in (("plain", PLAIN), ("edit", EditConfig())):
         trainer = make_trainer(tiny.train_config(tmp_path / name, edit=edit))
         studies = list(trainer._setup.studies[:3])
-        prompts = trainer._setup.encoder.encode_all(studies)
-        groups[name] = trainer._sample(0, studies, prompts, None)
+        groups[name] = first_rollouts(trainer, 0, studies)
     assert [group[:2] for group in groups["plain"]] == groups["edit"]
 
 

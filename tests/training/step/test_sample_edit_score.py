@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from editgrpo.config import EditAnneal, EditConfig, EditWhen, RolloutConfig, TrainConfig
-from editgrpo.data.study import Study
 from editgrpo.edits import EditRule
 from editgrpo.edits.similarity import missing_entities
 from editgrpo.edits.splice import complete_spans
@@ -17,7 +16,7 @@ from editgrpo.errors import RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.reports import AnnotatedReport, load_annotator
 from editgrpo.training.step.responses import Group, Kind
-from editgrpo.training.step.sample_edit_score import PromptBatch
+from editgrpo.training.step.step_group import show
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import PLAIN, Tiny, make_trainer
@@ -35,11 +34,11 @@ def config_of(tiny: Tiny, output: Path, *, group: int = 4, **changes: Any) -> Tr
 def groups_of(trainer: Any, step: int = 0) -> list[Group]:
     """Return the groups of the first studies, and check that each has all its responses."""
     studies = [trainer._setup.studies[k] for k in range(COUNT)]
-    prompts = trainer._setup.encoder.encode_all(studies)
-    scored = trainer._rounds.scored(step, PromptBatch(studies, prompts, None))
-    assert [one.group.study_id for one in scored] == [study.study_id for study in studies]
-    assert {len(one.group.responses) for one in scored} == {4}
-    return [one.group for one in scored]
+    groups = trainer._rounds.scored(step, show(studies, trainer._setup.encoder, None))
+    assert [one.study for one in groups] == studies
+    assert [one.scored.group.study_id for one in groups] == [study.study_id for study in studies]
+    assert {len(one.response_ids) for one in groups} == {4}
+    return [one.scored.group for one in groups]
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one part", "three parts"])
@@ -151,10 +150,3 @@ def test_a_run_with_both_says_what_it_edited_and_resumes_to_the_byte(
     assert all(0 <= row["edits/groups"] <= 1 for row in rows)
     assert rows[3]["edits/groups"] == 0 and "reward/edited/mean" not in rows[3]
     assert 0 < sum(row["edits/groups"] for row in rows[:3]) < 3
-
-
-def test_a_batch_of_some_studies_keeps_what_belongs_together() -> None:
-    studies: list[Any] = [Study, "b", "c"]
-    batch = PromptBatch(studies, ["p", "q", "r"], [None, 1, 2])  # type: ignore[list-item]
-    assert batch.at([2, 0]) == PromptBatch(["c", Study], ["r", "p"], [2, None])  # type: ignore[list-item]
-    assert PromptBatch(studies, [], None).at([]).features is None

@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from editgrpo.config import AttentionKernel
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import language_model
 
 _NAME = "editgrpo"
@@ -48,7 +49,7 @@ class AttentionPlan(ABC):
         """
 
 
-def use_group_attention(model: Any) -> None:
+def use_group_attention(model: Policy) -> None:
     """Let the text layers of a model take an `AttentionPlan` in place of a mask.
 
     Args:
@@ -60,7 +61,7 @@ def use_group_attention(model: Any) -> None:
     language_model(model).set_attn_implementation(_NAME)
 
 
-def plan_masks(model: Any, plan: AttentionPlan) -> dict[str, AttentionPlan]:
+def plan_masks(model: Policy, plan: AttentionPlan) -> dict[str, AttentionPlan]:
     """Return what to pass as `attention_mask` to the language model.
 
     Args:

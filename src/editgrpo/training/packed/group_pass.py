@@ -11,12 +11,13 @@ from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from editgrpo.training.packed.attention import plan_masks, use_group_attention
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.blank_image import has_tower, no_features, run_tower_always
+from editgrpo.training.policy.model import Backbone, Policy, WrappedPolicy
 from editgrpo.training.policy.positions import language_model
 from editgrpo.training.policy.window_attention import use_window_batches
 
@@ -24,7 +25,7 @@ from editgrpo.training.policy.window_attention import use_window_batches
 _LOGITS = 2**25
 
 
-def add_group_pass(model: Any, *, temperature: float) -> None:
+def add_group_pass(model: Policy, *, temperature: float) -> None:
     """Let a model's forward take `packed=PackedGroups`; without it the results stay the same.
 
     Args:
@@ -46,7 +47,7 @@ def add_group_pass(model: Any, *, temperature: float) -> None:
     model.forward = MethodType(forward, model)
 
 
-def packed_log_probs(model: Any, packed: PackedGroups) -> tuple[Tensor, Tensor]:
+def packed_log_probs(model: WrappedPolicy, packed: PackedGroups) -> tuple[Tensor, Tensor]:
     """Compute the log-probability of every response token in one pass.
 
     Args:
@@ -61,7 +62,7 @@ def packed_log_probs(model: Any, packed: PackedGroups) -> tuple[Tensor, Tensor]:
     return packed.rows(log_probs_R), packed.rows(entropies_R)
 
 
-def _group_pass(model: Any, packed: PackedGroups, temperature: float) -> tuple[Tensor, Tensor]:
+def _group_pass(model: Policy, packed: PackedGroups, temperature: float) -> tuple[Tensor, Tensor]:
     embeddings = model.get_input_embeddings()(packed.input_ids_1L)
     features = _image_features(model.model, packed)
     if features is not None:
@@ -81,7 +82,7 @@ def _group_pass(model: Any, packed: PackedGroups, temperature: float) -> tuple[T
     )
 
 
-def _image_features(backbone: Any, packed: PackedGroups) -> Tensor | None:
+def _image_features(backbone: Backbone, packed: PackedGroups) -> Tensor | None:
     if packed.features_ND is not None or not has_tower(backbone):
         return packed.features_ND
     if packed.pixel_values is None:
@@ -91,7 +92,12 @@ def _image_features(backbone: Any, packed: PackedGroups) -> Tensor | None:
 
 
 def response_log_probs(
-    head: Any, hidden_RD: Tensor, target_R: Tensor, *, temperature: float, logits: int = _LOGITS
+    head: nn.Linear,
+    hidden_RD: Tensor,
+    target_R: Tensor,
+    *,
+    temperature: float,
+    logits: int = _LOGITS,
 ) -> tuple[Tensor, Tensor]:
     """Score tokens, a chunk at a time; the backward pass computes each chunk's logits again.
 
@@ -118,7 +124,7 @@ def response_log_probs(
 
 
 def _score(
-    head: Any, hidden_RD: Tensor, target_R: Tensor, temperature: float
+    head: nn.Linear, hidden_RD: Tensor, target_R: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     log_probs_RV = (head(hidden_RD).float() / temperature).log_softmax(dim=-1)
     with torch.no_grad():

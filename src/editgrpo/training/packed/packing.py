@@ -21,6 +21,7 @@ from torch import Tensor
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import TrainingError
 from editgrpo.training.packed.attention import GroupPlan, GroupSpan
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import patches_across, prompt_positions, shaped_positions
 from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens, join_images
 
@@ -107,7 +108,7 @@ def plan_passes(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def pack_groups(
-    model: Any,
+    model: Policy,
     prompts: Sequence[EncodedPrompt],
     responses_PG: Sequence[Sequence[Sequence[int]]],
     *,
@@ -158,7 +159,7 @@ def pack_groups(
     )
 
 
-def _join_features(model: Any, features: Sequence[Tensor | None]) -> Tensor:
+def _join_features(model: Policy, features: Sequence[Tensor | None]) -> Tensor:
     known = [one for one in features if one is not None]
     return torch.cat(known) if known else torch.empty(0, model.get_input_embeddings().embedding_dim)
 

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editgrpo.training.policy.model import Backbone, Policy
 
-def has_tower(backbone: Any) -> bool:
+
+def has_tower(backbone: Backbone) -> bool:
     """Return whether a model without its head is one for images, too."""
     return hasattr(backbone, "visual")
 
 
-def no_features(backbone: Any) -> Tensor:
+def no_features(backbone: Backbone) -> Tensor:
     """Run the vision tower on one blank image and keep none of its features.
 
     Args:
@@ -40,7 +42,7 @@ def no_features(backbone: Any) -> Tensor:
     return features[:0]
 
 
-def run_tower_always(model: Any) -> None:
+def run_tower_always(model: Policy) -> None:
     """Let a model's stock forward run the vision tower when it is given no images, too.
 
     Args:

@@ -12,12 +12,13 @@ from editgrpo.data.rendering import require_limits
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
 from editgrpo.model_files import read_json_object
+from editgrpo.training.policy.model import Tokenizer
 
 _PROBE = "Describe the film."
 _MANY = 8  # images of the trial message; a study shows six as a rule
 
 
-def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> None:
+def use_folder_template(tokenizer: Tokenizer, folder: Path, *, image_token: str) -> None:
     """Give a tokenizer the chat template of its model folder, after trying it on one image.
 
     Args:
@@ -52,7 +53,7 @@ def use_folder_template(tokenizer: Any, folder: Path, *, image_token: str) -> No
         )
 
 
-def _require_limits(place: Path, template: Any, tokenizer: Any) -> None:
+def _require_limits(place: Path, template: Any, tokenizer: Tokenizer) -> None:
     if not isinstance(template, str):
         return  # several by name: transformers takes the one named default, or says what is wrong
     parts = [*({"type": "image"} for _ in range(_MANY)), {"type": "text", "text": _PROBE}]
@@ -66,7 +67,7 @@ def _require_limits(place: Path, template: Any, tokenizer: Any) -> None:
     require_limits(place, template, variables)
 
 
-def _template(tokenizer: Any, folder: Path) -> tuple[Any, str]:
+def _template(tokenizer: Tokenizer, folder: Path) -> tuple[Any, str]:
     """Return the template and the name of the file that it stands in."""
     raw, wrapped = folder / "chat_template.jinja", folder / "chat_template.json"
     if raw.is_file():

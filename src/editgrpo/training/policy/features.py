@@ -21,6 +21,7 @@ from torch import Tensor
 
 from editgrpo.errors import TrainingError
 from editgrpo.training.policy.feature_files import FeatureDisk, FeatureFiles
+from editgrpo.training.policy.model import Policy, VisionTower
 from editgrpo.training.policy.processor import EncodedPrompt, join_images
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -36,7 +37,7 @@ class FeatureCounts:
     computed: int
 
 
-def encode_images(model: Any, prompt: EncodedPrompt) -> Tensor | None:
+def encode_images(model: Policy, prompt: EncodedPrompt) -> Tensor | None:
     """Encode the images of one prompt, one at a time, under whatever autocast is active.
 
     Gradients flow into a vision tower that is trained, unless they are off (`torch.no_grad`).
@@ -82,7 +83,7 @@ class FeatureStore:
 
     def __init__(
         self,
-        tower: Any,
+        tower: VisionTower,
         *,
         autocast: Autocast,
         ram_bytes: int,
@@ -206,7 +207,7 @@ def _images(prompt: EncodedPrompt) -> list[_Image]:
     ]
 
 
-def _encode(tower: Any, patches_ND: Tensor, grid: Tensor) -> Tensor:
+def _encode(tower: VisionTower, patches_ND: Tensor, grid: Tensor) -> Tensor:
     # The tower has two outputs; the pooled one is what goes to the language model.
     outputs = tower(
         patches_ND.to(tower.device).to(tower.dtype), grid_thw=grid[None].to(tower.device)
@@ -215,7 +216,7 @@ def _encode(tower: Any, patches_ND: Tensor, grid: Tensor) -> Tensor:
     return features
 
 
-def _identity(tower: Any, autocast: Autocast, pixel_identity: str) -> str:
+def _identity(tower: VisionTower, autocast: Autocast, pixel_identity: str) -> str:
     """Name everything that decides the features: weights, number formats, pixels and versions."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tower.state_dict().items()):

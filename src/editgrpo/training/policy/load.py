@@ -6,7 +6,6 @@ trains.
 
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
 from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
-from editgrpo.data.prepared.record import shown
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
 from editgrpo.foreign import reading
@@ -30,9 +28,9 @@ from editgrpo.model_files import (
     supported_families,
 )
 from editgrpo.training.policy.chat_template import use_folder_template
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.processor import IMAGE_TOKEN, StudyProcessor
 from editgrpo.training.policy.window_attention import use_window_batches
-from editgrpo.training.sampling.rollouts import SamplingSettings
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
@@ -112,7 +110,7 @@ def _check_patches(folder: Path, processor: StudyProcessor, remedy: str) -> None
         )
 
 
-def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Any:
+def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Policy:
     """Load the policy for training.
 
     What is trained is float32, computed in `config.dtype` by autocast, or bfloat16 if the optimiser
@@ -151,7 +149,7 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Any
     return model
 
 
-def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
+def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
     """Load a model of the Qwen2-VL family.
 
     Args:
@@ -183,8 +181,9 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Any:
             output_loading_info=True,
         )
     _check_complete(folder, report, remedy)
-    use_window_batches(model)
-    return model
+    policy: Policy = model
+    use_window_batches(policy)
+    return policy
 
 
 def _check_complete(folder: Path, report: Any, remedy: str) -> None:
@@ -198,7 +197,7 @@ def _check_complete(folder: Path, report: Any, remedy: str) -> None:
         raise ModelError(f"{folder}: the weights have other shapes than {CONFIG} says; {remedy}")
 
 
-def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
+def load_checkpoint_weights(model: Policy, checkpoint: Path) -> None:
     """Put the weights of a training checkpoint into a model, strictly.
 
     transformers' Trainer saves the weights of this family under the names of the published
@@ -214,7 +213,8 @@ def load_checkpoint_weights(model: Any, checkpoint: Path) -> None:
     """
     check_weight_files(checkpoint)
     with reading_checkpoint(checkpoint):
-        saved, report = type(model).from_pretrained(
+        kind: Any = type(model)
+        saved, report = kind.from_pretrained(
             checkpoint,
             # Not the checkpoint's: a damaged one could ask for more memory than there is.
             config=model.config,
@@ -256,54 +256,3 @@ def peft_config(config: LoraConfig | None) -> Any:
 def _adapted_layers(config: LoraConfig) -> str:
     modules = "|".join(re.escape(module) for module in config.target_modules)
     return rf".*language_model.*\.({modules})"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GenerationTokens:
-    """Token ids that sampling has to know."""
-
-    eos_token_id: int
-    eos_token_ids: tuple[int, ...]
-    pad_token_id: int
-    forbidden_token_ids: tuple[int, ...]
-
-    def sampling(self, *, max_tokens: int, temperature: float) -> SamplingSettings:
-        """Return how to draw responses with these tokens."""
-        return SamplingSettings(
-            max_tokens=max_tokens,
-            eos_token_ids=self.eos_token_ids,
-            pad_token_id=self.pad_token_id,
-            temperature=temperature,
-            forbidden_token_ids=self.forbidden_token_ids,
-        )
-
-
-def generation_tokens(model: Any, tokenizer: Any) -> GenerationTokens:
-    """Collect end, padding and never-sampled tokens of a model and its tokenizer.
-
-    Args:
-        model: Its generation configuration may name further end tokens.
-        tokenizer: Of the same folder.
-
-    Returns:
-        Their ids.
-
-    Raises:
-        ModelError: what is named as an end token is none.
-    """
-    named = model.generation_config.eos_token_id
-    declared = named if isinstance(named, list) else [] if named is None else [named]
-    if not all(type(token) is int and token >= 0 for token in declared):
-        raise ModelError(
-            f"{GENERATION_CONFIG}: eos_token_id is {shown(named)}; it must be the id of a token, "
-            "or a list of them"
-        )
-    eos = tuple(dict.fromkeys([tokenizer.eos_token_id, *declared]))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    visual = (model.config.image_token_id, model.config.video_token_id)
-    return GenerationTokens(
-        eos_token_id=tokenizer.eos_token_id,
-        eos_token_ids=eos,
-        pad_token_id=pad,
-        forbidden_token_ids=tuple(token for token in visual if token is not None),
-    )

@@ -3,22 +3,25 @@
 Works for Qwen2-VL, Qwen2.5-VL and for models of text alone.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from editgrpo.training.policy.model import Policy, TextLayers, WrappedPolicy
 from editgrpo.training.policy.processor import EncodedPrompt
 
 
-def without_adapter_wrapper(model: Any) -> Any:
+def without_adapter_wrapper(model: WrappedPolicy) -> Policy:
     """Return the transformers model inside PEFT's wrapper, its adapters still at work; any other
     model itself."""
     # Not `peft_config`: the model inside the wrapper has that, too.
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    unwrap: Callable[[], Policy] | None = getattr(model, "get_base_model", None)
+    return cast(Policy, model) if unwrap is None else unwrap()
 
 
-def language_model(model: Any) -> Any:
+def language_model(model: Policy) -> TextLayers:
     """Find the stack of text layers of a model.
 
     Args:
@@ -27,21 +30,21 @@ def language_model(model: Any) -> Any:
     Returns:
         The layers with embedding and last norm, without the head.
     """
-    return getattr(model.model, "language_model", model.model)
+    return cast(TextLayers, getattr(model.model, "language_model", model.model))
 
 
-def has_image_positions(model: Any) -> bool:
+def has_image_positions(model: Policy) -> bool:
     """Return whether positions have three axes (M-RoPE) rather than one."""
     return hasattr(model.model, "get_rope_index")
 
 
-def patches_across(model: Any) -> int:
+def patches_across(model: Policy) -> int:
     """Return how many patches along one side an image token covers; 1 for a model of text alone."""
     vision = getattr(model.config, "vision_config", None)
     return 1 if vision is None else int(vision.spatial_merge_size)
 
 
-def prompt_positions(model: Any, prompt: EncodedPrompt) -> Tensor:
+def prompt_positions(model: Policy, prompt: EncodedPrompt) -> Tensor:
     """Place the tokens of a prompt by the model's own rule.
 
     Args:
@@ -65,7 +68,7 @@ def prompt_positions(model: Any, prompt: EncodedPrompt) -> Tensor:
     return positions[:, 0]
 
 
-def shaped_positions(model: Any, positions_AL: Tensor) -> Tensor:
+def shaped_positions(model: Policy, positions_AL: Tensor) -> Tensor:
     """Shape positions of one row for the language model.
 
     Args:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, ModelError
+from editgrpo.training.policy.model import Tokenizer
 
 IMAGE_TOKEN = "<|image_pad|>"
 
@@ -74,7 +75,7 @@ class StudyProcessor:
         image_processor: A `Qwen2VLImageProcessor` of either back end.
     """
 
-    def __init__(self, tokenizer: Any, image_processor: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer, image_processor: Any) -> None:
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.image_token_id: int = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)

@@ -6,11 +6,11 @@ A tokenizer reads such a token wherever it stands, in a report as in its own tem
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from editgrpo.data.special_tokens import SHOWN_FIELDS
 from editgrpo.data.study import Study
 from editgrpo.errors import DataError
+from editgrpo.training.policy.model import Tokenizer
 
 
 class SpecialTokens:
@@ -22,7 +22,7 @@ class SpecialTokens:
         tokenizer: A transformers tokenizer.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
         marks = [token for token in added if token.strip(" \t\r\n\u2581") and not token.isalnum()]
         longest_first = sorted(marks, key=lambda token: (-len(token), token))

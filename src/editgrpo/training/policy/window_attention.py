@@ -20,10 +20,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from editgrpo.training.policy.model import Policy, WrappedPolicy
+
 _NAME, _STOCK = "editgrpo_windows", "sdpa"
 
 
-def use_window_batches(model: Any) -> None:
+def use_window_batches(model: Policy) -> None:
     """Let the vision tower of a model compute windows of one length together.
 
     The choice is a setting of the tower's configuration, which goes with copies of the tower and
@@ -50,7 +52,7 @@ def use_window_batches(model: Any) -> None:
 
 
 @contextmanager
-def stock_windows(model: Any) -> Iterator[None]:
+def stock_windows(model: WrappedPolicy) -> Iterator[None]:
     """Let the vision tower of a model compute as transformers does, within the context.
 
     A backward pass that computes layers again must be within it, too.

@@ -22,7 +22,7 @@ from editgrpo.errors import ConfigError
 from editgrpo.training.run.folder import CHECKPOINTS
 from editgrpo.training.run.launch import processes_of_launch
 from editgrpo.training.run.optimizers import optimizer_arguments
-from editgrpo.training.sampling.vllm_engine import vllm_arguments
+from editgrpo.training.sampling.vllm_settings import vllm_arguments
 
 _LOGGER = logging.getLogger(__name__)
 

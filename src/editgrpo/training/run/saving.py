@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_json, write_text
 from editgrpo.model_files import CONFIG, FAMILIES, GENERATION_CONFIG
+from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.processor import StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
 
@@ -185,7 +186,6 @@ def _publish_generation(folder: Path, processor: StudyProcessor) -> None:
     declared = settings.get("eos_token_id")
     ends = declared if isinstance(declared, list) else [declared]
     ends = list(dict.fromkeys([processor.tokenizer.eos_token_id, *ends]))
-    pad = processor.tokenizer.pad_token_id
     kept = {
         key: settings[key] for key in ("bos_token_id", "transformers_version") if key in settings
     }
@@ -195,7 +195,7 @@ def _publish_generation(folder: Path, processor: StudyProcessor) -> None:
         | {
             "do_sample": False,
             "eos_token_id": [end for end in ends if end is not None],
-            "pad_token_id": processor.tokenizer.eos_token_id if pad is None else pad,
+            "pad_token_id": padding_token(processor.tokenizer),
         },
         shared=True,
     )

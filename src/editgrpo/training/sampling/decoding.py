@@ -29,6 +29,7 @@ from editgrpo.training.packed.attention import (
     use_group_attention,
 )
 from editgrpo.training.policy.features import encode_images
+from editgrpo.training.policy.model import Policy, WrappedPolicy
 from editgrpo.training.policy.positions import (
     has_image_positions,
     language_model,
@@ -101,7 +102,7 @@ class Pass(ABC):
     """
 
     @abstractmethod
-    def logits(self, model: Any) -> Tensor:
+    def logits(self, model: Policy) -> Tensor:
         """Compute logits of next tokens, one row for each token wanted, inside a model's forward.
 
         Args:
@@ -132,7 +133,7 @@ class Prefill(Pass):
         lengths = [prompt.input_ids_T.shape[0] for prompt in prompts.values()]
         self._plan = _PrefillPlan(kept, list(prompts), lengths)
 
-    def logits(self, model: Any) -> Tensor:
+    def logits(self, model: Policy) -> Tensor:
         """Compute logits of the first tokens, one row a prompt.
 
         Args:
@@ -184,7 +185,7 @@ class Decode(Pass):
         self._tokens_PK, self._positions_PK = tokens_PK, positions_PK
         self._compute = _compiled_next_logits() if compiled else _next_logits
 
-    def logits(self, model: Any) -> Tensor:
+    def logits(self, model: Policy) -> Tensor:
         """Compute logits of the next token of every row.
 
         Args:
@@ -200,7 +201,7 @@ class Decode(Pass):
 
 
 def _next_logits(
-    model: Any, kept: SharedKeyValues, tokens_PK: Tensor, positions_PK: Tensor
+    model: Policy, kept: SharedKeyValues, tokens_PK: Tensor, positions_PK: Tensor
 ) -> Tensor:
     embeddings = model.get_input_embeddings()(tokens_PK.reshape(1, -1))
     # Behind a prompt all axes of a position are the same, as in text.
@@ -212,7 +213,7 @@ def _next_logits(
 
 
 @cache
-def _compiled_next_logits() -> Callable[[Any, SharedKeyValues, Tensor, Tensor], Tensor]:
+def _compiled_next_logits() -> Callable[[Policy, SharedKeyValues, Tensor, Tensor], Tensor]:
     compiled: Callable[..., Tensor] = torch.compile(_next_logits, dynamic=True)
 
     def next_logits(*arguments: Any) -> Tensor:
@@ -229,7 +230,7 @@ def _compiled_next_logits() -> Callable[[Any, SharedKeyValues, Tensor, Tensor], 
 
 
 @contextmanager
-def passes_through(model: Any) -> Iterator[Callable[[Pass], Tensor]]:
+def passes_through(model: WrappedPolicy) -> Iterator[Callable[[Pass], Tensor]]:
     """Run passes inside a model's own `forward`, where the hooks of what wraps it are at work.
 
     Of a model sharded by FSDP2 every process holds all weights until the end: they are gathered
@@ -264,7 +265,7 @@ def passes_through(model: Any) -> Iterator[Callable[[Pass], Tensor]]:
 
 
 @contextmanager
-def whole_weights(model: Any) -> Iterator[None]:
+def whole_weights(model: WrappedPolicy) -> Iterator[None]:
     """Let every process hold all weights of a model that FSDP2 shards, so that none waits for
     another within the context.
 
@@ -295,7 +296,7 @@ def _kept_whole(shards: Sequence[FSDPModule]) -> Iterator[None]:
 
 
 def _hidden_states(
-    model: Any, embeddings: Tensor, positions_AL: Tensor, plan: AttentionPlan
+    model: Policy, embeddings: Tensor, positions_AL: Tensor, plan: AttentionPlan
 ) -> Tensor:
     outputs = language_model(model)(
         inputs_embeds=embeddings,

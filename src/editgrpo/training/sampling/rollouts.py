@@ -7,13 +7,13 @@ coordinates.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from editgrpo.training.packed.packing import plan_passes
+from editgrpo.training.policy.generation_tokens import SamplingSettings
+from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.positions import (
     patches_across,
     prompt_positions,
@@ -28,25 +28,9 @@ from editgrpo.training.sampling.key_values import SharedKeyValues
 _BLOCK = 64
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SamplingSettings:
-    """How responses are drawn."""
-
-    max_tokens: int
-    """Longest response, its end-of-sequence token included."""
-    eos_token_ids: tuple[int, ...]
-    """Tokens that end a response."""
-    pad_token_id: int
-    """Fed to rows that have ended and wait for the others."""
-    temperature: float = 1.0
-    """Logits are divided by it; 0 takes the likeliest token."""
-    forbidden_token_ids: tuple[int, ...] = ()
-    """Never drawn: a sampled image token would stand for an image that is not there."""
-
-
 @torch.no_grad()
 def sample_responses(
-    model: Any,
+    model: WrappedPolicy,
     prompts: Sequence[EncodedPrompt],
     uniforms_PK_T: Tensor,
     settings: SamplingSettings,

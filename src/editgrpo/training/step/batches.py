@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.seeds import Purpose, random_generator
 from editgrpo.training.step.scoring import ScoredGroup
+from editgrpo.training.step.step_group import StepGroup
 
 
 class StepSampler(Sampler[int]):
@@ -54,13 +55,13 @@ class UpdatePass:
     """One forward and backward pass of the update: some of a step's groups.
 
     Attributes:
-        indices: Which of the process's groups of this step they are.
+        groups: Which of the process's groups of this step they are.
         packed: The groups as the model reads them, on the CPU but for their features.
         inputs: The groups as TRL's loss reads them, from `loss_inputs`.
         share: Groups in this pass, divided by those of the process's step.
     """
 
-    indices: tuple[int, ...]
+    groups: tuple[StepGroup, ...]
     packed: PackedGroups
     inputs: dict[str, Any]
     share: float

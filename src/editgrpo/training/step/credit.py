@@ -9,7 +9,7 @@ Left out on purpose: advantages of whole responses (advantages.py). docs/objecti
 the reasons.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import or_
 
@@ -171,6 +171,22 @@ def weigh_edits(
         EditWeight.CHORD: lambda: p_BC * (1 - p_BC),
     }[weight]()
     return torch.where(is_spliced_BC, advantages_BC * weights_BC, advantages_BC)
+
+
+def weigh_inputs(inputs: Mapping[str, Tensor], log_probs_BC: Tensor, *, weight: EditWeight) -> None:
+    """Fill in the advantages that the loss is about to read, anew for every call.
+
+    Args:
+        inputs: What the loss reads; without a weight of edits (see `credit_inputs`) nothing is
+            changed.
+        log_probs_BC: (B, C) log-probabilities by the policy.
+        weight: Of edits.
+    """
+    if "is_spliced" in inputs:
+        weighed_BC = weigh_edits(
+            inputs["unweighted_advantages"], inputs["is_spliced"], log_probs_BC, weight=weight
+        )
+        inputs["advantages"].copy_(weighed_BC)
 
 
 def _padded(rows: Sequence[Sequence[float]], columns: int) -> Tensor:

@@ -5,7 +5,7 @@ is in `display`.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -23,6 +23,15 @@ _TREATMENTS = (
     SHORTENED,
     EditRule.NONE.value,
 )
+
+
+# TRL's name, or that of our KL term, to ours.
+_LOSS_METRICS = {
+    "kl": "kl",
+    "kl_capped_share": "kl_capped_share",
+    "entropy": "entropy",
+    "clip_ratio/region_mean": "clip_share",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +150,25 @@ def _edit_metrics(rows: Sequence[ResponseRow]) -> dict[str, float]:
     _put_mean(metrics, "edits/raised", (row.gain > SAME_REWARD for row in changed))
     metrics["edits/unused"] = sum(row.is_unused_edit for row in changed) / len(rows)
     return metrics
+
+
+def loss_metrics(
+    collected: Mapping[str, Sequence[float]], tokens: Sequence[float]
+) -> dict[str, float]:
+    """Take what the loss collected pass by pass to metrics of the step.
+
+    Args:
+        collected: TRL's name to a value a pass, a mean over the tokens of the pass.
+        tokens: How many tokens each pass has, over all processes.
+
+    Returns:
+        Our name to the mean over the tokens of the step; what was not collected is left out.
+    """
+    return {
+        ours: fmean(collected[theirs], weights=tokens)
+        for theirs, ours in _LOSS_METRICS.items()
+        if collected.get(theirs) and any(tokens)
+    }
 
 
 class UnusedEdits:

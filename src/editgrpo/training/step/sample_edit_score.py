@@ -7,44 +7,21 @@ Left out on purpose: the engines that sample (sampling/), what an edit does (gro
 many responses are sampled (edit_schedule.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from editgrpo.config import TrainConfig
-from editgrpo.data.study import Study
 from editgrpo.rewards.types import Reward
-from editgrpo.training.policy.processor import EncodedPrompt
-from editgrpo.training.sampling.vllm_engine import SampledResponse, with_sampled_log_probs
+from editgrpo.training.sampling.sampler import SampledResponse, Sampler
 from editgrpo.training.step.clock import StepClock
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.groups import GroupBuilder
-from editgrpo.training.step.scoring import ScoredGroup, score_groups
-
-Features = list[Tensor | None] | None  # of each prompt's images; None where they are not kept
-
-
-@dataclass(frozen=True, slots=True)
-class PromptBatch:
-    """Some studies of a step with what the policy is shown of them."""
-
-    studies: list[Study]
-    prompts: list[EncodedPrompt]
-    features: Features
-
-    def at(self, numbers: Sequence[int]) -> "PromptBatch":
-        """Return the studies of the given numbers."""
-        return PromptBatch(
-            [self.studies[k] for k in numbers],
-            [self.prompts[k] for k in numbers],
-            None if self.features is None else [self.features[k] for k in numbers],
-        )
-
+from editgrpo.training.step.importance import with_sampled_log_probs
+from editgrpo.training.step.scoring import score_groups
+from editgrpo.training.step.step_group import StepGroup, StudyPrompt
 
 Rollouts = list[list[SampledResponse]]
-RollOut = Callable[[int, PromptBatch, range], Rollouts]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,70 +33,76 @@ class Rounds:
     groups: GroupBuilder
     reward: Reward
     clock: StepClock
-    roll_out: RollOut
-    """Samples the rollouts of the given rows for each study; all processes call it together."""
+    sampler: Sampler
 
-    def scored(self, step: int, batch: PromptBatch) -> list[ScoredGroup]:
+    def scored(self, step: int, asked: Sequence[StudyPrompt]) -> list[StepGroup]:
         """Sample part after part; while one is sampled, the one before is edited and scored.
 
         Args:
             step: Steps taken before this one.
-            batch: This process's studies of the step.
+            asked: This process's studies of the step.
 
         Returns:
             Their groups, in order.
         """
-        count = len(batch.studies)
-        size = -(-count // self.config.rollout_parts)
+        size = -(-len(asked) // self.config.rollout_parts)
         judged = []
         with ThreadPoolExecutor(max_workers=1) as judge:
-            for start in range(0, count, size):
-                part = batch.at(range(start, min(start + size, count)))
+            for start in range(0, len(asked), size):
+                part = asked[start : start + size]
                 rollouts = self._sampled(step, part, judge)
-                judged.append(judge.submit(self._edit_score, step, part.studies, rollouts))
+                judged.append(judge.submit(self._edit_score, step, part, rollouts))
             with self.clock.waiting_for_scores():
                 return [group for one in judged for group in one.result()]
 
-    def _sampled(self, step: int, part: PromptBatch, judge: ThreadPoolExecutor) -> Rollouts:
+    def _sampled(
+        self, step: int, part: Sequence[StudyPrompt], judge: ThreadPoolExecutor
+    ) -> Rollouts:
         with self.clock.phase("rollout"):
-            rollouts = self.roll_out(step, part, self.schedule.first_rows(step))
+            rollouts = self.sampler.sample(step, part, self.schedule.first_rows(step))
         further = self.schedule.further_rows(step)
         if not further:
             return rollouts
         # Annotators hold caches and stores: only the judge's thread asks them.
-        asked = judge.submit(self._leave_unsaid, step, part.studies, rollouts)
+        answer = judge.submit(self._leave_unsaid, step, part, rollouts)
         with self.clock.waiting_for_scores():
-            leave_unsaid = asked.result()
+            leave_unsaid = answer.result()
         numbers = [k for k, is_left in enumerate(leave_unsaid) if not is_left]
         with self.clock.phase("rollout"):
-            more = self.roll_out(step, part.at(numbers), further)
+            more = self.sampler.sample(step, [part[number] for number in numbers], further)
         for number, rest in zip(numbers, more, strict=True):
             rollouts[number] = [*rollouts[number], *rest]
         return rollouts
 
-    def _leave_unsaid(self, step: int, studies: list[Study], rollouts: Rollouts) -> list[bool]:
+    def _leave_unsaid(
+        self, step: int, part: Sequence[StudyPrompt], rollouts: Rollouts
+    ) -> list[bool]:
         with self.clock.phase("edit"):
+            studies = [one.study for one in part]
             return self.groups.leave_unsaid(step, studies, _token_ids(rollouts))
 
-    def _edit_score(self, step: int, studies: list[Study], rollouts: Rollouts) -> list[ScoredGroup]:
+    def _edit_score(
+        self, step: int, part: Sequence[StudyPrompt], rollouts: Rollouts
+    ) -> list[StepGroup]:
         with self.clock.phase("edit"):
             size = self.config.rollout.group_size
             groups = self.groups.build(
                 step,
-                studies,
+                [one.study for one in part],
                 _token_ids(rollouts),
                 edited_P=[size - len(of_study) for of_study in rollouts],
             )
             groups = with_sampled_log_probs(groups, rollouts)
         with self.clock.phase("score"):
             objective = self.config.objective
-            return score_groups(
+            scored = score_groups(
                 self.reward,
                 groups,
                 scale=objective.scale,
                 baseline=objective.baseline,
                 credit=objective.credit,
             )
+        return [one.answered(group) for one, group in zip(part, scored, strict=True)]
 
 
 def _token_ids(rollouts: Rollouts) -> list[list[tuple[int, ...]]]:

@@ -1,0 +1,188 @@
+"""What this package asks of a model: the members of a policy, its parts and its tokenizer that it
+uses, and no others.
+
+transformers' classes of every family have them, so that a type checker sees a slip, and a reader
+what another family must bring. A model that may be inside a wrapper (PEFT, DDP, FSDP, DeepSpeed) is
+a `WrappedPolicy` until `without_adapter_wrapper` has taken it out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from editgrpo.edits.codec import ByteLevelTokenizer
+
+
+class TowerOutput(Protocol):
+    """What a vision tower returns."""
+
+    @property
+    def pooler_output(self) -> Tensor:
+        """(N, D), what goes to the language model."""
+
+
+class ImageFeatures(Protocol):
+    """What a backbone makes of images."""
+
+    @property
+    def pooler_output(self) -> tuple[Tensor, ...]:
+        """For each image (N, D), what goes to the language model."""
+
+
+class TextOutput(Protocol):
+    """What the text layers return."""
+
+    @property
+    def last_hidden_state(self) -> Tensor:
+        """(B, L, D)."""
+
+
+class VisionTower(Protocol):
+    """Turns patches of images into features."""
+
+    config: Any
+    patch_embed: Any
+    spatial_merge_size: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of its weights."""
+
+    def __call__(self, hidden_states: Tensor, /, *, grid_thw: Tensor) -> TowerOutput:
+        """Encode patches."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Its weights and buffers, by name."""
+
+    def to(self, device: torch.device | str, /) -> "VisionTower":
+        """Move its weights."""
+
+
+class TextLayers(Protocol):
+    """The stack of text layers with embedding and last norm, without the head."""
+
+    config: Any
+
+    def __call__(
+        self,
+        *,
+        inputs_embeds: Tensor,
+        position_ids: Tensor,
+        attention_mask: Mapping[str, object],
+        use_cache: bool,
+    ) -> TextOutput:
+        """Compute hidden states."""
+
+    def set_attn_implementation(self, name: str, /) -> None:
+        """Choose the function that computes attention."""
+
+
+class Backbone(Protocol):
+    """A vision-language model without its head. One of text alone has none of these members:
+    `has_tower` and `has_image_positions` ask before they are used."""
+
+    forward: Callable[..., Any]
+
+    @property
+    def visual(self) -> VisionTower:
+        """Its vision tower."""
+
+    def get_image_features(
+        self, pixel_values: Tensor, image_grid_thw: Tensor | None, /
+    ) -> ImageFeatures:
+        """Encode images."""
+
+    def get_rope_index(self, input_ids: Tensor, /, **keywords: Tensor) -> tuple[Tensor, Tensor]:
+        """Place tokens: (3, B, L) positions, and what follows them."""
+
+
+class Policy(Protocol):
+    """A model that writes reports, out of its wrappers."""
+
+    forward: Callable[..., Any]
+    config: Any
+    generation_config: Any
+
+    @property
+    def model(self) -> Backbone:
+        """The model without its head."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+
+    def __call__(self, **keywords: Any) -> Any:
+        """Run its forward."""
+
+    def disable_input_require_grads(self) -> None:
+        """Take back the hook that gradient checkpointing has added to the embedding."""
+
+    def eval(self) -> "Policy":
+        """Go to evaluation mode."""
+
+    def generate(self, **keywords: Tensor) -> Any:
+        """Write, by transformers' own loop."""
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The layer that turns token ids into vectors."""
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """The head, from hidden states to logits."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], /) -> object:
+        """Put weights in."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Its layers."""
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Its layers, by name."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights."""
+
+    def to(self, device: torch.device | str, /) -> "Policy":
+        """Move its weights."""
+
+
+WrappedPolicy = nn.Module | Policy
+"""A policy, or what wraps one: its own members are out of reach, its hooks are at work."""
+
+
+class Tokenizer(ByteLevelTokenizer, Protocol):
+    """A fast tokenizer of transformers."""
+
+    chat_template: Any
+    eos_token_id: int
+    pad_token_id: int | None
+    unk_token_id: int | None
+    backend_tokenizer: Any
+
+    @property
+    def special_tokens_map(self) -> Mapping[str, object]:
+        """Special tokens, by role."""
+
+    def __call__(self, text: str, /, **keywords: Any) -> Mapping[str, Any]:
+        """Encode a text."""
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], /, **keywords: Any) -> str:
+        """Write messages as the model reads them."""
+
+    def convert_tokens_to_ids(self, token: str, /) -> int:
+        """Return the id of a token."""
+
+    def decode(self, token_ids: Sequence[int], /, *, skip_special_tokens: bool = False) -> str:
+        """Return what tokens say."""
+
+    def save_pretrained(self, folder: Path | str, /) -> object:
+        """Write its files."""

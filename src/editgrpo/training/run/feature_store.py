@@ -1,0 +1,50 @@
+"""The store of image features of a run: how much it may keep, and where."""
+
+import copy
+from typing import Any
+
+from editgrpo.config import ModelConfig
+from editgrpo.training.policy.feature_files import FeatureDisk
+from editgrpo.training.policy.features import FeatureStore
+from editgrpo.training.policy.model import VisionTower
+from editgrpo.training.run.folder import FEATURES
+from editgrpo.training.run.setup import TrainingSetup
+
+
+def make_feature_store(
+    tower: VisionTower,
+    config: ModelConfig,
+    accelerator: Any,
+    setup: TrainingSetup,
+    *,
+    is_sharded: bool,
+) -> FeatureStore | None:
+    """Make the store of image features of a run.
+
+    Args:
+        tower: The policy's vision tower.
+        config: How much is kept.
+        accelerator: Of the trainer.
+        setup: The run's folder and encoder.
+        is_sharded: Whether the policy is about to be sharded: layers of its own tower would then
+            have to be gathered by all processes at the same time, so that a copy is made.
+
+    Returns:
+        The store; None while the vision tower is trained.
+    """
+    if any(parameter.requires_grad for parameter in tower.parameters()):
+        return None
+    if is_sharded:
+        tower = copy.deepcopy(tower).to(accelerator.device)
+    mib = 2**20
+    return FeatureStore(
+        tower,
+        autocast=accelerator.autocast,
+        ram_bytes=config.feature_ram_mib * mib,
+        disk=FeatureDisk(
+            folder=setup.run / FEATURES,
+            max_bytes=config.feature_disk_mib * mib * accelerator.num_processes,
+            pixel_identity=setup.encoder.pixel_identity,
+            processes=accelerator.num_processes,
+        ),
+    )

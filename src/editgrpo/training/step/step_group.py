@@ -1,0 +1,109 @@
+"""A study on its way through a step: what the policy is shown of it, and what it answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate.utils import gather
+from torch import Tensor
+
+from editgrpo.data.study import Study
+from editgrpo.training.packed.packing import packed_length, plan_passes
+from editgrpo.training.policy.features import FeatureStore
+from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.prompts import PromptEncoder
+from editgrpo.training.step.scoring import ScoredGroup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPrompt:
+    """A study of a step with what the policy is shown of it.
+
+    Attributes:
+        study: The study.
+        prompt: Its prompt; without patches where the features of its images are kept.
+        features: (N, D) features of its images; None without images, or where none are kept.
+    """
+
+    study: Study
+    prompt: EncodedPrompt
+    features: Tensor | None
+
+    def answered(self, scored: ScoredGroup) -> "StepGroup":
+        """Return the study with its scored responses."""
+        return StepGroup(
+            study=self.study, prompt=self.prompt, features=self.features, scored=scored
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepGroup(StudyPrompt):
+    """A study of a step with its scored responses.
+
+    Attributes:
+        scored: Its group.
+    """
+
+    scored: ScoredGroup
+
+    @property
+    def response_ids(self) -> list[tuple[int, ...]]:
+        """The token ids of its responses."""
+        return [response.token_ids for response in self.scored.group.responses]
+
+    @property
+    def columns(self) -> int:
+        """How many columns it takes in a packed row."""
+        return packed_length(self.prompt, self.response_ids)
+
+
+def show(
+    studies: Sequence[Study], encoder: PromptEncoder, store: FeatureStore | None
+) -> list[StudyPrompt]:
+    """Encode studies for a step, and their images where features are kept.
+
+    Args:
+        studies: The studies.
+        encoder: Of their set.
+        store: Keeps features; None while the vision tower is trained.
+
+    Returns:
+        The studies in order; with patches if nothing is kept, with features else.
+    """
+    if store is None:
+        return [
+            StudyPrompt(study=study, prompt=prompt, features=None)
+            for study, prompt in zip(studies, encoder.encode_all(studies), strict=True)
+        ]
+    prompts = encoder.encode_all(studies, known=store)
+    return [
+        StudyPrompt(study=study, prompt=prompt.without_patches(), features=features)
+        for study, prompt, features in zip(studies, prompts, store.of(prompts), strict=True)
+    ]
+
+
+def plan_update(
+    groups: Sequence[StepGroup], budget: int, *, device: torch.device
+) -> list[list[StepGroup]]:
+    """Share the groups of a step out to the passes of its update.
+
+    TRL's loss gathers one number a response in every pass, and a sharded model wants all processes
+    in it: pass by pass they must hold equally many groups. So all plan alike, for the longest among
+    the processes' longest groups, second longest, and so on; all call this together.
+
+    Args:
+        groups: This process's groups of the step, equally many in every process.
+        budget: Most columns of a pass; a group that is longer has a pass of its own.
+        device: Where tensors are gathered.
+
+    Returns:
+        The groups of each pass, in order.
+    """
+    columns = [group.columns for group in groups]
+    order = sorted(range(len(groups)), key=lambda k: -columns[k])
+    sorted_1P = torch.tensor([[columns[k] for k in order]], device=device)
+    longest: list[int] = gather(sorted_1P).amax(dim=0).tolist()
+    return [
+        [groups[k] for k in sorted(order[place] for place in one)]
+        for one in plan_passes(longest, budget)
+    ]
