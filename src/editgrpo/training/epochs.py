@@ -19,6 +19,7 @@ from editgrpo.rewards import RewardScores, configured_reward
 from editgrpo.rewards.guard import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_reports
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.run.folder import METRICS, MODEL, append_line, put_in_place
@@ -112,7 +113,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         among the run's callbacks."""
         self._evaluate(state)
 
-    def _model(self) -> Any:
+    def _model(self) -> Policy:
         trainer = self.trainer
         return without_adapter_wrapper(trainer.accelerator.unwrap_model(trainer.model))
 
@@ -142,7 +143,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._evaluated.add(step)
 
     def _report(
-        self, model: Any, studies: StudySet, progress: OnProgress | None = None
+        self, model: Policy, studies: StudySet, progress: OnProgress | None = None
     ) -> RewardScores:
         """Write a report for each study and score it."""
         was_training = model.training
@@ -156,7 +157,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         model.train(was_training)
         return checked_scores(self._reward, reports, [study.findings for study in studies])
 
-    def _score(self, epoch: int, model: Any, step: int) -> tuple[EpochScore, dict[str, float]]:
+    def _score(self, epoch: int, model: Policy, step: int) -> tuple[EpochScore, dict[str, float]]:
         was_training = model.training
         model.eval()
         loss = self._loss(model)
@@ -178,7 +179,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         return score, metrics
 
     @torch.no_grad()
-    def _loss(self, model: Any) -> float:
+    def _loss(self, model: Policy) -> float:
         collate = FindingsCollator(self._validation, self._encoder)
         total, tokens = 0.0, 0
         size = self._config.micro_batch_size

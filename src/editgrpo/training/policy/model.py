@@ -112,6 +112,7 @@ class Policy(Protocol):
     forward: Callable[..., Any]
     config: Any
     generation_config: Any
+    training: bool
 
     @property
     def model(self) -> Backbone:
@@ -154,6 +155,9 @@ class Policy(Protocol):
     def to(self, device: torch.device | str, /) -> "Policy":
         """Move its weights."""
 
+    def train(self, mode: bool = True, /) -> "Policy":
+        """Go to training mode, or to evaluation mode."""
+
 
 WrappedPolicy = nn.Module | Policy
 """A policy, or what wraps one: its own members are out of reach, its hooks are at work."""
@@ -174,6 +178,9 @@ class Tokenizer(ByteLevelTokenizer, Protocol):
 
     def __call__(self, text: str, /, **keywords: Any) -> Mapping[str, Any]:
         """Encode a text."""
+
+    def __len__(self) -> int:
+        """How many tokens it has, added ones included."""
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], /, **keywords: Any) -> str:
         """Write messages as the model reads them."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from editgrpo.training.policy.model import Tokenizer
+
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -84,7 +86,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     return fast
 
 
-def build_tiny_model(tokenizer: Any, config: TinyModelConfig, *, seed: int) -> Any:
+def build_tiny_model(tokenizer: Tokenizer, config: TinyModelConfig, *, seed: int) -> Any:
     """Build a Qwen2.5-VL of the given shape with random weights.
 
     Args:
