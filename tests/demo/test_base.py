@@ -88,7 +88,7 @@ def test_it_sees_what_its_card_says(facts: dict[str, object], tmp_path: Path) ->
 
 
 def test_a_small_base_is_made_whole_and_not_twice(tmp_path: Path) -> None:
-    size = BaseSize(studies=80, steps=2, reading_studies=80, reading_steps=2)
+    size = BaseSize(studies=80, steps=2, reading_studies=240, reading_steps=2)
     folder = train_base(tmp_path, size=size, command="a test", progress_bar=silent)
     made = {path.name for path in folder.iterdir()}
     assert {CARD, TRAINING, WEIGHTS, "config.json", "tokenizer.json"} <= made
@@ -111,7 +111,7 @@ def test_a_tenth_of_the_training_begins_as_the_whole_did(
     facts: dict[str, object], tmp_path: Path
 ) -> None:
     # What it reads afterwards is not looked at here.
-    size = replace(QUICK_BASE, reading_studies=80, reading_steps=2)
+    size = replace(QUICK_BASE, reading_studies=240, reading_steps=2)
     train_base(tmp_path, size=size, command="a test", progress_bar=silent)
     losses = [
         row["loss"] for _, row in read_jsonl(tmp_path / "sft" / "metrics.jsonl") if "loss" in row
