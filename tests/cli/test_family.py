@@ -57,17 +57,3 @@ def test_nothing_is_generated(
     words = ("--studies", studies, "--split", "train", "--output", out)
     refused(capsys, "generate", other, *words)
     assert bytes_of(tmp_path) == before
-
-
-def test_a_demo_does_not_go_on_with_another_base_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Path
-) -> None:
-    demo = tmp_path / "demo"
-    demo.mkdir()
-    other.rename(demo / "base-model")
-    (demo / "demo.json").write_text(json.dumps({"quick": True, "seed": 0}))
-    for site in ("site-a", "site-b"):
-        (demo / "studies" / site).mkdir(parents=True)
-        (demo / "studies" / site / "prepared.json").write_text("{}")
-    refused(capsys, "demo", "--quick", "--seed", "0", "--output", demo)
-    assert not (demo / "sft").exists()
