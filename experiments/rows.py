@@ -22,7 +22,7 @@ from editgrpo.evaluation.rows import StudyRows
 from editgrpo.evaluation.scoring_plan import ScoringPlan, load_plan
 from editgrpo.evaluation.statistics import StudyStatistics
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
-from editgrpo.metrics.check import checked_read, label_rows, score_pairs
+from editgrpo.metrics.check import checked_read, read_labels, score_pairs
 from editgrpo.metrics.label_metrics import safe_ratio, study_counts
 from editgrpo.metrics.metric import Formula, Means, Metric, Source, SourceKind
 from editgrpo.reports.chexpert import FINDINGS
@@ -153,7 +153,7 @@ def scored_rows(predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _labels(texts: Sequence[str]) -> NDArray[np.uint8]:
-    return label_rows(LABELER, load_metric_labeler(LABELER).label(list(texts)), len(texts))
+    return read_labels(load_metric_labeler(LABELER), texts)
 
 
 def reference_rows(predictions: Sequence[Prediction]) -> dict[str, Any]:

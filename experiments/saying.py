@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from editgrpo.data.study import Study
-from editgrpo.metrics.check import label_rows
+from editgrpo.metrics.check import read_labels
 from editgrpo.reports import load_labeler
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import pack_groups, packed_length, plan_passes
@@ -111,8 +111,7 @@ def _entropies(
 
 def labels_of(texts: Sequence[str]) -> NDArray[np.uint8]:
     """Return (N, 14) uint8, 1 where a report calls a finding present or possible."""
-    labeler = load_labeler(_LABELER)
-    return label_rows(_LABELER, labeler.label(list(texts)), len(texts))
+    return read_labels(load_labeler(_LABELER), texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,22 @@ def test_choice_covers_every_run_rule_and_the_whole_training(tmp_path: Path) -> 
     assert choose_groups(groups, 0) == []
 
 
+def test_what_is_wanted_comes_first_and_leaves_room(tmp_path: Path) -> None:
+    groups = []
+    for index in range(2):
+        write_rl_run(tmp_path / str(index), studies="none", edits=True, gain=0.5, steps=9, groups=4)
+        groups += index_groups(tmp_path / str(index) / "rollouts.jsonl", index)[0]
+    keys = [(one.run, one.step, one.study_id) for one in groups]
+    first, *others = reversed([key for key in keys if key[0] == 1])
+    for limit in (1, 4, 8):
+        chosen = choose_groups(groups, limit, [(5, 1, "nowhere"), first, *others])
+        assert len(chosen) == limit
+        # The same step and study of the other run is another group.
+        assert first in {(one.run, one.step, one.study_id) for one in chosen}
+    assert {one.run for one in choose_groups(groups, 8, [first, *others])} == {0, 1}
+    assert choose_groups(groups, 0, [first]) == []
+
+
 def test_group_shows_the_best_first_with_the_reward_before_the_edit(tmp_path: Path) -> None:
     write_rl_run(tmp_path / "run", studies="none", edits=True, gain=0.5)
     (run,) = load_runs([tmp_path / "run"])

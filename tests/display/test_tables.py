@@ -47,6 +47,28 @@ def test_wide_table_puts_the_interval_beside_the_value() -> None:
     assert "0.600 [0.410, 0.620]" in text
 
 
+def test_kinds_of_findings_have_their_mean_above_them() -> None:
+    findings = {
+        "Fracture": {"f1": 0.2, "support": 3},
+        "Edema": {"f1": 0.5, "support": 8},
+        "Pneumonia": {"f1": 0.0, "support": 0},  # nowhere: not in the mean
+        "No Finding": {"f1": 0.9, "support": 70},
+    }
+    one = {**_scores("sft", 0.5), "per_finding": findings}
+    kinds = {"seen": ("Fracture", "Edema", "Pneumonia"), "unseen": ("Lung Lesion",)}
+    text = _shown(findings_table([one], kinds=kinds), 80)
+    rows = [line.split() for line in text.splitlines()]
+    named = [row for row in rows if row and row[0] in ("seen", "unseen", *findings, "No")]
+    assert named == [
+        ["seen", "0.350"],
+        ["Edema", "8", "0.500"],
+        ["Fracture", "3", "0.200"],
+        ["Pneumonia", "0", "–"],
+        ["unseen", "–"],
+        ["No", "Finding", "70", "0.900"],
+    ]
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_four_systems_fit(width: int) -> None:
     names = ["sft", "sft-continued", "dr-grpo", "editgrpo"]

@@ -169,8 +169,6 @@ class _Base:
             self._train(config, steps, title, command)
 
     def _train(self, config: SFTConfig, steps: int, title: str, command: str) -> None:
-        if (Path(config.output) / "model" / WEIGHTS).is_file():
-            return
         with self._progress_bar(title) as progress:
             run_sft(
                 config,

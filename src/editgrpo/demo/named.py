@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from editgrpo.files import read_jsonl
-from editgrpo.metrics.check import label_rows
+from editgrpo.metrics.check import read_labels
 from editgrpo.reports import load_labeler
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.training.run.folder import append_line
@@ -71,7 +71,7 @@ def _named(step: int, scored: ScoredGroup, findings: Sequence[str]) -> NamedByEd
     if not edits:
         return None
     texts = [scored.group.reference, *(response.text for response in responses)]
-    labels = label_rows(_LABELER, load_labeler(_LABELER).label(texts), len(texts)).astype(bool)
+    labels = read_labels(load_labeler(_LABELER), texts).astype(bool)
     sampled = [1 + n for n, one in enumerate(responses) if one.kind is Kind.SAMPLED]
     for finding in findings:
         says = labels[:, FINDINGS.index(finding)]

@@ -84,13 +84,14 @@ def run_demo(plan: DemoPlan, *, command: str, progress_bar: ProgressBar) -> Demo
         test_set: compare_with_editgrpo(plan, test_set, found)
         for test_set, found in evaluations.items()
     }
-    demo.report()
+    named = named_by_edits(plan.run(System.EDITGRPO))
+    demo.report(named)
     return DemoOutcome(
         evaluations=evaluations,
         comparisons=comparisons,
         seconds=demo.seconds,
         report=plan.report,
-        named=demo.named(),
+        named=named,
     )
 
 
@@ -192,18 +193,16 @@ class _Demo:
         config = self._plan.rl_config(System.EDITGRPO)
         return self._plan.data(PATIENTS_OF_TEST_SET[test_set], config.data)
 
-    def named(self) -> list[NamedByEdit]:
-        """Return what EditGRPO's edits named and no sample did."""
-        return named_by_edits(self._plan.run(System.EDITGRPO))
-
-    def report(self) -> None:
-        """Write the HTML report of all runs."""
+    def report(self, named: Sequence[NamedByEdit]) -> None:
+        """Write the HTML report of all runs, with pages of what EditGRPO's edits named."""
+        systems = [*System]
+        place = systems.index(System.EDITGRPO)
         with self._stage("Report") as progress:
             write_report(
-                [self._plan.run(system) for system in System],
+                [self._plan.run(system) for system in systems],
                 self._plan.report,
                 title="editgrpo demo: phantom studies",
-                wanted={(one.step, one.study_id) for one in self.named()},
+                wanted=[(place, one.step, one.study_id) for one in named],
                 progress=progress,
             )
 

@@ -15,7 +15,7 @@ from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
 from editgrpo.evaluation.catalogue import select_metrics
 from editgrpo.evaluation.types import EvaluationOptions
-from editgrpo.metrics.check import checked_read, label_rows, score_pairs
+from editgrpo.metrics.check import checked_read, read_labels, score_pairs
 from editgrpo.metrics.component import Component
 from editgrpo.metrics.label_metrics import study_counts
 from editgrpo.metrics.loading import load_metric_labeler
@@ -105,7 +105,7 @@ def label_scorer(labeler: Labeler) -> Scorer:
 
     def score(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
         count = len(predictions)
-        labels = label_rows(labeler.name, labeler.label([*predictions, *references]), 2 * count)
+        labels = read_labels(labeler, [*predictions, *references])
         return study_counts(labels[:count], labels[count:]).reshape(count, -1)
 
     return score

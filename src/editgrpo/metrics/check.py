@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from editgrpo.errors import RewardError
 from editgrpo.metrics.component import Component
+from editgrpo.reports import Labeler
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 
 Facts = TypeVar("Facts")
@@ -95,6 +96,22 @@ def score_pairs(
 ) -> NDArray[np.float64]:
     """Compare N pairs, N at least 1, and check that there is a score for each; see `score_each`."""
     return score_each(component.name, component.compare(candidates, references), len(candidates))
+
+
+def read_labels(labeler: Labeler, texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Label reports, and check what the labeler gave.
+
+    Args:
+        labeler: Says which findings a report names.
+        texts: N reports.
+
+    Returns:
+        (N, 14) uint8.
+
+    Raises:
+        RewardError: the labels are of another shape, or a value is no label.
+    """
+    return label_rows(labeler.name, labeler.label(texts), len(texts))
 
 
 def label_rows(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.metrics.check import label_rows, require_same_shape
+from editgrpo.metrics.check import read_labels, require_same_shape
 from editgrpo.reports.types import Labeler
 
 Labels = NDArray[np.uint8]
@@ -65,7 +65,7 @@ class LabelComponent:
 
     def read(self, texts: Sequence[str]) -> list[Labels]:
         """Return the (14,) labels of each text."""
-        return list(label_rows(self._labeler.name, self._labeler.label(texts), len(texts)))
+        return list(read_labels(self._labeler, texts))
 
     def compare(
         self, candidates: Sequence[Labels], references: Sequence[Labels]

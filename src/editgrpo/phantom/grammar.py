@@ -100,8 +100,9 @@ class _Writer:
 
     def findings(self, findings: tuple[Finding, ...]) -> tuple[str, tuple[str, ...]]:
         """Return the findings section and the classes it calls present."""
-        # No draw where there are none: reports stay what they were.
-        if self.phrasing.caption_share and self.chance(self.phrasing.caption_share):
+        share = self.phrasing.caption_share
+        # No draw where all or none are captions: such studies stay what they were.
+        if share == 1 or (share and self.chance(share)):
             return _captions(findings)
         sentences: dict[Topic, list[str]] = {topic: [] for topic in self.phrasing.usual_order}
         labels: list[str] = []

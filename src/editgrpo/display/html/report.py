@@ -1,6 +1,6 @@
 """Writes the report: run folders in, one HTML file out that needs nothing but a browser."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def write_report(
     title: str,
     studies: Path | None = None,
     max_studies: int = 80,
-    wanted: Collection[tuple[int, str]] = (),
+    wanted: Sequence[tuple[int, int, str]] = (),
     progress: Progress | None = None,
 ) -> ReportSummary:
     """Write one self-contained HTML file about one or several runs.
@@ -67,7 +67,8 @@ def write_report(
         studies: A folder of studies, or a folder of such folders; None takes the folder that each
             run's `config.yaml` names.
         max_studies: Most study pages of each kind (training groups, test predictions).
-        wanted: Training groups, by step and study, that get a page before others do.
+        wanted: Training groups, by place in `runs`, step and study, that get a page before others
+            do.
         progress: Called with (done, total) while studies are read and images embedded.
 
     Returns:
@@ -105,7 +106,7 @@ def _study_pages(
     runs: Sequence[Run],
     studies: Path | None,
     limit: int,
-    wanted: Collection[tuple[int, str]],
+    wanted: Sequence[tuple[int, int, str]],
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Choose study pages, read them, and embed the images of their studies."""

@@ -4,8 +4,9 @@ A long run logs tens of thousands of rows. The first reading keeps only where ea
 second reads the chosen ones.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,15 +66,15 @@ def index_groups(path: Path, run: int) -> tuple[list[Group], int]:
 
 
 def choose_groups(
-    groups: Sequence[Group], limit: int, wanted: Collection[tuple[int, str]] = ()
+    groups: Sequence[Group], limit: int, wanted: Sequence[tuple[int, int, str]] = ()
 ) -> list[Group]:
     """Choose groups so that every run and every rule is seen, from the first step to the last.
 
     Args:
         groups: The groups of all runs.
         limit: Most groups to choose.
-        wanted: Step and study of groups that come before others, of any run; a quarter of all at
-            most.
+        wanted: Run, step and study of groups that come before others; the first of them is among
+            the chosen, and they are a quarter at most.
 
     Returns:
         At most `limit` groups, by run, step and study; the same for the same input.
@@ -83,8 +84,9 @@ def choose_groups(
         for rule in group.rules or {""}:
             buckets[group.run, rule].append(group)
     in_turn = [spread(bucket) for _, bucket in sorted(buckets.items())]
-    named = spread([one for one in groups if (one.step, one.study_id) in wanted])
-    chosen = {(one.run, one.step, one.study_id): one for one in named[: limit // 4]}
+    by_key = {(one.run, one.step, one.study_id): one for one in groups}
+    known = [key for key in wanted if key in by_key]
+    chosen = {key: by_key[key] for key in spread(known)[: math.ceil(limit / 4)]}
     depth = 0
     while len(chosen) < limit and depth < max(map(len, in_turn), default=0):
         for bucket in in_turn:
