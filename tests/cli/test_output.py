@@ -1,12 +1,15 @@
 """Outputs that exist are refused, continued or cleared away; nothing else is touched."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from editgrpo.cli import main
 from editgrpo.cli.demo import claim_demo_folder
 from editgrpo.cli.output import claim_output, claim_run_folder, spare_inputs
 from editgrpo.errors import ConfigError
+from tests.builders import bytes_of
 
 
 @pytest.fixture
@@ -98,6 +101,22 @@ def test_a_demo_is_continued_only_with_the_same_options(tmp_path: Path) -> None:
         claim_demo_folder(folder, {"quick": False, "seed": 0}, overwrite=False)
     claim_demo_folder(folder, {"quick": False, "seed": 0}, overwrite=True)
     assert [path.name for path in folder.iterdir()] == ["demo.json"]
+
+
+def test_a_demo_of_another_base_model_is_not_continued(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an earlier version trained from its own model would count as trained."""
+    demo = tmp_path / "demo"
+    (demo / "sft" / "model").mkdir(parents=True)
+    (demo / "sft" / "model" / "config.json").write_text("{}")
+    (demo / "demo.json").write_text(json.dumps({"quick": True, "seed": 0}))
+    before = bytes_of(demo)
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "--quick", "--seed", "0", "--output", str(demo)])
+    assert stop.value.code == 2
+    assert "of another version" in capsys.readouterr().err
+    assert bytes_of(demo) == before
 
 
 def test_a_demo_spares_a_folder_that_is_none(tmp_path: Path) -> None:

@@ -13,15 +13,13 @@ from safetensors import safe_open
 from editgrpo.config import SFTConfig
 from editgrpo.data.study import Split
 from editgrpo.demo.base import (
-    BASE_MODEL,
     CARD,
     QUICK_BASE,
-    TRAINING,
     WEIGHTS,
     BaseSize,
     train_base,
 )
-from editgrpo.demo.places import PROMPT, RECIPES
+from editgrpo.demo.places import BASE_MODEL, PROMPT, RECIPES, TRAINING
 from editgrpo.demo.sites import EYES
 from editgrpo.display.terminal import ProgressCallback
 from editgrpo.evaluation.files import evaluate_file

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from experiments.definitions import load_stage
+from experiments.judge import load_gates
+from experiments.places import Places
 
 from editgrpo.config import EditLevel
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
-from editgrpo.demo.base import BASE_MODEL
-from editgrpo.demo.places import RECIPES
+from editgrpo.demo.places import BASE_MODEL, RECIPES
 from editgrpo.demo.plan import (
     FINDING_KINDS,
     FULL,
@@ -85,6 +87,28 @@ def test_no_two_things_of_a_demo_share_a_folder() -> None:
 def test_no_two_sets_are_drawn_alike() -> None:
     assert len({source.seed for source in SOURCES.values()}) == len(Patients)
     assert {source.seed // 10 for source in SOURCES.values()} == {0}  # a demo's seeds are ten apart
+
+
+def test_the_demo_is_the_stage_of_the_experiments_with_other_sizes() -> None:
+    stage = load_stage("unsaid", Places().study)
+    drawn = {
+        patients.value: (corpus.site(), corpus.seed, corpus.shares)
+        for patients in Patients
+        for corpus in [stage.corpora[patients.value]]
+    }
+    assert drawn == {
+        patients.value: (source.profile, source.seed, source.shares)
+        for patients, source in SOURCES.items()
+    }
+    assert (stage.sft_corpus, stage.rl_corpus) == (Patients.OUTPATIENTS, Patients.INPATIENTS)
+    assert stage.test_sets == PATIENTS_OF_TEST_SET
+    assert set(stage.rare_findings) == set(UNCOMMON_FINDINGS)
+
+
+def test_findings_are_of_the_kinds_that_the_gate_measured() -> None:
+    (gate,) = load_gates("unsaid", Places())
+    measured = {finding: row["kind"] for finding, row in gate["findings"].items()}
+    assert measured == {name: kind for kind, names in FINDING_KINDS.items() for name in names}
 
 
 def test_every_finding_is_of_one_kind() -> None:

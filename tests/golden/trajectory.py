@@ -15,8 +15,7 @@ from typing import Any
 import torch
 
 from editgrpo.config import DataConfig, DType, ModelConfig, OptimConfig, RolloutConfig, TrainConfig
-from editgrpo.demo.base import BASE_MODEL
-from editgrpo.demo.places import PROMPT
+from editgrpo.demo.places import BASE_MODEL, PROMPT
 from editgrpo.demo.sites import EYES
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.phantom import write_phantom

@@ -1,6 +1,6 @@
 """`editgrpo demo`: the whole method on synthetic studies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from editgrpo.cli.options import Overwrite, Seed, examples
 from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
+from editgrpo.demo.places import BASE_MODEL, TRAINING
 from editgrpo.errors import ConfigError
 from editgrpo.files import read_json_object, write_json
 from editgrpo.ownership import own
@@ -60,7 +61,8 @@ def demo(
     if train_base:
         _train_base(output, quick=quick, overwrite=overwrite)
         return
-    claim_demo_folder(output, {"quick": quick, "seed": seed}, overwrite=overwrite)
+    base = read_json_object(BASE_MODEL / TRAINING, "install the package again")["sha256"]
+    claim_demo_folder(output, {"quick": quick, "seed": seed, "base": base}, overwrite=overwrite)
 
     from rich.console import Console
 
@@ -120,7 +122,7 @@ def _train_base(output: Path, *, quick: bool, overwrite: bool) -> None:
     typer.echo(f"The base model and its card are in {folder}")
 
 
-def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool) -> None:
+def claim_demo_folder(folder: Path, settings: Mapping[str, int | str], *, overwrite: bool) -> None:
     """Make sure that a demo may write into a folder, own it, and note there which demo it is.
 
     Args:
@@ -141,8 +143,8 @@ def claim_demo_folder(folder: Path, settings: dict[str, int], *, overwrite: bool
             raise ConfigError(f"{folder}: not empty and holds no demo; name another output")
         if _read_settings(path) != settings:
             raise ConfigError(
-                f"{folder}: holds a demo with other options (see {SETTINGS_FILE} there); name "
-                "another output, or add --overwrite"
+                f"{folder}: holds a demo with other options, or of another version (see "
+                f"{SETTINGS_FILE} there); name another output, or add --overwrite"
             )
     write_json(path, settings)
 

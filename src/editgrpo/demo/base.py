@@ -16,23 +16,18 @@ from editgrpo.config import DataConfig, SFTConfig
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study
-from editgrpo.demo.places import PROMPT, RECIPES
+from editgrpo.demo.places import PROMPT, RECIPES, TRAINING
 from editgrpo.demo.sites import DEMO_PROFILES, EYES, EYES_SHARES, READING
+from editgrpo.demo.testing import tested
 from editgrpo.display.terminal import ProgressBar
 from editgrpo.evaluation.evaluate import Evaluation
-from editgrpo.evaluation.files import evaluate_file
-from editgrpo.evaluation.types import EvaluationOptions
 from editgrpo.files import read_jsonl, write_json, write_text
 from editgrpo.phantom import Site, SiteProfile, write_phantom
 from editgrpo.recipes import load_recipe
-from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.run.folder import METRICS
 from editgrpo.training.run.saving import publish_config
 from editgrpo.training.sft import run_sft
-
-BASE_MODEL = Path(__file__).parent / "base"
-"""The base model that the package brings along."""
 
 BASE_SHAPE = TinyModelConfig(
     hidden_size=128, layers=4, vision_layers=3, heads=4, vocabulary=800, patch_size=14
@@ -48,7 +43,6 @@ RARE_FINDINGS = (
 )
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-TRAINING = "training.json"
 # What the tokenizer learns from, in studies: captions, and reports of each site.
 _CAPTIONED, _REPORTED = 3000, 1500
 _REPORTS_SEED = 9
@@ -179,25 +173,14 @@ class _Base:
 
     def test(self) -> Evaluation:
         """Caption the balanced studies for testing, and score the captions."""
-        folder = self._reading / "evaluation"
-        predictions = folder / "predictions.jsonl"
-        if not predictions.is_file():
-            with self._progress_bar("Captions of the test studies") as progress:
-                generate_predictions(
-                    model=str(self._reading / "model"),
-                    data=replace(self._config.data, validation_limit=None),
-                    split=Split.TEST,
-                    output=predictions,
-                    config=GenerationConfig(
-                        max_completion_tokens=self._config.max_completion_tokens, batch_size=64
-                    ),
-                    progress=progress,
-                )
-        return evaluate_file(
-            predictions,
-            output=folder,
+        return tested(
+            self._reading / "model",
+            replace(self._config.data, validation_limit=None),
+            self._reading / "evaluation",
             system="base",
-            options=EvaluationOptions(rare_findings=RARE_FINDINGS),
+            max_tokens=self._config.max_completion_tokens,
+            rare_findings=RARE_FINDINGS,
+            stage=lambda: self._progress_bar("Captions of the test studies"),
         )
 
     def publish(self, scores: Evaluation, command: str) -> Path:

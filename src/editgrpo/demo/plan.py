@@ -11,8 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from editgrpo.config import DataConfig, SFTConfig, TrainConfig
-from editgrpo.demo.base import BASE_MODEL
-from editgrpo.demo.places import PROMPT, RECIPES
+from editgrpo.demo.places import BASE_MODEL, PROMPT, RECIPES
 from editgrpo.demo.sites import INPATIENTS_A, INPATIENTS_B, OUTPATIENTS_A, UNCOMMON
 from editgrpo.phantom import CHEXPERT_CLASS, SiteProfile
 from editgrpo.recipes import load_recipe

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from editgrpo.config import DataConfig
 from editgrpo.data.prepared.store import PREPARED_FILE
-from editgrpo.data.study import Split
 from editgrpo.demo.named import NamedByEdit, named_by_edits, naming_recorder
 from editgrpo.demo.plan import (
     PATIENTS_OF_TEST_SET,
@@ -19,17 +17,16 @@ from editgrpo.demo.plan import (
     System,
     TestSet,
 )
+from editgrpo.demo.testing import tested
 from editgrpo.display.html import write_report
 from editgrpo.display.terminal import ProgressBar, ProgressCallback
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation
-from editgrpo.evaluation.files import evaluate_file
 from editgrpo.evaluation.outputs import write_comparison
-from editgrpo.evaluation.types import Comparison, EvaluationOptions
+from editgrpo.evaluation.types import Comparison
 from editgrpo.files import read_jsonl, write_json
 from editgrpo.foreign import reading
 from editgrpo.phantom import write_phantom
-from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run.folder import TIMINGS
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
@@ -167,31 +164,16 @@ class _Demo:
         return [self._evaluate(system, test_set) for system in System]
 
     def _evaluate(self, system: System, test_set: TestSet) -> Evaluation:
-        folder = self._plan.evaluation(system, test_set)
-        predictions = folder / "predictions.jsonl"
         config = self._plan.rl_config(System.EDITGRPO)
-        if not predictions.is_file():
-            with self._stage(f"Reports by {system.value}, {test_set.value}") as progress:
-                generate_predictions(
-                    model=str(self._plan.model(system)),
-                    data=self._test_data(test_set),
-                    split=Split.TEST,
-                    output=predictions,
-                    config=GenerationConfig(
-                        max_completion_tokens=config.rollout.max_completion_tokens, batch_size=64
-                    ),
-                    progress=progress,
-                )
-        return evaluate_file(
-            predictions,
-            output=folder,
+        return tested(
+            self._plan.model(system),
+            self._plan.data(PATIENTS_OF_TEST_SET[test_set], config.data),
+            self._plan.evaluation(system, test_set),
             system=system.value,
-            options=EvaluationOptions(rare_findings=UNCOMMON_FINDINGS),
+            max_tokens=config.rollout.max_completion_tokens,
+            rare_findings=UNCOMMON_FINDINGS,
+            stage=lambda: self._stage(f"Reports by {system.value}, {test_set.value}"),
         )
-
-    def _test_data(self, test_set: TestSet) -> DataConfig:
-        config = self._plan.rl_config(System.EDITGRPO)
-        return self._plan.data(PATIENTS_OF_TEST_SET[test_set], config.data)
 
     def report(self, named: Sequence[NamedByEdit]) -> None:
         """Write the HTML report of all runs, with pages of what EditGRPO's edits named."""
