@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from editgrpo.adapters import GroupEditor
-from editgrpo.config import EditAnneal, EditConfig, EditLevel, EditSource, EditWhen
+from editgrpo.config import Anneal, EditConfig, EditLevel, EditSource, EditWhen
 from editgrpo.errors import ConfigError
 from editgrpo.training.step.groups import Kind
 from tests.adapters.tiny_text import MAX_TOKENS
@@ -62,7 +62,7 @@ def test_half_of_an_odd_group_cannot_be_edited(tokenizer: Any) -> None:
         ("source", EditSource.SHUFFLED),
         ("when", EditWhen.UNSAID),
         ("share", 0.4),
-        ("anneal", EditAnneal.COSINE),
+        ("anneal", Anneal.COSINE),
     ],
 )
 def test_groups_that_change_with_the_samples_or_the_step_are_refused(

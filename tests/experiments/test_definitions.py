@@ -17,7 +17,7 @@ from experiments.definitions import (
 from experiments.places import HERE, REPOSITORY, Places
 from experiments.runner import Wanted, jobs_of
 
-from editgrpo.config import EditAnneal, EditLevel, SFTConfig, TrainConfig
+from editgrpo.config import Anneal, EditLevel, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.recipes.yaml_core import dump_yaml
 from editgrpo.reports.chexpert import FINDINGS
@@ -70,7 +70,7 @@ def test_the_arms_are_the_papers() -> None:
     assert config("dr-grpo-5").rollout.group_size == 5
     assert (config("grpo").objective.loss, config("grpo").objective.scale) == ("grpo", "group")
     assert config("grpo-without-sft").model.path == str(REPOSITORY / stage.base)
-    assert config("editgrpo-annealed").edit.anneal is EditAnneal.COSINE
+    assert config("editgrpo-annealed").edit.anneal is Anneal.COSINE
     assert config("editgrpo-400").data.train_limit == 400
     assert Path(config("editgrpo-400").model.path).parts[-3] == "sft-400"
     # A table's arms are told apart by what they are, not by what they are called.

@@ -4,6 +4,7 @@ No torch here. `editgrpo.recipes` fills these from YAML files and `--set a.b=c` 
 kept as text: it is resolved by the module that opens it.
 """
 
+from editgrpo.config.anneal import Anneal
 from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import (
     AttentionKernel,
@@ -17,7 +18,6 @@ from editgrpo.config.components import (
     Schedule,
 )
 from editgrpo.config.edits import (
-    EditAnneal,
     EditConfig,
     EditLevel,
     EditSource,
@@ -40,13 +40,13 @@ from editgrpo.config.runs import PromptOrder, SFTConfig, TrainConfig
 
 __all__ = [
     "AdvantageScale",
+    "Anneal",
     "AttentionKernel",
     "Baseline",
     "ClinicalConfig",
     "Credit",
     "DType",
     "DataConfig",
-    "EditAnneal",
     "EditConfig",
     "EditLevel",
     "EditSource",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from editgrpo.config.anneal import Anneal
 from editgrpo.config.check import require
 
 
@@ -21,14 +22,6 @@ class EditWhen(StrEnum):
     """All of them."""
     UNSAID = "unsaid"
     """Those in which a finding of the reference is in no sampled report; the edit then says it."""
-
-
-class EditAnneal(StrEnum):
-    """How the share of edited versions changes in the course of a run."""
-
-    NONE = "none"
-    COSINE = "cosine"
-    """It falls to 0 by half a cosine."""
 
 
 class EditSource(StrEnum):
@@ -98,7 +91,7 @@ class EditConfig:
     Read only with `level: sentence`. Paper: 1.
     """
 
-    anneal: EditAnneal = EditAnneal.NONE
+    anneal: Anneal = Anneal.NONE
     """`cosine`: the share falls to 0 by half a cosine; `none`: it stays.
 
     Read only with `level: sentence`. Paper: `none`.

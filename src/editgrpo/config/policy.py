@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from editgrpo.config.anneal import Anneal
 from editgrpo.config.check import require
 
 
@@ -218,17 +219,24 @@ class ObjectiveConfig:
     Paper: `response`.
     """
 
-    span_scale: float = 1.0
-    """Multiplies what an edit gained, on the tokens that it put in, where `credit` is of spans.
-
-    Paper: 1, as it credits whole responses.
-    """
-
     edit_weight: EditWeight = EditWeight.NONE
     """Shapes the tokens that an edit put in by their probability: `none`, `luffy` or `chord`.
 
     Paper: `none`.
     """
+
+    likelihood: float = 0.0
+    """Weight of the likelihood of the reference reports beside the policy gradient; at 1 the
+    reference of a study counts as its whole group would if each response had advantage 1.
+
+    Paper: 0.
+    """
+
+    likelihood_anneal: Anneal = Anneal.NONE
+    """`cosine`: that weight falls to 0 by half a cosine; `none`: it stays."""
+
+    likelihood_until: float = 0.5
+    """Share of the run's steps after which it is 0; read only with `likelihood_anneal: cosine`."""
 
     beta: float = 0.01
     """Weight of the k3 KL to the frozen SFT policy; 0 needs no reference policy.
@@ -251,11 +259,6 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         require(self.beta >= 0, "objective.beta", self.beta, "0 or more")
         require(0 < self.epsilon < 1, "objective.epsilon", self.epsilon, "between 0 and 1")
-        scale = self.span_scale
-        require(0 < scale < math.inf, "objective.span_scale", scale, "positive and finite")
-        require(
-            scale == 1 or self.credit is not Credit.RESPONSE,
-            "objective.span_scale",
-            scale,
-            "1 unless objective.credit gives credit to spans",
-        )
+        weight, until = self.likelihood, self.likelihood_until
+        require(0 <= weight < math.inf, "objective.likelihood", weight, "0 or more, and finite")
+        require(0 < until <= 1, "objective.likelihood_until", until, "above 0, at most 1")

@@ -45,6 +45,7 @@ from editgrpo.training.step.credit import credit_inputs, weigh_inputs
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.importance import SampleWeights
 from editgrpo.training.step.kl import aggregate_tokens, counted_sums, k3_divergence
+from editgrpo.training.step.likelihood import ReferenceLikelihood, part_rows
 from editgrpo.training.step.prompt_order import step_sampler
 from editgrpo.training.step.records import loss_metrics
 from editgrpo.training.step.sample_edit_score import Rounds
@@ -77,6 +78,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         self._pass_tokens: list[float] = []
         self._current: UpdatePass | None = None
         self._log_probs_BC: Tensor | None = None  # what TRL's loss was answered
+        self._reference_rows_RC: Tensor | None = None  # of the references, which it does not read
         self._is_checked = False
         add_group_pass(policy, temperature=config.rollout.temperature)
         super().__init__(
@@ -102,6 +104,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             vllm=self.vllm_generation if self.use_vllm else None,
         )
         self._weights = SampleWeights(self._sampler.importance_cap)
+        self._likelihood = ReferenceLikelihood(config, constant=self.max_completion_length)
         schedule = EditSchedule(config)
         self._rounds = Rounds(
             config=config,
@@ -215,14 +218,16 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         more |= self._weights.inputs([one.group for one in scored], columns=columns)
         inputs |= {name: value.to(self.accelerator.device) for name, value in more.items()}
         if self._config.objective.beta:
-            inputs["ref_per_token_logps"] = self._reference_log_probs(packed)
+            inputs["ref_per_token_logps"] = part_rows(
+                self._reference_log_probs(packed), groups, columns=columns
+            )[0]
         return UpdatePass(groups=tuple(groups), packed=packed, inputs=inputs, share=share)
 
     def _pack(self, groups: Sequence[StepGroup]) -> PackedGroups:
         return pack_groups(
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
             [one.prompt for one in groups],
-            [one.response_ids for one in groups],
+            [one.row_ids for one in groups],
             features=None if self._features is None else [one.features for one in groups],
             kernel=self._config.model.group_attention,
         )
@@ -234,7 +239,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
                 self.model_wrapped,
                 packed.to(self.accelerator.device),
                 prompt,
-                group.response_ids,
+                group.row_ids,
                 dtype=self._config.model.dtype,
                 temperature=self._config.rollout.temperature,
             )
@@ -282,10 +287,13 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         """Answer TRL's loss, which asks with padded rows, from the packed groups of the pass."""
         assert self._current is not None  # set for as long as a loss is computed
         with self.accelerator.autocast():
-            log_probs, entropies = packed_log_probs(
+            rows_BC, entropies_BC = packed_log_probs(
                 model, self._current.packed.to(self.accelerator.device)
             )
-        inputs = self._current.inputs
+        inputs, groups = self._current.inputs, self._current.groups
+        columns = inputs["completion_ids"].shape[1]
+        log_probs, self._reference_rows_RC = part_rows(rows_BC, groups, columns=columns)
+        entropies = part_rows(entropies_BC, groups, columns=columns)[0]
         self._weights.weigh(log_probs, inputs)
         weigh_inputs(inputs, log_probs, weight=self._config.objective.edit_weight)
         self._log_probs_BC = log_probs
@@ -294,12 +302,18 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
     # --- the loss --------------------------------------------------------------------------------
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
-        """Add the paper's KL term to TRL's loss."""
+        """Add to TRL's loss the paper's KL term, and the likelihood of the references."""
         loss: Tensor = super()._compute_loss(model, inputs)
+        rows_RC, self._reference_rows_RC = self._reference_rows_RC, None
+        assert rows_RC is not None and self._current is not None  # TRL's loss has asked for them
+        references = self._likelihood.term(self.state.global_step, rows_RC, self._current.groups)
+        return loss + self._kl_term(inputs) + references
+
+    def _kl_term(self, inputs: Any) -> Tensor | float:
         log_probs_BC, self._log_probs_BC = self._log_probs_BC, None
         objective = self._config.objective
         if not objective.beta or objective.kl is not KLTerm.K3:
-            return loss
+            return 0.0
         assert log_probs_BC is not None  # TRL's loss has asked for them
         is_counted_BC = inputs["completion_mask"] * inputs["tool_mask"]
         k3_BC = k3_divergence(log_probs_BC, inputs["ref_per_token_logps"])
@@ -309,7 +323,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         term = aggregate_tokens(
             k3_BC, is_counted_BC, objective.loss, constant=self.max_completion_length
         )
-        return loss + objective.beta * term
+        return objective.beta * term
 
     # --- what is measured ------------------------------------------------------------------------
 
@@ -334,8 +348,13 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         Trainer.log(self, {name: value for name, value in metrics.items() if name != "step"})
 
     def _loss_metrics(self) -> dict[str, float]:
-        gap = self._weights.take_metrics(self.accelerator.reduce, self.accelerator.device)
-        return loss_metrics(self._metrics["train"], self._pass_tokens) | gap
+        everywhere = (self.accelerator.reduce, self.accelerator.device)
+        return (
+            loss_metrics(self._metrics["train"], self._pass_tokens)
+            | self._weights.take_metrics(*everywhere)
+            # The step is counted already when its numbers are written.
+            | self._likelihood.take_metrics(self.state.global_step - 1, *everywhere)
+        )
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: the run folder says what a checkpoint is, TRL's card would not."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from editgrpo.config import (
-    EditAnneal,
+    Anneal,
     EditConfig,
     EditLevel,
     EditSource,
@@ -48,7 +48,7 @@ def test_the_papers_half_is_edited_at_every_step(step: int) -> None:
 )
 def test_the_share_falls_by_half_a_cosine(step: int, share: float, edited: int) -> None:
     """To 0 at half of 300 steps, and what is not edited is sampled: a group keeps its ten."""
-    annealed = schedule(anneal=EditAnneal.COSINE, anneal_until=0.5)
+    annealed = schedule(anneal=Anneal.COSINE, anneal_until=0.5)
     assert annealed.share(step) == pytest.approx(share, abs=1e-6)
     assert annealed.edited(step) == edited
     assert annealed.first_rows(step) == range(10 - edited)
@@ -56,7 +56,7 @@ def test_the_share_falls_by_half_a_cosine(step: int, share: float, edited: int) 
 
 
 def test_the_cosine_begins_at_the_share_and_ends_where_it_is_told() -> None:
-    annealed = schedule(share=0.8, anneal=EditAnneal.COSINE, anneal_until=1)
+    annealed = schedule(share=0.8, anneal=Anneal.COSINE, anneal_until=1)
     assert annealed.share(0) == 0.8 and annealed.edited(0) == 4
     assert annealed.share(150) == pytest.approx(0.4)
     assert 0 < annealed.share(299) < 1e-4
@@ -75,7 +75,7 @@ def test_a_constant_share_is_rounded_to_whole_versions(
 
 @pytest.mark.parametrize(("level", "rows"), [(EditLevel.REPORT, 9), (EditLevel.NONE, 10)])
 def test_other_levels_know_no_share(level: EditLevel, rows: int) -> None:
-    other = schedule(level=level, when=EditWhen.UNSAID, share=0.2, anneal=EditAnneal.COSINE)
+    other = schedule(level=level, when=EditWhen.UNSAID, share=0.2, anneal=Anneal.COSINE)
     assert other.first_rows(0) == range(rows) and not other.further_rows(0)
     assert other.metrics(0, []) == {}
 
@@ -125,7 +125,7 @@ def test_vllm_cannot_sample_on_demand(engine: RolloutEngine) -> None:
         f"edit.when is 'unsaid', but rollout.engine '{engine}' samples as often for every study; "
         "choose edit.when 'always' or rollout.engine 'native'"
     )
-    check_edits(TrainConfig(edit=EditConfig(anneal=EditAnneal.COSINE), rollout=rollout))
+    check_edits(TrainConfig(edit=EditConfig(anneal=Anneal.COSINE), rollout=rollout))
     no_edits = EditConfig(level=EditLevel.NONE, when=EditWhen.UNSAID)
     check_edits(TrainConfig(edit=no_edits, rollout=rollout))
 

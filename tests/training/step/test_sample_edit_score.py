@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from editgrpo.config import EditAnneal, EditConfig, EditWhen, RolloutConfig, TrainConfig
+from editgrpo.config import Anneal, EditConfig, EditWhen, RolloutConfig, TrainConfig
 from editgrpo.edits import EditRule
 from editgrpo.edits.similarity import missing_entities
 from editgrpo.edits.splice import complete_spans
@@ -37,7 +37,7 @@ def groups_of(trainer: Any, step: int = 0) -> list[Group]:
     groups = trainer._rounds.scored(step, show(studies, trainer._setup.encoder, None))
     assert [one.study for one in groups] == studies
     assert [one.scored.group.study_id for one in groups] == [study.study_id for study in studies]
-    assert {len(one.response_ids) for one in groups} == {4}
+    assert {len(one.row_ids) for one in groups} == {4}
     return [one.scored.group for one in groups]
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_annotated_is_dropped_as_ever(tiny: Tiny, tmp_path: Path)
 
 def test_annealed_groups_go_from_editgrpos_to_dr_grpos(tiny: Tiny, tmp_path: Path) -> None:
     """Two edited versions of four, then one, then none: (1 + cos 90) / 2 of 2 at step 1 of 4."""
-    edit = EditConfig(anneal=EditAnneal.COSINE, anneal_until=0.5)
+    edit = EditConfig(anneal=Anneal.COSINE, anneal_until=0.5)
     trainer = make_trainer(config_of(tiny, tmp_path, edit=edit))
     plain = make_trainer(config_of(tiny, tmp_path, edit=PLAIN))
     for step, edited in ((0, 2), (1, 1), (2, 0), (3, 0)):
@@ -132,7 +132,7 @@ def test_annealed_groups_go_from_editgrpos_to_dr_grpos(tiny: Tiny, tmp_path: Pat
 def test_a_run_with_both_says_what_it_edited_and_resumes_to_the_byte(
     tiny: Tiny, tmp_path: Path
 ) -> None:
-    edit = EditConfig(when=EditWhen.UNSAID, anneal=EditAnneal.COSINE, anneal_until=0.75)
+    edit = EditConfig(when=EditWhen.UNSAID, anneal=Anneal.COSINE, anneal_until=0.75)
 
     def stop(metrics: Mapping[str, float], _: Mapping[str, float]) -> None:
         if metrics["step"] == 1:

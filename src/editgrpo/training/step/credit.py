@@ -77,17 +77,13 @@ def replaced_tokens(edited: Response, source: Response) -> list[bool]:
     return parted(places)
 
 
-def token_advantages(
-    scored: ScoredGroup, credit: Credit, *, span_scale: float = 1.0
-) -> list[list[float]]:
+def token_advantages(scored: ScoredGroup, credit: Credit) -> list[list[float]]:
     """Lay the advantages of a group on its tokens.
 
     Args:
         scored: A group, whose edited responses have their gain as advantage unless `credit` is
             RESPONSE.
         credit: Which tokens of edited responses and of their rollouts are trained on.
-        span_scale: What multiplies the gain on the edited response's tokens; not on those that the
-            edit took out of its rollout.
 
     Returns:
         For each response one advantage a token.
@@ -105,7 +101,7 @@ def token_advantages(
         flags = spliced_tokens(edited)
         if credit is Credit.TAIL:
             flags = [*accumulate(flags, or_)]
-        rows[number] = [span_scale * gain if is_in else 0.0 for is_in in flags]
+        rows[number] = [gain if is_in else 0.0 for is_in in flags]
         if credit in (Credit.BOTH_SPANS, Credit.BOTH_SPANS_CLIPPED):
             loss = max(gain, 0.0) if credit is Credit.BOTH_SPANS_CLIPPED else gain
             is_replaced = replaced_tokens(edited, responses[edited.source])
@@ -133,11 +129,7 @@ def credit_inputs(
     is_weighted = objective.edit_weight is not EditWeight.NONE
     if objective.credit is Credit.RESPONSE and not is_weighted:
         return {}
-    rows = [
-        row
-        for one in groups
-        for row in token_advantages(one, objective.credit, span_scale=objective.span_scale)
-    ]
+    rows = [row for one in groups for row in token_advantages(one, objective.credit)]
     advantages_BC = _padded(rows, columns)
     if not is_weighted:
         return {"advantages": advantages_BC}

@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
-from editgrpo.config import EditAnneal, EditLevel, EditSource, EditWhen, RolloutEngine, TrainConfig
+from editgrpo.config import Anneal, EditLevel, EditSource, EditWhen, RolloutEngine, TrainConfig
 from editgrpo.errors import ConfigError
+from editgrpo.training.step.annealing import what_is_left
 from editgrpo.training.step.records import GroupRows
 from editgrpo.training.step.responses import Kind
 
@@ -37,10 +38,9 @@ class EditSchedule:
             In [0, 1].
         """
         edit = self.config.edit
-        if edit.anneal is EditAnneal.NONE:
-            return edit.share
-        done = min(1.0, step / (edit.anneal_until * self.config.steps))
-        return edit.share * 0.5 * (1 + math.cos(math.pi * done))
+        return edit.share * what_is_left(
+            edit.anneal, step, until=edit.anneal_until * self.config.steps
+        )
 
     def edited(self, step: int) -> int:
         """Compute how many edited versions an edited group of a step has.
@@ -96,7 +96,7 @@ class EditSchedule:
         edit, metrics = self.config.edit, dict[str, float]()
         if edit.level is not EditLevel.SENTENCE:
             return metrics
-        if edit.share != 1 or edit.anneal is not EditAnneal.NONE:
+        if edit.share != 1 or edit.anneal is not Anneal.NONE:
             metrics["edits/share"] = self.edited(step) / (self.config.rollout.group_size // 2)
         kept = [group for group in groups if not group.is_dropped]
         if edit.when is not EditWhen.ALWAYS and kept:

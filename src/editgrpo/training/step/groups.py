@@ -261,9 +261,21 @@ class GroupBuilder:
             is_shortened=is_used and rollout.is_truncated and not edit.steps,
         )
 
-    def _reference_response(self, study: Study, fallback: Response) -> Response:
+    def reference_ids(self, study: Study) -> tuple[int, ...]:
+        """Return the reference report of a study as a response.
+
+        Args:
+            study: The study.
+
+        Returns:
+            Its token ids, the end included; empty if they are more than a response may have.
+        """
         tokens = (*self.codec.encode(study.findings.encode()), self.eos_token_id)
-        if len(tokens) > self.max_tokens:
+        return tokens if len(tokens) <= self.max_tokens else ()
+
+    def _reference_response(self, study: Study, fallback: Response) -> Response:
+        tokens = self.reference_ids(study)
+        if not tokens:
             return Response(
                 kind=Kind.REFERENCE,
                 token_ids=fallback.token_ids,

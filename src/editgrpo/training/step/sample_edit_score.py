@@ -18,6 +18,7 @@ from editgrpo.training.step.clock import StepClock
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.importance import with_sampled_log_probs
+from editgrpo.training.step.likelihood import likelihood_weight
 from editgrpo.training.step.scoring import score_groups
 from editgrpo.training.step.step_group import StepGroup, StudyPrompt
 
@@ -102,7 +103,11 @@ class Rounds:
                 baseline=objective.baseline,
                 credit=objective.credit,
             )
-        return [one.answered(group) for one, group in zip(part, scored, strict=True)]
+        is_asked = likelihood_weight(self.config, step) > 0
+        return [
+            one.answered(group, self.groups.reference_ids(one.study) if is_asked else ())
+            for one, group in zip(part, scored, strict=True)
+        ]
 
 
 def _token_ids(rollouts: Rollouts) -> list[list[tuple[int, ...]]]:

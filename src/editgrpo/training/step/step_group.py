@@ -29,10 +29,14 @@ class StudyPrompt:
     prompt: EncodedPrompt
     features: Tensor | None
 
-    def answered(self, scored: ScoredGroup) -> "StepGroup":
+    def answered(self, scored: ScoredGroup, reference_ids: tuple[int, ...] = ()) -> "StepGroup":
         """Return the study with its scored responses."""
         return StepGroup(
-            study=self.study, prompt=self.prompt, features=self.features, scored=scored
+            study=self.study,
+            prompt=self.prompt,
+            features=self.features,
+            scored=scored,
+            reference_ids=reference_ids,
         )
 
 
@@ -42,19 +46,24 @@ class StepGroup(StudyPrompt):
 
     Attributes:
         scored: Its group.
+        reference_ids: The token ids of its reference report, whose likelihood is trained on; empty
+            where it is not.
     """
 
     scored: ScoredGroup
+    reference_ids: tuple[int, ...] = ()
 
     @property
-    def response_ids(self) -> list[tuple[int, ...]]:
-        """The token ids of its responses."""
-        return [response.token_ids for response in self.scored.group.responses]
+    def row_ids(self) -> list[tuple[int, ...]]:
+        """The token ids of its responses, and of its reference behind them if that is trained on:
+        the rows that a packed group has of it."""
+        ids = [response.token_ids for response in self.scored.group.responses]
+        return [*ids, self.reference_ids] if self.reference_ids else ids
 
     @property
     def columns(self) -> int:
         """How many columns it takes in a packed row."""
-        return packed_length(self.prompt, self.response_ids)
+        return packed_length(self.prompt, self.row_ids)
 
 
 def show(
