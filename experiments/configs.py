@@ -1,6 +1,5 @@
 """From an arm at a stage to the configuration of its run."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -16,8 +15,15 @@ from experiments.definitions import BASE, Arm, Data, Method, Stage
 from experiments.places import REPOSITORY, Places
 
 _RECIPE_OF_METHOD = {Method.SFT: "sft.yaml", Method.RL: "editgrpo.yaml"}
-# Where things lie says nothing about a result.
-_PLACES = ("model.path", "data.folder", "data.prompt_template", "output", "reward.class_rates")
+# Where things lie says nothing about a result, and seeds belong together.
+_APART = (
+    "seed",
+    "model.path",
+    "data.folder",
+    "data.prompt_template",
+    "output",
+    "reward.class_rates",
+)
 
 
 def run_config(
@@ -76,10 +82,42 @@ def _layers(stage: Stage, arm: Arm, name: str) -> list[tuple[str, Mapping[str, A
     ]
 
 
-def recorded_config(config: SFTConfig | TrainConfig) -> dict[str, Any]:
-    """Return a configuration for a result file, without the names of folders."""
+def made_with(
+    stage: Stage, arms: Mapping[str, Arm], name: str, places: Places = Places()
+) -> dict[str, Any]:
+    """State all that decides an arm's results at a stage, its seed and the code apart.
+
+    Args:
+        stage: The stage.
+        arms: All arms.
+        name: Which of them.
+        places: Where studies and runs are; nothing of it is in what is returned.
+
+    Returns:
+        What a result file records, as JSON has it: the whole configuration, data, tests, start.
+    """
+    arm = arms[name]
+    facts: dict[str, Any] = {
+        "config": _without_places(run_config(stage, arms, name, 0, places)),
+        "class_rates": arm.class_rates,
+        "redraw": stage.redraw,
+        "training_set": asdict(
+            stage.corpora[stage.sft_corpus if arm.data is Data.SFT else stage.rl_corpus]
+        ),
+        "test_sets": ["validation"]
+        if arm.validates
+        else [asdict(stage.test_corpus(test_set)) for test_set in TestSet],
+        "start": stage.base
+        if arm.start == BASE
+        else {"model": stage.start_folder, "made_with": made_with(stage, arms, arm.start, places)},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain
+
+
+def _without_places(config: SFTConfig | TrainConfig) -> dict[str, Any]:
     record: dict[str, Any] = plain_value(config)
-    for key in _PLACES:
+    for key in _APART:
         *sections, last = key.split(".")
         section = record
         for one in sections:
@@ -88,30 +126,42 @@ def recorded_config(config: SFTConfig | TrainConfig) -> dict[str, Any]:
     return record
 
 
-def fingerprint(stage: Stage, arms: Mapping[str, Arm], name: str) -> str:
-    """Name all that decides an arm's results at a stage, its seed and the code apart.
+def departure(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Say in what a result was made differently than its arm would be now.
+
+    A setting that came after the result is no difference as long as it has its default.
 
     Args:
-        stage: The stage.
-        arms: All arms.
-        name: Which of them.
+        recorded: `made_with` of the result.
+        now: `made_with` of its stage and arm.
 
     Returns:
-        16 hexadecimal digits; other settings, data sets or starts give others.
+        The first dotted key that differs, with both values; None if nothing does.
     """
-    arm = arms[name]
-    facts = [
-        (RECIPES / _RECIPE_OF_METHOD[arm.method]).read_text(encoding="utf-8"),
-        [layer for _, layer in _layers(stage, arm, name)],
-        [
-            arm.method,
-            arm.class_rates,
-            stage.redraw,
-            stage.start_folder,
-            *(["validation"] * arm.validates),
-        ],
-        asdict(stage.corpora[stage.sft_corpus if arm.data is Data.SFT else stage.rl_corpus]),
-        [asdict(stage.test_corpus(test_set)) for test_set in TestSet],
-        stage.base if arm.start == BASE else fingerprint(stage, arms, arm.start),
-    ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    then, today = _leaves(recorded), _leaves(now)
+    for key in [*today, *(key for key in then if key not in today)]:
+        default = _DEFAULTS.get(key.rpartition("config.")[2], _NONE)
+        old, new = then.get(key, default), today.get(key, _NONE)
+        if old != new:
+            return f"{key} {_shown(old)}, now {_shown(new)}"
+    return None
+
+
+_NONE = object()
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is _NONE else repr(value)
+
+
+def _leaves(record: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping) and value:
+            found |= _leaves(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found
+
+
+_DEFAULTS = _leaves(plain_value(SFTConfig())) | _leaves(plain_value(TrainConfig()))

@@ -39,7 +39,7 @@ from editgrpo.training.run.folder import (
 )
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
-from experiments.configs import fingerprint, recorded_config, run_config
+from experiments.configs import departure, made_with, run_config
 from experiments.corpora import Corpus, shown_data, write_corpus
 from experiments.curves import SECONDS, curve, sayings, sayings_recorder, spent_seconds
 from experiments.definitions import Arm, Data, Stage
@@ -104,12 +104,12 @@ class Job:
         """
         if not self.result.is_file():
             return False
-        made_with = read_json_object(self.result, _REMEDY).get("fingerprint")
-        if made_with != fingerprint(self.stage, self.arms, self.arm):
+        recorded = read_json_object(self.result, _REMEDY).get("made_with", {})
+        if other := departure(recorded, made_with(self.stage, self.arms, self.arm, self.places)):
             raise DataError(
                 f"{self.result}: made with other settings than stage {self.stage.name} and arm "
-                f"{self.arm} have now; put them back, or delete this file, its run folder "
-                f"{self.run} and those of arms that start from it"
+                f"{self.arm} have now ({other}); put them back, or delete this file, its run "
+                f"folder {self.run} and those of arms that start from it"
             )
         return True
 
@@ -225,7 +225,7 @@ def _test(job: Job, told: Told) -> None:
         "training": round(spent_seconds(job.run), 1),
         "testing": round(time.perf_counter() - began, 1),
     }
-    record = _record(job, config, seconds) | {"test_sets": tested}
+    record = _record(job, seconds) | {"test_sets": tested}
     if job.arms[job.arm].validates:
         record |= {"references": references}
     else:
@@ -259,21 +259,20 @@ def _reports(
     return sorted(read_predictions(path), key=lambda row: row.study_id)
 
 
-def _record(job: Job, config: Any, seconds: Mapping[str, float]) -> dict[str, Any]:
+def _record(job: Job, seconds: Mapping[str, float]) -> dict[str, Any]:
     state = git_state(apart="experiments/results")  # where earlier jobs have just written
     trained = curve(job.run)
     return {
         "stage": job.stage.name,
         "arm": job.arm,
         "seed": job.seed,
-        "fingerprint": fingerprint(job.stage, job.arms, job.arm),
         "command": f"python -m experiments job {job.stage.name} {job.arm} --seed {job.seed}",
         "commit": None if state is None else state.commit,
         "dirty": None if state is None else state.dirty,
         "machine": machine(),
         "seconds": dict(seconds),
         "steps": trained["step"][-1],
-        "config": recorded_config(config),
+        "made_with": made_with(job.stage, job.arms, job.arm, job.places),
         "curve": trained,
         "said": sayings(job.run),
     }

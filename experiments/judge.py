@@ -11,6 +11,7 @@ from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.types import Comparison
 from editgrpo.files import read_json_object
+from experiments.configs import departure
 from experiments.definitions import Arm, Stage, Table
 from experiments.gate import Bands, FindingKind
 from experiments.places import Places
@@ -146,10 +147,11 @@ def load_results(stage: str, arm: str, places: Places) -> dict[int, dict[str, An
     for path in folder.glob("seed-*.json"):
         result = read_json_object(path, _REMEDY)
         found[int(path.stem.removeprefix("seed-"))] = result
-    if len({result["fingerprint"] for result in found.values()}) > 1:
+    records = [result["made_with"] for result in found.values()]
+    if any(other := departure(record, records[0]) for record in records):
         raise DataError(
-            f"{folder}: seeds were run with different settings; delete those of the old ones and "
-            "run the table again"
+            f"{folder}: seeds were run with different settings ({other}); delete those of the old "
+            "ones and run the table again"
         )
     return dict(sorted(found.items()))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from experiments.configs import fingerprint
+from experiments.configs import made_with
 from experiments.definitions import load_arms, load_stage, load_table
 from experiments.job import machine
 from experiments.judge import Judged, judge
@@ -62,7 +62,7 @@ def _result(study: Path, arm: str, seed: int, said: NDArray[np.uint8]) -> dict[s
     }
     return {
         "seed": seed,
-        "fingerprint": fingerprint(load_stage(STAGE, study), load_arms(study), arm),
+        "made_with": made_with(load_stage(STAGE, study), load_arms(study), arm),
         "commit": "c" * 40,
         "dirty": False,
         "machine": machine(),

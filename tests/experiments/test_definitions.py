@@ -1,10 +1,12 @@
 """Every stage, arm and table parses, and its settings are settings of a recipe."""
 
+from copy import deepcopy
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
-from experiments.configs import fingerprint, recorded_config, run_config
+from experiments.configs import departure, made_with, run_config
 from experiments.definitions import (
     BASE,
     Method,
@@ -44,7 +46,7 @@ def test_every_arm_has_a_configuration_at_every_stage(stage: str, arm: str) -> N
     for corpus in found.corpora.values():
         corpus.site()
     assert (REPOSITORY / found.base / "config.json").is_file()
-    record = str(recorded_config(config))
+    record = str(made_with(found, ARMS, arm))
     assert "runs/" not in record and str(REPOSITORY) not in record
 
 
@@ -74,8 +76,27 @@ def test_the_arms_are_the_papers() -> None:
     assert config("editgrpo-400").data.train_limit == 400
     assert Path(config("editgrpo-400").model.path).parts[-3] == "sft-400"
     # A table's arms are told apart by what they are, not by what they are called.
-    fingerprints = [fingerprint(stage, ARMS, name) for name in ARMS]
-    assert len(set(fingerprints)) == len(ARMS)
+    records = [made_with(stage, ARMS, name) for name in ARMS]
+    for one, other in combinations(records, 2):
+        assert departure(one, other)
+
+
+def test_a_result_is_made_otherwise_if_any_setting_differs_but_not_if_one_is_new() -> None:
+    now = made_with(load_stage("unsaid", HERE), ARMS, "editgrpo")
+    assert departure(now, now) is None
+    older, other = deepcopy(now), deepcopy(now)
+    del older["config"]["objective"]["likelihood"]
+    assert departure(older, now) is None
+    other["config"]["objective"]["likelihood"] = 0.1
+    assert departure(older, other) == "config.objective.likelihood 0.0, now 0.1"
+    del older["config"]["optim"]["learning_rate"]  # the recipe has another than the default
+    assert "learning_rate" in (departure(older, now) or "")
+    gone = deepcopy(now)
+    gone["config"]["objective"]["of_old"] = 2
+    assert departure(gone, now) == "config.objective.of_old 2, now absent"
+    start = deepcopy(now)
+    start["start"]["made_with"]["config"]["epochs"] = 40
+    assert departure(start, now) == "start.made_with.config.epochs 40, now 4"
 
 
 def test_rl_and_sft_continued_learn_from_the_same_studies() -> None:

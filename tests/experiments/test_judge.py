@@ -117,7 +117,7 @@ def _change(path: Path, **values: Any) -> None:
 def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     places = write_results(tmp_path)
     path = places.result(STAGE, "editgrpo", 1)
-    _change(path, fingerprint="older")
+    _change(path, made_with={"config": {"steps": 7}})
     with pytest.raises(DataError, match="different settings"):
         judged(places)
     words = ["--study", str(places.study), "--work", str(places.work)]

@@ -97,7 +97,7 @@ def test_a_command_that_is_killed_goes_on_and_ends_with_the_same_results(
     for arm in ("dr-grpo", "editgrpo"):
         name = f"results/{STAGE}/{arm}/seed-3.json"
         one, other = (json.loads((folder / name).read_text()) for folder in (whole, study))
-        for key in ("curve", "said", "test_sets", "config", "fingerprint"):
+        for key in ("curve", "said", "test_sets", "made_with"):
             assert one[key] == other[key], (arm, key)
 
 
@@ -145,5 +145,5 @@ def test_learning_rates_are_tried_on_validation_alone(
     assert found["best"] == {"editgrpo": 1e-3 if averages[1] >= averages[0] else 1e-5}
     result = json.loads((study / "results" / STAGE / trials[1] / "seed-0.json").read_text())
     assert list(result["test_sets"]) == ["validation"]
-    assert result["config"]["optim"]["learning_rate"] == 1e-3
+    assert result["made_with"]["config"]["optim"]["learning_rate"] == 1e-3
     assert not list(work.glob(f"{STAGE}/tuning/*/seed-0/predictions/*domain.jsonl"))
