@@ -147,7 +147,7 @@ def load_results(stage: str, arm: str, places: Places) -> dict[int, dict[str, An
     for path in folder.glob("seed-*.json"):
         result = read_json_object(path, _REMEDY)
         found[int(path.stem.removeprefix("seed-"))] = result
-    records = [result["made_with"] for result in found.values()]
+    records = [result.get("made_with", {}) for result in found.values()]
     if any(other := departure(record, records[0]) for record in records):
         raise DataError(
             f"{folder}: seeds were run with different settings ({other}); delete those of the old "

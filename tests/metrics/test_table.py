@@ -55,4 +55,5 @@ def test_only_what_is_paid_in_another_form_is_no_column() -> None:
         "ratescore@0.5.0-guarded",
         "ratescore@0.6.0-long-guarded",
         "ratescore@0.6.0-short-guarded",
+        "text/new-sentences",
     }

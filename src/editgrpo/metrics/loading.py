@@ -104,6 +104,13 @@ def load_entity_f1(_: ClinicalConfig, __: Path | None) -> Component[Any]:
     return EntityF1(rules_annotator())
 
 
+def load_new_sentences(_: ClinicalConfig, __: Path | None) -> Component[Any]:
+    """Load the share of sentences that repeat no other."""
+    from editgrpo.metrics.new_sentences import NewSentences
+
+    return NewSentences()
+
+
 def load_entity_similarity(_: ClinicalConfig, __: Path | None) -> Component[Any]:
     """Load the likeness of the entities that rules find."""
     return EntitySimilarity(rules_annotator())

@@ -23,6 +23,7 @@ from editgrpo.metrics.radgraph_f1 import RadGraphLevel
 from editgrpo.metrics.ratescore import RateVariant
 from editgrpo.metrics.text_metrics import (
     EMPTY,
+    NEW_SENTENCES,
     REFERENCE_WORDS,
     REPEATED_NGRAMS,
     REPEATED_SENTENCES,
@@ -180,6 +181,13 @@ TEXT = (
     text_metric(REFERENCE_WORDS, "words of a reference", Direction.NEITHER),
 )
 
+NEW = component_metric(
+    NEW_SENTENCES,
+    "share of sentences that repeat no earlier one",
+    loading.load_new_sentences,
+    only_reward=True,
+)
+
 # In the order of the paper's tables.
 PAPER_SEVEN = (*CHEXBERT_LABELS[:4], RADGRAPH[1], RATESCORE[0], GREEN)
 PAPER_AVERAGE = average_metric(
@@ -210,6 +218,7 @@ TABLE: Mapping[str, Metric] = {
         SEMB,
         RADCLIQ,
         GREEN,
+        NEW,
         *TEXT,
         *BLEU,
     )

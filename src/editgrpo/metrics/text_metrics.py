@@ -21,6 +21,7 @@ REPEATED_ORDER = 4
 ROUGE_L = "text/rouge-l"
 REPEATED_NGRAMS = "text/repeated-4-grams"
 REPEATED_SENTENCES = "text/repeated-sentences"
+NEW_SENTENCES = "text/new-sentences"
 EMPTY = "text/empty"
 WORDS = "text/words"
 REFERENCE_WORDS = "text/reference-words"
