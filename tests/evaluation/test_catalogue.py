@@ -14,6 +14,7 @@ from editgrpo.metrics.metric import (
     SourceKind,
     source_columns,
 )
+from editgrpo.metrics.table import TABLE
 from editgrpo.metrics.text_metrics import TEXT_SCALARS
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.rewards.components import COMPONENT_NAMES
@@ -94,12 +95,13 @@ def test_every_metric_keeps_leading_axes(name: str) -> None:
 
 
 def test_every_component_that_is_not_for_rewards_alone_is_a_metric() -> None:
-    components = {name for name in COMPONENT_NAMES if not name.endswith("-guarded")}
+    for_rewards_alone = {name for name, metric in TABLE.items() if metric.only_reward}
+    components = set(COMPONENT_NAMES) - for_rewards_alone
     named = {
         source.name
         for metric in METRICS.values()
         for source in metric.sources
-        if source.kind is SourceKind.COMPONENT and not source.name.endswith("-guarded")
+        if source.kind is SourceKind.COMPONENT and source.name not in for_rewards_alone
     }
     assert named == components
 
