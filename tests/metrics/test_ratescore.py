@@ -67,6 +67,14 @@ def score(candidate: AnnotatedReport, reference: AnnotatedReport, variant: RateV
     return rate_score(entity_table(candidate), entity_table(reference), rate_weights(variant))
 
 
+def test_a_copy_of_a_right_entity_pays() -> None:
+    # One right and one wrong: (1 + 0) / 2 and 1, F1 2/3; two right ones: (1 + 1 + 0) / 3, F1 4/5.
+    right, wrong = (DISEASE, (1.0, 0.0)), (DISEASE, (0.0, 1.0))
+    reference = report(right)
+    assert score(report(right, wrong), reference, RateVariant.V0_5_0) == pytest.approx(2 / 3)
+    assert score(report(right, right, wrong), reference, RateVariant.V0_5_0) == pytest.approx(0.8)
+
+
 def test_one_entity_each_gives_the_cosine() -> None:
     # P = R = w cos / w; (0.6, 0.8) and (1, 0) have cosine 0.6.
     value = score(report((DISEASE, (0.6, 0.8))), report((DISEASE, (1.0, 0.0))), RateVariant.V0_5_0)
