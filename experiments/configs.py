@@ -1,8 +1,7 @@
 """From an arm at a stage to the configuration of its run."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from editgrpo.config import SFTConfig, TrainConfig
@@ -82,40 +81,35 @@ def _layers(stage: Stage, arm: Arm, name: str) -> list[tuple[str, Mapping[str, A
     ]
 
 
-def made_with(
-    stage: Stage, arms: Mapping[str, Arm], name: str, places: Places = Places()
-) -> dict[str, Any]:
+def made_with(stage: Stage, arms: Mapping[str, Arm], name: str) -> dict[str, Any]:
     """State all that decides an arm's results at a stage, its seed and the code apart.
 
     Args:
         stage: The stage.
         arms: All arms.
         name: Which of them.
-        places: Where studies and runs are; nothing of it is in what is returned.
 
     Returns:
         What a result file records, as JSON has it: the whole configuration, data, tests, start.
     """
     arm = arms[name]
-    facts: dict[str, Any] = {
-        "config": _without_places(run_config(stage, arms, name, 0, places)),
+    return {
+        "config": _recorded(run_config(stage, arms, name, 0, Places())),
         "class_rates": arm.class_rates,
         "redraw": stage.redraw,
-        "training_set": asdict(
+        "training_set": plain_value(
             stage.corpora[stage.sft_corpus if arm.data is Data.SFT else stage.rl_corpus]
         ),
         "test_sets": ["validation"]
         if arm.validates
-        else [asdict(stage.test_corpus(test_set)) for test_set in TestSet],
+        else [plain_value(stage.test_corpus(test_set)) for test_set in TestSet],
         "start": stage.base
         if arm.start == BASE
-        else {"model": stage.start_folder, "made_with": made_with(stage, arms, arm.start, places)},
+        else {"model": stage.start_folder, "made_with": made_with(stage, arms, arm.start)},
     }
-    plain: dict[str, Any] = json.loads(json.dumps(facts))
-    return plain
 
 
-def _without_places(config: SFTConfig | TrainConfig) -> dict[str, Any]:
+def _recorded(config: SFTConfig | TrainConfig) -> dict[str, Any]:
     record: dict[str, Any] = plain_value(config)
     for key in _APART:
         *sections, last = key.split(".")

@@ -153,16 +153,17 @@ def load_arms(study: Path) -> dict[str, Arm]:
             is not there or is not trained by SFT, or arms start from each other in a circle.
     """
     path = study / "arms.yaml"
-    raw = _mapping(path)
     arms: dict[str, Arm] = {}
-    for name, item in raw.items():
+    whole: dict[str, dict[str, Any]] = {}
+    for name, item in _mapping(path).items():
         place = f"{path}, arm {name}"
         values = dict(_section(item, place))
         like = values.pop("like", None)
         if like is not None:
-            if like not in arms:
+            if like not in whole:
                 raise ConfigError(f"{place}: like {like!r}, which is no arm above it; name one")
-            values = _over(_section(raw[like], place), values)
+            values = _over(whole[like], values)
+        whole[name] = values
         arms[name] = _filled(Arm, values, place, free=("settings",))
     for name, arm in arms.items():
         _check_start(arms, name, arm, path)

@@ -105,7 +105,7 @@ class Job:
         if not self.result.is_file():
             return False
         recorded = read_json_object(self.result, _REMEDY).get("made_with", {})
-        if other := departure(recorded, made_with(self.stage, self.arms, self.arm, self.places)):
+        if other := departure(recorded, made_with(self.stage, self.arms, self.arm)):
             raise DataError(
                 f"{self.result}: made with other settings than stage {self.stage.name} and arm "
                 f"{self.arm} have now ({other}); put them back, or delete this file, its run "
@@ -272,7 +272,7 @@ def _record(job: Job, seconds: Mapping[str, float]) -> dict[str, Any]:
         "machine": machine(),
         "seconds": dict(seconds),
         "steps": trained["step"][-1],
-        "made_with": made_with(job.stage, job.arms, job.arm, job.places),
+        "made_with": made_with(job.stage, job.arms, job.arm),
         "curve": trained,
         "said": sayings(job.run),
     }

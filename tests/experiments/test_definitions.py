@@ -99,6 +99,13 @@ def test_a_result_is_made_otherwise_if_any_setting_differs_but_not_if_one_is_new
     assert departure(start, now) == "start.made_with.config.epochs 40, now 4"
 
 
+def test_an_arm_may_be_like_one_that_is_like_another() -> None:
+    settings = ARMS["editgrpo-likelihood"].settings
+    assert settings["edit"] == {"when": "unsaid", "anneal": "cosine", "anneal_until": 0.75}
+    assert settings["objective"]["credit"] == "tail"
+    assert settings["objective"]["likelihood"] == 0.3
+
+
 def test_rl_and_sft_continued_learn_from_the_same_studies() -> None:
     stage = load_stage("unsaid", HERE)
     folders = {
