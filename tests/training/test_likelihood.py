@@ -1,6 +1,7 @@
 """The likelihood of the references in the loss, against the stock model's of one at a time."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +97,18 @@ def test_the_rest_of_the_loss_stays_as_it_is_without(
 
 
 def test_a_reference_over_the_length_limit_is_left_out_and_told(tiny: Tiny, tmp_path: Path) -> None:
-    trainer = trainer_of(tiny, tmp_path)
-    studies = [trainer._setup.studies[k] for k in range(4)]
-    lengths = sorted(len(reference_tokens(trainer, study)) for study in studies)
-    limit = lengths[-1] - 1
-    short = tiny.train_config(
-        tmp_path / "short",
-        objective=ObjectiveConfig(likelihood=WEIGHT),
-        edit=PLAIN,
-        tokens_per_pass=8192,
-    )
-    rollout = short.rollout.__class__(group_size=4, max_completion_tokens=limit)
-    trainer = make_trainer(TrainConfig(**{**_fields(short), "rollout": rollout}))
+    trainer = trainer_of(tiny, tmp_path / "long")
+    lengths = [len(reference_tokens(trainer, trainer._setup.studies[k])) for k in range(4)]
+    limit = max(lengths) - 1
+    config = trainer._config
+    rollout = replace(config.rollout, max_completion_tokens=limit)
+    trainer = make_trainer(replace(config, rollout=rollout, output=str(tmp_path / "short")))
     (one,) = step_passes(trainer, 4)
     left_out = sum(not group.reference_ids for group in one.groups)
     assert left_out == sum(length > limit for length in lengths) > 0
     loss_of(trainer, one)
     told = trainer._likelihood.take_metrics(0, lambda value: value, torch.device("cpu"))
     assert told["likelihood/unused"] == left_out / 4
-
-
-def _fields(config: TrainConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in TrainConfig.__dataclass_fields__}
 
 
 def test_its_weight_falls_as_edits_do() -> None:

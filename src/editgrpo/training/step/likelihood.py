@@ -45,11 +45,10 @@ def part_rows(
     Returns:
         (P*G, columns) of the responses, and (R, C) of the R references that there are.
     """
-    is_reference = [
-        is_last and bool(one.reference_ids)
-        for one in groups
-        for is_last in [*[False] * (len(one.row_ids) - 1), True]
-    ]
+    is_reference: list[bool] = []
+    for one in groups:
+        is_reference += [False] * len(one.scored.group.responses)
+        is_reference += [True] * bool(one.reference_ids)
     if not any(is_reference):
         return values_BC, values_BC[:0]
     is_reference_B = torch.tensor(is_reference, device=values_BC.device)
