@@ -72,6 +72,18 @@ SPANS = spans_of(TEXT, "The heart is normal.", "No effusion.", "Is there an oede
         (("x0", "y0", "x2"), "The heart is normal.\n\nThe tube ends. Is there an oedema?"),
         (("y0", "x1", "x2"), "The tube ends.\n\nNo effusion. Is there an oedema?"),
         (("x0", "x1", "y0"), "The heart is normal.\n\nNo effusion. The tube ends."),
+        (
+            ("x0", "y0", "x1", "x2"),
+            "The heart is normal. The tube ends.\n\nNo effusion. Is there an oedema?",
+        ),
+        (
+            ("y0", "x0", "x1", "x2"),
+            "The tube ends. The heart is normal.\n\nNo effusion. Is there an oedema?",
+        ),
+        (
+            ("x0", "y0", "y1", "x1", "x2"),
+            "The heart is normal. The tube ends. Clear lungs.\n\nNo effusion. Is there an oedema?",
+        ),
         (("x0", "x2"), "The heart is normal. Is there an oedema?"),
         (("x1", "x2"), "No effusion. Is there an oedema?"),
         (("x0", "x1"), "The heart is normal.\n\nNo effusion."),
@@ -113,6 +125,28 @@ def test_unusual_sampled_ids_are_not_made_usual() -> None:
     rest = encode("\n\nNo effusion. Is there an oedema?")
     spliced = splice([*spelled, *rest, EOS], SPANS, edit_of(EditRule.REPLACEMENT, "x0", "y0", "x2"))
     assert spliced.token_ids[: len(spelled)] == tuple(spelled)
+
+
+def test_a_sentence_added_between_two_leaves_the_ids_of_both() -> None:
+    before, after = encode("The heart is normal."), encode("\n\nNo effusion. Is there an oedema?")
+    added = edit_of(EditRule.AUGMENTATION, "x0", "y0", "x1", "x2")
+    spliced = splice([*before, *after, EOS], SPANS, added)
+    assert spliced.token_ids == (*before, *encode(" The tube ends."), *after, EOS)
+    assert spliced.source_T[: len(before)] == tuple(range(len(before)))
+    assert spliced.source_T[-len(after) - 1 :] == tuple(
+        range(len(before), len(before) + len(after) + 1)
+    )
+
+
+def test_a_sentence_that_is_first_no_more_has_its_first_word_encoded_with_the_space() -> None:
+    """ "The" and " The" are two tokens: the report reads as the tokenizer would have written it."""
+    added = edit_of(EditRule.AUGMENTATION, "y0", "x0", "x1", "x2")
+    spliced = splice([*encode(TEXT), EOS], SPANS, added)
+    assert spliced.token_ids == (*encode(spliced.text), EOS)
+    new, first = len(encode("The tube ends.")), len(encode(" The"))
+    assert first == len(encode("The")) == 1
+    assert spliced.source_T == (*[None] * (new + 1), *range(1, len(encode(TEXT)) + 1))
+    assert spliced.is_inserted_T == (True,) * new + (False,) * (len(encode(TEXT)) + 1)
 
 
 def test_an_inserted_sentence_is_tokenised_with_the_space_before_it() -> None:

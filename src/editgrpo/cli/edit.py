@@ -10,7 +10,7 @@ import typer
 
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Seed, examples
-from editgrpo.config import ClinicalConfig, EditConfig
+from editgrpo.config import ClinicalConfig, EditConfig, Placement
 from editgrpo.errors import DataError
 
 DEFAULTS = EditConfig()
@@ -38,11 +38,16 @@ def edit(
         float, typer.Option(help="Cosine above which two entities are the same finding.")
     ] = DEFAULTS.threshold,
     max_edits: Annotated[int, typer.Option(help="Most edits.")] = DEFAULTS.max_edits,
+    placement: Annotated[
+        Placement, typer.Option(help="Where a missing sentence is added.")
+    ] = DEFAULTS.placement,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Edit a generated report towards its reference, and show what changed and why."""
-    config = EditConfig(annotator=annotator, threshold=threshold, max_edits=max_edits)
+    config = EditConfig(
+        annotator=annotator, threshold=threshold, max_edits=max_edits, placement=placement
+    )
     texts = [read_text_option(rollout, "--rollout"), read_text_option(reference, "--reference")]
 
     from rich.console import Console
@@ -65,6 +70,7 @@ def edit(
         threshold=config.threshold,
         max_edits=config.max_edits,
         anatomy_counts=config.anatomy_counts,
+        in_reference_order=config.placement is Placement.REFERENCE_ORDER,
     )
     if as_json:
         typer.echo(json.dumps(edit_as_json(result, before, target), ensure_ascii=False, indent=2))

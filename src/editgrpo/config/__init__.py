@@ -23,6 +23,7 @@ from editgrpo.config.edits import (
     EditSource,
     EditWhen,
     Likeness,
+    Placement,
 )
 from editgrpo.config.policy import (
     AdvantageScale,
@@ -60,6 +61,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimConfig",
     "OptimizerState",
+    "Placement",
     "PromptOrder",
     "RewardConfig",
     "RolloutConfig",

@@ -41,6 +41,14 @@ class Likeness(StrEnum):
     """Alike if their words are equal, case aside."""
 
 
+class Placement(StrEnum):
+    """Where an added sentence goes (docs/objective-variants.md)."""
+
+    END = "end"
+    REFERENCE_ORDER = "reference_order"
+    """Where the reference has it, between what stands before and behind it there."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EditConfig:
     """The edited half of a group."""
@@ -66,6 +74,12 @@ class EditConfig:
 
     anatomy_counts: bool = False
     """Whether an ANATOMY entity can itself be spurious or missing."""
+
+    placement: Placement = Placement.END
+    """Where a sentence goes that is added to a rollout: at its `end`, or in the `reference_order`.
+
+    Paper: `end`.
+    """
 
     likeness: Likeness = Likeness.EMBEDDINGS
     """When two entities are the same finding: by their `embeddings`, or by equal `words`.

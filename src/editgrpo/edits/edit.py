@@ -3,7 +3,7 @@ sentence of the result came from."""
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.edits.comparison import Comparison, compare
-from editgrpo.edits.rules import RULES, Correction, EditRule, Rule
+from editgrpo.edits.placement import place_in_reference_order
+from editgrpo.edits.rules import RULE_OF, RULES, Cause, Correction, EditRule, Rule
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport
 
@@ -81,6 +82,7 @@ def edit_report(
     max_edits: int = 1,
     anatomy_counts: bool = False,
     wanted_Y: NDArray[np.bool_] | None = None,
+    in_reference_order: bool = False,
 ) -> Edit:
     """Correct a rollout minimally with sentences of its reference report.
 
@@ -95,6 +97,8 @@ def edit_report(
         wanted_Y: (Y,) bool, True for reference entities that the edit is to state. As long as one
             is missing, a step takes the first of (a), (b) and (d) that inserts a sentence with it.
             None, and where nothing is wanted, tries all rules in their order.
+        in_reference_order: Whether (d) adds its sentence where the reference has it, see
+            `place_in_reference_order`, rather than at the end.
 
     Returns:
         The edit. With nothing to edit its report is `rollout` itself and its steps are empty.
@@ -120,12 +124,16 @@ def edit_report(
         step = step or _first_step(comparison, rng, RULES)
         if step is None:
             break
+        removes = RULE_OF[step.rule].cause is Cause.SPURIOUS
+        if in_reference_order and not removes and step.reference_position is not None:
+            place = place_in_reference_order(comparison, step.reference_position)
+            step = replace(step, position=place)
         steps.append(step)
         inserted = step.reference_position
         sentence = () if inserted is None else (reference.sentences[inserted],)
         source = () if inserted is None else (SentenceSource(Origin.REFERENCE, inserted),)
-        report = AnnotatedReport(_splice(report.sentences, step.position, sentence))
-        sources = _splice(sources, step.position, source)
+        report = AnnotatedReport(_splice(report.sentences, step.position, removes, sentence))
+        sources = _splice(sources, step.position, removes, source)
     return Edit(report=report, steps=tuple(steps), sources=sources)
 
 
@@ -145,6 +153,8 @@ def _first_step(
     return None
 
 
-def _splice(items: tuple[T, ...], position: int, inserted: tuple[T, ...]) -> tuple[T, ...]:
-    """Put items in the place of the one at a position, or at the end if it is one past it."""
-    return items[:position] + inserted + items[position + 1 :]
+def _splice(
+    items: tuple[T, ...], position: int, removes: bool, inserted: tuple[T, ...]
+) -> tuple[T, ...]:
+    """Put items at a position, in the place of the one that stands there if that is removed."""
+    return items[:position] + inserted + items[position + removes :]

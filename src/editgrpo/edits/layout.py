@@ -5,7 +5,7 @@ docs/edit-rules.md states the decisions on white space that are made here. Token
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from editgrpo.edits.edit import Origin, SentenceSource
@@ -89,8 +89,8 @@ def lay_out(
 
     A sentence of the rollout keeps the white space before it; the first sentence of the edited
     report takes the rollout's leading white space. An inserted sentence takes the white space that
-    follows the sentence before it. Where that leaves nothing between two sentences that were not
-    neighbours, a single space is put.
+    follows the sentence before it, unless that belongs to one that stays. Where that leaves nothing
+    between two sentences that were not neighbours, a single space is put.
 
     Args:
         text: The decoded rollout.
@@ -104,10 +104,11 @@ def lay_out(
         The parts; kept parts are non-empty and do not overlap.
     """
     gaps = _gaps(text, spans, truncated=truncated)
+    staying = {source.position for source in sources if source.origin is Origin.ROLLOUT}
     parts: list[Part] = []
     previous: SentenceSource | None = None
     for source in sources:
-        gap = _gap_before(source, previous, gaps)
+        gap = _gap_before(source, previous, gaps, staying)
         parts.append(gap)
         if _needs_space(text, gap, source, previous):
             parts.append(New(" ", is_sentence=False))
@@ -133,13 +134,19 @@ def _gaps(text: str, spans: Sequence[Span], *, truncated: bool) -> list[Kept]:
     return [Kept(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _gap_before(source: SentenceSource, previous: SentenceSource | None, gaps: list[Kept]) -> Kept:
+def _gap_before(
+    source: SentenceSource,
+    previous: SentenceSource | None,
+    gaps: list[Kept],
+    staying: Set[int],
+) -> Kept:
     """Return which gap of the rollout goes before a sentence of the edited report."""
     if previous is None:
         return gaps[0]
     if source.origin is Origin.ROLLOUT:
-        return gaps[source.position]
-    if previous.origin is Origin.ROLLOUT:
+        # What stood before the first sentence went to the one that is the first now.
+        return gaps[source.position] if source.position else Kept(0, 0)
+    if previous.origin is Origin.ROLLOUT and previous.position + 1 not in staying:
         return gaps[previous.position + 1]
     return Kept(0, 0)
 

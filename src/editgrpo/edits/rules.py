@@ -35,7 +35,7 @@ class Cause(StrEnum):
     """Those of a rollout sentence, which is replaced or deleted."""
 
     MISSING = "missing"
-    """Those of a reference sentence, which is appended."""
+    """Those of a reference sentence, which is added."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ class Correction:
     """What a rule wants done to one sentence.
 
     Attributes:
-        position: Index of the sentence replaced or deleted, or at which one is appended, in the
+        position: Index of the sentence replaced or deleted, or at which one is added, in the
             report as it stands.
         reference_position: Index of the reference sentence inserted; None for a plain deletion.
         causes: The entities that made the rule apply, see `Rule.cause`.
@@ -65,7 +65,7 @@ class Rule:
     """What it wants; None if it does not apply."""
 
     cause: Cause = Cause.SPURIOUS
-    """Which entities make it apply, and so whether a sentence goes or one is appended."""
+    """Which entities make it apply, and so whether a sentence goes or one is added."""
 
     inserts: bool = True
     """Whether it always inserts a sentence. Such rules are tried alone, and before the others,

@@ -174,16 +174,30 @@ def _pieces(
     """Yield, in order, the sampled tokens that stay and the bytes that must be encoded."""
     ends = list(accumulate(len(codec.token_bytes(token_id)) for token_id in sampled))
     starts = [0, *ends[:-1]]
+    front = sentences_B[0].start if sentences_B else 0
+    follows_space = False
     for part in _merge_neighbours(parts_B):
         if isinstance(part, New):
             yield _Bytes(part.text.encode("utf-8"), is_inserted=part.is_sentence)
+            follows_space = not part.is_sentence
             continue
+        # Only the first sentence may be without a space, and its first word is another token then.
+        in_first_word = follows_space and part.start == front
         for source, (token_id, start, end) in enumerate(zip(sampled, starts, ends, strict=True)):
             if part.start <= start and end <= part.end:  # also tokens that stand for no bytes
+                if in_first_word and (start == front or _is_inside_word(data, start)):
+                    yield _Bytes(data[start:end])
+                    continue
+                in_first_word = False
                 yield _Token(token_id, source=source)
             elif start < part.end and part.start < end:
                 piece = Kept(max(start, part.start), min(end, part.end))
                 yield from _cut(piece, data, sentences_B)
+
+
+def _is_inside_word(data: bytes, position: int) -> bool:
+    """Say whether a letter, a digit or part of a character beyond ASCII stands at a position."""
+    return data[position : position + 1].isalnum() or data[position : position + 1] >= b"\x80"
 
 
 def _merge_neighbours(parts: Iterable[Part]) -> list[Part]:

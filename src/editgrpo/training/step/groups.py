@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.config import EditConfig, EditLevel, EditSource, EditWhen, Likeness
+from editgrpo.config import EditConfig, EditLevel, EditSource, EditWhen, Likeness, Placement
 from editgrpo.data.study import Study
 from editgrpo.edits import Edit, edit_report
 from editgrpo.edits.similarity import unsaid_entities, without_embeddings
@@ -229,6 +229,7 @@ class GroupBuilder:
                 max_edits=self.config.max_edits,
                 anatomy_counts=self.config.anatomy_counts,
                 wanted_Y=wanted_Y,
+                in_reference_order=self.config.placement is Placement.REFERENCE_ORDER,
             )
             versions.append(self._edited(index, rollout, edit, reading.reference))
         return versions
