@@ -100,10 +100,16 @@ CASES = st.one_of(written_cases(), sampled_cases())
 
 
 def edited(case: Case, seed: int, *, truncated: bool) -> tuple[list[Span], Edit]:
-    """Edit as the trainer does: a truncated rollout without its unfinished last sentence."""
+    """Edit as the trainer does: a truncated rollout without its unfinished last sentence. Odd seeds
+    add a sentence in the reference's order, even ones at the end."""
     spans = list(complete_spans(case.spans, case.text, truncated=truncated))
-    shortened = AnnotatedReport(case.rollout.sentences[: len(spans)])
-    return spans, edit_report(shortened, case.reference, rng=random.Random(seed))
+    edit = edit_report(
+        AnnotatedReport(case.rollout.sentences[: len(spans)]),
+        case.reference,
+        rng=random.Random(seed),
+        in_reference_order=bool(seed % 2),
+    )
+    return spans, edit
 
 
 def splice(case: Case, spans: list[Span], edit: Edit, *, truncated: bool) -> SplicedCompletion:
@@ -129,9 +135,15 @@ def expected_text(case: Case, spans: list[Span], edit: Edit) -> str:
     new = ""
     if step.reference_position is not None:
         new = case.reference.sentences[step.reference_position].text
-    if edit.rule is EditRule.AUGMENTATION:
+    if edit.rule is EditRule.AUGMENTATION and step.position == len(spans):
         joint = "" if not text or text[-1].isspace() else " "
         return text + joint + new
+    if edit.rule is EditRule.AUGMENTATION and step.position == 0:
+        before, after = text[: spans[0].start], text[spans[0].start :]
+        return before + _space(bool(before), before[-1:]) + new + " " + after
+    if edit.rule is EditRule.AUGMENTATION:
+        end = spans[step.position - 1].end
+        return text[:end] + " " + new + _space(True, text[end : end + 1]) + text[end:]
     here = spans[step.position]
     before, after = text[: here.start], text[here.end :]
     if new:
@@ -213,6 +225,9 @@ def test_tokens_within_kept_sentences_are_the_sampled_ones(case: Case, seed: int
             continue
         old_start = old_starts[source.position]
         shift = new_start - old_start
+        if edit.rule is EditRule.AUGMENTATION and source.position == edit.steps[0].position == 0:
+            # The first word gets a space before it; what follows the next space surely stays.
+            old_start += data.find(b" ") if b" " in data else len(data)
         sampled = {
             (start + shift, end + shift, token)
             for start, end, token in placed(case.ids)
