@@ -15,11 +15,11 @@ from editgrpo.foreign import reading
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 _WEIGHTS = "model.safetensors"  # where it is there, transformers does not look at an index
-FAMILIES = {"qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL"}
+FAMILIES = {"qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
 """The `model_type` of each family that can be trained and sampled, and its name.
 
 Other models have the same attributes (`visual`, `get_rope_index`) and another forward pass, such as
-Qwen3-VL's DeepStack features: they would give other tokens without an error.
+the experts of Qwen3-VL's larger sizes: they would give other tokens without an error.
 """
 
 _GIVE_WHOLE = "give the folder of a whole checkpoint"

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parity
 # (height, width) of the images of three prompts, in pixels; a patch is 14, an image token 28.
 IMAGES = (((56, 28), (28, 84)), ((28, 28),), ())
 QUESTIONS = ("Describe the heart.", "Compare the lungs with the prior study, both views.", "Why?")
-FAMILIES = ("qwen2.5-vl", "qwen2-vl", "qwen2")
+FAMILIES = ("qwen2.5-vl", "qwen2-vl", "qwen3-vl", "qwen2")
 Groups = list[list[list[int]]]
 
 

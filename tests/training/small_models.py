@@ -20,13 +20,13 @@ _SPECIAL = ("image_token_id", "video_token_id", "vision_start_token_id", "vision
 
 
 def small_model(family: str, tiny: Tiny) -> Any:
-    """Build a float32 model of a family: qwen2.5-vl, qwen2-vl or qwen2 (text alone)."""
+    """Build a float32 model of a family: qwen2.5-vl, qwen2-vl, qwen3-vl or qwen2 (text alone)."""
     like = tiny.load()
     if family == "qwen2.5-vl":
         return like
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        built = _qwen2_vl(like.config) if family == "qwen2-vl" else _qwen2(like.config)
+        built = _BUILDERS[family](like.config)
         for parameter in built.parameters():  # a fresh model hardly looks at its input
             if parameter.dim() > 1:
                 parameter.data.mul_(4)
@@ -57,6 +57,41 @@ def _qwen2(like: Any) -> Any:
 
     text = {name: getattr(like.text_config, name) for name in _TEXT[:-1]}
     return Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=True))
+
+
+def _qwen3_vl(like: Any) -> Any:
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    text = {name: getattr(like.text_config, name) for name in _TEXT}
+    # As published: heads wider than their share of the hidden size, frequencies interleaved.
+    text |= {"num_hidden_layers": 3, "head_dim": 24, "tie_word_embeddings": True}
+    text["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": 10_000.0,
+        "mrope_section": [4, 4, 4],
+        "mrope_interleaved": True,
+    }
+    vision = {
+        "depth": 3,
+        "hidden_size": SHAPE.hidden_size,
+        "intermediate_size": 2 * SHAPE.hidden_size,
+        "num_heads": SHAPE.heads,
+        "out_hidden_size": like.text_config.hidden_size,
+        "patch_size": SHAPE.patch_size,
+        "num_position_embeddings": 36,
+        "deepstack_visual_indexes": [0, 1],
+    }
+    return Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(
+            text_config=text,
+            vision_config=vision,
+            tie_word_embeddings=True,
+            **{name: getattr(like, name) for name in _SPECIAL},
+        )
+    )
+
+
+_BUILDERS = {"qwen2-vl": _qwen2_vl, "qwen3-vl": _qwen3_vl, "qwen2": _qwen2}
 
 
 def look_closely(model: Any, *, language: float) -> None:

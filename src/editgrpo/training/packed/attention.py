@@ -2,7 +2,7 @@
 
 transformers hands every text layer an attention mask and asks a registered function for the
 result. `use_group_attention` registers ours, which does what SDPA does for any mask, and lets an
-`AttentionPlan` compute the result where one is passed in place of a mask. A plan knows the
+`AttentionPlan` compute the result where one travels with the call (`planned`). A plan knows the
 structure of the row, so that nothing has to be masked out that need not be computed at all.
 
 Left out on purpose: what stands in a row (packing.py) and the key/value store of sampling
@@ -29,7 +29,7 @@ _NAME = "editgrpo"
 
 
 class AttentionPlan(ABC):
-    """Computes attention for a row of known structure; passed to a model in place of a mask."""
+    """Computes attention for a row of known structure; goes with a call in place of a mask."""
 
     @abstractmethod
     def attend(
@@ -50,42 +50,52 @@ class AttentionPlan(ABC):
 
 
 def use_group_attention(model: Policy) -> None:
-    """Let the text layers of a model take an `AttentionPlan` in place of a mask.
+    """Let the text layers of a model take an `AttentionPlan` beside a mask, see `planned`.
 
     Args:
         model: A transformers model, unwrapped. Its vision tower keeps its attention; its text
-            layers compute SDPA for anything that is not a plan.
+            layers compute SDPA where there is no plan.
     """
     AttentionInterface.register(_NAME, _attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
     language_model(model).set_attn_implementation(_NAME)
 
 
-def plan_masks(model: Policy, plan: AttentionPlan) -> dict[str, AttentionPlan]:
-    """Return what to pass as `attention_mask` to the language model.
+def planned(plan: AttentionPlan, device: torch.device) -> dict[str, Any]:
+    """Return what to pass to the text layers so that a plan computes their attention.
 
     Args:
-        model: The model, unwrapped.
-        plan: The plan.
+        plan: The plan. A sliding window is not applied: rows must be shorter.
+        device: Of the embeddings.
 
     Returns:
-        The plan for every kind of layer. A sliding window is not applied: rows must be shorter.
+        Keywords: the plan, which transformers hands on to the attention of every layer, and a mask
+        of four dimensions, which it takes for finished and hands on instead of building one.
     """
-    kinds = getattr(language_model(model).config, "layer_types", None) or ("full_attention",)
-    return dict.fromkeys(kinds, plan)
+    return {
+        "attention_plan": plan,
+        "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
+    }
 
 
 def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **keywords: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any,
+    *,
+    attention_plan: AttentionPlan | None = None,
+    **keywords: Any,
 ) -> tuple[Tensor, None]:
-    if not isinstance(attention_mask, AttentionPlan):
+    if attention_plan is None:
         computed: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **keywords
         )
         return computed
     scaling = keywords.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention_mask.attend(module, query, key, value, scaling=scaling), None
+    return attention_plan.attend(module, query, key, value, scaling=scaling), None
 
 
 @dataclass(frozen=True, slots=True)

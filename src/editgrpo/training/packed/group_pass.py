@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from editgrpo.training.packed.attention import plan_masks, use_group_attention
+from editgrpo.training.packed.attention import planned, use_group_attention
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.blank_image import has_tower, no_features, run_tower_always
+from editgrpo.training.policy.image_features import joined_levels, put_images
 from editgrpo.training.policy.model import Backbone, Policy, WrappedPolicy
 from editgrpo.training.policy.positions import language_model
 from editgrpo.training.policy.window_attention import use_window_batches
@@ -65,14 +66,15 @@ def packed_log_probs(model: WrappedPolicy, packed: PackedGroups) -> tuple[Tensor
 def _group_pass(model: Policy, packed: PackedGroups, temperature: float) -> tuple[Tensor, Tensor]:
     embeddings = model.get_input_embeddings()(packed.input_ids_1L)
     features = _image_features(model.model, packed)
+    more: dict[str, Any] = {}
     if features is not None:
-        features = features.to(embeddings.dtype)
-        embeddings = embeddings.index_copy(1, packed.image_column_N, features[None])
+        embeddings, more = put_images(embeddings, packed.image_column_N, features)
     hidden = language_model(model)(
         inputs_embeds=embeddings,
         position_ids=packed.position_ids,
-        attention_mask=plan_masks(model, packed.plan),
+        **planned(packed.plan, embeddings.device),
         use_cache=False,
+        **more,
     ).last_hidden_state
     return response_log_probs(
         model.get_output_embeddings(),
@@ -88,7 +90,7 @@ def _image_features(backbone: Backbone, packed: PackedGroups) -> Tensor | None:
     if packed.pixel_values is None:
         return no_features(backbone)
     encoded = backbone.get_image_features(packed.pixel_values, packed.image_grid_thw)
-    return torch.cat(encoded.pooler_output)
+    return joined_levels(encoded)
 
 
 def response_log_probs(

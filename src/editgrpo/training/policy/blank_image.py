@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from editgrpo.training.policy.image_features import joined_levels
 from editgrpo.training.policy.model import Backbone, Policy
 
 
@@ -29,7 +30,7 @@ def no_features(backbone: Backbone) -> Tensor:
         backbone: The vision-language model without its head.
 
     Returns:
-        (0, D) features that depend on every parameter of the tower.
+        (0, D (1 + K)) features that depend on every parameter of the tower.
     """
     tower = backbone.visual
     side, patch = tower.spatial_merge_size, tower.patch_embed
@@ -38,8 +39,7 @@ def no_features(backbone: Backbone) -> Tensor:
         torch.zeros(side * side, values, device=tower.device),
         torch.tensor([[1, side, side]], device=tower.device),
     )
-    features: Tensor = torch.cat(encoded.pooler_output)
-    return features[:0]
+    return joined_levels(encoded)[:0]
 
 
 def run_tower_always(model: Policy) -> None:
@@ -57,10 +57,24 @@ def run_tower_always(model: Policy) -> None:
     # Not the forward of the whole model: TRL's fused head calls the backbone itself.
     @functools.wraps(stock)
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        if keywords.get("pixel_values") is None and keywords.get("input_ids") is not None:
-            embeddings = self.get_input_embeddings()(keywords["input_ids"])
-            nothing = no_features(self).to(embeddings.dtype).expand(embeddings.shape[0], -1, -1)
-            keywords["inputs_embeds"] = torch.cat([embeddings, nothing], dim=1)
-        return stock(self, *arguments, **keywords)
+        if keywords.get("pixel_values") is not None or keywords.get("input_ids") is None:
+            return stock(self, *arguments, **keywords)
+        # The embedding is the one place that every family takes token ids to: Qwen3-VL takes ids or
+        # embeddings, not both, and places tokens by their ids.
+        hook = self.get_input_embeddings().register_forward_hook(
+            lambda _module, _arguments, embeddings: _beside_nothing(self, embeddings)
+        )
+        try:
+            return stock(self, *arguments, **keywords)
+        finally:
+            hook.remove()
 
     backbone.forward = MethodType(forward, backbone)
+
+
+def _beside_nothing(backbone: Backbone, embeddings_BLD: Tensor) -> Tensor:
+    """Return the same embeddings, which now depend on every parameter of the tower."""
+    rows, _, width = embeddings_BLD.shape
+    # Cut to the width of one level, all of them have gradients still.
+    nothing = no_features(backbone).to(embeddings_BLD.dtype)[:, :width]
+    return torch.cat([embeddings_BLD, nothing.expand(rows, -1, -1)], dim=1)

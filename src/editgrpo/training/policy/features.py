@@ -21,6 +21,7 @@ from torch import Tensor
 
 from editgrpo.errors import TrainingError
 from editgrpo.training.policy.feature_files import FeatureDisk, FeatureFiles
+from editgrpo.training.policy.image_features import joined_levels
 from editgrpo.training.policy.model import Policy, VisionTower
 from editgrpo.training.policy.processor import EncodedPrompt, join_images
 
@@ -208,12 +209,9 @@ def _images(prompt: EncodedPrompt) -> list[_Image]:
 
 
 def _encode(tower: VisionTower, patches_ND: Tensor, grid: Tensor) -> Tensor:
-    # The tower has two outputs; the pooled one is what goes to the language model.
-    outputs = tower(
-        patches_ND.to(tower.device).to(tower.dtype), grid_thw=grid[None].to(tower.device)
+    return joined_levels(
+        tower(patches_ND.to(tower.device).to(tower.dtype), grid_thw=grid[None].to(tower.device))
     )
-    features: Tensor = outputs.pooler_output
-    return features
 
 
 def _identity(tower: VisionTower, autocast: Autocast, pixel_identity: str) -> str:

@@ -78,8 +78,8 @@ class TextLayers(Protocol):
         *,
         inputs_embeds: Tensor,
         position_ids: Tensor,
-        attention_mask: Mapping[str, object],
         use_cache: bool,
+        **more: Any,
     ) -> TextOutput:
         """Compute hidden states."""
 

@@ -9,7 +9,7 @@ Left out on purpose: drawing tokens, and which rows go on (rollouts.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -25,10 +25,11 @@ from editgrpo.training.packed.attention import (
     AttentionPlan,
     GroupPlan,
     GroupSpan,
-    plan_masks,
+    planned,
     use_group_attention,
 )
 from editgrpo.training.policy.features import encode_images
+from editgrpo.training.policy.image_features import put_images
 from editgrpo.training.policy.model import Policy, WrappedPolicy
 from editgrpo.training.policy.positions import (
     has_image_positions,
@@ -148,17 +149,30 @@ class Prefill(Pass):
         prompts = self._prompts.values()
         ids_L = torch.cat([prompt.input_ids_T for prompt in prompts])
         embeddings = model.get_input_embeddings()(ids_L[None].to(model.device))
-        for (number, prompt), span in zip(self._prompts.items(), self._plan.groups, strict=True):
-            features = self._features.get(number)
-            if features is None:
-                features = encode_images(model, prompt)
-            if features is not None:
-                _put_images(embeddings[0, span.start : span.end], prompt, features)
+        more: dict[str, Any] = {}
+        found = [self._features_of(number, model) for number in self._prompts]
+        features = [one for one in found if one is not None]
+        if features:
+            is_image_L = torch.cat([prompt.is_image_token_T for prompt in prompts])
+            columns_N = is_image_L.nonzero()[:, 0]
+            embeddings, more = put_images(embeddings, columns_N, torch.cat(features))
         positions_AL = torch.cat([prompt_positions(model, prompt) for prompt in prompts], dim=1)
-        hidden_LD = _hidden_states(model, embeddings, positions_AL, self._plan)
+        hidden_LD = _hidden_states(model, embeddings, positions_AL, self._plan, more)
         last_P = torch.tensor([span.end - 1 for span in self._plan.groups], device=model.device)
         logits: Tensor = model.get_output_embeddings()(hidden_LD[last_P])
         return logits
+
+    def _features_of(self, number: int, model: Policy) -> Tensor | None:
+        prompt, features_NF = self._prompts[number], self._features.get(number)
+        if features_NF is None:
+            features_NF = encode_images(model, prompt)
+        image_tokens = int(prompt.is_image_token_T.sum())
+        if features_NF is not None and features_NF.shape[0] != image_tokens:
+            raise DataError(
+                f"study {prompt.study_id}: {features_NF.shape[0]} image features for "
+                f"{image_tokens} image tokens; were they computed from other images?"
+            )
+        return features_NF
 
 
 class Decode(Pass):
@@ -207,7 +221,7 @@ def _next_logits(
     # Behind a prompt all axes of a position are the same, as in text.
     axes = 3 if has_image_positions(model) else 1
     positions_AL = positions_PK.reshape(1, -1).expand(axes, -1)
-    hidden_LD = _hidden_states(model, embeddings, positions_AL, _DecodePlan(kept))
+    hidden_LD = _hidden_states(model, embeddings, positions_AL, _DecodePlan(kept), {})
     logits: Tensor = model.get_output_embeddings()(hidden_LD)
     return logits
 
@@ -296,23 +310,18 @@ def _kept_whole(shards: Sequence[FSDPModule]) -> Iterator[None]:
 
 
 def _hidden_states(
-    model: Policy, embeddings: Tensor, positions_AL: Tensor, plan: AttentionPlan
+    model: Policy,
+    embeddings: Tensor,
+    positions_AL: Tensor,
+    plan: AttentionPlan,
+    more: Mapping[str, Any],
 ) -> Tensor:
     outputs = language_model(model)(
         inputs_embeds=embeddings,
         position_ids=shaped_positions(model, positions_AL.to(embeddings.device)),
-        attention_mask=plan_masks(model, plan),
         use_cache=False,
+        **planned(plan, embeddings.device),
+        **more,
     )
     hidden: Tensor = outputs.last_hidden_state[0]
     return hidden
-
-
-def _put_images(embeddings_TD: Tensor, prompt: EncodedPrompt, features_ND: Tensor) -> None:
-    columns_N = prompt.is_image_token_T.nonzero()[:, 0]
-    if features_ND.shape[0] != columns_N.shape[0]:
-        raise DataError(
-            f"study {prompt.study_id}: {features_ND.shape[0]} image features for "
-            f"{columns_N.shape[0]} image tokens; were they computed from other images?"
-        )
-    embeddings_TD[columns_N.to(embeddings_TD.device)] = features_ND.to(embeddings_TD)
