@@ -1,12 +1,12 @@
 """The demo from beginning to end, very small: what it writes, and that no work is done twice."""
 
 import json
+import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,15 +15,17 @@ from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.demo import plan as plan_module
-from editgrpo.demo import run as run_module
+from editgrpo.demo.lanes import train_side_by_side
 from editgrpo.demo.named import NamedByEdit, named_by_edits
 from editgrpo.demo.plan import PATIENTS_OF_TEST_SET, DemoPlan, DemoSize, Patients, System
 from editgrpo.demo.plan import TestSet as Place
-from editgrpo.demo.run import DemoOutcome, equal_time_steps, run_demo
+from editgrpo.demo.run import DemoOutcome, run_demo
 from editgrpo.display.terminal import ProgressCallback
-from editgrpo.files import read_jsonl, write_json, write_jsonl
+from editgrpo.errors import DataError
+from editgrpo.files import read_jsonl, write_jsonl
 from editgrpo.recipes import load_recipe
 
+RL = (System.DR_GRPO, System.EDITGRPO)
 SIZE = DemoSize(training_studies=48, test_studies=6, sft_steps=3, rl_steps=2)
 # A checkpoint after every step, so that an interrupted run has something to go on from.
 SMALL: Mapping[type, list[str]] = {
@@ -36,7 +38,6 @@ SMALL: Mapping[type, list[str]] = {
         "save_every=1", "keep_checkpoints=1",
     ],
 }  # fmt: skip
-CONTINUED_STEPS = 2
 
 
 class InterruptionError(Exception):
@@ -48,7 +49,6 @@ class Bar:
     """Notes every stage and how far it came; raises when a stage comes to a given step."""
 
     stop_at: tuple[str, int] | None = None
-    after_step: Callable[[], None] = lambda: None
     stages: dict[str, list[int]] = field(default_factory=dict)
 
     @contextmanager
@@ -57,10 +57,10 @@ class Bar:
 
         def show(done: int, total: int) -> None:
             assert 0 <= done <= total
-            if done not in steps:
-                self.after_step()
             steps.append(done)
-            if (description, done) == self.stop_at:
+            # Runs side by side are looked at now and then: a step may be passed over.
+            stage, least = self.stop_at or ("", 0)
+            if description == stage and done >= least:
                 raise InterruptionError
 
         yield show
@@ -76,8 +76,6 @@ def made_small() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(plan_module, "load_recipe", small_recipe)
-        # How long steps took decides it, which is another number every time.
-        patch.setattr(run_module, "equal_time_steps", lambda _: CONTINUED_STEPS)
         yield patch
 
 
@@ -111,33 +109,6 @@ def copy_demo(finished: Finished, folder: Path, *, without: tuple[str, ...]) -> 
     return replace(finished.plan, folder=folder)
 
 
-# How long SFT is continued ---------------------------------------------------------------------
-
-
-def write_times(plan: DemoPlan, *, dr_grpo: list[float], editgrpo: list[float], sft: float) -> None:
-    for system, seconds in ((System.DR_GRPO, dr_grpo), (System.EDITGRPO, editgrpo)):
-        rows = [{"step": n, "seconds/step": s} for n, s in enumerate(seconds, start=1)]
-        write_jsonl(plan.run(system) / "timings.jsonl", rows)
-    write_json(plan.run(System.SFT) / "seconds_per_step.json", sft)
-
-
-@pytest.mark.parametrize(
-    ("dr_grpo", "editgrpo", "sft", "steps"),
-    [
-        ([1.0, 2.0], [2.5, 3.5], 0.75, 8),  # the longer took 6 s: 6 / 0.75
-        ([4.0, 5.0], [2.5, 3.5], 0.75, 12),  # the longer took 9 s: 9 / 0.75
-        ([1.0], [2.0], 0.3, 7),  # 2 / 0.3 = 6.67
-        ([0.01], [0.02], 1.0, 1),  # 0.02 steps, but one at least
-    ],
-)
-def test_fine_tuning_goes_on_for_as_long_as_the_longer_reinforcement_run(
-    tmp_path: Path, dr_grpo: list[float], editgrpo: list[float], sft: float, steps: int
-) -> None:
-    plan = DemoPlan(folder=tmp_path, size=SIZE, seed=0)
-    write_times(plan, dr_grpo=dr_grpo, editgrpo=editgrpo, sft=sft)
-    assert equal_time_steps(plan) == steps
-
-
 # From beginning to end -------------------------------------------------------------------------
 
 
@@ -145,7 +116,7 @@ def test_fine_tuning_goes_on_for_as_long_as_the_longer_reinforcement_run(
 def test_a_demo_trains_four_systems_for_the_planned_steps(finished: Finished) -> None:
     steps = {
         System.SFT: SIZE.sft_steps,
-        System.SFT_CONTINUED: CONTINUED_STEPS,
+        System.SFT_CONTINUED: SIZE.rl_steps,
         System.DR_GRPO: SIZE.rl_steps,
         System.EDITGRPO: SIZE.rl_steps,
     }
@@ -203,11 +174,10 @@ def test_every_stage_shows_its_progress_and_its_time(finished: Finished) -> None
     assert set(stages) == set(finished.outcome.seconds)
     assert all(seconds >= 0 for seconds in finished.outcome.seconds.values())
     assert all(stages.values()), "a stage without progress"
-    assert list(stages)[:8] == [
+    assert list(stages)[:7] == [
         *(f"Phantom studies, {patients.value}" for patients in Patients),
         "Training sft",
-        "Training dr-grpo",
-        "Training editgrpo",
+        "Training dr-grpo and editgrpo",
         "Training sft-continued",
     ]
 
@@ -235,47 +205,49 @@ def test_a_finished_demo_only_reads_when_it_is_run_again(
 
 
 @pytest.mark.slow
-def test_an_interrupted_reinforcement_run_goes_on_from_its_checkpoint(
+def test_interrupted_reinforcement_runs_go_on_from_their_checkpoints(
     finished: Finished, small: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    plan = copy_demo(finished, tmp_path / "demo", without=("editgrpo", "sft-continued"))
+    plan = copy_demo(finished, tmp_path / "demo", without=("dr-grpo", "editgrpo", "sft-continued"))
+    stage = "Training dr-grpo and editgrpo"
     with pytest.raises(InterruptionError):
-        run_demo(plan, command="", progress_bar=Bar(stop_at=("Training editgrpo", 2)))
-    assert not plan.model(System.EDITGRPO).exists()
-    bar = Bar(stop_at=("Training sft-continued", 1))
+        run_demo(plan, command="", progress_bar=Bar(stop_at=(stage, 1)))
+    assert not multiprocessing.active_children()
+    begun = [system for system in RL if plan.run(system).is_dir()]
+    assert begun
+    assert not all(plan.model(system).is_dir() for system in RL)
     with pytest.raises(InterruptionError):
-        run_demo(plan, command="", progress_bar=bar)
-    assert bar.stages == {"Training editgrpo": [2], "Training sft-continued": [1]}
-    for name in ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors"):
-        ended, whole = (p.run(System.EDITGRPO) / name for p in (plan, finished.plan))
-        assert ended.read_bytes() == whole.read_bytes(), name
+        run_demo(plan, command="", progress_bar=Bar(stop_at=("Training sft-continued", 1)))
+    for system in RL:
+        for name in ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors"):
+            ended, whole = (p.run(system) / name for p in (plan, finished.plan))
+            assert ended.read_bytes() == whole.read_bytes(), (system, name)
 
 
 @pytest.mark.slow
-def test_an_interrupted_fine_tuning_goes_on_and_measures_its_own_steps_alone(
+def test_a_run_that_fails_ends_the_other_and_says_why(
     finished: Finished, small: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    clock = SimpleNamespace(now=0.0)
+    plan = copy_demo(finished, tmp_path / "demo", without=("dr-grpo", "editgrpo", "sft-continued"))
+    configs = {system.value: replace(plan.rl_config(system), steps=10_000) for system in RL}
+    lost = replace(configs["editgrpo"].data, folder=str(tmp_path / "lost"))
+    configs["editgrpo"] = replace(configs["editgrpo"], data=lost)
+    with pytest.raises(DataError, match="lost"):
+        train_side_by_side(configs, command="", progress=lambda done, total: None)
+    assert not multiprocessing.active_children()
 
-    def pass_ten_seconds() -> None:
-        clock.now += 10
 
-    small.setattr(run_module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    others = tuple(system.value for system in System)
-    plan = copy_demo(finished, tmp_path / "demo", without=others)
+@pytest.mark.slow
+def test_an_interrupted_fine_tuning_goes_on(
+    finished: Finished, small: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = copy_demo(finished, tmp_path / "demo", without=tuple(s.value for s in System))
     with pytest.raises(InterruptionError):
-        run_demo(
-            plan,
-            command="",
-            progress_bar=Bar(stop_at=("Training sft", 2), after_step=pass_ten_seconds),
-        )
-    bar = Bar(stop_at=("Training dr-grpo", 1), after_step=pass_ten_seconds)
+        run_demo(plan, command="", progress_bar=Bar(stop_at=("Training sft", 2)))
+    bar = Bar(stop_at=("Training dr-grpo and editgrpo", 0))
     with pytest.raises(InterruptionError):
         run_demo(plan, command="", progress_bar=bar)
-    assert set(bar.stages["Training sft"]) == {2, 3}
-    # Two steps of ten seconds in this call; the first step belongs to the call before.
-    pace = plan.run(System.SFT) / "seconds_per_step.json"
-    assert json.loads(pace.read_text()) == 10.0
+    assert set(bar.stages["Training sft"]) == {3}
     for name in ("metrics.jsonl", "model/model.safetensors"):
         ended, whole = (p.run(System.SFT) / name for p in (plan, finished.plan))
         assert ended.read_bytes() == whole.read_bytes(), name

@@ -97,9 +97,10 @@ class DemoSize:
     """Test studies of each site."""
     sft_steps: int
     rl_steps: int
+    """Of each RL run; SFT continued has as many, of as many studies."""
 
 
-FULL = DemoSize(training_studies=1700, test_studies=300, sft_steps=374, rl_steps=100)
+FULL = DemoSize(training_studies=1700, test_studies=300, sft_steps=374, rl_steps=220)
 QUICK = DemoSize(training_studies=340, test_studies=40, sft_steps=60, rl_steps=6)
 
 

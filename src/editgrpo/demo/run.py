@@ -1,6 +1,5 @@
 """Runs the demo stage by stage; a stage that is done is not done again."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from editgrpo.data.prepared.store import PREPARED_FILE
-from editgrpo.demo.named import NamedByEdit, named_by_edits, naming_recorder
+from editgrpo.demo.lanes import train_side_by_side
+from editgrpo.demo.named import NamedByEdit, named_by_edits
 from editgrpo.demo.plan import (
     PATIENTS_OF_TEST_SET,
     SOURCES,
@@ -24,19 +24,11 @@ from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.outputs import write_comparison
 from editgrpo.evaluation.types import Comparison
-from editgrpo.files import read_jsonl, write_json
-from editgrpo.foreign import reading
 from editgrpo.phantom import write_phantom
-from editgrpo.training.run.folder import TIMINGS
 from editgrpo.training.sft import run_sft
-from editgrpo.training.train import run_training
 
-# Seconds of an SFT step, in the run folder.
-PACE_FILE = "seconds_per_step.json"
 # Studies of a demo's seeds lie apart from those of the next.
 _SEEDS_APART = 10
-# SFT continued needs at least one step, however short the other runs were.
-_LEAST_STEPS = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,45 +110,30 @@ class _Demo:
                 )
 
     def train(self) -> None:
-        """Train the four systems; SFT continued last, since it gets the time that RL took."""
+        """Train the four systems."""
         self._train_sft(System.SFT, self._plan.size.sft_steps)
-        self._train_rl(System.DR_GRPO)
-        self._train_rl(System.EDITGRPO)
-        self._train_sft(System.SFT_CONTINUED, equal_time_steps(self._plan))
+        self._train_rl(System.DR_GRPO, System.EDITGRPO)
+        self._train_sft(System.SFT_CONTINUED, self._plan.size.rl_steps)
 
-    def _train_rl(self, system: System) -> None:
-        if _is_trained(self._plan, system):
-            return
-        steps = self._plan.size.rl_steps
-        with self._stage(f"Training {system.value}") as progress:
-            run_training(
-                self._plan.rl_config(system),
-                resume=True,
-                command=self._command,
-                on_step=lambda metrics, _: progress(int(metrics["step"]), steps),
-                on_groups=naming_recorder(self._plan.run(system), UNCOMMON_FINDINGS),
-            )
+    def _train_rl(self, *systems: System) -> None:
+        configs = {
+            system.value: self._plan.rl_config(system)
+            for system in systems
+            if not _is_trained(self._plan, system)
+        }
+        if configs:
+            with self._stage(f"Training {' and '.join(configs)}") as progress:
+                train_side_by_side(configs, command=self._command, progress=progress)
 
     def _train_sft(self, system: System, steps: int) -> None:
         if _is_trained(self._plan, system):
             return
-        # Written after every step: an interrupted run keeps what it measured.
-        pace = self._plan.run(system) / PACE_FILE
         with self._stage(f"Training {system.value}") as progress:
-            start = time.perf_counter()
-            steps_of_this_call: set[int] = set()
-
-            def show(metrics: Mapping[str, float]) -> None:
-                step = int(metrics["step"])
-                progress(step, steps)
-                steps_of_this_call.add(step)
-                write_json(pace, (time.perf_counter() - start) / len(steps_of_this_call))
-
             run_sft(
                 self._plan.sft_config(system, steps),
                 resume=True,
                 command=self._command,
-                on_metrics=show,
+                on_metrics=lambda metrics: progress(int(metrics["step"]), steps),
             )
 
     def evaluate(self, test_set: TestSet) -> list[Evaluation]:
@@ -198,30 +175,6 @@ class _Demo:
 
 def _is_trained(plan: DemoPlan, system: System) -> bool:
     return (plan.model(system) / "config.json").is_file()
-
-
-def equal_time_steps(plan: DemoPlan) -> int:
-    """Return how many SFT steps take as long as the longer of the two RL runs did on this machine.
-
-    Args:
-        plan: Of a demo whose SFT, Dr. GRPO and EditGRPO runs are complete.
-
-    Returns:
-        Steps, at least one.
-
-    Raises:
-        DataError: what a run measured cannot be read.
-    """
-    remedy = "name another output, or add --overwrite to start the demo anew"
-    seconds = 0.0
-    for system in (System.DR_GRPO, System.EDITGRPO):
-        timings = plan.run(system) / TIMINGS
-        with reading(timings, remedy):
-            steps = [float(row["seconds/step"]) for _, row in read_jsonl(timings)]
-        seconds = max(seconds, sum(steps))
-    pace = plan.run(System.SFT) / PACE_FILE
-    with reading(pace, remedy):
-        return max(_LEAST_STEPS, round(seconds / float(json.loads(pace.read_bytes()))))
 
 
 def compare_with_editgrpo(

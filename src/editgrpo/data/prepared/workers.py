@@ -55,12 +55,12 @@ def ordered_map(
         yield from map(function, items)
         return
     # Not fork: the parent may have loaded libraries with threads of their own.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_follow_the_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=follow_the_parent)
     pending: deque[Future[list[Result]]] = deque()
     rest = iter(items)
     try:
         while part := list(islice(rest, chunk)):
-            with _deaf_to_ctrl_c():
+            with deaf_to_ctrl_c():
                 pending.append(pool.submit(_apply, function, part))
             if len(pending) > workers * _AHEAD:
                 yield from pending.popleft().result()
@@ -75,7 +75,7 @@ def ordered_map(
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
+def deaf_to_ctrl_c() -> Iterator[None]:
     """Let a process that starts in the block, and inherits this, hear no Ctrl-C while it imports:
     its initializer comes after, and each process would show a traceback of its own."""
     resource_tracker.ensure_running()  # as it starts, it lets Ctrl-C through again
@@ -90,7 +90,7 @@ def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result
     return [function(item) for item in items]
 
 
-def _follow_the_parent() -> None:
+def follow_the_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it ends, were it killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
