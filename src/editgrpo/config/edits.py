@@ -22,6 +22,8 @@ class EditWhen(StrEnum):
     """All of them."""
     UNSAID = "unsaid"
     """Those in which a finding of the reference is in no sampled report; the edit then says it."""
+    AS_MANY = "as_many"
+    """As many groups of a step as `unsaid` names, drawn from all of them: a control."""
 
 
 class EditSource(StrEnum):
@@ -94,7 +96,8 @@ class EditConfig:
 
     when: EditWhen = EditWhen.ALWAYS
     """`always`: every group has edited versions; `unsaid`: only one in which a finding of the
-    reference is in no sample, the others are sampled whole. Read only with `level: sentence`.
+    reference is in no sample, the others are sampled whole; `as_many`: that many, drawn at random
+    (a control). Read only with `level: sentence`.
 
     Paper: `always`.
     """

@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     SAMPLING = "sampling"
     EDIT = "edit"
     EDIT_SOURCE = "edit_source"
+    EDITED_GROUPS = "edited_groups"
     TRAINING = "training"
 
 

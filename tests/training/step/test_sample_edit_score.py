@@ -80,6 +80,20 @@ def test_a_group_is_edited_only_where_all_its_samples_leave_something_out(
     assert 4 <= edited < 2 * COUNT
 
 
+def test_the_control_edits_as_many_groups_and_others(tiny: Tiny, tmp_path: Path) -> None:
+    control = EditConfig(when=EditWhen.AS_MANY)
+    chosen: dict[EditWhen, list[list[bool]]] = {}
+    for edit in (UNSAID, control):
+        trainer = make_trainer(config_of(tiny, tmp_path, edit=edit))
+        chosen[edit.when] = [
+            [group.responses[3].kind is Kind.EDITED for group in groups_of(trainer, step)]
+            for step in range(3)
+        ]
+    needed, drawn = chosen[EditWhen.UNSAID], chosen[EditWhen.AS_MANY]
+    assert [sum(step) for step in needed] == [sum(step) for step in drawn]
+    assert needed != drawn
+
+
 def test_a_group_without_edits_is_dr_grpos(
     tiny: Tiny, tmp_path: Path, on_demand: list[Group]
 ) -> None:

@@ -86,10 +86,10 @@ class GroupBuilder:
             for study, rollouts in zip(studies, sampled, strict=True)
         ]
 
-    def leave_unsaid(
+    def need_edits(
         self, step: int, studies: Sequence[Study], rollouts_PK: Sequence[Sequence[Sequence[int]]]
     ) -> list[bool]:
-        """Say which studies have a reference entity that none of their rollouts states.
+        """Say which groups get edited versions where not all do.
 
         Args:
             step: The training step.
@@ -97,13 +97,19 @@ class GroupBuilder:
             rollouts_PK: For each its K rollouts as token ids.
 
         Returns:
-            P answers; True also where a report cannot be annotated, as `build` will find again.
+            P answers: whether the reference of a study has an entity that none of its rollouts
+            states; True also where a report cannot be annotated, as `build` will find again. With
+            `edit.when: as_many` these answers in random order.
         """
         sampled = [[self._sampled(tokens) for tokens in rollouts] for rollouts in rollouts_PK]
-        return [
+        answers = [
             isinstance(one, RewardError) or bool(self._unsaid(one).any())
             for one in self._read(step, studies, sampled)
         ]
+        if self.config.when is EditWhen.AS_MANY:
+            names = [study.study_id for study in studies]
+            random_generator(self.seed, Purpose.EDITED_GROUPS, step, *names).shuffle(answers)
+        return answers
 
     def _group(
         self,
@@ -218,7 +224,7 @@ class GroupBuilder:
     def _edited_versions(
         self, step: int, study: Study, reading: "_Reading", count: int
     ) -> list[Response]:
-        wanted_Y = self._unsaid(reading) if self.config.when is EditWhen.UNSAID else None
+        wanted_Y = None if self.config.when is EditWhen.ALWAYS else self._unsaid(reading)
         versions = []
         for index, rollout in enumerate(reading.rollouts[:count]):
             edit = edit_report(

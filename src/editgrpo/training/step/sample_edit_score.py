@@ -65,22 +65,20 @@ class Rounds:
         if not further:
             return rollouts
         # Annotators hold caches and stores: only the judge's thread asks them.
-        answer = judge.submit(self._leave_unsaid, step, part, rollouts)
+        answer = judge.submit(self._need_edits, step, part, rollouts)
         with self.clock.waiting_for_scores():
-            leave_unsaid = answer.result()
-        numbers = [k for k, is_left in enumerate(leave_unsaid) if not is_left]
+            need_edits = answer.result()
+        numbers = [k for k, is_edited in enumerate(need_edits) if not is_edited]
         with self.clock.phase("rollout"):
             more = self.sampler.sample(step, [part[number] for number in numbers], further)
         for number, rest in zip(numbers, more, strict=True):
             rollouts[number] = [*rollouts[number], *rest]
         return rollouts
 
-    def _leave_unsaid(
-        self, step: int, part: Sequence[StudyPrompt], rollouts: Rollouts
-    ) -> list[bool]:
+    def _need_edits(self, step: int, part: Sequence[StudyPrompt], rollouts: Rollouts) -> list[bool]:
         with self.clock.phase("edit"):
             studies = [one.study for one in part]
-            return self.groups.leave_unsaid(step, studies, _token_ids(rollouts))
+            return self.groups.need_edits(step, studies, _token_ids(rollouts))
 
     def _edit_score(
         self, step: int, part: Sequence[StudyPrompt], rollouts: Rollouts
