@@ -17,9 +17,9 @@ from editgrpo.edits.splice import (
 )
 from editgrpo.reports.types import AnnotatedReport, Span
 from tests.edits.reports import ABSENT, PRESENT, finding, report, sentence
-from tests.edits.tokenizers_for_tests import codec, eos_token_id, tokenizer
+from tests.edits.tokenizers_for_tests import Words, all_words
 
-EOS = eos_token_id()
+WORDS = st.sampled_from(all_words())
 BODIES = [
     "The heart is normal.",
     "No effusion.",
@@ -38,6 +38,7 @@ SPACES = [" ", " ", "  ", "\n\n", "\n", "\t", "\u00a0", "\u3000 ", "\r\n", ""]
 class Case:
     """A rollout as sampled, and what it is edited with."""
 
+    words: Words
     ids: list[int]
     text: str
     spans: list[Span]
@@ -61,6 +62,7 @@ def annotated(draw: st.DrawFn, bodies: list[str]) -> AnnotatedReport:
 def written_cases(draw: st.DrawFn) -> Case:
     """Write a text with odd white space, and tokenise it in pieces cut anywhere, even within a
     character; without a cut as the tokenizer does."""
+    words = draw(WORDS)
     bodies = draw(st.lists(st.sampled_from(BODIES), max_size=5))
     text, spans = draw(st.sampled_from(SPACES)), []
     for body in bodies:
@@ -68,22 +70,21 @@ def written_cases(draw: st.DrawFn) -> Case:
         text += body + draw(st.sampled_from(SPACES))
     data = text.encode("utf-8")
     cuts = sorted(draw(st.sets(st.integers(0, len(data)), max_size=4)) | {0, len(data)})
-    ids = [token for a, b in pairwise(cuts) for token in codec().encode(data[a:b])]
+    ids = [token for a, b in pairwise(cuts) for token in words.codec.encode(data[a:b])]
     if draw(st.booleans()):
-        ids.insert(
-            draw(st.integers(0, len(ids))), tokenizer().convert_tokens_to_ids("<|image_pad|>")
-        )
+        image = words.tokenizer.convert_tokens_to_ids(words.image)
+        ids.insert(draw(st.integers(0, len(ids))), image)
     reference = draw(annotated(draw(st.lists(st.sampled_from(BODIES), max_size=4))))
-    return Case(ids, text, spans, draw(annotated(bodies)), reference)
+    return Case(words, ids, text, spans, draw(annotated(bodies)), reference)
 
 
 @st.composite
 def sampled_cases(draw: st.DrawFn) -> Case:
     """Sample any ids, and split what they decode to anywhere."""
-    ids = draw(
-        st.lists(st.integers(0, len(tokenizer()) - 1).filter(lambda i: i != EOS), max_size=25)
-    )
-    text = decode_completion(ids, codec=codec(), eos_token_id=EOS)
+    words = draw(WORDS)
+    any_id = st.integers(0, len(words.tokenizer) - 1).filter(lambda i: i != words.eos)
+    ids = draw(st.lists(any_id, max_size=25))
+    text = decode_completion(ids, codec=words.codec, eos_token_id=words.eos)
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=4)) | {0, len(text)})
     spans = []
     for a, b in pairwise(cuts):
@@ -93,7 +94,7 @@ def sampled_cases(draw: st.DrawFn) -> Case:
             spans.append(Span(start, start + len(body)))
     bodies = [text[span.start : span.end] for span in spans]
     reference = draw(annotated(draw(st.lists(st.sampled_from(BODIES), max_size=4))))
-    return Case(ids, text, spans, draw(annotated(bodies)), reference)
+    return Case(words, ids, text, spans, draw(annotated(bodies)), reference)
 
 
 CASES = st.one_of(written_cases(), sampled_cases())
@@ -114,12 +115,12 @@ def edited(case: Case, seed: int, *, truncated: bool) -> tuple[list[Span], Edit]
 
 def splice(case: Case, spans: list[Span], edit: Edit, *, truncated: bool) -> SplicedCompletion:
     spliced = splice_completion(
-        case.ids if truncated else [*case.ids, EOS],
+        case.ids if truncated else [*case.ids, case.words.eos],
         spans=spans,
         edit=edit,
         reference=case.reference,
-        codec=codec(),
-        eos_token_id=EOS,
+        codec=case.words.codec,
+        eos_token_id=case.words.eos,
         max_tokens=10**6,
     )
     assert spliced is not None
@@ -169,9 +170,9 @@ def test_finished_rollouts_decode_to_the_text_edited_by_hand(case: Case, seed: i
     spans, edit = edited(case, seed, truncated=False)
     spliced = splice(case, spans, edit, truncated=False)
     assert spliced.text == expected_text(case, spans, edit)
-    _check_form(spliced)
+    _check_form(case.words, spliced)
     if edit.rule is EditRule.NONE:
-        assert spliced.token_ids == (*case.ids, EOS)
+        assert spliced.token_ids == (*case.ids, case.words.eos)
 
 
 @settings(max_examples=200)
@@ -179,26 +180,32 @@ def test_finished_rollouts_decode_to_the_text_edited_by_hand(case: Case, seed: i
 def test_truncated_rollouts_end_with_their_last_complete_sentence(case: Case, seed: int) -> None:
     spans, edit = edited(case, seed, truncated=True)
     spliced = splice(case, spans, edit, truncated=True)
-    _check_form(spliced)
+    _check_form(case.words, spliced)
     if edit.rule is EditRule.NONE and spans:
         assert spliced.text == case.text[: spans[-1].end]
     if edit.sources:
         assert spliced.text.endswith(edit.report.sentences[-1].text)
 
 
-def _check_form(spliced: SplicedCompletion) -> None:
+def _check_form(words: Words, spliced: SplicedCompletion) -> None:
     ids = list(spliced.token_ids)
-    assert ids.count(EOS) == 1
-    assert ids[-1] == EOS
-    decoded = tokenizer().decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    assert decoded == spliced.text
+    assert ids.count(words.eos) == 1
+    assert ids[-1] == words.eos
+    data = join_bytes(ids, words.codec)
+    assert data.decode("utf-8", errors="replace") == spliced.text
+    if data.decode("utf-8", errors="ignore").encode() == data:
+        # The library decodes broken UTF-8 with another number of U+FFFD where bytes are a fallback.
+        decoded = words.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        assert decoded == spliced.text
     assert len(spliced.is_inserted_T) == len(ids)
     assert not spliced.is_inserted_T[-1]
 
 
-def placed(ids: list[int]) -> list[tuple[int, int, int]]:
+def placed(words: Words, ids: list[int]) -> list[tuple[int, int, int]]:
     """List (start, end, id) in bytes for every token that stands for bytes."""
-    ends = list(accumulate(len(codec().token_bytes(i)) for i in ids))
+    ends = list(accumulate(len(words.codec.token_bytes(i)) for i in ids))
     starts = [0, *ends[:-1]]
     return [t for t in zip(starts, ends, ids, strict=True) if t[0] < t[1]]
 
@@ -209,16 +216,16 @@ def test_tokens_within_kept_sentences_are_the_sampled_ones(case: Case, seed: int
     spans, edit = edited(case, seed, truncated=False)
     spliced = splice(case, spans, edit, truncated=False)
     assume(edit.rule is not EditRule.NONE)
-    result, position = placed(list(spliced.token_ids)), 0
+    result, position = placed(case.words, list(spliced.token_ids)), 0
     old_starts = [len(case.text[: span.start].encode()) for span in spans]
     for found, source in zip(edit.report.sentences, edit.sources, strict=True):
         data = found.text.encode()
-        new_start = join_bytes(spliced.token_ids, codec()).index(data, position)
+        new_start = join_bytes(spliced.token_ids, case.words.codec).index(data, position)
         position = new_start + len(data)
         if source.origin.value == "reference":
             inside = [
                 flag
-                for (start, end, _), flag in zip(result, _flags(spliced), strict=True)
+                for (start, end, _), flag in zip(result, _flags(case.words, spliced), strict=True)
                 if start < position and end > new_start
             ]
             assert all(inside)
@@ -230,16 +237,16 @@ def test_tokens_within_kept_sentences_are_the_sampled_ones(case: Case, seed: int
             old_start += data.find(b" ") if b" " in data else len(data)
         sampled = {
             (start + shift, end + shift, token)
-            for start, end, token in placed(case.ids)
+            for start, end, token in placed(case.words, case.ids)
             if start >= old_start and end <= old_start + len(data)
         }
         assert sampled <= set(result)
 
 
-def _flags(spliced: SplicedCompletion) -> list[bool]:
+def _flags(words: Words, spliced: SplicedCompletion) -> list[bool]:
     """List the flags of the tokens that stand for bytes."""
     pairs = zip(spliced.token_ids, spliced.is_inserted_T, strict=True)
-    return [flag for token, flag in pairs if codec().token_bytes(token)]
+    return [flag for token, flag in pairs if words.codec.token_bytes(token)]
 
 
 @settings(max_examples=100)
@@ -249,7 +256,7 @@ def test_flags_mark_as_many_bytes_as_were_inserted(case: Case, seed: int) -> Non
     spliced = splice(case, spans, edit, truncated=False)
     marked = join_bytes(
         [t for t, flag in zip(spliced.token_ids, spliced.is_inserted_T, strict=True) if flag],
-        codec(),
+        case.words.codec,
     ).decode("utf-8")
     inserted = [
         found.text

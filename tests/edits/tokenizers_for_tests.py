@@ -1,6 +1,8 @@
-"""A small byte-level BPE built as Qwen2's is: NFC, its splitting pattern, special and plain added
-tokens."""
+"""Small tokenizers: a byte-level BPE built as Qwen2's is (NFC, its splitting pattern, special and
+plain added tokens), and a BPE with byte fallback built as Gemma's."""
 
+import json
+from dataclasses import dataclass
 from functools import cache
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
@@ -8,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from editgrpo.edits.codec import ByteLevelCodec
+from editgrpo.edits.codec import ByteFallbackCodec, ByteLevelCodec, TokenCodec
 
 # The pattern that Qwen2's published tokenizer splits by.
 QWEN2_PATTERN = (
@@ -53,3 +55,61 @@ def codec() -> ByteLevelCodec:
 def eos_token_id() -> int:
     """Return the id of its end-of-sequence token."""
     return tokenizer().eos_token_id
+
+
+@cache
+def fallback_tokenizer() -> PreTrainedTokenizerFast:
+    """Train a tokenizer whose pieces are characters, spaces written as U+2581, and 256 bytes."""
+    inner = Tokenizer(BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    inner.normalizer = normalizers.Replace(" ", "\u2581")
+    inner.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = BpeTrainer(
+        vocab_size=520, special_tokens=pieces, max_token_length=8, show_progress=False
+    )
+    inner.train_from_iterator([CORPUS], trainer)
+    # The trainer marks bytes as added tokens; as published they are pieces like others.
+    model = json.loads(inner.to_str())["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    inner.model = BPE(model["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    content = json.loads(inner.to_str())
+    content["added_tokens"] = []
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        eos_token="<eos>",
+        pad_token="<pad>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+    )
+    fast.add_special_tokens({"additional_special_tokens": ["<start_of_image>"]})
+    plain = ["<tool_call>", "\n\n", "\u2581\u2581"]  # runs of line breaks and spaces, as Gemma has
+    fast.add_tokens([AddedToken(text, special=False, normalized=False) for text in plain])
+    return fast
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A tokenizer with its codec."""
+
+    tokenizer: PreTrainedTokenizerFast
+    codec: TokenCodec
+    image: str
+    """A special token."""
+
+    @property
+    def eos(self) -> int:
+        """The id of its end-of-sequence token."""
+        return self.tokenizer.eos_token_id
+
+
+@cache
+def all_words() -> tuple[Words, Words]:
+    """Return both: byte-level, and with byte fallback."""
+    other = fallback_tokenizer()
+    return (
+        Words(tokenizer(), codec(), "<|image_pad|>"),
+        Words(other, ByteFallbackCodec(other), "<start_of_image>"),
+    )

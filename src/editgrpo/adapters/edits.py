@@ -6,7 +6,7 @@ from typing import Any
 
 from editgrpo.config import ClinicalConfig, EditConfig, EditLevel
 from editgrpo.data.study import Split, Study
-from editgrpo.edits.splice import ByteLevelCodec
+from editgrpo.edits.codec import codec_of
 from editgrpo.errors import ConfigError
 from editgrpo.reports import load_annotator
 from editgrpo.training.step.groups import GroupBuilder
@@ -49,7 +49,7 @@ class GroupEditor:
         self._builder = GroupBuilder(
             config=edit or EditConfig(),
             annotator=load_annotator(name, clinical) if is_edited else None,
-            codec=ByteLevelCodec(tokenizer),
+            codec=codec_of(tokenizer),
             eos_token_id=tokenizer.eos_token_id,
             eos_token_ids=tuple(dict.fromkeys([tokenizer.eos_token_id, *eos_token_ids])),
             max_tokens=max_tokens,

@@ -1,14 +1,20 @@
 """Tokens as byte strings: what the splice needs to know of a tokenizer.
 
-Byte-level BPE (GPT-2, Qwen2 and their kin) maps every token to a string of bytes, so any sequence
-of tokens whose bytes concatenate to a text decodes to that text. No tokenizer library is imported
-here; the tokenizer is handed in.
+Byte-level BPE (GPT-2, Qwen2 and their kin) maps every token to a string of bytes, and so does BPE
+with byte fallback (Gemma): any sequence of tokens whose bytes concatenate to a text decodes to that
+text. No tokenizer library is imported here; the tokenizer is handed in.
 """
 
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from editgrpo.errors import EditError
+
+_SPACE = "\u2581"  # how SentencePiece and its kin write a space
+_BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
+_PROBE = "No effusion.  The heart is large.\n"
 
 
 class TokenCodec(Protocol):
@@ -24,8 +30,8 @@ class TokenCodec(Protocol):
         ...
 
 
-class ByteLevelTokenizer(Protocol):
-    """The part of a Hugging Face fast tokenizer that `ByteLevelCodec` uses."""
+class FastTokenizer(Protocol):
+    """The part of a Hugging Face fast tokenizer that codecs use."""
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, Any]:
@@ -33,7 +39,7 @@ class ByteLevelTokenizer(Protocol):
         ...
 
     def get_vocab(self) -> Mapping[str, int]:
-        """Return every token, in the byte-level alphabet, with its id; added tokens included."""
+        """Return every token as the vocabulary writes it with its id; added tokens included."""
         ...
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
@@ -41,38 +47,54 @@ class ByteLevelTokenizer(Protocol):
         ...
 
 
-class ByteLevelCodec:
-    """A `TokenCodec` over a byte-level tokenizer such as Qwen2's or GPT-2's.
+class _VocabularyCodec(ABC):
+    """A `TokenCodec` over a vocabulary in which every byte has a token.
 
     Special tokens stand for no bytes, as in `decode(..., skip_special_tokens=True)`. Added tokens
     that are not special stand for their literal text. Ids that no token has stand for no bytes.
     """
 
-    def __init__(self, tokenizer: ByteLevelTokenizer) -> None:
+    def __init__(self, tokenizer: FastTokenizer) -> None:
         """Read the vocabulary.
 
         Args:
-            tokenizer: A Hugging Face fast tokenizer with byte-level pre-tokenisation.
+            tokenizer: A Hugging Face fast tokenizer.
 
         Raises:
             EditError: the vocabulary lacks some of the 256 byte tokens, so that not every text can
                 be spelled.
         """
         vocabulary = tokenizer.get_vocab()
-        symbols = byte_symbols()
-        missing = sum(symbol not in vocabulary for symbol in symbols)
+        names = [self._names_of_byte(byte) for byte in range(256)]
+        known = [[name for name in of_byte if name in vocabulary] for of_byte in names]
+        missing = sum(not of_byte for of_byte in known)
         if missing:
             raise EditError(
                 f"the tokenizer lacks {missing} of the 256 byte tokens; the splice needs a "
-                "byte-level BPE (train it with the whole byte-level alphabet)"
+                f"{self.kind}"
             )
         self._tokenizer = tokenizer
-        self._token_of_byte = [vocabulary[symbol] for symbol in symbols]
-        self._byte_of_symbol = {symbol: byte for byte, symbol in enumerate(symbols)}
-        self._symbols_of_token = {token_id: symbols for symbols, token_id in vocabulary.items()}
+        self._token_of_byte = [vocabulary[of_byte[0]] for of_byte in known]
+        self._name_of_token = {token_id: name for name, token_id in vocabulary.items()}
         self._bytes_of_token: dict[int, bytes] = {
-            token_id: b"" for token_id, t in tokenizer.added_tokens_decoder.items() if t.special
+            token_id: b"" if token.special else self._read_added(token.content)
+            for token_id, token in tokenizer.added_tokens_decoder.items()
         }
+
+    kind: str
+    """What it takes, and what to do with another."""
+
+    @abstractmethod
+    def _names_of_byte(self, byte: int) -> list[str]:
+        """Return how a vocabulary may write the token of a byte, the best one first."""
+
+    @abstractmethod
+    def _read(self, name: str) -> bytes:
+        """Return the bytes of a token that is not an added one."""
+
+    @abstractmethod
+    def _read_added(self, content: str) -> bytes:
+        """Return the bytes of an added token."""
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes a token stands for.
@@ -84,12 +106,7 @@ class ByteLevelCodec:
             Its bytes, which need not be valid UTF-8; empty for special and unknown tokens.
         """
         if token_id not in self._bytes_of_token:
-            symbols = self._symbols_of_token.get(token_id, "")
-            if all(symbol in self._byte_of_symbol for symbol in symbols):
-                data = bytes(self._byte_of_symbol[symbol] for symbol in symbols)
-            else:  # an added token whose literal text leaves the byte-level alphabet
-                data = symbols.encode("utf-8")
-            self._bytes_of_token[token_id] = data
+            self._bytes_of_token[token_id] = self._read(self._name_of_token.get(token_id, ""))
         return self._bytes_of_token[token_id]
 
     def encode(self, data: bytes) -> list[int]:
@@ -116,6 +133,72 @@ class ByteLevelCodec:
                 return token_ids
         middle = _middle(data)
         return self.encode(data[:middle]) + self.encode(data[middle:])
+
+
+class ByteLevelCodec(_VocabularyCodec):
+    """A `TokenCodec` over a byte-level tokenizer such as Qwen2's or GPT-2's."""
+
+    kind = "byte-level BPE (train it with the whole byte-level alphabet)"
+
+    def __init__(self, tokenizer: FastTokenizer) -> None:
+        """Read the vocabulary; see `_VocabularyCodec`."""
+        self._symbols = byte_symbols()
+        self._byte_of_symbol = {symbol: byte for byte, symbol in enumerate(self._symbols)}
+        super().__init__(tokenizer)
+
+    def _names_of_byte(self, byte: int) -> list[str]:
+        return [self._symbols[byte]]
+
+    def _read(self, name: str) -> bytes:
+        return bytes(self._byte_of_symbol[symbol] for symbol in name)
+
+    def _read_added(self, content: str) -> bytes:
+        return content.encode("utf-8")
+
+
+class ByteFallbackCodec(_VocabularyCodec):
+    """A `TokenCodec` over a BPE of characters that writes a space as U+2581 and spells what it does
+    not know byte by byte, such as Gemma's."""
+
+    kind = "byte-level BPE, or one with the byte tokens <0x00> to <0xFF>"
+
+    def _names_of_byte(self, byte: int) -> list[str]:
+        plain = [chr(byte).replace(" ", _SPACE)] if byte < 0x80 else []
+        return [*plain, f"<0x{byte:02X}>"]
+
+    def _read(self, name: str) -> bytes:
+        spelled = _BYTE_TOKEN.fullmatch(name)
+        if spelled is not None:
+            return bytes([int(spelled[1], 16)])
+        return name.replace(_SPACE, " ").encode("utf-8")
+
+    def _read_added(self, content: str) -> bytes:
+        return self._read(content)  # Gemma has added tokens for runs of spaces, written alike
+
+
+def codec_of(tokenizer: FastTokenizer) -> TokenCodec:
+    """Choose the codec of a tokenizer by its vocabulary.
+
+    Args:
+        tokenizer: A Hugging Face fast tokenizer.
+
+    Returns:
+        Its codec.
+
+    Raises:
+        EditError: it has no token for each byte, or does not give a text back as it was, such as
+            Llama 2's, which adds a space to its beginning.
+    """
+    is_byte_level = all(symbol in tokenizer.get_vocab() for symbol in byte_symbols())
+    codec = (ByteLevelCodec if is_byte_level else ByteFallbackCodec)(tokenizer)
+    ids = tokenizer.encode(_PROBE, add_special_tokens=False)
+    found = join_bytes(ids, codec).decode("utf-8", errors="replace")
+    if found != _PROBE:
+        raise EditError(
+            f"the tokenizer reads {_PROBE!r} as {found!r}; the splice needs one that keeps a text "
+            "as it is"
+        )
+    return codec
 
 
 def byte_symbols() -> list[str]:

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
-from editgrpo.edits.splice import ByteLevelCodec
+from editgrpo.edits.codec import codec_of
 from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
@@ -140,7 +140,7 @@ def _set_up(
     groups = GroupBuilder(
         config=config.edit,
         annotator=annotator,
-        codec=ByteLevelCodec(processor.tokenizer),
+        codec=codec_of(processor.tokenizer),
         eos_token_id=tokens.eos_token_id,
         eos_token_ids=tokens.eos_token_ids,
         max_tokens=config.rollout.max_completion_tokens,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from editgrpo.edits.codec import ByteLevelTokenizer
+from editgrpo.edits.codec import FastTokenizer
 
 
 class TowerOutput(Protocol):
@@ -163,7 +163,7 @@ WrappedPolicy = nn.Module | Policy
 """A policy, or what wraps one: its own members are out of reach, its hooks are at work."""
 
 
-class Tokenizer(ByteLevelTokenizer, Protocol):
+class Tokenizer(FastTokenizer, Protocol):
     """A fast tokenizer of transformers."""
 
     chat_template: Any
