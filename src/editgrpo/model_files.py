@@ -16,10 +16,11 @@ CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 _WEIGHTS = "model.safetensors"  # where it is there, transformers does not look at an index
 FAMILIES = {"qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
-"""The `model_type` of each family that can be trained and sampled, and its name.
+"""The `model_type` of each family whose layers this package knows, and its name.
 
 Other models have the same attributes (`visual`, `get_rope_index`) and another forward pass, such as
-the experts of Qwen3-VL's larger sizes: they would give other tokens without an error.
+the experts of Qwen3-VL's larger sizes: they would give other tokens without an error. They take the
+plain path (`training/packed/plain.py`).
 """
 
 _GIVE_WHOLE = "give the folder of a whole checkpoint"
@@ -91,21 +92,31 @@ def _may_be_hub_id(path: str) -> bool:
 
 
 def check_family(folder: Path) -> None:
-    """Refuse a model folder of a family that is not supported.
+    """Refuse a model folder of what is no model of text and images.
 
     Args:
         folder: A local folder that holds `config.json`.
 
     Raises:
-        ModelError: `config.json` is missing or damaged, or names another family.
+        ModelError: `config.json` is missing or damaged, or names something else.
     """
     path = folder / CONFIG
     if not path.is_file():
         raise ModelError(f"{folder}: no {CONFIG}; give the folder of a saved model")
     kind = read_json_object(path).get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        named = "names no model_type" if kind is None else f"model_type {kind!r} is not supported"
-        raise ModelError(f"{path}: {named}; use one of {supported_families()}")
+    if isinstance(kind, str) and (kind in FAMILIES or _reads_images(kind)):
+        return
+    named = "names no model_type" if kind is None else f"model_type {kind!r} is not supported"
+    raise ModelError(
+        f"{path}: {named}; use one of {supported_families()}, or another that transformers reads "
+        "text and images with"
+    )
+
+
+def _reads_images(kind: str) -> bool:
+    from transformers.models.auto import modeling_auto
+
+    return kind in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def check_weight_files(folder: Path) -> None:

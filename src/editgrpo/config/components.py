@@ -25,6 +25,17 @@ class AttentionKernel(StrEnum):
     """PyTorch's FlexAttention; compiles, skips blocks that nobody sees."""
 
 
+class GroupPass(StrEnum):
+    """How the responses of a group are sampled and scored."""
+
+    AUTO = "auto"
+    """Packed for a family whose layers this package knows, plain for any other."""
+    PACKED = "packed"
+    """Each prompt once, its responses behind it in one row."""
+    PLAIN = "plain"
+    """Each response in a row of its own, by the stock model and transformers' `generate`."""
+
+
 class Schedule(StrEnum):
     """Those of transformers' schedules of the learning rate that need no further settings."""
 
@@ -89,6 +100,12 @@ class ModelConfig:
 
     group_attention: AttentionKernel = AttentionKernel.SPLIT
     """Kernel for packed groups; changes the time and the last digits only (docs/training.md)."""
+
+    group_pass: GroupPass = GroupPass.AUTO
+    """Whether a group is one `packed` row, or `plain` rows through the stock model.
+
+    `auto` packs the families that it knows; the plain path serves any other, slower.
+    """
 
     feature_ram_mib: int = 2048
     """Memory of one process for image features that later steps may need again.

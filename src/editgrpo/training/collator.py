@@ -7,7 +7,6 @@ from torch import Tensor
 
 from editgrpo.data.study import Study
 from editgrpo.training.policy.generation_tokens import padding_token
-from editgrpo.training.policy.processor import join_images
 from editgrpo.training.policy.prompts import PromptEncoder
 
 IGNORED_LABEL = -100  # what transformers and TRL take for a token that is not scored
@@ -34,8 +33,8 @@ class FindingsCollator:
             rows: One for each study of the batch.
 
         Returns:
-            input_ids, labels, attention_mask and mm_token_type_ids (B, L), padded on the right;
-            pixel_values and image_grid_thw of all images.
+            input_ids, labels and attention_mask (B, L), padded on the right, and what the model
+            takes besides: what stands for tokens likewise, what stands for images of all prompts.
         """
         studies = [self._studies[row["index"]] for row in rows]
         prompts = self._encoder.encode_all(studies)
@@ -47,8 +46,8 @@ class FindingsCollator:
             "input_ids": torch.full(shape, pad),
             "labels": torch.full(shape, IGNORED_LABEL),
             "attention_mask": torch.zeros(shape, dtype=torch.long),
-            "mm_token_type_ids": torch.zeros(shape, dtype=torch.int),
         }
+        stock = [prompt.stock_inputs() for prompt in prompts]
         for row, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
             start = prompt.input_ids_T.shape[0]
             end = start + len(target)
@@ -56,10 +55,32 @@ class FindingsCollator:
             batch["input_ids"][row, start:end] = torch.tensor(target)
             batch["labels"][row, start:end] = torch.tensor(target)
             batch["attention_mask"][row, :end] = 1
-            batch["mm_token_type_ids"][row, :start] = prompt.is_image_token_T.int()
-        return batch | join_images(prompts)
+        return batch | _joined(stock, [p.input_ids_T.shape[0] for p in prompts], length)
 
     def target_tokens(self, study: Study) -> list[int]:
         """Return the findings' token ids with the end-of-sequence token."""
         ids: list[int] = self._tokenizer(study.findings, add_special_tokens=False)["input_ids"]
         return [*ids, self._tokenizer.eos_token_id]
+
+
+def _joined(
+    stock: Sequence[Mapping[str, Tensor]], tokens: Sequence[int], length: int
+) -> dict[str, Tensor]:
+    """Join what a stock forward takes of each row besides its token ids."""
+    joined: dict[str, Tensor] = {}
+    for name in dict.fromkeys(name for one in stock for name in one):
+        values = [one.get(name) for one in stock]
+        stands_for_tokens = any(
+            value is not None and value.shape == (1, count)
+            for value, count in zip(values, tokens, strict=True)
+        )
+        present = [value for value in values if value is not None]
+        if stands_for_tokens:
+            rows = torch.zeros(len(stock), length, dtype=present[0].dtype)
+            for row, value in enumerate(values):
+                if value is not None:
+                    rows[row, : value.shape[1]] = value[0]
+            joined[name] = rows
+        else:
+            joined[name] = torch.cat(present)
+    return joined

@@ -155,7 +155,7 @@ def _run(
     boundaries = _epoch_ends(config, len(train))
     _check_size(config, len(train), boundaries[-1])
     _warn_of_few(config, len(validation))
-    processor = load_processor(folder)
+    processor = load_processor(folder, config.model.group_pass)
     encoder = PromptEncoder(train, processor, config.data)  # of both splits: one folder, one store
     evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
     stop = StopOnSignal()

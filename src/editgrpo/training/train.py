@@ -132,7 +132,7 @@ def _set_up(
     folder = folder or resolve_model_folder(config.model.path, config.model.revision)
     studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
     check_edit_sources(config, studies)
-    processor = load_processor(folder)
+    processor = load_processor(folder, config.model.group_pass)
     policy = load_policy(folder, config.model, config.optim.state)
     tokens = generation_tokens(policy, processor.tokenizer)
     annotator = _annotator(config) if config.edit.level is EditLevel.SENTENCE else None

@@ -24,8 +24,10 @@ from trl.trainer.utils import use_adapter
 
 from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.study import Study
+from editgrpo.errors import ConfigError
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
+from editgrpo.training.packed.plain import PlainGroups, add_plain_pass, plain_groups
 from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy.load import peft_config
 from editgrpo.training.policy.model import Policy, WrappedPolicy
@@ -80,7 +82,8 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         self._log_probs_BC: Tensor | None = None  # what TRL's loss was answered
         self._reference_rows_RC: Tensor | None = None  # of the references, which it does not read
         self._is_checked = False
-        add_group_pass(policy, temperature=config.rollout.temperature)
+        add_pass = add_plain_pass if setup.encoder.processor.is_plain else add_group_pass
+        add_pass(policy, temperature=config.rollout.temperature)
         super().__init__(
             model=policy,
             # TRL insists on one. Whole groups are scored in `scoring.py`, so it is never called.
@@ -91,11 +94,17 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             peft_config=peft_config(config.model.lora),
             callbacks=callbacks,
         )
+        is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if setup.encoder.processor.is_plain and is_sharded:
+            raise ConfigError(
+                "the plain path (model.group_pass) does not sample from a sharded model; launch "
+                "with DDP or one process"
+            )
         if config.objective.kl is KLTerm.K3:
             self.beta = 0.0  # of TRL's loss; `_compute_loss` adds the term
         if self.ref_model is not None:
             reference = self.accelerator.unwrap_model(self.ref_model)
-            add_group_pass(reference, temperature=config.rollout.temperature)
+            add_pass(reference, temperature=config.rollout.temperature)
         self._sampler = make_sampler(
             config,
             setup.tokens,
@@ -118,11 +127,11 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             config, setup, schedule, is_main_process=self.accelerator.is_main_process
         )
         self._features = make_feature_store(
-            without_adapter_wrapper(self.accelerator.unwrap_model(self.model)).model.visual,
+            without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
             config.model,
             self.accelerator,
             setup,
-            is_sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
+            is_sharded=is_sharded,
         )
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -223,7 +232,13 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             )[0]
         return UpdatePass(groups=tuple(groups), packed=packed, inputs=inputs, share=share)
 
-    def _pack(self, groups: Sequence[StepGroup]) -> PackedGroups:
+    def _pack(self, groups: Sequence[StepGroup]) -> PackedGroups | PlainGroups:
+        if self._setup.encoder.processor.is_plain:
+            return plain_groups(
+                [one.prompt for one in groups],
+                [one.row_ids for one in groups],
+                budget=self._config.tokens_per_pass,
+            )
         return pack_groups(
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
             [one.prompt for one in groups],
@@ -271,7 +286,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
 
     # --- how log-probabilities are computed ------------------------------------------------------
 
-    def _reference_log_probs(self, packed: PackedGroups) -> Tensor:
+    def _reference_log_probs(self, packed: PackedGroups | PlainGroups) -> Tensor:
         packed = packed.to(self.accelerator.device)
         with torch.no_grad(), self.accelerator.autocast():
             if self.ref_model is not None:

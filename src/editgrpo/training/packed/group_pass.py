@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from editgrpo.training.packed.attention import planned, use_group_attention
 from editgrpo.training.packed.packing import PackedGroups
+from editgrpo.training.packed.plain import PlainGroups
 from editgrpo.training.policy.blank_image import has_tower, no_features, run_tower_always
 from editgrpo.training.policy.image_features import joined_levels, put_images
 from editgrpo.training.policy.model import Backbone, Policy, WrappedPolicy
@@ -48,11 +49,14 @@ def add_group_pass(model: Policy, *, temperature: float) -> None:
     model.forward = MethodType(forward, model)
 
 
-def packed_log_probs(model: WrappedPolicy, packed: PackedGroups) -> tuple[Tensor, Tensor]:
+def packed_log_probs(
+    model: WrappedPolicy, packed: PackedGroups | PlainGroups
+) -> tuple[Tensor, Tensor]:
     """Compute the log-probability of every response token in one pass.
 
     Args:
-        model: The policy or the reference, wrapped or not, after `add_group_pass`.
+        model: The policy or the reference, wrapped or not, after `add_group_pass` (or
+            `add_plain_pass`).
         packed: The groups, on the model's device.
 
     Returns:

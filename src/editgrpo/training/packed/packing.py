@@ -80,7 +80,9 @@ class PackedGroups:
 
 
 def packed_length(prompt: EncodedPrompt, responses: Sequence[Sequence[int]]) -> int:
-    """Return how many columns a group takes."""
+    """Return how many columns a group takes; on the plain path, how many tokens its rows have."""
+    if prompt.is_plain:
+        return len(responses) * prompt.input_ids_T.shape[0] + sum(map(len, responses))
     return prompt.input_ids_T.shape[0] - 1 + sum(map(len, responses))
 
 

@@ -16,7 +16,9 @@ from editgrpo.config import DType
 from editgrpo.errors import TrainingError
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups
+from editgrpo.training.packed.plain import PlainGroups, last_logits, repeated
 from editgrpo.training.policy.model import WrappedPolicy
+from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.window_attention import stock_windows
 
@@ -31,7 +33,7 @@ _TOLERANCE = {DType.FLOAT32: 1e-4, DType.BFLOAT16: 5e-2}
 @torch.no_grad()
 def check_group_pass(
     model: WrappedPolicy,
-    packed: PackedGroups,
+    packed: PackedGroups | PlainGroups,
     prompt: EncodedPrompt,
     responses: Sequence[Sequence[int]],
     *,
@@ -91,22 +93,16 @@ def stock_log_probs(
     device = next(model.parameters()).device
     target_C = torch.tensor(response, device=device)
     ids_1L = torch.cat([prompt.input_ids_T.to(device), target_C])[None]
-    inputs: dict[str, Tensor] = {}
-    if prompt.pixel_values is not None and prompt.image_grid_thw is not None:
-        is_image_1L = torch.zeros_like(ids_1L, dtype=torch.int)
-        is_image_1L[0, : prompt.input_ids_T.shape[0]] = prompt.is_image_token_T
-        inputs = {
-            "pixel_values": prompt.pixel_values.to(device),
-            "image_grid_thw": prompt.image_grid_thw.to(device),
-            "mm_token_type_ids": is_image_1L,
-        }
+    inputs = repeated(
+        prompt.stock_inputs(), 1, more=len(response), tokens=prompt.input_ids_T.shape[0]
+    )
     logits_CV = model(
         input_ids=ids_1L,
         attention_mask=torch.ones_like(ids_1L),
         use_cache=False,
-        logits_to_keep=len(response) + 1,
-        **inputs,
-    ).logits[0, :-1]
+        **last_logits(without_adapter_wrapper(model).forward, len(response) + 1),
+        **{name: value.to(device) for name, value in inputs.items()},
+    ).logits[0, -len(response) - 1 : -1]
     log_probs_CV = (logits_CV.float() / temperature).log_softmax(dim=-1)
     log_probs: Tensor = log_probs_CV.gather(1, target_C[:, None])[:, 0]
     return log_probs

@@ -7,18 +7,19 @@ trains.
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
-from editgrpo.config import DType, LoraConfig, ModelConfig, OptimizerState
+from editgrpo.config import DType, GroupPass, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
 from editgrpo.foreign import reading
 from editgrpo.model_files import (
     CONFIG,
+    FAMILIES,
     GENERATION_CONFIG,
     check_family,
     check_model,
@@ -28,7 +29,8 @@ from editgrpo.model_files import (
     supported_families,
 )
 from editgrpo.training.policy.chat_template import use_folder_template
-from editgrpo.training.policy.model import Policy
+from editgrpo.training.policy.model import Policy, VisionTower
+from editgrpo.training.policy.plain_processor import PlainProcessor
 from editgrpo.training.policy.processor import IMAGE_TOKEN, StudyProcessor
 from editgrpo.training.policy.window_attention import use_window_batches
 
@@ -59,11 +61,14 @@ def resolve_model_folder(path: str, revision: str | None = None) -> Path:
     return real_path(folder)
 
 
-def load_processor(folder: Path) -> StudyProcessor:
-    """Load tokenizer and image processor of a model folder.
+def load_processor(
+    folder: Path, group_pass: GroupPass = GroupPass.AUTO
+) -> StudyProcessor | PlainProcessor:
+    """Load what writes prompts for the model of a folder.
 
     Args:
         folder: From `resolve_model_folder`.
+        group_pass: How its prompts are sampled and scored.
 
     Returns:
         The processor of prompts with images.
@@ -71,7 +76,25 @@ def load_processor(folder: Path) -> StudyProcessor:
     Raises:
         ModelError: a file is missing, damaged or of another model family, or the chat template does
             not show images.
+        ConfigError: the packed pass is asked for, and the family is not one of those it knows.
     """
+    kind = read_json_object(folder / CONFIG).get("model_type")
+    if kind in FAMILIES:
+        return _study_processor(folder, is_plain=group_pass is GroupPass.PLAIN)
+    if group_pass is GroupPass.PACKED:
+        raise ConfigError(
+            f"model.group_pass is packed, which knows {supported_families()} and not {kind!r}; set "
+            "it to auto"
+        )
+    from transformers import AutoProcessor
+
+    remedy = "give the folder of a complete instruct checkpoint, with its processor"
+    with reading(f"{folder}: processor", remedy, error=ModelError):
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    return PlainProcessor(processor, folder)
+
+
+def _study_processor(folder: Path, *, is_plain: bool) -> StudyProcessor:
     from transformers import AutoTokenizer, Qwen2VLImageProcessorPil
 
     remedy = f"give the folder of a complete checkpoint of {supported_families()}"
@@ -83,7 +106,7 @@ def load_processor(folder: Path) -> StudyProcessor:
         raise ModelError(f"{settings}: names no eos_token; {remedy}")
     with reading(f"{folder}: image processor", remedy, error=ModelError):
         image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, trust_remote_code=False)
-    processor = StudyProcessor(tokenizer, image_processor)
+    processor = StudyProcessor(tokenizer, image_processor, is_plain=is_plain)
     _check_patches(folder, processor, remedy)
     use_folder_template(tokenizer, folder, image_token=IMAGE_TOKEN)
     return processor
@@ -136,7 +159,8 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
     is_wholly_low = config.lora is not None or state is OptimizerState.MASTER
     model = load_for_inference(folder, dtype=frozen if is_wholly_low else torch.float32)
     if config.freeze_vision_tower:
-        for parameter in model.model.visual.parameters():  # buffers hold angles: they stay float32
+        # Buffers hold angles: they stay float32.
+        for parameter in vision_tower(model).parameters():
             parameter.requires_grad_(False)
             parameter.data = parameter.data.to(frozen)
     if config.lora is not None:
@@ -149,16 +173,37 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
     return model
 
 
+def vision_tower(model: Policy) -> VisionTower:
+    """Find the vision tower of a model.
+
+    Args:
+        model: The model, unwrapped.
+
+    Returns:
+        Its tower.
+
+    Raises:
+        ModelError: transformers names none.
+    """
+    tower: VisionTower | Policy = model.get_encoder("image")
+    if tower is model:
+        raise ModelError(
+            f"{type(model).__name__}: transformers names no vision tower of it; set "
+            "model.freeze_vision_tower=false"
+        )
+    return cast(VisionTower, tower)
+
+
 def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
-    """Load a model of the Qwen2-VL family.
+    """Load a vision-language model.
 
     Args:
         folder: From `resolve_model_folder`.
         dtype: Number format of the parameters.
 
     Returns:
-        The model on the CPU, in evaluation mode; its vision tower computes windows of one length
-        together.
+        The model on the CPU, in evaluation mode; a vision tower with windows computes those of one
+        length together.
 
     Raises:
         ModelError: the folder does not hold a model of a supported family.

@@ -134,6 +134,9 @@ class Policy(Protocol):
     def generate(self, **keywords: Tensor) -> Any:
         """Write, by transformers' own loop."""
 
+    def get_encoder(self, modality: str, /) -> Any:
+        """The encoder of a modality, or the model itself where it has none."""
+
     def get_input_embeddings(self) -> nn.Embedding:
         """The layer that turns token ids into vectors."""
 
@@ -167,6 +170,7 @@ class Tokenizer(FastTokenizer, Protocol):
     """A fast tokenizer of transformers."""
 
     chat_template: Any
+    eos_token: Any
     eos_token_id: int
     pad_token_id: int | None
     unk_token_id: int | None

@@ -37,6 +37,8 @@ class EncodedPrompt:
         image_ids: The image of each row of image_grid_thw in the study set's store; empty if the
             images are not of a store.
         left_out: Numbers of the images without patches, because their features are known.
+        is_plain: Whether responses are sampled and scored by the stock model, a row each
+            (packed/plain.py), and not in a packed row.
     """
 
     study_id: str
@@ -46,6 +48,18 @@ class EncodedPrompt:
     image_grid_thw: torch.Tensor | None
     image_ids: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
+    is_plain: bool = False
+
+    def stock_inputs(self) -> dict[str, torch.Tensor]:
+        """Return what the model's own forward takes besides token ids, for one row.
+
+        Returns:
+            By name; of tensors of shape (1, T) an element stands for a token.
+
+        Raises:
+            DataError: patches of an image were left out (the message names the study).
+        """
+        return {"mm_token_type_ids": self.is_image_token_T[None].int()} | join_images([self])
 
     def without_patches(self) -> "EncodedPrompt":
         """Return the same prompt with the patches of all images left out, which are by far its
@@ -73,10 +87,14 @@ class StudyProcessor:
         tokenizer: A transformers tokenizer with a chat template that writes one image placeholder
             for an image.
         image_processor: A `Qwen2VLImageProcessor` of either back end.
+        is_plain: What its prompts say of themselves.
     """
 
-    def __init__(self, tokenizer: Tokenizer, image_processor: Any) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, image_processor: Any, *, is_plain: bool = False
+    ) -> None:
         self.tokenizer = tokenizer
+        self.is_plain = is_plain
         self.image_processor = image_processor
         self.image_token_id: int = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         if self.image_token_id in (None, tokenizer.unk_token_id):
@@ -173,6 +191,7 @@ class StudyProcessor:
             image_grid_thw=self._grid(sizes),
             image_ids=tuple(image_ids),
             left_out=frozenset(number for number, part in enumerate(patches) if part is None),
+            is_plain=self.is_plain,
         )
 
     def save(self, folder: Path) -> None:

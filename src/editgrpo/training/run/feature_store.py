@@ -6,13 +6,13 @@ from typing import Any
 from editgrpo.config import ModelConfig
 from editgrpo.training.policy.feature_files import FeatureDisk
 from editgrpo.training.policy.features import FeatureStore
-from editgrpo.training.policy.model import VisionTower
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.run.folder import FEATURES
 from editgrpo.training.run.setup import TrainingSetup
 
 
 def make_feature_store(
-    tower: VisionTower,
+    policy: Policy,
     config: ModelConfig,
     accelerator: Any,
     setup: TrainingSetup,
@@ -22,7 +22,7 @@ def make_feature_store(
     """Make the store of image features of a run.
 
     Args:
-        tower: The policy's vision tower.
+        policy: The policy, out of its wrappers.
         config: How much is kept.
         accelerator: Of the trainer.
         setup: The run's folder and encoder.
@@ -30,8 +30,12 @@ def make_feature_store(
             have to be gathered by all processes at the same time, so that a copy is made.
 
     Returns:
-        The store; None while the vision tower is trained.
+        The store; None while the vision tower is trained, and on the plain path, where the stock
+        model computes features itself.
     """
+    if setup.encoder.processor.is_plain:
+        return None
+    tower = policy.model.visual
     if any(parameter.requires_grad for parameter in tower.parameters()):
         return None
     if is_sharded:

@@ -22,6 +22,7 @@ from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_json, write_text
 from editgrpo.model_files import CONFIG, FAMILIES, GENERATION_CONFIG
 from editgrpo.training.policy.generation_tokens import padding_token
+from editgrpo.training.policy.plain_processor import PlainProcessor
 from editgrpo.training.policy.processor import StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
 
@@ -102,8 +103,9 @@ def finish_model(folder: Path, encoder: PromptEncoder) -> None:
     """
     processor, budget = encoder.processor, encoder.budget
     processor.save(folder)
-    _publish_tokenizer(folder, processor)
-    _publish_image_sizes(folder, budget)
+    if isinstance(processor, StudyProcessor):
+        _publish_tokenizer(folder, processor)
+        _publish_image_sizes(folder, budget)
     _publish_generation(folder, processor)
     card = _card(_read(folder / CONFIG), encoder)
     write_text(folder / "README.md", card, shared=True)
@@ -117,6 +119,8 @@ def publish_config(folder: Path, dtype: torch.dtype) -> None:
         dtype: Number format of the weights in it.
     """
     config = _read(folder / CONFIG)
+    if config["model_type"] not in FAMILIES:
+        return  # as transformers writes it: what its older versions read is known to few
     text = config.pop("text_config", None)
     if text is not None:
         inner = ("architectures", "dtype", "model_type", "transformers_version")
@@ -134,7 +138,7 @@ def publish_config(folder: Path, dtype: torch.dtype) -> None:
     write_json(folder / CONFIG, dict(sorted(config.items())), shared=True)
 
 
-def _publish_tokenizer(folder: Path, processor: StudyProcessor) -> None:
+def _publish_tokenizer(folder: Path, processor: StudyProcessor | PlainProcessor) -> None:
     """Write the slow tokenizer's files, too, and a configuration that transformers 4 can read."""
     tokenizer = processor.tokenizer
     tokenizer.backend_tokenizer.model.save(str(folder))
@@ -175,7 +179,7 @@ def _publish_image_sizes(folder: Path, budget: PixelBudget) -> None:
     write_json(path, settings, shared=True)
 
 
-def _publish_generation(folder: Path, processor: StudyProcessor) -> None:
+def _publish_generation(folder: Path, processor: StudyProcessor | PlainProcessor) -> None:
     """Let plain `generate` take the likeliest token and stop where our own decoding does.
 
     Qwen2.5-VL is published with a repetition penalty of 1.05, with which no report of training or
@@ -202,7 +206,7 @@ def _publish_generation(folder: Path, processor: StudyProcessor) -> None:
 
 
 def _card(config: Mapping[str, Any], encoder: PromptEncoder) -> str:
-    budget, factor = encoder.budget, encoder.processor.factor
+    kind = config["model_type"]
     return f"""\
 ---
 library_name: transformers
@@ -211,15 +215,28 @@ pipeline_tag: image-text-to-text
 
 # A radiology report generator, trained by editgrpo
 
-- Family: {FAMILIES[config["model_type"]]} (`{config["model_type"]}`), weights in {config["dtype"]}.
-- Images in training: each had {budget.min_pixels:,} to {budget.max_pixels:,} pixels, at most
-  {budget.max_pixels // factor**2:,} image tokens of {factor} x {factor} pixels, and sides that are
-  multiples of {budget.multiple_of}. A prompt showed at most {encoder.max_images} images.
-  `preprocessor_config.json` says the same, so that plain transformers makes no more tokens of one.
+- Family: {FAMILIES.get(kind, kind)} (`{kind}`), weights in {config["dtype"]}.
+- {_images_of_training(encoder)}
 - Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.
 - Settings, command and versions of the run: `config.yaml` and `provenance.json` in its folder.
 
 Research software: its reports are not for clinical use.
+"""
+
+
+def _images_of_training(encoder: PromptEncoder) -> str:
+    budget, factor = encoder.budget, encoder.processor.factor
+    pixels = f"Images in training: each had {budget.min_pixels:,} to {budget.max_pixels:,} pixels"
+    if not isinstance(encoder.processor, StudyProcessor):
+        return (
+            f"{pixels},\n  and the model's own processor resized it. A prompt showed at most "
+            f"{encoder.max_images} images."
+        )
+    return f"""\
+{pixels}, at most
+  {budget.max_pixels // factor**2:,} image tokens of {factor} x {factor} pixels, and sides that are
+  multiples of {budget.multiple_of}. A prompt showed at most {encoder.max_images} images.
+  `preprocessor_config.json` says the same, so that plain transformers makes no more tokens of one.\
 """
 
 

@@ -5,8 +5,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from editgrpo.config import TrainConfig
+from editgrpo.errors import ConfigError
+from editgrpo.model_files import supported_families
 from editgrpo.training.policy.generation_tokens import GenerationTokens
 from editgrpo.training.policy.model import WrappedPolicy
+from editgrpo.training.policy.processor import StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.sampling.native import NativeSampler
 from editgrpo.training.sampling.sampler import Sampler
@@ -32,6 +35,9 @@ def make_sampler(
 
     Returns:
         The engine.
+
+    Raises:
+        ConfigError: vLLM is to sample from a family that it is not made ready for.
     """
     rollout = config.rollout
     settings = tokens.sampling(
@@ -39,6 +45,11 @@ def make_sampler(
     )
     if vllm is None:
         return NativeSampler(config=config, settings=settings, policy=policy)
+    if not isinstance(encoder.processor, StudyProcessor):
+        raise ConfigError(
+            f"rollout.engine is {rollout.engine.value!r}, which serves {supported_families()}; use "
+            "'native' for another family"
+        )
     return VLLMSampler(
         vllm,
         encoder.processor,

@@ -21,7 +21,9 @@ from editgrpo.training.policy.positions import (
 )
 from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens
 from editgrpo.training.sampling.decoding import Decode, Pass, Prefill, passes_through
+from editgrpo.training.sampling.draw import draw
 from editgrpo.training.sampling.key_values import SharedKeyValues
+from editgrpo.training.sampling.plain import sample_plainly
 
 # Room for new tokens is made so many at a time: a row's columns are read whether filled or not, and
 # each change of their number copies all keys and values once.
@@ -65,6 +67,8 @@ def sample_responses(
         TrainingError: decoding steps cannot be compiled here.
     """
     base = without_adapter_wrapper(model)
+    if any(prompt.is_plain for prompt in prompts):
+        return sample_plainly(base, prompts, uniforms_PK_T, settings)
     for prompt in prompts:
         check_image_tokens(prompt, patches_across(base))
     lengths = [prompt.input_ids_T.shape[0] for prompt in prompts]
@@ -112,7 +116,7 @@ class _Grid:
         logits = logits_PV  # the rows of a prompt draw from one distribution first
         for step in range(self._settings.max_tokens):
             draws = self._uniforms_PK_T[:, :, step].reshape(logits.shape[0], -1)
-            tokens_PK = _draw(logits, draws, self._settings).reshape(self._kept.shape)
+            tokens_PK = draw(logits, draws, self._settings).reshape(self._kept.shape)
             self._record(tokens_PK)
             if step + 1 == self._settings.max_tokens or not bool(self._is_running_PK.any()):
                 break
@@ -150,18 +154,3 @@ class _Grid:
         self._uniforms_PK_T = self._uniforms_PK_T[where_PK]
         self._next_position_P = self._next_position_P[where_PK[0][:, 0]]
         return tokens_PK[where_PK]
-
-
-def _draw(logits_BV: Tensor, uniforms_BK: Tensor, settings: SamplingSettings) -> Tensor:
-    """Draw K tokens of each distribution, (B, K) int64."""
-    if settings.forbidden_token_ids:
-        forbidden = torch.tensor(settings.forbidden_token_ids, device=logits_BV.device)
-        logits_BV = logits_BV.index_fill(1, forbidden, float("-inf"))
-    if settings.temperature == 0:
-        return logits_BV.argmax(dim=-1, keepdim=True).expand(uniforms_BK.shape)
-    # float64: a cumulative sum over 150,000 tokens in float32 loses the tail.
-    cumulative_BV = (logits_BV.double() / settings.temperature).softmax(dim=-1).cumsum(dim=-1)
-    targets_BK = uniforms_BK.to(cumulative_BV) * cumulative_BV[:, -1:]
-    return torch.searchsorted(cumulative_BV, targets_BK, right=True).clamp(
-        max=logits_BV.shape[1] - 1
-    )

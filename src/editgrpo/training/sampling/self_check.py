@@ -81,14 +81,8 @@ def _stock_greedy(
 ) -> tuple[list[int], Tensor]:
     """Let transformers generate; return its tokens and (C, V) float32 log-probabilities."""
     base = without_adapter_wrapper(model)
-    inputs = {"input_ids": prompt.input_ids_T[None]}
+    inputs = {"input_ids": prompt.input_ids_T[None]} | prompt.stock_inputs()
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if prompt.pixel_values is not None and prompt.image_grid_thw is not None:
-        inputs |= {
-            "pixel_values": prompt.pixel_values,
-            "image_grid_thw": prompt.image_grid_thw,
-            "mm_token_type_ids": prompt.is_image_token_T[None].int(),
-        }
     configured = base.generation_config
     # Not as an argument: what is not said there would be taken from the model's own, such as a
     # repetition penalty.

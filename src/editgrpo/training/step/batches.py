@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from editgrpo.training.packed.packing import PackedGroups
+from editgrpo.training.packed.plain import PlainGroups
 from editgrpo.training.seeds import Purpose, random_generator
 from editgrpo.training.step.scoring import ScoredGroup
 from editgrpo.training.step.step_group import StepGroup
@@ -62,7 +63,7 @@ class UpdatePass:
     """
 
     groups: tuple[StepGroup, ...]
-    packed: PackedGroups
+    packed: PackedGroups | PlainGroups
     inputs: dict[str, Any]
     share: float
 

@@ -1,0 +1,156 @@
+"""A family that this package does not know: fine-tuned, trained and sampled by the plain path."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from editgrpo.config import (
+    DataConfig,
+    DType,
+    GroupPass,
+    LoraConfig,
+    ModelConfig,
+    OptimConfig,
+    SFTConfig,
+)
+from editgrpo.data.prepared.store import StudySet
+from editgrpo.data.study import Split
+from editgrpo.files import read_jsonl
+from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.sft import run_sft
+from editgrpo.training.train import run_training
+from tests.checkpoints.gemma import write_gemma3
+from tests.training.tiny_run import Tiny
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def gemma(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The studies of the other tests, and a small model as MedGemma is published."""
+    texts = [study.findings for study in StudySet.load(tiny.studies)] * 4
+    checkpoint = write_gemma3(tmp_path_factory.mktemp("gemma") / "model", texts)
+    return replace(tiny, checkpoint=checkpoint)
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(gemma: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("sft") / "run"
+    config = SFTConfig(
+        model=gemma.model(),
+        data=gemma.data(validation_limit=4),
+        optim=OptimConfig(learning_rate=5e-3),
+        epochs=6,
+        batch_size=6,
+        micro_batch_size=3,
+        max_completion_tokens=48,
+        output=str(run),
+    )
+    return run_sft(config)
+
+
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    return [row for _, row in read_jsonl(run / "metrics.jsonl") if "loss" in row]
+
+
+def test_fine_tuning_lowers_the_loss_and_writes_a_checkpoint_for_plain_transformers(
+    fine_tuned: Path,
+) -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    losses = [row["loss"] for row in metrics_of(fine_tuned.parent)]
+    assert losses[-1] < 0.7 * losses[0]
+    model = AutoModelForImageTextToText.from_pretrained(fine_tuned)
+    processor = AutoProcessor.from_pretrained(fine_tuned)
+    assert type(model).__name__ == "Gemma3ForConditionalGeneration"
+    assert type(processor).__name__ == "Gemma3Processor"
+    ends = json.loads((fine_tuned / "generation_config.json").read_text())["eos_token_id"]
+    # A report ends as a turn of the template does.
+    assert ends[0] == processor.tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    assert "gemma3" in (fine_tuned / "README.md").read_text()
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=4)], ids=["full", "lora"])
+def test_reinforcement_edits_its_rollouts_and_goes_on_to_the_byte(
+    gemma: Tiny, fine_tuned: Path, tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    def config(output: Path, steps: int) -> Any:
+        trained = replace(gemma, checkpoint=fine_tuned)
+        return trained.train_config(
+            output,
+            model=trained.model(lora=lora, freeze_vision_tower=True),
+            steps=steps,
+            save_every=1,
+        )
+
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    model = run_training(config(whole, 2))
+    run_training(config(parted, 1))
+    run_training(config(parted, 2), resume=True)
+    rows = metrics_of(whole)
+    assert len(rows) == 2
+    assert rows[0]["edits/augmentation"] + rows[0]["edits/deletion"] > 0
+    assert all(row["clip_share"] == 0 for row in rows)
+    for name in ("metrics.jsonl", "rollouts.jsonl", "model/model.safetensors"):
+        assert (whole / name).read_bytes() == (parted / name).read_bytes(), name
+    out = tmp_path / "predictions.jsonl"
+    generate_predictions(
+        model=str(model),
+        data=DataConfig(folder=str(gemma.studies), validation_limit=3),
+        split=Split.VALIDATION,
+        output=out,
+        config=GenerationConfig(max_completion_tokens=16, batch_size=2),
+    )
+    assert [row["study_id"] for _, row in read_jsonl(out)]
+
+
+def test_the_plain_path_trains_a_known_family_as_the_packed_pass_does(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """Same rollouts, same losses and weights but for rounding: one is the other's oracle."""
+    found = {}
+    for kind in (GroupPass.PACKED, GroupPass.PLAIN):
+        model = tiny.model(group_pass=kind)
+        run_training(tiny.train_config(tmp_path / kind, model=model, steps=2))
+        rollouts = [row["report"] for _, row in read_jsonl(tmp_path / kind / "rollouts.jsonl")]
+        found[kind] = (rollouts, metrics_of(tmp_path / kind))
+    (packed_rollouts, packed), (plain_rollouts, plain) = found.values()
+    assert packed_rollouts == plain_rollouts
+    for ours, theirs in zip(packed, plain, strict=True):
+        for name in ("loss", "grad_norm", "kl", "entropy"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), name
+
+
+def test_what_cannot_be_packed_says_so(gemma: Tiny, tmp_path: Path) -> None:
+    from editgrpo.errors import ConfigError
+
+    model = ModelConfig(
+        path=str(gemma.checkpoint), dtype=DType.FLOAT32, group_pass=GroupPass.PACKED
+    )
+    with pytest.raises(ConfigError, match="not 'gemma3'; set it to auto"):
+        run_training(gemma.train_config(tmp_path / "run", model=model))
+
+
+def test_gradients_of_chunks_are_those_of_one_pass(gemma: Tiny) -> None:
+    from editgrpo.training.packed.group_pass import packed_log_probs
+    from editgrpo.training.packed.plain import add_plain_pass, plain_groups
+
+    prompts = gemma.prompts(2)
+    responses = [[[5, 6, 7], [8], [9, 10]], [[11, 12], [13, 14, 15, 16]]]
+    gradients = []
+    for budget in (1, 10**6):
+        model = gemma.load().train()
+        add_plain_pass(model, temperature=1.0)
+        packed = plain_groups(prompts, responses, budget=budget)
+        log_probs_BC, _ = packed_log_probs(model, packed)
+        weights_BC = torch.arange(log_probs_BC.numel()).reshape(log_probs_BC.shape)
+        (log_probs_BC * weights_BC).sum().backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    largest = max(g.abs().max() for g in gradients[1].values())
+    for name, gradient in gradients[0].items():
+        assert (gradient - gradients[1][name]).abs().max() < 1e-5 * largest, name
