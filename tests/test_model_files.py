@@ -29,7 +29,7 @@ def index_of(folder: Path, value: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 def test_supported_families_pass(tmp_path: Path, kind: str) -> None:
     check_family(folder_of(tmp_path, config={"model_type": kind}))
 
@@ -37,8 +37,8 @@ def test_supported_families_pass(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "qwen3_vl", "qwen3_vl_moe", "qwen2", "qwen2_5_vl_text", "qwen2_5_omni", "gemma3", "glm4v",
-        "QWEN2_VL", "qwen2-vl", "", 7, None, ["qwen2_vl"],
+        "qwen3_vl_moe", "qwen3_vl_text", "qwen3", "qwen3_omni_moe", "qwen2", "qwen2_5_vl_text",
+        "qwen2_5_omni", "gemma3", "glm4v", "QWEN2_VL", "qwen2-vl", "", 7, None, ["qwen2_vl"],
     ],
 )  # fmt: skip
 def test_any_other_family_is_refused_by_name(tmp_path: Path, kind: Any) -> None:
@@ -48,7 +48,7 @@ def test_any_other_family_is_refused_by_name(tmp_path: Path, kind: Any) -> None:
         check_model(str(tmp_path))
     assert str(caught.value) == (
         f"{tmp_path / 'config.json'}: {named}; use one of Qwen2-VL (qwen2_vl), "
-        "Qwen2.5-VL (qwen2_5_vl)"
+        "Qwen2.5-VL (qwen2_5_vl), Qwen3-VL (qwen3_vl)"
     )
 
 

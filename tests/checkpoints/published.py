@@ -1,10 +1,11 @@
-"""Small models laid out as Qwen2.5-VL-3B-Instruct and Qwen2-VL-2B-Instruct are published.
+"""Small models laid out as Qwen2.5-VL-3B-Instruct, Qwen2-VL-2B-Instruct and Qwen3-VL-4B-Instruct
+are published.
 
-Keys, names and files are those of the two repositories, sizes and weights are not: configuration
-and weight names of transformers 4.41, two shards in bfloat16 with an index and without the tied
-head, two end tokens, slow and fast tokenizer files with 22 added tokens. Qwen2.5-VL's tokenizer
-holds a template for text and tools, and its image template lies in a file of its own. Both are read
-from TRL, which carries copies.
+Keys, names and files are those of the three repositories, sizes and weights are not: configuration
+and weight names of transformers 4.41, for Qwen3-VL of 4.57; two shards in bfloat16 with an index
+and without the tied head, two end tokens, slow and fast tokenizer files with 22 added tokens, 26 of
+Qwen3-VL. Qwen2.5-VL's tokenizer holds a template for text and tools, and its image template lies in
+a file of its own. Templates are read from TRL, which carries copies.
 """
 
 import base64
@@ -30,14 +31,16 @@ from tokenizers import (
     trainers,
 )
 
-QWEN2_5_VL, QWEN2_VL = "qwen2_5_vl", "qwen2_vl"
+QWEN2_5_VL, QWEN2_VL, QWEN3_VL = "qwen2_5_vl", "qwen2_vl", "qwen3_vl"
+PUBLISHED = (QWEN2_5_VL, QWEN2_VL, QWEN3_VL)
 ADDED = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
     "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
     "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", "<tool_call>",
     "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
-    "<|repo_name|>", "<|file_sep|>",
+    "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>",
 )  # fmt: skip
+_BEFORE_QWEN3 = 22  # the first so many are Qwen2-VL's and Qwen2.5-VL's
 _SPECIAL = 14  # the first so many are special
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -123,7 +126,7 @@ def write_published(folder: Path, family: str, vocabulary: Vocabulary, *, seed: 
 
     Args:
         folder: Where; made.
-        family: QWEN2_5_VL or QWEN2_VL.
+        family: One of PUBLISHED.
         vocabulary: Of its tokenizer.
         seed: Of its random weights.
 
@@ -135,13 +138,15 @@ def write_published(folder: Path, family: str, vocabulary: Vocabulary, *, seed: 
     _write_json(folder / "config.json", config)
     _write_json(folder / "generation_config.json", _generation_config(family, vocabulary))
     _write_tokenizer(folder, family, vocabulary)
-    _write_json(folder / "preprocessor_config.json", _PREPROCESSOR | _PROCESSOR_CLASS[family])
-    _write_json(folder / "chat_template.json", {"chat_template": trl_template("qwen2_5_vl")})
+    _write_json(folder / "preprocessor_config.json", _PREPROCESSOR[family])
+    if family == QWEN3_VL:
+        _write_json(folder / "video_preprocessor_config.json", _VIDEO_PREPROCESSOR)
+    _write_json(folder / "chat_template.json", {"chat_template": image_template(family)})
     _write_weights(folder, family, config, seed)
     return folder
 
 
-_PREPROCESSOR = {
+_CUT_14 = {
     "min_pixels": 3136,
     "max_pixels": 12845056,
     "patch_size": 14,
@@ -151,9 +156,26 @@ _PREPROCESSOR = {
     "image_std": [0.26862954, 0.26130258, 0.27577711],
     "image_processor_type": "Qwen2VLImageProcessor",
 }
-_PROCESSOR_CLASS = {
-    QWEN2_5_VL: {"processor_class": "Qwen2_5_VLProcessor"},
-    QWEN2_VL: {"processor_class": "Qwen2VLProcessor"},
+_CUT_16 = {
+    "patch_size": 16,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "processor_class": "Qwen3VLProcessor",
+}
+_PREPROCESSOR = {
+    QWEN2_5_VL: _CUT_14 | {"processor_class": "Qwen2_5_VLProcessor"},
+    QWEN2_VL: _CUT_14 | {"processor_class": "Qwen2VLProcessor"},
+    QWEN3_VL: _CUT_16
+    | {
+        "size": {"longest_edge": 16777216, "shortest_edge": 65536},
+        "image_processor_type": "Qwen2VLImageProcessorFast",
+    },
+}
+_VIDEO_PREPROCESSOR = _CUT_16 | {
+    "size": {"longest_edge": 25165824, "shortest_edge": 4096},
+    "video_processor_type": "Qwen3VLVideoProcessor",
 }
 _VISION: dict[str, dict[str, Any]] = {
     QWEN2_5_VL: {
@@ -184,15 +206,34 @@ _VISION: dict[str, dict[str, Any]] = {
         "spatial_patch_size": 14,
         "temporal_patch_size": 2,
     },
+    QWEN3_VL: {
+        "deepstack_visual_indexes": [0, 1],
+        "depth": 3,
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_size": 32,
+        "in_channels": 3,
+        "initializer_range": 0.02,
+        "intermediate_size": 96,
+        "model_type": "qwen3_vl",
+        "num_heads": 2,
+        "num_position_embeddings": 36,
+        "out_hidden_size": 32,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    },
 }
 _ARCHITECTURES = {
     QWEN2_5_VL: "Qwen2_5_VLForConditionalGeneration",
     QWEN2_VL: "Qwen2VLForConditionalGeneration",
+    QWEN3_VL: "Qwen3VLForConditionalGeneration",
 }
 
 
 def _config(family: str, vocabulary: Vocabulary) -> dict[str, Any]:
     of = vocabulary.id_of
+    if family == QWEN3_VL:
+        return _nested_config(vocabulary)
     return {
         "architectures": [_ARCHITECTURES[family]],
         "attention_dropout": 0.0,
@@ -227,20 +268,67 @@ def _config(family: str, vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
+def _nested_config(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Keep what is of the text layers apart, as Qwen3-VL does; heads are wider than their share."""
+    of = vocabulary.id_of
+    text = {
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": of("<|endoftext|>"),
+        "dtype": "bfloat16",
+        "eos_token_id": of("<|im_end|>"),
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "hidden_size": 32,
+        "initializer_range": 0.02,
+        "intermediate_size": 96,
+        "max_position_embeddings": 262144,
+        "model_type": "qwen3_vl_text",
+        "num_attention_heads": 2,
+        "num_hidden_layers": 3,
+        "num_key_value_heads": 1,
+        "rms_norm_eps": 1e-06,
+        # [24, 20, 20] of heads of 128.
+        "rope_scaling": {
+            "mrope_interleaved": True,
+            "mrope_section": [6, 5, 5],
+            "rope_type": "default",
+        },
+        "rope_theta": 5000000,
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "vocab_size": vocabulary.size,
+    }
+    return {
+        "architectures": [_ARCHITECTURES[QWEN3_VL]],
+        "image_token_id": of("<|image_pad|>"),
+        "model_type": QWEN3_VL,
+        "text_config": text,
+        "tie_word_embeddings": True,
+        "transformers_version": "4.57.0.dev0",
+        "video_token_id": of("<|video_pad|>"),
+        "vision_config": _VISION[QWEN3_VL],
+        "vision_end_token_id": of("<|vision_end|>"),
+        "vision_start_token_id": of("<|vision_start|>"),
+    }
+
+
+_DRAWING = {
+    QWEN2_5_VL: {"repetition_penalty": 1.05, "temperature": 0.000001},
+    QWEN2_VL: {"repetition_penalty": 1.0, "temperature": 0.01, "top_p": 0.001, "top_k": 1},
+    QWEN3_VL: {"repetition_penalty": 1.0, "temperature": 0.7, "top_p": 0.8, "top_k": 20},
+}
+
+
 def _generation_config(family: str, vocabulary: Vocabulary) -> dict[str, Any]:
     end, text_end = vocabulary.id_of("<|im_end|>"), vocabulary.id_of("<|endoftext|>")
-    drawing = (
-        {"repetition_penalty": 1.05, "temperature": 0.000001}
-        if family == QWEN2_5_VL
-        else {"repetition_penalty": 1.0, "temperature": 0.01, "top_p": 0.001, "top_k": 1}
-    )
     return {
         "bos_token_id": text_end,
         "pad_token_id": text_end,
         "do_sample": True,
         "eos_token_id": [end, text_end],
-        **drawing,
-        "transformers_version": "4.41.2",
+        **_DRAWING[family],
+        "transformers_version": "4.56.0" if family == QWEN3_VL else "4.41.2",
     }
 
 
@@ -262,12 +350,13 @@ def _write_tokenizer(folder: Path, family: str, vocabulary: Vocabulary) -> None:
     fast.pre_tokenizer = _pre_tokenizer()
     fast.decoder = decoders.ByteLevel()
     fast.post_processor = processors.ByteLevel(trim_offsets=False)
-    for number, token in enumerate(ADDED):
+    added = added_tokens(family)
+    for number, token in enumerate(added):
         is_special = number < _SPECIAL
         fast.add_tokens([AddedToken(token, special=is_special, normalized=False)])
     fast.save(str(folder / "tokenizer.json"))
     plain = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
-    template = "qwen2_5" if family == QWEN2_5_VL else "qwen2_5_vl"
+    template = trl_template("qwen2_5") if family == QWEN2_5_VL else image_template(family)
     _write_json(
         folder / "tokenizer_config.json",
         {
@@ -275,15 +364,15 @@ def _write_tokenizer(folder: Path, family: str, vocabulary: Vocabulary) -> None:
             "add_prefix_space": False,
             "added_tokens_decoder": {
                 str(vocabulary.id_of(token)): {"content": token, **plain, "special": k < _SPECIAL}
-                for k, token in enumerate(ADDED)
+                for k, token in enumerate(added)
             },
             "additional_special_tokens": list(ADDED[1:_SPECIAL]),
             "bos_token": None,
-            "chat_template": trl_template(template),
+            "chat_template": template,
             "clean_up_tokenization_spaces": False,
             "eos_token": "<|im_end|>",
             "errors": "replace",
-            "model_max_length": 131072,
+            "model_max_length": 262144 if family == QWEN3_VL else 131072,
             "pad_token": "<|endoftext|>",
             "split_special_tokens": False,
             "tokenizer_class": "Qwen2Tokenizer",
@@ -304,7 +393,7 @@ def _write_weights(folder: Path, family: str, config: dict[str, Any], seed: int)
             if parameter.dim() > 1:
                 parameter.data.mul_(4)
     weights = {
-        name.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value
+        _published_name(family, name): value
         for name, value in model.to(torch.bfloat16).state_dict().items()
         if name != "lm_head.weight"
     }
@@ -324,6 +413,22 @@ def _write_weights(folder: Path, family: str, config: dict[str, Any], seed: int)
         folder / "model.safetensors.index.json",
         {"metadata": {"total_size": total}, "weight_map": place},
     )
+
+
+def _published_name(family: str, name: str) -> str:
+    if family == QWEN3_VL:
+        return name
+    return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+
+
+def added_tokens(family: str) -> tuple[str, ...]:
+    """Return the tokens that a family adds to its byte pairs, in the order of their ids."""
+    return ADDED if family == QWEN3_VL else ADDED[:_BEFORE_QWEN3]
+
+
+def image_template(family: str) -> str:
+    """Return the template with images that a family is published with."""
+    return trl_template("qwen3_vl" if family == QWEN3_VL else "qwen2_5_vl")
 
 
 def trl_template(name: str) -> str:

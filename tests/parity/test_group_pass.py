@@ -15,7 +15,7 @@ from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.policy.load import load_processor, peft_config
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.small_models import small_model
+from tests.training.small_models import FAMILIES, small_model, stock_features
 from tests.training.tiny_run import Tiny, gradients, largest_difference
 
 pytestmark = pytest.mark.parity
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.parity
 # (height, width) of the images of three prompts, in pixels; a patch is 14, an image token 28.
 IMAGES = (((56, 28), (28, 84)), ((28, 28),), ())
 QUESTIONS = ("Describe the heart.", "Compare the lungs with the prior study, both views.", "Why?")
-FAMILIES = ("qwen2.5-vl", "qwen2-vl", "qwen3-vl", "qwen2")
 Groups = list[list[list[int]]]
 
 
@@ -34,9 +33,9 @@ def model(tiny: Tiny, request: pytest.FixtureRequest) -> Any:
     return loaded.train()
 
 
-@pytest.fixture
-def vision_model(tiny: Tiny) -> Any:
-    loaded = tiny.load()
+@pytest.fixture(params=["qwen2.5-vl", "qwen3-vl"])
+def vision_model(tiny: Tiny, request: pytest.FixtureRequest) -> Any:
+    loaded = small_model(request.param, tiny)
     add_group_pass(loaded, temperature=1.0)
     return loaded.train()
 
@@ -198,12 +197,11 @@ def test_gradient_checkpointing_changes_nothing(
 
 
 def test_adapters_train_alike_and_the_reference_shares_the_weights(
-    tiny: Tiny, prompts: list[EncodedPrompt], responses: Groups
+    vision_model: Any, prompts: list[EncodedPrompt], responses: Groups
 ) -> None:
     import peft
 
-    base = tiny.load()
-    add_group_pass(base, temperature=1.0)
+    base = vision_model.eval()
     packed = pack_groups(base, prompts, responses)
     with torch.no_grad():
         reference, _ = packed_log_probs(base, packed)
@@ -271,14 +269,7 @@ def test_features_computed_before_give_the_same(
     vision_model.model.visual.requires_grad_(False)
     with torch.no_grad():
         features = [
-            torch.cat(
-                vision_model.model.get_image_features(
-                    p.pixel_values, p.image_grid_thw
-                ).pooler_output
-            )
-            if p.pixel_values is not None
-            else None
-            for p in prompts
+            None if p.pixel_values is None else stock_features(vision_model, p) for p in prompts
         ]
     expected = ours(vision_model, pack_groups(vision_model, prompts, responses), responses)
     packed = pack_groups(vision_model, prompts, responses, features=features)

@@ -1,4 +1,4 @@
-"""The fixtures of the tests of training, and studies that not all have images."""
+"""The fixtures of the tests of training, studies for Qwen3-VL, and some that have no images."""
 
 from dataclasses import replace
 
@@ -8,9 +8,17 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.training.step.batches import StepSampler
 from tests.builders import write_set
 from tests.training.conftest import tiny
-from tests.training.tiny_run import Tiny
+from tests.training.tiny_run import STUDIES, Tiny, write_short_studies
 
-__all__ = ["mixed", "tiny"]
+__all__ = ["mixed", "tiny", "tiny_32"]
+
+
+@pytest.fixture(scope="session")
+def tiny_32(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The same reports, their images cut for tokens of 32 x 32 pixels."""
+    folder = tmp_path_factory.mktemp("tokens-of-32") / "studies"
+    write_short_studies(folder, STUDIES, token_px=32)
+    return replace(tiny, studies=folder)
 
 
 @pytest.fixture(scope="session")

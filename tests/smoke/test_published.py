@@ -34,9 +34,11 @@ from editgrpo.training.train import run_training
 from tests.checkpoints.corpus import SENTENCES
 from tests.checkpoints.published import (
     ADDED,
+    PUBLISHED,
     QWEN2_5_VL,
-    QWEN2_VL,
+    QWEN3_VL,
     Vocabulary,
+    added_tokens,
     learnt_vocabulary,
     true_vocabulary,
     write_published,
@@ -44,7 +46,6 @@ from tests.checkpoints.published import (
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
-FAMILIES = (QWEN2_5_VL, QWEN2_VL)
 TOKENS = 24
 
 
@@ -73,14 +74,23 @@ def rl_config(tiny: Tiny, output: Path, **changes: Any) -> TrainConfig:
     return tiny.train_config(output, save_every=1, **{**settings, **changes})
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+def token_px(family: str) -> int:
+    """Return how many pixels of each side an image token covers."""
+    return 32 if family == QWEN3_VL else 28
+
+
+@pytest.fixture(scope="module", params=PUBLISHED)
 def start(
-    tiny: Tiny, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    tiny: Tiny,
+    tiny_32: Tiny,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Tiny:
     """The studies of the other tests with a published model."""
     folder = tmp_path_factory.mktemp("published") / request.param
     return replace(
-        tiny, checkpoint=write_published(folder, request.param, learnt_vocabulary(SENTENCES))
+        tiny if token_px(request.param) == 28 else tiny_32,
+        checkpoint=write_published(folder, request.param, learnt_vocabulary(SENTENCES)),
     )
 
 
@@ -141,11 +151,14 @@ def test_the_saved_configuration_keeps_every_published_key(start: Tiny, saved: T
     before, after = (read(one.checkpoint / "config.json") for one in (start, saved))
     # An unused window is dropped, and these two say what has changed.
     changed = {"sliding_window", "torch_dtype", "transformers_version"}
-    vision = before.pop("vision_config")
+    vision, text = before.pop("vision_config"), before.pop("text_config", {})
     assert {key: after[key] for key in before if key not in changed} == {
         key: value for key, value in before.items() if key not in changed
     }
     assert {key: after["vision_config"][key] for key in vision} == vision
+    assert bool(text) == ("text_config" in after)
+    expected = {**text, "dtype": after["dtype"]} if text else {}
+    assert {key: after["text_config"][key] for key in text} == expected
     tokens = [read(one.checkpoint / "tokenizer_config.json") for one in (start, saved)]
     assert tokens[1].pop("chat_template", None) is None  # the image template has a file of its own
     del tokens[0]["chat_template"], tokens[0]["add_bos_token"]
@@ -156,6 +169,12 @@ def test_the_saved_configuration_keeps_every_published_key(start: Tiny, saved: T
         (one.checkpoint / "merges.txt").read_text().splitlines()[1:] for one in (start, saved)
     ]
     assert merges[0] == merges[1]
+    videos = [one.checkpoint / "video_preprocessor_config.json" for one in (start, saved)]
+    assert videos[0].is_file() == videos[1].is_file()
+    if videos[0].is_file():  # sizes of videos are the class's own: no study has one
+        settings, kept = read(videos[0]), read(videos[1])
+        assert settings | kept == settings
+        assert settings.keys() - kept.keys() == {"size", "processor_class"}
     ends = read(start.checkpoint / "generation_config.json")["eos_token_id"]
     assert read(saved.checkpoint / "generation_config.json")["eos_token_id"] == ends
 
@@ -208,11 +227,12 @@ def test_a_raw_film_makes_no_more_tokens_than_training_had(saved: Tiny, backend:
     cut = AutoImageProcessor.from_pretrained(saved.checkpoint, backend=backend)
     film = np.zeros((3056, 2544, 3), np.uint8)
     grid = cut(images=[film], return_tensors="pt")["image_grid_thw"]
-    # The studies' budget is 56 x 56 pixels: 4 tokens of 28 x 28. As published it were 9,919.
+    # The studies' budget is 2 x 2 tokens. As published it were 9,919 of 28 x 28.
     assert int(grid.prod()) // 4 <= 4
-    card = (saved.checkpoint / "README.md").read_text()
-    assert "784 to 3,136 pixels, at most 4 image tokens of 28 x 28 pixels" in card.replace(
-        "\n ", ""
+    side = token_px(read(saved.checkpoint / "config.json")["model_type"])
+    assert (
+        f"{side**2:,} to {4 * side**2:,} pixels, at most 4 image tokens of {side} x {side} pixels"
+        in (saved.checkpoint / "README.md").read_text().replace("\n ", "")
     )
 
 
@@ -231,19 +251,18 @@ def test_a_stopped_run_resumes_to_the_same_bytes(
     assert_same_run(trained.checkpoint.parent, run)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_published_model_samples_as_the_stock_one_does(
-    tiny: Tiny, tmp_path: Path, family: str
-) -> None:
+def test_a_published_model_samples_as_the_stock_one_does(start: Tiny) -> None:
     """Without fine-tuning, its own template and its two end tokens at work."""
-    folder = write_published(tmp_path / family, family, learnt_vocabulary(SENTENCES))
-    studies, encoder = replace(tiny, checkpoint=folder).encoder()
-    model = load_for_inference(folder, dtype=torch.float32).eval()
+    studies, encoder = start.encoder()
+    model = load_for_inference(start.checkpoint, dtype=torch.float32).eval()
     config = generate.GenerationConfig(max_completion_tokens=8)
     pairs = list(generate.generate_reports(model, encoder, studies[:3], config))
     assert len(pairs) == 3
     tokenizer = encoder.processor.tokenizer
-    assert tokenizer.decode(encoder.encode(studies[0]).input_ids_T).startswith("<|im_start|>system")
+    # Qwen3-VL's template says nothing of its own.
+    first = "user" if model.config.model_type == QWEN3_VL else "system"
+    shown = tokenizer.decode(encoder.encode(studies[0]).input_ids_T)
+    assert shown.startswith(f"<|im_start|>{first}\n")
     assert model.generation_config.repetition_penalty is not None
     model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0)
     for study, report in pairs:
@@ -278,13 +297,14 @@ def qwen_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", [QWEN2_5_VL, QWEN3_VL])
 def test_the_true_vocabulary_goes_through_a_run(
-    tiny: Tiny, tmp_path: Path, qwen_vocabulary: Vocabulary
+    tiny: Tiny, tiny_32: Tiny, tmp_path: Path, qwen_vocabulary: Vocabulary, family: str
 ) -> None:
-    folder = write_published(tmp_path / "start", QWEN2_5_VL, qwen_vocabulary)
-    start = replace(tiny, checkpoint=folder)
+    folder = write_published(tmp_path / "start", family, qwen_vocabulary)
+    start = replace(tiny if token_px(family) == 28 else tiny_32, checkpoint=folder)
     tokenizer = load_processor(folder).tokenizer
-    assert len(tokenizer) == 151_665
+    assert len(tokenizer) == 151_643 + len(added_tokens(family))
     # As the published tokenizer cuts it, and as its added tokens are numbered.
     assert tokenizer("Hello world")["input_ids"] == [9707, 1879]
     assert tokenizer("<|image_pad|><|im_end|>")["input_ids"] == [151_655, 151_645]

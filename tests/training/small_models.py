@@ -4,7 +4,9 @@ checkpoint of tiny_run.py."""
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from editgrpo.training.policy.processor import EncodedPrompt
 from tests.training.tiny_run import SHAPE, Tiny
 
 _TEXT = (
@@ -17,10 +19,12 @@ _TEXT = (
     "rope_parameters",
 )
 _SPECIAL = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+WITH_IMAGES = ("qwen2.5-vl", "qwen2-vl", "qwen3-vl")
+FAMILIES = (*WITH_IMAGES, "qwen2")
 
 
 def small_model(family: str, tiny: Tiny) -> Any:
-    """Build a float32 model of a family: qwen2.5-vl, qwen2-vl, qwen3-vl or qwen2 (text alone)."""
+    """Build a float32 model of one of `FAMILIES`; qwen2 is of text alone."""
     like = tiny.load()
     if family == "qwen2.5-vl":
         return like
@@ -89,6 +93,14 @@ def _qwen3_vl(like: Any) -> Any:
             **{name: getattr(like, name) for name in _SPECIAL},
         )
     )
+
+
+def stock_features(model: Any, prompt: EncodedPrompt) -> Tensor:
+    """Return what the stock backbone makes of a prompt's images, (N, D (1 + K)): the features that
+    stand for embeddings, and beside them those of DeepStack."""
+    encoded = model.model.get_image_features(prompt.pixel_values, prompt.image_grid_thw)
+    levels = [encoded.pooler_output, *getattr(encoded, "deepstack_features", ())]
+    return torch.cat([torch.cat(list(level)) for level in levels], dim=1)
 
 
 _BUILDERS = {"qwen2-vl": _qwen2_vl, "qwen3-vl": _qwen3_vl, "qwen2": _qwen2}

@@ -24,6 +24,7 @@ from editgrpo.config import (
     RolloutConfig,
     TrainConfig,
 )
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split, Study
@@ -111,15 +112,27 @@ class Tiny:
 PLAIN = EditConfig(level=EditLevel.NONE)
 
 
-def write_short_studies(folder: Path, count: int) -> None:
-    """Write phantom studies, images of four tokens each, with short reports of our own."""
+def write_short_studies(folder: Path, count: int, *, token_px: int = 28) -> None:
+    """Write phantom studies, images of 2 x 2 tokens each, with short reports of our own."""
     raw = folder.with_name(folder.name + "-phantom")
+    side = 2 * token_px
     write_phantom(
-        raw, studies=count, site=Site.A, seed=3, size_px=56, split_shares=(0.75, 0.25, 0), workers=1
+        raw,
+        studies=count,
+        site=Site.A,
+        seed=3,
+        size_px=side,
+        split_shares=(0.75, 0.25, 0),
+        workers=1,
     )
     studies = StudySet.load(raw)
     films = {image_id: studies.images.load(image_id) for image_id in studies.images}
-    write_set(folder, [_with_short_report(k, study) for k, study in enumerate(studies)], films)
+    write_set(
+        folder,
+        [_with_short_report(k, study) for k, study in enumerate(studies)],
+        films,
+        budget=PixelBudget(min_pixels=token_px**2, max_pixels=side**2, multiple_of=token_px),
+    )
 
 
 def _with_short_report(number: int, study: Study) -> Study:

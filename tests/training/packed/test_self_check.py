@@ -1,6 +1,7 @@
 """A packed pass that is wrong stops a run before its first update."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy import window_attention
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.train import run_training
-from tests.training.small_models import look_closely
+from tests.training.small_models import look_closely, small_model, stock_features
 from tests.training.tiny_run import Tiny
 
 # An edited group: a rollout, its edited version with the same beginning, a duplicate, one token.
@@ -47,9 +48,9 @@ def features_in_another_order(packed: PackedGroups) -> PackedGroups:
     return replace(packed, image_column_N=packed.image_column_N.flip(0))
 
 
-@pytest.fixture
-def group(tiny: Tiny) -> tuple[Any, PackedGroups, EncodedPrompt]:
-    model = tiny.load()
+@pytest.fixture(params=["qwen2.5-vl", "qwen3-vl"])
+def group(tiny: Tiny, request: pytest.FixtureRequest) -> tuple[Any, PackedGroups, EncodedPrompt]:
+    model = small_model(request.param, tiny)
     look_closely(model, language=2)
     add_group_pass(model, temperature=0.7)
     (prompt,) = tiny.prompts(1)
@@ -92,6 +93,19 @@ def test_faults_are_told_from_rounding(
     assert prompt.study_id in str(caught.value)
 
 
+def test_features_without_their_deeper_levels_are_seen(tiny: Tiny) -> None:
+    model, (prompt,) = small_model("qwen3-vl", tiny), tiny.prompts(1)
+    add_group_pass(model, temperature=0.7)
+    with torch.no_grad():
+        features = stock_features(model, prompt)
+    width = model.get_input_embeddings().embedding_dim
+    for known, is_sound in ((features, True), (features[:, :width], False)):
+        packed = pack_groups(model, [prompt], [RESPONSES], features=[known])
+        with nullcontext() if is_sound else pytest.raises(TrainingError, match="nats a token"):
+            check_group_pass(model, packed, prompt, RESPONSES, dtype=DType.FLOAT32, temperature=0.7)
+
+
+@pytest.mark.parametrize("group", ["qwen2.5-vl"], indirect=True)  # Qwen3-VL has no windows
 def test_windows_that_are_cut_wrongly_are_seen(
     group: tuple[Any, PackedGroups, EncodedPrompt], monkeypatch: pytest.MonkeyPatch
 ) -> None:

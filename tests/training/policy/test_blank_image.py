@@ -12,13 +12,13 @@ from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import pack_groups
 from editgrpo.training.policy.blank_image import run_tower_always
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.small_models import small_model
+from tests.training.small_models import WITH_IMAGES, small_model
 from tests.training.tiny_run import Tiny
 
 RESPONSES = [[11, 12, 13], [14], [15, 16]]
 
 
-@pytest.fixture(params=["qwen2.5-vl", "qwen2-vl"])
+@pytest.fixture(params=WITH_IMAGES)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -89,8 +89,8 @@ def test_a_packed_pass_gives_the_tower_zeros_and_changes_nothing_else(
     assert_tower_has_zeros_and_the_rest_is_as(model, stock)
 
 
-def test_a_batch_with_images_is_as_it_was(tiny: Tiny) -> None:
-    stock, model = tiny.load(), tiny.load()
+def test_a_batch_with_images_is_as_it_was(tiny: Tiny, family: str) -> None:
+    stock, model = small_model(family, tiny), small_model(family, tiny)
     run_tower_always(model)
     batch = FindingsCollator(*tiny.encoder())([{"index": 0}, {"index": 1}])
     batch.pop("labels")

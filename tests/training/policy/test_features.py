@@ -1,5 +1,6 @@
 """Image features against the stock vision tower, and a store of them that changes no bit."""
 
+import copy
 import errno
 import logging
 import os
@@ -21,7 +22,7 @@ from editgrpo.training.policy.feature_files import FeatureDisk
 from editgrpo.training.policy.features import FeatureCounts, FeatureStore, encode_images
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.small_models import small_model
+from tests.training.small_models import WITH_IMAGES, small_model, stock_features
 from tests.training.tiny_run import SHAPE, Tiny
 
 # (height, width) of the images of four prompts, in pixels; a patch is 14, an image token 28, an
@@ -29,20 +30,19 @@ from tests.training.tiny_run import SHAPE, Tiny
 SIZES = (((56, 28), (140, 84)), ((28, 28),), ((140, 84), (84, 56)), ())
 IDS = (("a", "b"), ("c",), ("b", "d"), ())
 TOKENS_OF_B = 5 * 3
-BYTES_OF_TOKEN = SHAPE.hidden_size * 4
 BF16 = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
 
 
-@pytest.fixture(params=["qwen2.5-vl", "qwen2-vl"])
+@pytest.fixture(params=WITH_IMAGES)
 def model(tiny: Tiny, request: pytest.FixtureRequest) -> Any:
     built = small_model(request.param, tiny)
     built.model.visual.fullatt_block_indexes = []  # Qwen2.5-VL: windows in every layer
     return built
 
 
-@pytest.fixture
-def tower(tiny: Tiny) -> Any:
-    return tiny.load().model.visual.requires_grad_(False)
+@pytest.fixture(params=["qwen2.5-vl", "qwen3-vl"])
+def tower(tiny: Tiny, request: pytest.FixtureRequest) -> Any:
+    return small_model(request.param, tiny).model.visual.requires_grad_(False)
 
 
 @pytest.fixture
@@ -84,6 +84,11 @@ def same(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> bool:
     )
 
 
+def bytes_of_token(tower: Any) -> int:
+    levels = 1 + len(getattr(tower.config, "deepstack_visual_indexes", ()))
+    return levels * SHAPE.hidden_size * 4
+
+
 def bytes_under(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -101,8 +106,7 @@ def test_features_and_gradients_equal_those_of_the_stock_model(
         model.zero_grad()
         return torch.cat(parts)
 
-    images = {"pixel_values": prompts[0].pixel_values, "image_grid_thw": prompts[0].image_grid_thw}
-    stock = torch.cat(model.model.get_image_features(**images).pooler_output)
+    stock = stock_features(model, prompts[0])
     ours = encode_images(model, prompts[0])
     assert ours is not None
     torch.testing.assert_close(ours, stock, rtol=0, atol=1e-5)
@@ -137,7 +141,7 @@ def test_a_prompt_without_images_has_no_features(model: Any, prompts: list[Encod
     ],
 )
 def test_a_store_changes_no_bit(
-    tiny: Tiny,
+    model: Any,
     prompts: list[EncodedPrompt],
     tmp_path: Path,
     autocast: Any,
@@ -145,7 +149,7 @@ def test_a_store_changes_no_bit(
     is_on_disk: bool,
     expected: tuple[FeatureCounts, tuple[int, int, int]],
 ) -> None:
-    model = tiny.load().requires_grad_(False)
+    model.requires_grad_(False)
     disk = a_disk(tmp_path) if is_on_disk else None
     store = a_store(model.model.visual, ram_bytes=ram_bytes, autocast=autocast, disk=disk)
     with autocast():
@@ -212,12 +216,20 @@ def test_features_that_nobody_has_are_an_error(
 # --- bounds ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("spare_bytes", "held"), [(-1, "a"), (0, "ab"), (127, "ab"), (128, "abc")])
+@pytest.mark.parametrize(
+    ("tokens", "lacking", "held"),
+    [
+        (2 + TOKENS_OF_B, 1, "a"),
+        (2 + TOKENS_OF_B, 0, "ab"),
+        (3 + TOKENS_OF_B, 1, "ab"),
+        (3 + TOKENS_OF_B, 0, "abc"),
+    ],
+)
 def test_memory_is_bounded_to_the_byte(
-    tower: Any, prompts: list[EncodedPrompt], spare_bytes: int, held: str
+    tower: Any, prompts: list[EncodedPrompt], tokens: int, lacking: int, held: str
 ) -> None:
-    # 'a' has 2 tokens, 'b' 15 and 'c' 1, of 32 x 4 = 128 bytes each. What comes first stays.
-    ram_bytes = (2 + TOKENS_OF_B) * BYTES_OF_TOKEN + spare_bytes
+    # 'a' has 2 tokens, 'b' 15 and 'c' 1. What comes first stays.
+    ram_bytes = tokens * bytes_of_token(tower) - lacking
     store = a_store(tower, ram_bytes=ram_bytes)
     store.of(prompts[:1])
     store.of([*prompts[1:2], *prompts[:1]] if "b" in held else prompts[:1])
@@ -269,14 +281,13 @@ def test_processes_share_the_folder_and_its_bound(
 
 
 def test_other_weights_are_not_answered(
-    tiny: Tiny,
     tower: Any,
     prompts: list[EncodedPrompt],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     a_store(tower, ram_bytes=0, disk=a_disk(tmp_path)).of(prompts)
-    other = tiny.load().model.visual.requires_grad_(False)
+    other = copy.deepcopy(tower)
     other.blocks[0].norm1.weight[3] += 1e-3
     with caplog.at_level(logging.INFO, "editgrpo"):
         store = a_store(other, disk=a_disk(tmp_path))

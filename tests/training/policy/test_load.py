@@ -21,8 +21,8 @@ from editgrpo.training.policy.load import (
 )
 from tests.checkpoints.corpus import SENTENCES
 from tests.checkpoints.published import (
-    QWEN2_5_VL,
-    QWEN2_VL,
+    PUBLISHED,
+    QWEN3_VL,
     learnt_vocabulary,
     trl_template,
     write_published,
@@ -37,7 +37,7 @@ IMAGE = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Look.<|im_
 ANSWER = "<|im_start|>assistant\n"
 
 
-@pytest.fixture(scope="module", params=[QWEN2_5_VL, QWEN2_VL])
+@pytest.fixture(scope="module", params=PUBLISHED)
 def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published") / request.param
     return write_published(folder, request.param, learnt_vocabulary(SENTENCES))
@@ -46,6 +46,11 @@ def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def folder(published: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(published, tmp_path / "model"))
+
+
+def is_qwen3(folder: Path) -> bool:
+    settings = json.loads((folder / "config.json").read_text())
+    return bool(settings["model_type"] == QWEN3_VL)
 
 
 def rendered(folder: Path) -> str:
@@ -57,7 +62,8 @@ def rendered(folder: Path) -> str:
 
 
 def test_the_published_image_template_is_taken(folder: Path) -> None:
-    assert rendered(folder) == SYSTEM + IMAGE + ANSWER
+    # Qwen3-VL's says nothing of its own.
+    assert rendered(folder) == ("" if is_qwen3(folder) else SYSTEM) + IMAGE + ANSWER
 
 
 def test_a_file_of_its_own_goes_before_json_and_before_the_tokenizers(folder: Path) -> None:
@@ -256,9 +262,11 @@ def test_a_missing_file_is_one_line(folder: Path, name: str) -> None:
 
 
 def test_an_image_processor_of_another_patch_is_refused(folder: Path) -> None:
-    change(folder / "preprocessor_config.json", patch_size=16)  # Qwen3-VL's
-    # 3 colours of 2 frames of 16 x 16 pixels, and of 14 x 14.
-    with pytest.raises(ModelError, match=r"into 4 patches of 1536 values.* reads 4 of 1176"):
+    # Qwen3-VL's has 16 pixels, the others' 14: 3 colours of 2 frames.
+    own, other = (16, 14) if is_qwen3(folder) else (14, 16)
+    change(folder / "preprocessor_config.json", patch_size=other)
+    numbers = rf"into 4 patches of {6 * other**2} values.* reads 4 of {6 * own**2}"
+    with pytest.raises(ModelError, match=numbers):
         load_processor(folder)
 
 
@@ -270,7 +278,7 @@ def test_a_tokenizer_that_cannot_end_a_report_is_refused(folder: Path) -> None:
 
 def test_weights_that_lack_one_or_have_another_shape_are_refused(folder: Path) -> None:
     weights = load_file(folder / FIRST)
-    name = "model.layers.0.self_attn.q_proj.weight"
+    (name,) = (key for key in weights if key.endswith("layers.0.self_attn.q_proj.weight"))
     save_file({k: v for k, v in weights.items() if k != name}, folder / FIRST)
     with pytest.raises(ModelError, match=r"the weights lack '.*q_proj.*' \(in all 1\)"):
         load_for_inference(folder, dtype=torch.float32)
@@ -284,7 +292,8 @@ def test_a_configuration_that_asks_for_more_than_the_weights_hold_takes_no_memor
     folder: Path,
 ) -> None:
     settings = json.loads((folder / "config.json").read_text())
-    settings["intermediate_size"] *= 10**9  # of a text layer, as published: one flat mapping
+    # Of a text layer, as published: in one flat mapping, but for Qwen3-VL's.
+    settings.get("text_config", settings)["intermediate_size"] *= 10**9
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match=r"asks for [\d,]+ parameters, more than the"):
         load_for_inference(folder, dtype=torch.float32)

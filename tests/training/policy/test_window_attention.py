@@ -22,6 +22,8 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
 from editgrpo.training.packed.group_pass import add_group_pass
@@ -313,6 +315,19 @@ def of_text_alone() -> Any:
     return Qwen2ForCausalLM(Qwen2Config(**TEXT))
 
 
+def without_windows() -> Any:
+    """Build a Qwen3-VL, whose patches see their whole image in every layer."""
+    tower = {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": WIDTH}
+    tower |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    return Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(
+            text_config=TEXT | {"rope_parameters": ROPE, "head_dim": 16},
+            vision_config=tower | {"depth": LAYERS, "num_heads": 2, "patch_size": 14},
+            **SPECIAL,
+        )
+    )
+
+
 def with_attention(name: str) -> Any:
     model = a_model("qwen2.5-vl")
     # As a user's request leaves it; the kernels need not be installed.
@@ -331,11 +346,12 @@ def of_another_class() -> Any:
     "build",
     [
         of_text_alone,
+        without_windows,
         functools.partial(with_attention, "flash_attention_2"),
         functools.partial(with_attention, "eager"),
         of_another_class,
     ],
-    ids=["text", "flash", "eager", "another class"],
+    ids=["text", "Qwen3-VL", "flash", "eager", "another class"],
 )
 def test_other_models_stay_as_they_are(build: Callable[[], Any]) -> None:
     model = build()

@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoTokenizer
 from editgrpo.training.policy.load import load_for_inference, load_processor
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.run.saving import finish_model, format_of, in_one_format, publish_config
+from tests.checkpoints.corpus import SENTENCES
+from tests.checkpoints.published import QWEN3_VL, learnt_vocabulary, write_published
 from tests.training.tiny_run import Tiny
 
 
@@ -70,6 +72,42 @@ def test_published_keys_mean_what_the_saved_ones_did(
     assert after == before
     publish_config(tmp_path, torch.bfloat16)
     assert json.loads((tmp_path / "config.json").read_text()) == published
+
+
+INTERLEAVED: list[dict[str, Any]] = [
+    {**rope, "mrope_section": [6, 5, 5], "mrope_interleaved": True} for rope in ROPE
+]
+
+
+@pytest.mark.parametrize("rope", INTERLEAVED, ids=["default", "yarn"])
+def test_what_is_published_nested_stays_nested(tmp_path: Path, rope: dict[str, Any]) -> None:
+    """Qwen3-VL; transformers 4.57 looks for a tied head and rotary settings in `text_config`."""
+    start = write_published(tmp_path / "start", QWEN3_VL, learnt_vocabulary(SENTENCES))
+    config, saved = AutoConfig.from_pretrained(start), tmp_path / "saved"
+    config.text_config.rope_parameters = rope
+    config.use_cache = config.text_config.use_cache = False  # as gradient checkpointing leaves it
+    del config.text_config.tie_word_embeddings  # as in a model that was built from its classes
+    config.save_pretrained(saved)
+    assert not json.loads((saved / "config.json").read_text())["use_cache"]
+    before = AutoConfig.from_pretrained(saved).to_dict()
+    publish_config(saved, torch.bfloat16)
+    after = AutoConfig.from_pretrained(saved).to_dict()
+    published = json.loads((saved / "config.json").read_text())
+    text = published["text_config"]
+    assert "rope_parameters" not in text
+    assert published.keys().isdisjoint({"rope_scaling", "rope_theta", "use_cache"})
+    assert text["rope_theta"] == rope["rope_theta"]
+    assert text["rope_scaling"] == {key: rope[key] for key in rope if key != "rope_theta"}
+    assert text["tie_word_embeddings"] and text["dtype"] == published["dtype"] == "bfloat16"
+    assert published["vision_config"]["model_type"] == QWEN3_VL
+    assert after["text_config"].pop("use_cache") and not before["text_config"].pop("use_cache")
+    for one in (before, after):
+        one["text_config"].pop("tie_word_embeddings", None)  # stands above, too
+        for part in (one, one["text_config"], one["vision_config"]):
+            part.pop("dtype", None)
+    assert after == before
+    publish_config(saved, torch.bfloat16)
+    assert json.loads((saved / "config.json").read_text()) == published
 
 
 def test_a_finished_folder_is_read_as_the_one_it_came_from(tiny: Tiny, tmp_path: Path) -> None:

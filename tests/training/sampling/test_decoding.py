@@ -24,7 +24,7 @@ from editgrpo.training.sampling.decoding import (
 )
 from editgrpo.training.sampling.key_values import SharedKeyValues
 from editgrpo.training.sampling.rollouts import sample_responses
-from tests.training.small_models import small_model
+from tests.training.small_models import FAMILIES, WITH_IMAGES, small_model, stock_features
 from tests.training.tiny_run import Tiny
 
 ROWS, STEPS = 3, 6
@@ -74,7 +74,7 @@ def positions(model: Any, prompts: list[EncodedPrompt], step: int) -> torch.Tens
     return torch.stack([prompt_positions(model, one).max() + 1 + step for one in prompts])[:, None]
 
 
-@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen2-vl", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_logits_equal_those_of_the_stock_forward(tiny: Tiny, family: str) -> None:
     """Prompts of unequal length, one of a single token; the buffers grow twice on the way."""
@@ -158,11 +158,11 @@ def test_autocast_keeps_keys_as_narrow_as_values(tiny: Tiny) -> None:
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.15)
 
 
+@pytest.mark.parametrize("family", WITH_IMAGES)
 @torch.no_grad()
-def test_features_take_the_place_of_pixels(tiny: Tiny) -> None:
-    model, (prompt,) = tiny.load().eval(), tiny.prompts(1)
-    encoded = model.model.get_image_features(prompt.pixel_values, prompt.image_grid_thw)
-    features = torch.cat(encoded.pooler_output)
+def test_features_take_the_place_of_pixels(tiny: Tiny, family: str) -> None:
+    model, (prompt,) = small_model(family, tiny).eval(), tiny.prompts(1)
+    features = stock_features(model, prompt)
     blind = replace(prompt, pixel_values=torch.zeros_like(prompt.pixel_values))
     kept = SharedKeyValues([len(prompt.input_ids_T)], 1, model.device)
     with passes_through(model) as run:

@@ -16,7 +16,12 @@ from editgrpo.training.sampling.key_values import SharedKeyValues
 from editgrpo.training.sampling.rollouts import sample_responses
 from editgrpo.training.seeds import uniform_draws
 from tests.training.sampling.test_decoding import stock_log_probs, text_prompt
-from tests.training.small_models import small_model
+from tests.training.small_models import (
+    FAMILIES,
+    WITH_IMAGES,
+    small_model,
+    stock_features,
+)
 from tests.training.tiny_run import Tiny
 
 EOS, PAD = 2, 0
@@ -141,12 +146,11 @@ def test_compiled_decoding_draws_the_same_tokens(tiny: Tiny, model: Any) -> None
     assert counters["unique_graphs"] == before + 1
 
 
-def test_features_are_used_in_place_of_pixels(tiny: Tiny, model: Any) -> None:
+@pytest.mark.parametrize("family", WITH_IMAGES)
+def test_features_are_used_in_place_of_pixels(tiny: Tiny, family: str) -> None:
+    model = small_model(family, tiny).eval()
     prompts, uniforms = [*tiny.prompts(2), text_prompt(7, 9)], draws(3, 2, 16)
-    features = [
-        torch.cat(model.model.get_image_features(p.pixel_values, p.image_grid_thw).pooler_output)
-        for p in prompts[:2]
-    ]
+    features = [stock_features(model, prompt) for prompt in prompts[:2]]
     given = sample_responses(model, prompts, uniforms, settings(), features=[*features, None])
     assert given == sample_responses(model, prompts, uniforms, settings())
     wrong = [-features[0], -features[1], None]
@@ -190,7 +194,7 @@ def stock_greedy(model: Any, prompt: EncodedPrompt, tokens: int, eos: list[int])
     return generated[0, prompt.input_ids_T.shape[0] :].tolist()
 
 
-@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen2-vl", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_temperature_zero_equals_stock_greedy_generation(tiny: Tiny, family: str) -> None:
     """What ends a response are tokens that the model likes, so that responses differ in length."""
     model, stock = small_model(family, tiny).eval(), small_model(family, tiny).eval()

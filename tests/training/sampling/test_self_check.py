@@ -23,7 +23,7 @@ from editgrpo.training.policy.window_attention import use_window_batches
 from editgrpo.training.sampling import decoding, self_check
 from editgrpo.training.sampling.self_check import CHECKED_TOKENS, check_sampling
 from editgrpo.training.train import run_training
-from tests.training.small_models import look_closely, small_model
+from tests.training.small_models import WITH_IMAGES, look_closely, small_model
 from tests.training.tiny_run import Tiny
 
 GREEDY = SamplingSettings(
@@ -31,7 +31,7 @@ GREEDY = SamplingSettings(
 )
 
 
-@pytest.fixture(params=["qwen2.5-vl", "qwen2-vl"])
+@pytest.fixture(params=WITH_IMAGES)
 def sampled(tiny: Tiny, request: pytest.FixtureRequest) -> tuple[Any, EncodedPrompt]:
     model = small_model(request.param, tiny).eval()
     use_window_batches(model)
@@ -55,9 +55,9 @@ def test_sampling_takes_the_tokens_that_generate_takes(
     assert check_sampling(model, prompt, GREEDY, dtype=DType.FLOAT32) == CHECKED_TOKENS
     assert draws() == before
     assert model.generation_config.to_dict() == settings
-    assert window_attention._NAME in {
-        module.config._attn_implementation for module in towers(model)
-    }
+    # The tower computes as before; Qwen3-VL's has no windows.
+    name = "sdpa" if model.config.model_type == "qwen3_vl" else window_attention._NAME
+    assert {module.config._attn_implementation for module in towers(model)} == {name}
 
 
 def towers(model: Any) -> list[Any]:
@@ -89,11 +89,26 @@ def misplace_tokens(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "prompt_positions", lambda m, p: right(m, p).flip(0) * 3)
 
 
-@pytest.mark.parametrize("fault", [lose_images, misplace_tokens])
+def lose_levels(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours leaves out the features of DeepStack, as code for another family would."""
+    right, width = decoding.encode_images, model.get_input_embeddings().embedding_dim
+    monkeypatch.setattr(decoding, "encode_images", lambda *a, **k: right(*a, **k)[:, :width])
+
+
+@pytest.mark.parametrize(
+    ("family", "fault"),
+    [
+        ("qwen2.5-vl", lose_images),
+        ("qwen2.5-vl", misplace_tokens),
+        ("qwen3-vl", lose_images),
+        ("qwen3-vl", misplace_tokens),
+        ("qwen3-vl", lose_levels),
+    ],
+)
 def test_sampling_that_goes_wrong_is_seen(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., None]
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, family: str, fault: Callable[..., None]
 ) -> None:
-    model = tiny.load().eval()
+    model = small_model(family, tiny).eval()
     look_closely(model, language=4)
     (prompt,) = tiny.prompts(1)
     fault(model, monkeypatch)

@@ -1,6 +1,6 @@
 """A trained model as a folder that others read: transformers before 5, vLLM, plain `generate`.
 
-transformers 5 writes other keys than those that the two families are published with. Read by
+transformers 5 writes other keys than those that the families are published with. Read by
 transformers 4.57, what it writes has no rotary sections, a head drawn at random in place of the
 tied one, a tokenizer of an unknown class, and image sizes of its own. So a saved folder gets the
 published keys and files; this package reads both.
@@ -25,6 +25,8 @@ from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.plain_processor import PlainProcessor
 from editgrpo.training.policy.processor import StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
+
+_NESTED = "qwen3_vl"  # published with the settings of its text layers in a mapping of their own
 
 
 class OneFormat:
@@ -103,11 +105,14 @@ def finish_model(folder: Path, encoder: PromptEncoder) -> None:
     """
     processor, budget = encoder.processor, encoder.budget
     processor.save(folder)
+    config = _read(folder / CONFIG)
     if isinstance(processor, StudyProcessor):
         _publish_tokenizer(folder, processor)
         _publish_image_sizes(folder, budget)
+    if config["model_type"] == _NESTED:
+        _publish_video_class(folder)
     _publish_generation(folder, processor)
-    card = _card(_read(folder / CONFIG), encoder)
+    card = _card(config, encoder)
     write_text(folder / "README.md", card, shared=True)
 
 
@@ -121,21 +126,48 @@ def publish_config(folder: Path, dtype: torch.dtype) -> None:
     config = _read(folder / CONFIG)
     if config["model_type"] not in FAMILIES:
         return  # as transformers writes it: what its older versions read is known to few
-    text = config.pop("text_config", None)
-    if text is not None:
-        inner = ("architectures", "dtype", "model_type", "transformers_version")
-        config = {key: text[key] for key in text if key not in inner} | config
-    rope = config.pop("rope_parameters", None)
+    config.get("vision_config", {}).pop("dtype", None)
+    # Checkpointing of gradients turns the cache off while a run trains.
+    config.pop("use_cache", None)
+    name = str(dtype).removeprefix("torch.")
+    config |= {"dtype": name, "torch_dtype": name}
+    published = _nested(config) if config["model_type"] == _NESTED else _flat(config)
+    write_json(folder / CONFIG, dict(sorted(published.items())), shared=True)
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings of the text layers beside the others, as Qwen2-VL and Qwen2.5-VL do."""
+    inner = ("architectures", "dtype", "model_type", "transformers_version")
+    text = config.get("text_config", {})
+    flat = {key: text[key] for key in text if key not in inner} | dict(config)
+    flat.pop("text_config", None)
+    flat["use_cache"] = True
+    rope = _take_rope(flat)
     if rope is not None:
-        config["rope_theta"] = rope.pop("rope_theta")
         if rope.get("rope_type", "default") == "default":
             rope = {"type": "mrope", "mrope_section": rope["mrope_section"]}
-        config["rope_scaling"] = rope
-    config.get("vision_config", {}).pop("dtype", None)
-    name = str(dtype).removeprefix("torch.")
-    # Checkpointing of gradients turns the cache off while a run trains.
-    config |= {"dtype": name, "torch_dtype": name, "use_cache": True}
-    write_json(folder / CONFIG, dict(sorted(config.items())), shared=True)
+        flat["rope_scaling"] = rope
+    return flat
+
+
+def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep settings of the text layers apart, as Qwen3-VL does; transformers 4.57 looks for a tied
+    head there alone."""
+    shared = {key: config[key] for key in ("dtype", "tie_word_embeddings")}
+    text = config["text_config"] | shared | {"use_cache": True}
+    rope = _take_rope(text)
+    if rope is not None:
+        text["rope_scaling"] = rope
+    vision = config["vision_config"] | {"model_type": _NESTED}
+    return {**config, "text_config": text, "vision_config": vision}
+
+
+def _take_rope(settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Take rotary settings as transformers 5 names them; their base gets its old place."""
+    rope: dict[str, Any] | None = settings.pop("rope_parameters", None)
+    if rope is not None:
+        settings["rope_theta"] = rope.pop("rope_theta")
+    return rope
 
 
 def _publish_tokenizer(folder: Path, processor: StudyProcessor | PlainProcessor) -> None:
@@ -177,6 +209,16 @@ def _publish_image_sizes(folder: Path, budget: PixelBudget) -> None:
         "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
     }
     write_json(path, settings, shared=True)
+
+
+def _publish_video_class(folder: Path) -> None:
+    """Name Qwen3-VL's video processor. A reader makes one beside the image processor, videos or
+    not, and without this file takes that of Qwen2-VL."""
+    shared = ("image_mean", "image_std", "merge_size", "patch_size", "temporal_patch_size")
+    images = _read(folder / "preprocessor_config.json")
+    settings = {key: images[key] for key in shared}
+    settings["video_processor_type"] = "Qwen3VLVideoProcessor"
+    write_json(folder / "video_preprocessor_config.json", settings, shared=True)
 
 
 def _publish_generation(folder: Path, processor: StudyProcessor | PlainProcessor) -> None:
