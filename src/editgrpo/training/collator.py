@@ -55,7 +55,7 @@ class FindingsCollator:
             batch["input_ids"][row, start:end] = torch.tensor(target)
             batch["labels"][row, start:end] = torch.tensor(target)
             batch["attention_mask"][row, :end] = 1
-        return batch | _joined(stock, [p.input_ids_T.shape[0] for p in prompts], length)
+        return batch | join_rows(stock, [p.input_ids_T.shape[0] for p in prompts], length)
 
     def target_tokens(self, study: Study) -> list[int]:
         """Return the findings' token ids with the end-of-sequence token."""
@@ -63,24 +63,27 @@ class FindingsCollator:
         return [*ids, self._tokenizer.eos_token_id]
 
 
-def _joined(
-    stock: Sequence[Mapping[str, Tensor]], tokens: Sequence[int], length: int
+def join_rows(
+    rows: Sequence[Mapping[str, Tensor]], tokens: Sequence[int], length: int
 ) -> dict[str, Tensor]:
-    """Join what a stock forward takes of each row besides its token ids."""
+    """Join what a stock forward takes of each row besides its token ids.
+
+    Args:
+        rows: For each of B rows, from `EncodedPrompt.stock_inputs`.
+        tokens: For each how many tokens it stands for.
+        length: L, of the batch.
+
+    Returns:
+        What stands for tokens as (B, L), 0 at padding and where a row has none; what stands for
+        images one after another.
+    """
     joined: dict[str, Tensor] = {}
-    for name in dict.fromkeys(name for one in stock for name in one):
-        values = [one.get(name) for one in stock]
-        stands_for_tokens = any(
-            value is not None and value.shape == (1, count)
-            for value, count in zip(values, tokens, strict=True)
-        )
-        present = [value for value in values if value is not None]
-        if stands_for_tokens:
-            rows = torch.zeros(len(stock), length, dtype=present[0].dtype)
-            for row, value in enumerate(values):
-                if value is not None:
-                    rows[row, : value.shape[1]] = value[0]
-            joined[name] = rows
+    for name in dict.fromkeys(name for row in rows for name in row):
+        present = {k: row[name] for k, row in enumerate(rows) if name in row}
+        if any(value.shape == (1, tokens[k]) for k, value in present.items()):
+            joined[name] = torch.zeros(len(rows), length, dtype=next(iter(present.values())).dtype)
+            for k, value in present.items():
+                joined[name][k, : value.shape[1]] = value[0]
         else:
-            joined[name] = torch.cat(present)
+            joined[name] = torch.cat([*present.values()])
     return joined

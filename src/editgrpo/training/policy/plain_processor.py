@@ -95,6 +95,9 @@ class PlainProcessor:
 
         Returns:
             The encoded prompt, ending where the assistant's answer begins.
+
+        Raises:
+            ModelError: the processor cannot write it (the message names the study).
         """
         images = iter(patches)
         messages = [
@@ -109,7 +112,7 @@ class PlainProcessor:
             }
             for message in prompt.messages
         ]
-        encoded = self._encode(messages)
+        encoded = self._encode(messages, f"study {study_id}: {self._folder}: processor")
         ids_T = encoded.pop("input_ids")[0]
         encoded.pop("attention_mask", None)
         return PlainPrompt(
@@ -127,8 +130,8 @@ class PlainProcessor:
         """Save the processor beside a model's weights."""
         self._processor.save_pretrained(folder)
 
-    def _encode(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        with reading(f"{self._folder}: processor", _REMEDY, error=ModelError):
+    def _encode(self, messages: Sequence[Mapping[str, Any]], place: str) -> dict[str, Tensor]:
+        with reading(place, _REMEDY, error=ModelError):
             return dict(
                 self._processor.apply_chat_template(
                     messages,
