@@ -1,5 +1,5 @@
 """The fixtures of the tests of training."""
 
-from tests.training.conftest import tiny
+from tests.training.conftest import tiny, tiny_qwen3
 
-__all__ = ["tiny"]
+__all__ = ["tiny", "tiny_qwen3"]

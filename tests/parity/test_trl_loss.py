@@ -113,7 +113,18 @@ def test_loss_and_gradients_equal_those_of_stock_trl(
     tiny: Tiny, tmp_path: Path, beta: float, kl: KLTerm, loss: LossType, scale: AdvantageScale
 ) -> None:
     """TRL's k3 has no clamp, and no token here is near it."""
-    objective = ObjectiveConfig(loss=loss, scale=scale, beta=beta, kl=kl)
+    assert_same_as_stock(tiny, tmp_path, ObjectiveConfig(loss=loss, scale=scale, beta=beta, kl=kl))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.01])
+def test_they_equal_those_of_stock_trl_for_qwen3_vl(
+    tiny_qwen3: Tiny, tmp_path: Path, beta: float
+) -> None:
+    assert_same_as_stock(tiny_qwen3, tmp_path, ObjectiveConfig(beta=beta))
+
+
+def assert_same_as_stock(tiny: Tiny, tmp_path: Path, objective: ObjectiveConfig) -> None:
+    """Compare a step's passes, with log-probabilities of this policy and of an older one."""
     ours = make_trainer(
         tiny.train_config(tmp_path, edit=PLAIN, objective=objective, tokens_per_pass=100_000)
     )
@@ -131,7 +142,7 @@ def test_loss_and_gradients_equal_those_of_stock_trl(
         one, two = ours._metrics["train"].get(name, []), stock._metrics["train"].get(name, [])
         assert one == pytest.approx(two, rel=1e-4, abs=1e-7), f"{name} {VERSION}"
     assert max(stock._metrics["train"]["clip_ratio/region_mean"]) > 0, "nothing was clipped"
-    if beta:
+    if objective.beta:
         assert min(stock._metrics["train"]["kl"]) > 1e-4, "policy and reference are alike"
 
 

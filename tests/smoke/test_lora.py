@@ -29,9 +29,9 @@ def lora_config(tiny: Tiny, output: Path) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(of_family: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lora") / "run"
-    run_training(lora_config(tiny, folder))
+    run_training(lora_config(of_family, folder))
     return folder
 
 
@@ -42,8 +42,8 @@ def test_the_reference_is_the_model_without_adapters(run: Path) -> None:
     assert rows[-1]["kl"] > 1e-5
 
 
-def test_only_the_language_models_attention_has_moved(tiny: Tiny, run: Path) -> None:
-    before = tiny.load().state_dict()
+def test_only_the_language_models_attention_has_moved(of_family: Tiny, run: Path) -> None:
+    before = of_family.load().state_dict()
     after = load_for_inference(run / "model", dtype=torch.float32).state_dict()
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -52,10 +52,10 @@ def test_only_the_language_models_attention_has_moved(tiny: Tiny, run: Path) -> 
     assert (run / "adapter/adapter_model.safetensors").is_file()
 
 
-def test_the_merged_model_generates(tiny: Tiny, run: Path, tmp_path: Path) -> None:
+def test_the_merged_model_generates(of_family: Tiny, run: Path, tmp_path: Path) -> None:
     predictions = generate_predictions(
         model=str(run / "model"),
-        data=tiny.data(validation_limit=3),
+        data=of_family.data(validation_limit=3),
         split=Split.VALIDATION,
         output=tmp_path / "predictions.jsonl",
         config=GenerationConfig(max_completion_tokens=12),
@@ -66,15 +66,15 @@ def test_the_merged_model_generates(tiny: Tiny, run: Path, tmp_path: Path) -> No
 
 
 def test_a_run_with_adapters_resumes_to_the_same_bytes(
-    tiny: Tiny, run: Path, tmp_path: Path
+    of_family: Tiny, run: Path, tmp_path: Path
 ) -> None:
     def crash(metrics: object, _: object) -> None:
         if metrics["step"] == 3:  # type: ignore[index]
             raise TrainingError("a crash after step 3, whose checkpoint is not written yet")
 
     with pytest.raises(TrainingError, match="a crash"):
-        run_training(lora_config(tiny, tmp_path / "again"), on_step=crash)
-    run_training(lora_config(tiny, tmp_path / "again"), resume=True)
+        run_training(lora_config(of_family, tmp_path / "again"), on_step=crash)
+    run_training(lora_config(of_family, tmp_path / "again"), resume=True)
     assert_same_run(run, tmp_path / "again")
 
 
@@ -102,12 +102,12 @@ def test_fine_tuning_with_adapters_leaves_whole_models(tiny: Tiny, tmp_path: Pat
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 200])
 def test_a_damaged_adapter_is_one_line(
-    tiny: Tiny, run: Path, tmp_path: Path, content: bytes
+    of_family: Tiny, run: Path, tmp_path: Path, content: bytes
 ) -> None:
     shutil.copytree(run, tmp_path / "again")
     shutil.rmtree(tmp_path / "again/model")
     for checkpoint in (tmp_path / "again/checkpoints").iterdir():
         (checkpoint / "adapter_model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match=r"weights: cannot be read .* earlier check") as caught:
-        run_training(lora_config(tiny, tmp_path / "again"), resume=True)
+        run_training(lora_config(of_family, tmp_path / "again"), resume=True)
     assert "\n" not in str(caught.value)

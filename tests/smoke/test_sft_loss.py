@@ -38,11 +38,11 @@ Expected = tuple[float, dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
-def expected(tiny: Tiny) -> Expected:
+def expected(of_family: Tiny) -> Expected:
     """The mean over the tokens of the whole batch, and its gradient: from the stock model's logits,
     one study at a time."""
-    studies, encoder = tiny.encoder()
-    collate, model = FindingsCollator(studies, encoder), tiny.load().train()
+    studies, encoder = of_family.encoder()
+    collate, model = FindingsCollator(studies, encoder), of_family.load().train()
     losses = []
     for index in StepSampler(len(studies), steps=1, prompts_per_step=BATCH, seed=0):
         batch = collate([{"index": index}])
@@ -70,20 +70,24 @@ def assert_is_the_token_mean(run: Path, kept: Path, expected: Expected) -> None:
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 8])
 def test_the_loss_is_the_token_mean_whatever_a_pass_holds(
-    tiny: Tiny,
+    of_family: Tiny,
     tmp_path: Path,
     micro_batch_size: int,
     expected: Expected,
 ) -> None:
     run, kept = tmp_path / "run", tmp_path / "gradients.safetensors"
-    sft_gradients.run_and_keep_gradients(config_of(tiny, run, micro_batch_size), kept)
+    sft_gradients.run_and_keep_gradients(config_of(of_family, run, micro_batch_size), kept)
     assert_is_the_token_mean(run, kept, expected)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("micro_batch_size", [1, 4])
+@pytest.mark.parametrize(
+    ("of_family", "micro_batch_size"),
+    [("qwen2.5-vl", 1), ("qwen2.5-vl", 4), ("qwen3-vl", 4)],
+    indirect=["of_family"],
+)
 def test_the_loss_is_the_token_mean_over_processes(
-    tiny: Tiny,
+    of_family: Tiny,
     tmp_path: Path,
     micro_batch_size: int,
     expected: Expected,
@@ -91,7 +95,7 @@ def test_the_loss_is_the_token_mean_over_processes(
     """Two processes, each with four studies a step: in four passes, and in one."""
     run, kept = tmp_path / "run", tmp_path / "gradients.safetensors"
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(dump_config(config_of(tiny, run, micro_batch_size)), encoding="utf-8")
+    recipe.write_text(dump_config(config_of(of_family, run, micro_batch_size)), encoding="utf-8")
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words += ["-m", "tests.smoke.sft_gradients", str(recipe)]
     more = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "GRADIENTS": str(kept)}

@@ -1,13 +1,16 @@
 """Small models of the families that the packed pass supports, with the vocabulary of the small
 checkpoint of tiny_run.py."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.tiny_run import SHAPE, Tiny
+from tests.training.tiny_run import SHAPE, Tiny, teach
 
 _TEXT = (
     "hidden_size",
@@ -35,6 +38,15 @@ def small_model(family: str, tiny: Tiny) -> Any:
             if parameter.dim() > 1:
                 parameter.data.mul_(4)
     return built
+
+
+def small_checkpoint(family: str, tiny: Tiny, folder: Path) -> Tiny:
+    """Save a small model of a family that has seen the training reports for a few steps."""
+    model = small_model(family, tiny)
+    teach(model, tiny, steps=40)
+    model.save_pretrained(folder)
+    load_processor(tiny.checkpoint).save(folder)
+    return replace(tiny, checkpoint=folder)
 
 
 def _qwen2_vl(like: Any) -> Any:

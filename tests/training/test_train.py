@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
 
-from editgrpo.config import AttentionKernel, EditConfig, EditLevel, RolloutConfig
+from editgrpo.config import AttentionKernel, EditConfig, EditLevel, LoraConfig, RolloutConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards import load_reward
+from editgrpo.training import train
+from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.policy.load import resolve_model_folder
 from editgrpo.training.sampling import native
 from editgrpo.training.step import groups
@@ -23,6 +26,7 @@ from tests.builders import write_set
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import (
     PLAIN,
+    SHAPE,
     Tiny,
     first_rollouts,
     largest_difference,
@@ -105,10 +109,10 @@ def test_draws_belong_to_step_study_and_index(tiny: Tiny, tmp_path: Path) -> Non
     assert all(len({tuple(response) for response in group}) > 1 for group in sampled)
 
 
-def test_gradient_checkpointing_changes_the_cost_only(tiny: Tiny, tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_the_cost_only(of_family: Tiny, tmp_path: Path) -> None:
     for name, on in (("off", False), ("on", True)):
-        model = tiny.model(gradient_checkpointing=on)
-        run_training(tiny.train_config(tmp_path / name, model=model, steps=1))
+        model = of_family.model(gradient_checkpointing=on)
+        run_training(of_family.train_config(tmp_path / name, model=model, steps=1))
     weights = [load_file(tmp_path / name / "model/model.safetensors") for name in ("off", "on")]
     difference, name = largest_difference(*weights)
     assert difference < 1e-6, name
@@ -127,27 +131,70 @@ def test_sampling_leaves_gradient_checkpointing_as_it_was(tiny: Tiny, tmp_path: 
     assert layer._gradient_checkpointing_func.keywords == chosen
 
 
-def test_a_frozen_vision_tower_stays_as_it_was(tiny: Tiny, tmp_path: Path) -> None:
-    model = tiny.model(freeze_vision_tower=True)
-    run_training(tiny.train_config(tmp_path / "run", model=model, steps=1))
-    before = load_file(tiny.checkpoint / "model.safetensors")
+def test_a_frozen_vision_tower_stays_as_it_was(of_family: Tiny, tmp_path: Path) -> None:
+    model = of_family.model(freeze_vision_tower=True)
+    run_training(of_family.train_config(tmp_path / "run", model=model, steps=1))
+    before = load_file(of_family.checkpoint / "model.safetensors")
     after = load_file(tmp_path / "run/model/model.safetensors")
     assert before.keys() == after.keys()
     moved = {name for name in before if not before[name].equal(after[name])}
     assert moved and not any("visual" in name for name in moved)
 
 
-def test_kept_features_change_nothing(tiny: Tiny, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    # Steps of four prompts: ten go through the 18 training studies twice, six show some again.
+    ("of_family", "steps", "levels"),
+    [("qwen2.5-vl", 10, 1), ("qwen3-vl", 6, 3)],
+    indirect=["of_family"],
+)
+def test_kept_features_change_nothing(
+    of_family: Tiny, tmp_path: Path, steps: int, levels: int
+) -> None:
     """Computed anew in each step, kept in memory, kept on disk: the same bytes."""
     for name, ram, disk in (("none", 0, 0), ("memory", 64, 0), ("disk", 0, 64)):
-        model = tiny.model(freeze_vision_tower=True, feature_ram_mib=ram, feature_disk_mib=disk)
-        # Ten steps of four prompts go through the 18 training studies twice.
-        run_training(tiny.train_config(tmp_path / name, model=model, steps=10, save_every=10))
+        model = of_family.model(
+            freeze_vision_tower=True, feature_ram_mib=ram, feature_disk_mib=disk
+        )
+        settings = {"model": model, "steps": steps, "save_every": steps}
+        run_training(of_family.train_config(tmp_path / name, **settings))
     assert_same_run(tmp_path / "none", tmp_path / "memory")
     assert_same_run(tmp_path / "none", tmp_path / "disk")
     kept = list((tmp_path / "disk/features").rglob("*.safetensors"))
     assert 12 <= len(kept) <= 60, "no image of the set was kept"
+    (features,) = load_file(kept[0]).values()
+    assert features.shape == (4, levels * SHAPE.hidden_size)
     assert not (tmp_path / "none/features").exists()
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=4, alpha=8)], ids=["full", "adapters"])
+@pytest.mark.parametrize("frozen", [False, True], ids=["tower trained", "tower frozen"])
+def test_plain_transformers_reads_what_was_trained(
+    of_family: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    frozen: bool,
+    lora: LoraConfig | None,
+) -> None:
+    """The model in memory after a step, and what the stock class makes of its folder."""
+    policies: list[Any] = []
+    load = train.load_policy
+    monkeypatch.setattr(
+        train, "load_policy", lambda *given: policies.append(load(*given)) or policies[0]
+    )
+    model = of_family.model(freeze_vision_tower=frozen, lora=lora)
+    folder = run_training(of_family.train_config(tmp_path / "run", model=model, steps=1))
+    saved, report = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True
+    )
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    batch = FindingsCollator(*of_family.encoder())([{"index": 0}, {"index": 1}])
+    del batch["labels"]
+    with torch.no_grad():
+        found, expected, before = (
+            one.eval()(**batch).logits for one in (saved, policies[0], of_family.load())
+        )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert float((expected - before).abs().max()) > 1e-2, "nothing was trained"
 
 
 def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_path: Path) -> None:

@@ -151,16 +151,17 @@ def write_trained_checkpoint(folder: Path, studies: Path) -> None:
         texts.append("".join(part.get("text", "") for part in parts))
     write_tiny_checkpoint(folder, texts, SHAPE, seed=5)
     tiny = Tiny(folder, studies)
-    model = _teach(tiny, steps=40)
+    model = tiny.load()
+    teach(model, tiny, steps=40)
     model.save_pretrained(folder)
 
 
-def _teach(tiny: Tiny, *, steps: int) -> Any:
+def teach(model: Any, tiny: Tiny, *, steps: int) -> None:
+    """Show a model the training reports for a few steps."""
     from editgrpo.training.collator import FindingsCollator
 
     studies, encoder = tiny.encoder()
     collate = FindingsCollator(studies, encoder)
-    model = tiny.load()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     draw = random.Random(0)
     for _ in range(steps):
@@ -169,7 +170,6 @@ def _teach(tiny: Tiny, *, steps: int) -> Any:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return model
 
 
 @cache
