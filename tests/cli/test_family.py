@@ -1,4 +1,4 @@
-"""A model of another family is refused before a command writes or clears anything."""
+"""What reads no images is refused before a command writes or clears anything."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,10 @@ from tests.builders import bytes_of
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """A folder that says it is a Qwen3-VL with experts, and holds nothing else."""
-    folder = tmp_path / "experts"
+    """A folder that says it is a Qwen3, which reads text alone, and holds nothing else."""
+    folder = tmp_path / "text"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_vl_moe"}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
     return folder
 
 
@@ -26,7 +26,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     assert stop.value.code == 2
     error = capsys.readouterr().err.strip()
     assert "\n" not in error
-    assert "model_type 'qwen3_vl_moe' is not supported" in error
+    assert "model_type 'qwen3' is not supported" in error
     assert "Qwen2-VL (qwen2_vl), Qwen2.5-VL (qwen2_5_vl), Qwen3-VL (qwen3_vl)" in error
     return error
 
