@@ -123,11 +123,12 @@ def _recorded(config: SFTConfig | TrainConfig) -> dict[str, Any]:
 def departure(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """Say in what a result was made differently than its arm would be now.
 
-    A setting that came after the result is no difference as long as it has its default.
+    A setting that one of them does not know is no difference as long as it has its default: it came
+    between them.
 
     Args:
         recorded: `made_with` of the result.
-        now: `made_with` of its stage and arm.
+        now: `made_with` of its stage and arm, or of another seed's result.
 
     Returns:
         The first dotted key that differs, with both values; None if nothing does.
@@ -135,7 +136,7 @@ def departure(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str | None
     then, today = _leaves(recorded), _leaves(now)
     for key in [*today, *(key for key in then if key not in today)]:
         default = _DEFAULTS.get(key.rpartition("config.")[2], _NONE)
-        old, new = then.get(key, default), today.get(key, _NONE)
+        old, new = then.get(key, default), today.get(key, default)
         if old != new:
             return f"{key} {_shown(old)}, now {_shown(new)}"
     return None

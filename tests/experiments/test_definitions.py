@@ -87,8 +87,10 @@ def test_a_result_is_made_otherwise_if_any_setting_differs_but_not_if_one_is_new
     older, other = deepcopy(now), deepcopy(now)
     del older["config"]["objective"]["likelihood"]
     assert departure(older, now) is None
+    assert departure(now, older) is None  # two seeds, of which either may be the older
     other["config"]["objective"]["likelihood"] = 0.1
     assert departure(older, other) == "config.objective.likelihood 0.0, now 0.1"
+    assert departure(other, older) == "config.objective.likelihood 0.1, now 0.0"
     del older["config"]["optim"]["learning_rate"]  # the recipe has another than the default
     assert "learning_rate" in (departure(older, now) or "")
     gone = deepcopy(now)
