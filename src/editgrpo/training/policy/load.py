@@ -150,7 +150,7 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
 
 
 def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
-    """Load a model of the Qwen2-VL family.
+    """Load a model of a supported family.
 
     Args:
         folder: From `resolve_model_folder`.
