@@ -44,7 +44,10 @@ MaxPixels = Annotated[
 ]
 MultipleOf = Annotated[
     int | None,
-    typer.Option(help="Sides are multiples of it: the model's patch size times merge size; 28."),
+    typer.Option(
+        help="Sides are multiples of it: the model's patch size times merge size; 28 if not given, "
+        "and 32 for Qwen3-VL."
+    ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes; one a core if not given.")]
 ResumePreparation = Annotated[

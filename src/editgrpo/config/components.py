@@ -110,7 +110,8 @@ class ModelConfig:
     feature_ram_mib: int = 2048
     """Memory of one process for image features that later steps may need again.
 
-    Used while the vision tower is frozen; 0 keeps none. An image of 512 tokens takes 2 MiB.
+    Used while the vision tower is frozen; 0 keeps none. An image of 512 tokens takes 2 MiB. Of
+    Qwen3-VL, a token's features are four times as wide.
     """
 
     feature_disk_mib: int = 0

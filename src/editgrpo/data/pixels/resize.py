@@ -33,7 +33,7 @@ class PixelBudget:
 
     multiple_of: int = 28
     """Both sides become multiples of it: patch size times merge size of the model; 28 for Qwen2-VL
-    and Qwen2.5-VL."""
+    and Qwen2.5-VL, 32 for Qwen3-VL."""
 
     def __post_init__(self) -> None:
         if self.multiple_of < 1 or self.min_pixels < 1 or self.max_pixels < self.min_pixels:

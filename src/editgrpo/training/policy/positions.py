@@ -1,6 +1,6 @@
 """The language model inside a vision-language model: where it is, and how its tokens are placed.
 
-Works for Qwen2-VL, Qwen2.5-VL and for models of text alone.
+Works for Qwen2-VL, Qwen2.5-VL, Qwen3-VL and for models of text alone.
 """
 
 from collections.abc import Callable
