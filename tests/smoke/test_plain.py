@@ -1,6 +1,7 @@
 """A family that this package does not know: fine-tuned, trained and sampled by the plain path."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,23 @@ def test_what_cannot_be_packed_says_so(gemma: Tiny, tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="not 'gemma3'; set it to auto"):
         run_training(gemma.train_config(tmp_path / "run", model=model))
+
+
+@pytest.mark.parametrize(
+    ("frozen", "processes", "is_sharded", "is_refused"),
+    [(True, 1, False, False), (False, 1, False, False), (True, 2, False, False),
+     (False, 2, False, True), (True, 1, True, True), (True, 2, True, True)],
+)  # fmt: skip
+def test_a_launch_that_it_does_not_serve_is_refused(
+    tiny: Tiny, tmp_path: Path, frozen: bool, processes: int, is_sharded: bool, is_refused: bool
+) -> None:
+    from editgrpo.errors import ConfigError
+    from editgrpo.training.packed.plain import check_plain_path
+
+    model = tiny.model(freeze_vision_tower=frozen)
+    config = tiny.train_config(tmp_path, model=model)
+    with pytest.raises(ConfigError, match="launch with DDP") if is_refused else nullcontext():
+        check_plain_path(config, processes=processes, is_sharded=is_sharded)
 
 
 def test_gradients_of_chunks_are_those_of_one_pass(gemma: Tiny) -> None:

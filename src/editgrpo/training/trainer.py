@@ -24,10 +24,9 @@ from trl.trainer.utils import use_adapter
 
 from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.study import Study
-from editgrpo.errors import ConfigError
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
-from editgrpo.training.packed.packing import PackedGroups, pack_groups
-from editgrpo.training.packed.plain import PlainGroups, add_plain_pass, plain_groups
+from editgrpo.training.packed.packing import PackedGroups
+from editgrpo.training.packed.plain import PlainGroups, add_plain_pass, check_plain_path
 from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy.load import peft_config
 from editgrpo.training.policy.model import Policy, WrappedPolicy
@@ -51,7 +50,7 @@ from editgrpo.training.step.likelihood import ReferenceLikelihood, part_rows
 from editgrpo.training.step.prompt_order import step_sampler
 from editgrpo.training.step.records import loss_metrics
 from editgrpo.training.step.sample_edit_score import Rounds
-from editgrpo.training.step.step_group import StepGroup, plan_update, show
+from editgrpo.training.step.step_group import StepGroup, pack_step, plan_update, show
 
 
 class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignore[misc]
@@ -95,10 +94,9 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             callbacks=callbacks,
         )
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if setup.encoder.processor.is_plain and is_sharded:
-            raise ConfigError(
-                "the plain path (model.group_pass) does not sample from a sharded model; launch "
-                "with DDP or one process"
+        if setup.encoder.processor.is_plain:
+            check_plain_path(
+                config, processes=self.accelerator.num_processes, is_sharded=is_sharded
             )
         if config.objective.kl is KLTerm.K3:
             self.beta = 0.0  # of TRL's loss; `_compute_loss` adds the term
@@ -233,18 +231,11 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         return UpdatePass(groups=tuple(groups), packed=packed, inputs=inputs, share=share)
 
     def _pack(self, groups: Sequence[StepGroup]) -> PackedGroups | PlainGroups:
-        if self._setup.encoder.processor.is_plain:
-            return plain_groups(
-                [one.prompt for one in groups],
-                [one.row_ids for one in groups],
-                budget=self._config.tokens_per_pass,
-            )
-        return pack_groups(
+        return pack_step(
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
-            [one.prompt for one in groups],
-            [one.row_ids for one in groups],
-            features=None if self._features is None else [one.features for one in groups],
-            kernel=self._config.model.group_attention,
+            groups,
+            self._config,
+            keeps_features=self._features is not None,
         )
 
     def _check_group_pass(self, prompt: EncodedPrompt, group: StepGroup) -> None:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from editgrpo.errors import TrainingError
+from editgrpo.config import TrainConfig
+from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.processor import EncodedPrompt
 
@@ -103,6 +104,27 @@ def plain_groups(
         is_response_BC=torch.arange(int(lengths_B.max())) < lengths_B[:, None],
         budget=budget,
     )
+
+
+def check_plain_path(config: TrainConfig, *, processes: int, is_sharded: bool) -> None:
+    """Refuse a launch that the plain path does not serve.
+
+    Args:
+        config: The run.
+        processes: How many train together.
+        is_sharded: Whether FSDP or DeepSpeed shards the model.
+
+    Raises:
+        ConfigError: the model is not whole in each process, or several train its vision tower.
+    """
+    # A study without images would leave a trained tower without gradients, and DDP waiting.
+    is_shared_tower = processes > 1 and not config.model.freeze_vision_tower
+    if is_sharded or is_shared_tower:
+        raise ConfigError(
+            "the plain path (model.group_pass) needs a model that is whole in each process, and "
+            "with several of them a frozen vision tower; launch with DDP, and set "
+            "model.freeze_vision_tower=true"
+        )
 
 
 def add_plain_pass(model: Policy, *, temperature: float) -> None:

@@ -7,9 +7,17 @@ import torch
 from accelerate.utils import gather
 from torch import Tensor
 
+from editgrpo.config import TrainConfig
 from editgrpo.data.study import Study
-from editgrpo.training.packed.packing import packed_length, plan_passes
+from editgrpo.training.packed.packing import (
+    PackedGroups,
+    pack_groups,
+    packed_length,
+    plan_passes,
+)
+from editgrpo.training.packed.plain import PlainGroups, plain_groups
 from editgrpo.training.policy.features import FeatureStore
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.step.scoring import ScoredGroup
@@ -89,6 +97,33 @@ def show(
         StudyPrompt(study=study, prompt=prompt.without_patches(), features=features)
         for study, prompt, features in zip(studies, prompts, store.of(prompts), strict=True)
     ]
+
+
+def pack_step(
+    model: Policy, groups: Sequence[StepGroup], config: TrainConfig, *, keeps_features: bool
+) -> PackedGroups | PlainGroups:
+    """Put groups together for one pass.
+
+    Args:
+        model: The policy, out of its wrappers.
+        groups: The groups.
+        config: The run.
+        keeps_features: Whether the features of images are kept, and so given to the pass.
+
+    Returns:
+        The groups in one row, or on the plain path a row a response; features stay where they are,
+        the rest is on the CPU.
+    """
+    prompts, rows = [one.prompt for one in groups], [one.row_ids for one in groups]
+    if any(prompt.is_plain for prompt in prompts):
+        return plain_groups(prompts, rows, budget=config.tokens_per_pass)
+    return pack_groups(
+        model,
+        prompts,
+        rows,
+        features=[one.features for one in groups] if keeps_features else None,
+        kernel=config.model.group_attention,
+    )
 
 
 def plan_update(
