@@ -50,19 +50,19 @@ def test_the_same_request_is_run_once_and_its_answer_cannot_be_spoilt(
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "timeout_s", "message"),
     [
-        ("import sys; sys.exit('no such model')", "no such model"),
-        ("print('[1]')", "no JSON object"),
-        ("import sys; sys.stderr.write('said why'); print('nothing')", "said why"),
-        ("import time; time.sleep(60)", "within 2 s"),
+        ("import sys; sys.exit('no such model')", 60, "no such model"),
+        ("print('[1]')", 60, "no JSON object"),
+        ("import sys; sys.stderr.write('said why'); print('nothing')", 60, "said why"),
+        ("import time; time.sleep(60)", 2, "within 2 s"),
     ],
 )
 def test_a_failing_oracle_fails_the_test_with_its_reason(
-    tmp_path: Path, package: str, source: str, message: str
+    tmp_path: Path, package: str, source: str, timeout_s: int, message: str
 ) -> None:
     with pytest.raises(pytest.fail.Exception, match=message):
-        run_oracle(write(tmp_path, source), {}, package=package, timeout_s=2)
+        run_oracle(write(tmp_path, source), {}, package=package, timeout_s=timeout_s)
 
 
 def test_without_the_package_the_test_skips_and_says_how_to_get_it(
