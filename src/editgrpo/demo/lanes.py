@@ -45,8 +45,8 @@ def train_side_by_side(
     ) as pool:
         with deaf_to_ctrl_c():
             runs = [pool.submit(_train, config, command) for config in configs.values()]
+        going = True
         try:
-            going = True
             while going:
                 done, others = wait(runs, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
                 for run in done:
@@ -58,10 +58,10 @@ def train_side_by_side(
                 "a run's process died, perhaps for want of memory; start the demo again, and it "
                 "goes on from the last checkpoint"
             ) from error
-        except BaseException:
-            for lane in active_children():
-                lane.kill()  # a run that is asked to end saves first, and takes its time
-            raise
+        finally:
+            if going:  # a run failed, or the demo is being ended
+                for lane in active_children():
+                    lane.kill()  # asked to end, a run would save first, and take its time
 
 
 def _steps_done(config: TrainConfig) -> int:
