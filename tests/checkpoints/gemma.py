@@ -29,21 +29,9 @@ def gemma_tokenizer(texts: Sequence[str], entries: int = 700) -> Any:
     """Learn a vocabulary as Gemma's: pieces of characters with U+2581 for spaces, and 256 bytes."""
     from transformers import PreTrainedTokenizerFast
 
-    inner = Tokenizer(BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    inner.normalizer = normalizers.Replace(" ", "\u2581")
-    inner.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
-    inner.decoder = decoders.Sequence(
-        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    first = [*SPECIAL[:4], *(f"<0x{byte:02X}>" for byte in range(256))]
     # Pieces begin with their space, as SentencePiece learns them; spaces are cut off for that.
     words = [word for text in texts for word in _words(text)]
-    learner = Tokenizer(BPE(unk_token="<unk>"))
-    trainer = BpeTrainer(vocab_size=entries, special_tokens=first, show_progress=False)
-    learner.train_from_iterator(words, trainer)
-    model = json.loads(learner.to_str())["model"]
-    merges = [tuple(merge) for merge in model["merges"]]
-    inner.model = BPE(model["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    inner = byte_fallback_bpe(words, SPECIAL[:4], entries)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         pad_token="<pad>",
@@ -63,6 +51,43 @@ def gemma_tokenizer(texts: Sequence[str], entries: int = 700) -> Any:
     fast.add_tokens(turns, special_tokens=True)
     fast.add_tokens([AddedToken("\n\n", special=False, normalized=False)])
     return fast
+
+
+def byte_fallback_bpe(
+    texts: Sequence[str], first: Sequence[str], entries: int, **limits: int
+) -> Tokenizer:
+    """Learn a BPE of characters that writes a space as U+2581, and spells what it does not know.
+
+    Args:
+        texts: To learn from, spaces written so already.
+        first: Special tokens, before the 256 of bytes; `<unk>` among them.
+        entries: Most entries.
+        **limits: Further ones, of the trainer.
+
+    Returns:
+        The tokenizer; bytes are pieces as others, as published, and no added tokens.
+    """
+    learner = Tokenizer(BPE(unk_token="<unk>"))
+    learner.train_from_iterator(
+        texts,
+        BpeTrainer(
+            vocab_size=entries,
+            special_tokens=[*first, *(f"<0x{byte:02X}>" for byte in range(256))],
+            show_progress=False,
+            **limits,
+        ),
+    )
+    model = json.loads(learner.to_str())["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    inner = Tokenizer(
+        BPE(model["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
+    inner.normalizer = normalizers.Replace(" ", "\u2581")
+    inner.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return inner
 
 
 def _words(text: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Small tokenizers: a byte-level BPE built as Qwen2's is (NFC, its splitting pattern, special and
 plain added tokens), and a BPE with byte fallback built as Gemma's."""
 
-import json
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,6 +10,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from editgrpo.edits.codec import ByteFallbackCodec, ByteLevelCodec, TokenCodec
+from tests.checkpoints.gemma import byte_fallback_bpe
 
 # The pattern that Qwen2's published tokenizer splits by.
 QWEN2_PATTERN = (
@@ -59,26 +59,12 @@ def eos_token_id() -> int:
 
 @cache
 def fallback_tokenizer() -> PreTrainedTokenizerFast:
-    """Train a tokenizer whose pieces are characters, spaces written as U+2581, and 256 bytes."""
-    inner = Tokenizer(BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    inner.normalizer = normalizers.Replace(" ", "\u2581")
-    inner.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
-    inner.decoder = decoders.Sequence(
-        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = BpeTrainer(
-        vocab_size=520, special_tokens=pieces, max_token_length=8, show_progress=False
-    )
-    inner.train_from_iterator([CORPUS], trainer)
-    # The trainer marks bytes as added tokens; as published they are pieces like others.
-    model = json.loads(inner.to_str())["model"]
-    merges = [tuple(merge) for merge in model["merges"]]
-    inner.model = BPE(model["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    content = json.loads(inner.to_str())
-    content["added_tokens"] = []
+    """Train a tokenizer whose pieces are characters, spaces written as U+2581, and 256 bytes; some
+    pieces reach from one word into the next."""
+    first = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    inner = byte_fallback_bpe([CORPUS.replace(" ", "\u2581")], first, 520, max_token_length=8)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        tokenizer_object=inner,
         eos_token="<eos>",
         pad_token="<pad>",
         bos_token="<bos>",

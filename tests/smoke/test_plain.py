@@ -1,6 +1,7 @@
 """A family that this package does not know: fine-tuned, trained and sampled by the plain path."""
 
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,12 @@ from editgrpo.config import (
 )
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import read_jsonl
 from editgrpo.training.generate import GenerationConfig, generate_predictions
+from editgrpo.training.packed.group_pass import packed_log_probs
+from editgrpo.training.packed.plain import add_plain_pass, check_plain_path, plain_groups
+from editgrpo.training.policy.load import load_processor
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.checkpoints.gemma import write_gemma3
@@ -126,8 +131,21 @@ def test_the_plain_path_trains_a_known_family_as_the_packed_pass_does(
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), name
 
 
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_a_template_that_takes_too_much_is_refused(gemma: Tiny, tmp_path: Path, role: str) -> None:
+    """Also one that does so for an answer alone, which is rendered to see how it ends."""
+    folder = shutil.copytree(gemma.checkpoint, tmp_path / "model")
+    template = folder / "chat_template.jinja"
+    endless = (
+        "{% for m in messages %}{% if m['role'] == 'ROLE' %}{% for a in range(99999) %}"
+        "{% for b in range(99999) %}x{% endfor %}{% endfor %}{% endif %}{% endfor %}"
+    )
+    template.write_text(endless.replace("ROLE", role) + template.read_text())
+    with pytest.raises(ModelError, match="chat template"):
+        load_processor(folder)
+
+
 def test_what_cannot_be_packed_says_so(gemma: Tiny, tmp_path: Path) -> None:
-    from editgrpo.errors import ConfigError
 
     model = ModelConfig(
         path=str(gemma.checkpoint), dtype=DType.FLOAT32, group_pass=GroupPass.PACKED
@@ -144,8 +162,6 @@ def test_what_cannot_be_packed_says_so(gemma: Tiny, tmp_path: Path) -> None:
 def test_a_launch_that_it_does_not_serve_is_refused(
     tiny: Tiny, tmp_path: Path, frozen: bool, processes: int, is_sharded: bool, is_refused: bool
 ) -> None:
-    from editgrpo.errors import ConfigError
-    from editgrpo.training.packed.plain import check_plain_path
 
     model = tiny.model(freeze_vision_tower=frozen)
     config = tiny.train_config(tmp_path, model=model)
@@ -154,8 +170,6 @@ def test_a_launch_that_it_does_not_serve_is_refused(
 
 
 def test_gradients_of_chunks_are_those_of_one_pass(gemma: Tiny) -> None:
-    from editgrpo.training.packed.group_pass import packed_log_probs
-    from editgrpo.training.packed.plain import add_plain_pass, plain_groups
 
     prompts = gemma.prompts(2)
     responses = [[[5, 6, 7], [8], [9, 10]], [[11, 12], [13, 14, 15, 16]]]

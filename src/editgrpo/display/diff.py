@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from editgrpo.edits.edit import Edit, EditStep
-from editgrpo.edits.rules import NO_RULE_SENTENCE, RULE_OF, Cause
+from editgrpo.edits.rules import NO_RULE_SENTENCE, RULE_OF
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Presence
 
@@ -59,7 +59,7 @@ def diff_step(
     Raises:
         EditError: the step names a sentence that the report or the reference does not have.
     """
-    removes = RULE_OF[step.rule].cause is Cause.SPURIOUS
+    removes = RULE_OF[step.rule].removes
     if step.position > len(sentences) - removes:
         raise EditError(
             f"the edit touches sentence {step.position}, but the rollout has {len(sentences)}; "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from editgrpo.edits.comparison import Comparison, compare
 from editgrpo.edits.placement import place_in_reference_order
-from editgrpo.edits.rules import RULE_OF, RULES, Cause, Correction, EditRule, Rule
+from editgrpo.edits.rules import RULE_OF, RULES, Correction, EditRule, Rule
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport
 
@@ -124,7 +124,7 @@ def edit_report(
         step = step or _first_step(comparison, rng, RULES)
         if step is None:
             break
-        removes = RULE_OF[step.rule].cause is Cause.SPURIOUS
+        removes = RULE_OF[step.rule].removes
         if in_reference_order and not removes and step.reference_position is not None:
             place = place_in_reference_order(comparison, step.reference_position)
             step = replace(step, position=place)

@@ -77,6 +77,11 @@ class Rule:
     colour: tuple[str, str]
     """On light and on dark ground."""
 
+    @property
+    def removes(self) -> bool:
+        """Whether it takes a sentence of the rollout away: one that is spurious."""
+        return self.cause is Cause.SPURIOUS
+
 
 def rule_a_mislabelled(comparison: Comparison, rng: random.Random) -> Correction | None:
     """Replace a sentence that states the opposite of a reference sentence.

@@ -5,6 +5,7 @@ message's content for a string, and one for images in `chat_template.json`, whic
 read.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def use_folder_template(tokenizer: Tokenizer, folder: Path, *, image_token: str)
     place = folder / source
     tokenizer.chat_template = template
     parts = [{"type": "image"}, {"type": "text", "text": _PROBE}]
-    _require_limits(place, template, tokenizer)
+    require_template_limits(place, template, tokenizer)
     with reading(f"{place}: chat template", remedy, error=ModelError):
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
@@ -53,12 +54,29 @@ def use_folder_template(tokenizer: Tokenizer, folder: Path, *, image_token: str)
         )
 
 
-def _require_limits(place: Path, template: Any, tokenizer: Tokenizer) -> None:
+def require_template_limits(
+    place: Path,
+    template: Any,
+    tokenizer: Tokenizer,
+    *,
+    answers: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Try a chat template on a message with many images, within limits.
+
+    Args:
+        place: Where it stands, for the message.
+        template: The template.
+        tokenizer: Whose special tokens it may write.
+        answers: Messages that follow.
+
+    Raises:
+        ModelError: it takes more time, memory or characters than it may.
+    """
     if not isinstance(template, str):
         return  # several by name: transformers takes the one named default, or says what is wrong
     parts = [*({"type": "image"} for _ in range(_MANY)), {"type": "text", "text": _PROBE}]
     variables = {
-        "messages": [{"role": "user", "content": parts}],
+        "messages": [{"role": "user", "content": parts}, *answers],
         "tools": None,
         "documents": None,
         "add_generation_prompt": True,

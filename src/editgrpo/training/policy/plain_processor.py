@@ -17,9 +17,12 @@ from torch import Tensor
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
+from editgrpo.training.policy.chat_template import require_template_limits
 from editgrpo.training.policy.model import Tokenizer
 from editgrpo.training.policy.processor import EncodedPrompt
 
+_SAID = "Clear."
+_ANSWER = {"role": "assistant", "content": [{"type": "text", "text": _SAID}]}
 _REMEDY = "use an instruct checkpoint whose processor takes text and images"
 
 
@@ -47,7 +50,8 @@ class PlainProcessor:
         folder: Of the model, for error messages.
 
     Raises:
-        ModelError: it is no processor of text and images, or its template shows no image.
+        ModelError: it is no processor of text and images, or its chat template cannot be used or
+            takes more than it may.
     """
 
     is_plain = True
@@ -62,6 +66,9 @@ class PlainProcessor:
             raise ModelError(f"{folder}: no processor of text and images; {_REMEDY}")
         self.tokenizer: Tokenizer = processor.tokenizer
         self.image_processor: Any = processor.image_processor
+        template = processor.chat_template
+        for answers in ((), (_ANSWER,)):  # what is rendered here, and for prompts
+            require_template_limits(folder, template, self.tokenizer, answers=answers)
         self._end_with_the_turn()
 
     def patches(self, image: NDArray[np.uint8]) -> Tensor:
@@ -145,16 +152,15 @@ class PlainProcessor:
     def _end_with_the_turn(self) -> None:
         """Let a report end as the template ends an answer: Gemma's turns end in another token than
         its texts do."""
-        said = "Clear."
         with reading(f"{self._folder}: chat template", _REMEDY, error=ModelError):
             text: str = self._processor.apply_chat_template(
                 [
                     {"role": "user", "content": [{"type": "text", "text": "Describe."}]},
-                    {"role": "assistant", "content": [{"type": "text", "text": said}]},
+                    _ANSWER,
                 ],
                 tokenize=False,
             )
-        behind = self.tokenizer(text.rpartition(said)[2], add_special_tokens=False)["input_ids"]
+        behind = self.tokenizer(text.rpartition(_SAID)[2], add_special_tokens=False)["input_ids"]
         special = {
             token_id
             for token_id, token in self.tokenizer.added_tokens_decoder.items()
