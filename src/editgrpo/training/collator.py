@@ -7,6 +7,7 @@ from torch import Tensor
 
 from editgrpo.data.study import Study
 from editgrpo.training.policy.generation_tokens import padding_token
+from editgrpo.training.policy.processor import stands_for_tokens
 from editgrpo.training.policy.prompts import PromptEncoder
 
 IGNORED_LABEL = -100  # what transformers and TRL take for a token that is not scored
@@ -80,7 +81,7 @@ def join_rows(
     joined: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         present = {k: row[name] for k, row in enumerate(rows) if name in row}
-        if any(value.shape == (1, tokens[k]) for k, value in present.items()):
+        if any(stands_for_tokens(value, tokens[k]) for k, value in present.items()):
             joined[name] = torch.zeros(len(rows), length, dtype=next(iter(present.values())).dtype)
             for k, value in present.items():
                 joined[name][k, : value.shape[1]] = value[0]

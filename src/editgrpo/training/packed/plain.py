@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from editgrpo.config import TrainConfig
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.training.policy.model import Policy
-from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt, stands_for_tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +162,7 @@ def repeated(
     """
     return {
         name: torch.nn.functional.pad(value, (0, more)).expand(rows, -1)
-        if value.shape == (1, tokens)
+        if stands_for_tokens(value, tokens)
         else value.repeat(rows, *[1] * (value.dim() - 1))
         for name, value in inputs.items()
     }

@@ -54,7 +54,7 @@ class EncodedPrompt:
         """Return what the model's own forward takes besides token ids, for one row.
 
         Returns:
-            By name; of tensors of shape (1, T) an element stands for a token.
+            By name; see `stands_for_tokens`.
 
         Raises:
             DataError: patches of an image were left out (the message names the study).
@@ -204,6 +204,19 @@ class StudyProcessor:
             return None
         patch = int(self.image_processor.patch_size)
         return torch.tensor([(1, height // patch, width // patch) for height, width in sizes])
+
+
+def stands_for_tokens(value: torch.Tensor, tokens: int) -> bool:
+    """Say what an element of one of a row's stock inputs stands for.
+
+    Args:
+        value: From `EncodedPrompt.stock_inputs`.
+        tokens: How many tokens the prompt has.
+
+    Returns:
+        True for a token; False for images, or for the row.
+    """
+    return value.shape == (1, tokens)
 
 
 def check_image_tokens(prompt: EncodedPrompt, merge_size: int) -> None:
