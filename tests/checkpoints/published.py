@@ -9,6 +9,7 @@ a file of its own. Templates are read from TRL, which carries copies.
 """
 
 import base64
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -388,7 +389,8 @@ def _write_weights(folder: Path, family: str, config: dict[str, Any], seed: int)
     architecture = getattr(transformers, _ARCHITECTURES[family])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = architecture(architecture.config_class(**config))
+        # Configuration classes change mappings that they are given.
+        model = architecture(architecture.config_class(**copy.deepcopy(config)))
         for parameter in model.parameters():  # a fresh model hardly looks at its input
             if parameter.dim() > 1:
                 parameter.data.mul_(4)

@@ -134,6 +134,17 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_a_published_model_can_be_written_twice(family: str, tmp_path: Path) -> None:
+    """Configuration classes of transformers change mappings that they are given."""
+    vocabulary = learnt_vocabulary(SENTENCES)
+    one, two = (
+        read(write_published(tmp_path / name, family, vocabulary) / "config.json")
+        for name in ("one", "two")
+    )
+    assert one == two
+
+
 @pytest.mark.slow
 def test_what_is_saved_has_one_number_format_and_the_published_names(
     start: Tiny, saved: Tiny
