@@ -103,7 +103,9 @@ def test_a_result_is_made_otherwise_if_any_setting_differs_but_not_if_one_is_new
 
 def test_an_arm_may_be_like_one_that_is_like_another() -> None:
     settings = ARMS["editgrpo-likelihood"].settings
-    assert settings["edit"] == {"when": "unsaid", "anneal": "cosine", "anneal_until": 0.75}
+    assert settings["edit"] == {
+        "when": "unsaid", "anneal": "cosine", "anneal_until": 0.75, "placement": "reference_order",
+    }  # fmt: skip
     assert settings["objective"]["credit"] == "tail"
     assert settings["objective"]["likelihood"] == 0.3
 
