@@ -11,24 +11,12 @@ from typing import Any
 from editgrpo import files
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
+from editgrpo.training.policy.families import family_types, supported_families
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 _WEIGHTS = "model.safetensors"  # where it is there, transformers does not look at an index
-FAMILIES = {"qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
-"""The `model_type` of each family whose layers this package knows, and its name.
-
-Other models have the same attributes (`visual`, `get_rope_index`) and another forward pass, such as
-the experts of Qwen3-VL's larger sizes: they would give other tokens without an error. They take the
-plain path (`training/packed/plain.py`).
-"""
-
 _GIVE_WHOLE = "give the folder of a whole checkpoint"
-
-
-def supported_families() -> str:
-    """Name the supported families with their `model_type`, for messages."""
-    return ", ".join(f"{name} ({kind})" for kind, name in FAMILIES.items())
 
 
 def read_json_object(path: Path, remedy: str = _GIVE_WHOLE) -> dict[str, Any]:
@@ -104,7 +92,7 @@ def check_family(folder: Path) -> None:
     if not path.is_file():
         raise ModelError(f"{folder}: no {CONFIG}; give the folder of a saved model")
     kind = read_json_object(path).get("model_type")
-    if isinstance(kind, str) and (kind in FAMILIES or _reads_images(kind)):
+    if isinstance(kind, str) and (kind in family_types() or _reads_images(kind)):
         return
     named = "names no model_type" if kind is None else f"model_type {kind!r} is not supported"
     raise ModelError(

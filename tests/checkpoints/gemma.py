@@ -30,7 +30,7 @@ def gemma_tokenizer(texts: Sequence[str], entries: int = 700) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     # Pieces begin with their space, as SentencePiece learns them; spaces are cut off for that.
-    words = [word for text in texts for word in _words(text)]
+    words = [word for text in texts for word in words_of(text)]
     inner = byte_fallback_bpe(words, SPECIAL[:4], entries)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=inner,
@@ -90,7 +90,8 @@ def byte_fallback_bpe(
     return inner
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Cut a text into words that begin with their space, written as U+2581."""
     spaced = text.replace(" ", "\u2581").replace("\u2581", " \u2581").replace("\n", " \n ")
     return spaced.split(" ")
 
@@ -146,6 +147,8 @@ def write_gemma3(folder: Path, texts: Sequence[str], *, seed: int = 5) -> Path:
         for name, parameter in model.named_parameters():  # a fresh one hardly looks at its input
             if parameter.dim() > 1 and "embed" not in name:
                 parameter.data.mul_(4)
+        # Zeros in a new model, which would not see its images at all.
+        model.model.multi_modal_projector.mm_input_projection_weight.data.normal_(std=0.3)
     model.generation_config.eos_token_id = [ids["<eos>"], ids["<end_of_turn>"]]
     model.generation_config.pad_token_id = ids["<pad>"]
     model.save_pretrained(folder)

@@ -27,7 +27,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     error = capsys.readouterr().err.strip()
     assert "\n" not in error
     assert "model_type 'qwen3' is not supported" in error
-    assert "Qwen2-VL (qwen2_vl), Qwen2.5-VL (qwen2_5_vl), Qwen3-VL (qwen3_vl)" in error
+    assert "Gemma 3 (gemma3), Qwen2-VL (qwen2_vl), Qwen2.5-VL (qwen2_5_vl), Qwen3-VL" in error
     return error
 
 

@@ -11,16 +11,22 @@ from torch import Tensor
 from editgrpo.config import AttentionKernel
 from editgrpo.training.packed.attention import GroupPlan, GroupSpan
 
-GROUPS = st.lists(
-    st.tuples(st.integers(1, 9), st.lists(st.integers(1, 6), max_size=4)), min_size=1, max_size=4
-)
 
-
-def spans_of(groups: list[tuple[int, list[int]]]) -> list[GroupSpan]:
+@st.composite
+def groups(draw: st.DrawFn) -> list[GroupSpan]:
+    """Up to four groups in one row, some with blocks in their prompts."""
     spans: list[GroupSpan] = []
-    for prefix, lengths in groups:
-        start = spans[-1].end if spans else 0
-        spans.append(GroupSpan(start, prefix, tuple(lengths)))
+    for _ in range(draw(st.integers(1, 4))):
+        prefix = draw(st.integers(1, 9))
+        cuts = sorted(draw(st.sets(st.integers(0, prefix), max_size=4)))
+        spans.append(
+            GroupSpan(
+                spans[-1].end if spans else 0,
+                prefix,
+                tuple(draw(st.lists(st.integers(1, 6), max_size=4))),
+                blocks=tuple(zip(cuts[::2], cuts[1::2], strict=False)),
+            )
+        )
     return spans
 
 
@@ -47,19 +53,40 @@ def test_tokens_see_their_prompt_and_their_own_response(kernel: AttentionKernel)
     plan = GroupPlan([GroupSpan(0, 3, (2, 1)), GroupSpan(6, 2, ())], kernel)
     query, key, value = random_heads(8, 2, 2)
     seen = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 5], [6], [6, 7]]
-    found = plan.attend(SimpleNamespace(), query, key, value, scaling=0.5)
+    found = plan.attend(SimpleNamespace(), query, key, value, scaling=0.5, window=None)
     torch.testing.assert_close(found, attended(query, key, value, seen), rtol=1e-5, atol=1e-6)
 
 
-@given(GROUPS)
-@settings(max_examples=40)
-def test_splitting_gives_what_the_whole_mask_gives(groups: list[tuple[int, list[int]]]) -> None:
+@pytest.mark.parametrize("kernel", [AttentionKernel.SPLIT, AttentionKernel.DENSE])
+@pytest.mark.parametrize(
+    ("window", "seen"),
+    [
+        (None, [[0], [0, 1, 2], [0, 1, 2], [0, 1, 2, 3],
+                [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 6]]),
+        (2, [[0], [0, 1, 2], [1, 2], [2, 3], [3, 4], [4, 5], [3, 6]]),
+    ],
+)  # fmt: skip
+def test_a_block_sees_itself_both_ways_and_a_window_the_last_tokens(
+    kernel: AttentionKernel, window: int | None, seen: list[list[int]]
+) -> None:
+    """Columns 0-3: a prompt with an image in 1 and 2; 4, 5: its first response; 6: its second."""
+    plan = GroupPlan([GroupSpan(0, 4, (2, 1), blocks=((1, 3),))], kernel)
+    query, key, value = random_heads(7, 2, 2)
+    found = plan.attend(SimpleNamespace(), query, key, value, scaling=0.5, window=window)
+    torch.testing.assert_close(found, attended(query, key, value, seen), rtol=1e-5, atol=1e-6)
+
+
+@given(groups(), st.none() | st.integers(1, 12))
+@settings(max_examples=60)
+def test_splitting_gives_what_the_whole_mask_gives(
+    spans: list[GroupSpan], window: int | None
+) -> None:
     """Values and gradients, four query heads on two key heads."""
-    spans = spans_of(groups)
     results = []
     for kernel in (AttentionKernel.SPLIT, AttentionKernel.DENSE):
         heads = random_heads(spans[-1].end, 4, 2)
-        found = GroupPlan(spans, kernel).attend(SimpleNamespace(), *heads, scaling=0.5)
+        plan = GroupPlan(spans, kernel)
+        found = plan.attend(SimpleNamespace(), *heads, scaling=0.5, window=window)
         weights = torch.linspace(-1, 1, found.numel()).view_as(found)
         results.append((found, *torch.autograd.grad((found * weights).sum(), heads)))
     for one, two in zip(*results, strict=True):
@@ -71,7 +98,7 @@ def test_heads_that_share_keys_equal_heads_with_keys_of_their_own() -> None:
     query, key, value = random_heads(14, 6, 2)
     for kernel in (AttentionKernel.SPLIT, AttentionKernel.DENSE):
         plan = GroupPlan(spans, kernel)
-        shared = plan.attend(SimpleNamespace(), query, key, value, scaling=0.5)
+        shared = plan.attend(SimpleNamespace(), query, key, value, scaling=0.5, window=None)
         repeated = [x.repeat_interleave(3, dim=1) for x in (key, value)]
-        own = plan.attend(SimpleNamespace(), query, *repeated, scaling=0.5)
+        own = plan.attend(SimpleNamespace(), query, *repeated, scaling=0.5, window=None)
         torch.testing.assert_close(shared, own, rtol=1e-5, atol=1e-6)

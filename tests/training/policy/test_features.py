@@ -18,6 +18,7 @@ from torch import Tensor
 
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, TrainingError
+from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.feature_files import FeatureDisk
 from editgrpo.training.policy.features import FeatureCounts, FeatureStore, encode_images
 from editgrpo.training.policy.load import load_processor
@@ -64,7 +65,11 @@ def prompts(tiny: Tiny) -> list[EncodedPrompt]:
 
 
 def a_store(tower: Any, *, ram_bytes: int = 10**9, **changes: Any) -> FeatureStore:
-    return FeatureStore(tower, **{"autocast": nullcontext, "ram_bytes": ram_bytes, **changes})
+    is_deep = hasattr(tower.config, "deepstack_visual_indexes")
+    family = family_named("qwen3_vl" if is_deep else "qwen2_5_vl")
+    assert family is not None
+    settings = {"autocast": nullcontext, "ram_bytes": ram_bytes, **changes}
+    return FeatureStore(family, tower, **settings)
 
 
 def a_disk(folder: Path, **changes: Any) -> FeatureDisk:

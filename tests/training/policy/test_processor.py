@@ -77,7 +77,7 @@ def test_a_prompt_without_images_has_no_patches(processor: StudyProcessor) -> No
     encoded = processor.encode("s", prompt_of(0), [])
     assert encoded.pixel_values is None and encoded.image_grid_thw is None
     assert not bool(encoded.is_image_token_T.any())
-    check_image_tokens(encoded, merge_size=2)
+    check_image_tokens(encoded, features=0)
 
 
 def test_a_template_that_loses_an_image_is_named(processor: StudyProcessor) -> None:
@@ -89,11 +89,11 @@ def test_image_tokens_that_do_not_match_features_name_the_study(
     processor: StudyProcessor,
 ) -> None:
     encoded = processor.encode("s9", prompt_of(3), images())
-    check_image_tokens(encoded, merge_size=2)
+    check_image_tokens(encoded, features=6)
     is_first = encoded.is_image_token_T.int().cumsum(0) == 1
     lost = encoded.is_image_token_T & ~is_first
     with pytest.raises(DataError, match="study s9: the prompt holds 5 image tokens for 6"):
-        check_image_tokens(replace(encoded, is_image_token_T=lost), merge_size=2)
+        check_image_tokens(replace(encoded, is_image_token_T=lost), features=6)
 
 
 def test_a_tokenizer_of_another_family_is_refused(processor: StudyProcessor) -> None:

@@ -33,7 +33,14 @@ class AttentionPlan(ABC):
 
     @abstractmethod
     def attend(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, *, scaling: float
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float,
+        window: int | None,
     ) -> Tensor:
         """Compute one layer's attention.
 
@@ -43,6 +50,7 @@ class AttentionPlan(ABC):
             key: (B, H', L, D), rotary positions applied; H' divides H.
             value: (B, H', L, D).
             scaling: The products of queries and keys are multiplied by it.
+            window: How many tokens a token of this layer sees, itself included; None for all.
 
         Returns:
             (B, L, H, D).
@@ -65,7 +73,7 @@ def planned(plan: AttentionPlan, device: torch.device) -> dict[str, Any]:
     """Return what to pass to the text layers so that a plan computes their attention.
 
     Args:
-        plan: The plan. A sliding window is not applied: rows must be shorter.
+        plan: The plan.
         device: Of the embeddings.
 
     Returns:
@@ -95,7 +103,9 @@ def _attention(
         return computed
     scaling = keywords.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention_plan.attend(module, query, key, value, scaling=scaling), None
+    window = keywords.get("sliding_window")
+    attended = attention_plan.attend(module, query, key, value, scaling=scaling, window=window)
+    return attended, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +116,14 @@ class GroupSpan:
         start: Column of the first prompt token.
         prefix: Prompt tokens that stand once, before the responses.
         lengths: Columns of each response's segment, in order; empty for a bare prompt.
+        blocks: First token and the one after the last of what sees each other both ways in the
+            prompt, counted from its start.
     """
 
     start: int
     prefix: int
     lengths: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...] = ()
 
     @property
     def end(self) -> int:
@@ -119,8 +132,9 @@ class GroupSpan:
 
 
 class GroupPlan(AttentionPlan):
-    """Groups one after another in one row: a prompt token sees its prompt up to itself, a response
-    token its prompt and its own response up to itself.
+    """Groups one after another in one row: a prompt token sees its prompt up to itself, and the
+    whole of the block that it is in; a response token its prompt and its own response up to itself.
+    In a layer with a window both see the last tokens of that alone.
 
     All kernels give the same numbers (tests/training/packed/test_attention.py):
 
@@ -137,15 +151,24 @@ class GroupPlan(AttentionPlan):
     def __init__(self, groups: Sequence[GroupSpan], kernel: AttentionKernel) -> None:
         self.groups = tuple(groups)
         self._kernel = kernel
-        self._prepared: dict[torch.device, Any] = {}  # masks and indices, the same in every layer
+        # Masks and indices, the same in every layer of a window.
+        self._prepared: dict[tuple[torch.device, int | None], Any] = {}
 
     def attend(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, *, scaling: float
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float,
+        window: int | None,
     ) -> Tensor:
         """Compute one layer's attention; see `AttentionPlan`."""
-        prepared = self._prepared.get(query.device)
-        if prepared is None:
-            prepared = self._prepared[query.device] = self._prepare(query.device)
+        place = (query.device, window)
+        if place not in self._prepared:
+            self._prepared[place] = self._prepare(*place)
+        prepared = self._prepared[place]
         if self._kernel is AttentionKernel.FLEX:
             from transformers.integrations.flex_attention import flex_attention_forward
 
@@ -162,37 +185,31 @@ class GroupPlan(AttentionPlan):
             attended = self._split(query, key, value, prepared, scaling)
         return attended.transpose(1, 2)
 
-    def _prepare(self, device: torch.device) -> Any:
+    def _prepare(self, device: torch.device, window: int | None) -> Any:
         if self._kernel is AttentionKernel.SPLIT:
-            return [_response_columns(span, device) for span in self.groups]
-        group_L, segment_L = self._numbers(device)
+            return [
+                (_prompt_mask(span, window, device), _response_columns(span, window, device))
+                for span in self.groups
+            ]
+        columns = _Columns.of(self.groups, device)
+        group_L = columns.group_L
 
         def may_attend(_batch: Any, _head: Any, q: Tensor, k: Tensor) -> Tensor:
-            sees = (segment_L[k] == 0) | (segment_L[k] == segment_L[q])
-            return (k <= q) & (group_L[k] == group_L[q]) & sees
+            return columns.sees(q, k, window)
 
         if self._kernel is AttentionKernel.FLEX:
             from torch.nn.attention.flex_attention import create_block_mask
 
             length = group_L.shape[0]
             return create_block_mask(may_attend, None, None, length, length, device=str(device))
-        columns = torch.arange(group_L.shape[0], device=device)
-        return may_attend(None, None, columns[:, None], columns[None, :])[None, None]
-
-    def _numbers(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Number each column's group from 0, and its segment: 0 is the prompt."""
-        groups, segments = [], []
-        for number, span in enumerate(self.groups):
-            groups.append(torch.full((span.end - span.start,), number))
-            segments.append(torch.zeros(span.prefix, dtype=torch.long))
-            segments += [torch.full((n,), k) for k, n in enumerate(span.lengths, start=1)]
-        return torch.cat(groups).to(device), torch.cat(segments).to(device)
+        all_L = torch.arange(group_L.shape[0], device=device)
+        return columns.sees(all_L[:, None], all_L[None, :], window)[None, None]
 
     def _split(
-        self, query: Tensor, key: Tensor, value: Tensor, columns: list[Any], scaling: float
+        self, query: Tensor, key: Tensor, value: Tensor, prepared: list[Any], scaling: float
     ) -> Tensor:
         pieces = []
-        for span, responses in zip(self.groups, columns, strict=True):
+        for span, (mask, responses) in zip(self.groups, prepared, strict=True):
             prompt = slice(span.start, span.start + span.prefix)
             if span.prefix:
                 pieces.append(
@@ -200,7 +217,8 @@ class GroupPlan(AttentionPlan):
                         query[:, :, prompt],
                         _every_head(key[:, :, prompt], query),
                         _every_head(value[:, :, prompt], query),
-                        is_causal=True,
+                        attn_mask=mask,
+                        is_causal=mask is None,
                         scale=scaling,
                     )
                 )
@@ -208,6 +226,60 @@ class GroupPlan(AttentionPlan):
                 rows = _ResponseRows(query, key, value, prompt, responses)
                 pieces.append(rows.attend(scaling))
         return torch.cat(pieces, dim=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What the columns of a row are, (L,) int64 each.
+
+    Attributes:
+        group_L: The number of the group.
+        segment_L: The number of the response in its group, from 1; 0 in the prompt.
+        place_L: How many tokens are before it in its prompt and its response.
+        block_L: The number of the block, from 1; 0 outside of any.
+    """
+
+    group_L: Tensor
+    segment_L: Tensor
+    place_L: Tensor
+    block_L: Tensor
+
+    @classmethod
+    def of(cls, groups: Sequence[GroupSpan], device: torch.device) -> "_Columns":
+        """Number the columns of groups."""
+        parts: list[tuple[Tensor, ...]] = []
+        for number, span in enumerate(groups):
+            block = torch.zeros(span.prefix, dtype=torch.long)
+            for k, (first, end) in enumerate(span.blocks, start=1):
+                block[first:end] = k
+            parts.append(_numbered(number, 0, 0, block))
+            for k, length in enumerate(span.lengths, start=1):
+                no_block = torch.zeros(length, dtype=torch.long)
+                parts.append(_numbered(number, k, span.prefix, no_block))
+        return cls(*(torch.cat(one).to(device) for one in zip(*parts, strict=True)))
+
+    def sees(self, q: Tensor, k: Tensor, window: int | None) -> Tensor:
+        """Say which of two columns sees the other."""
+        segment_L, block_L = self.segment_L, self.block_L
+        is_group = self.group_L[k] == self.group_L[q]
+        is_before = (k <= q) & ((segment_L[k] == 0) | (segment_L[k] == segment_L[q]))
+        seen = is_group & (is_before | ((block_L[q] > 0) & (block_L[k] == block_L[q])))
+        return seen if window is None else seen & (self.place_L[k] > self.place_L[q] - window)
+
+
+def _numbered(group: int, segment: int, first: int, block: Tensor) -> tuple[Tensor, ...]:
+    """Number columns one after another, in the order of the attributes of `_Columns`."""
+    same = torch.ones_like(block)
+    return group * same, segment * same, first + torch.arange(block.shape[0]), block
+
+
+def _prompt_mask(span: GroupSpan, window: int | None, device: torch.device) -> Tensor | None:
+    """Return what the tokens of a prompt see, (prefix, prefix) bool; None for all before them."""
+    if not span.blocks and (window is None or window >= span.prefix):
+        return None
+    bare = GroupSpan(0, span.prefix, (), blocks=span.blocks)
+    all_L = torch.arange(span.prefix, device=device)
+    return _Columns.of([bare], device).sees(all_L[:, None], all_L[None, :], window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +297,9 @@ class _ResponseColumns:
     may_attend: Tensor
 
 
-def _response_columns(span: GroupSpan, device: torch.device) -> _ResponseColumns | None:
+def _response_columns(
+    span: GroupSpan, window: int | None, device: torch.device
+) -> _ResponseColumns | None:
     if not span.lengths:
         return None
     lengths_G = torch.tensor(span.lengths, device=device)
@@ -235,10 +309,13 @@ def _response_columns(span: GroupSpan, device: torch.device) -> _ResponseColumns
     is_token_GR = offset_R < lengths_G[:, None]
     # A padded key stands behind every real query of its row, so the causal rule hides it.
     may_attend = torch.ones(longest, span.prefix + longest, dtype=torch.bool, device=device)
+    may_attend = may_attend.tril(diagonal=span.prefix)
+    if window is not None:
+        may_attend = may_attend.triu(diagonal=span.prefix - window + 1)
     return _ResponseColumns(
         columns_GR=starts_G[:, None] + torch.minimum(offset_R, lengths_G[:, None] - 1),
         kept=is_token_GR.flatten().nonzero()[:, 0],
-        may_attend=may_attend.tril(diagonal=span.prefix),
+        may_attend=may_attend,
     )
 
 

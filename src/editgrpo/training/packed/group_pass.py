@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from editgrpo.training.packed.attention import planned, use_group_attention
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.packed.plain import PlainGroups
-from editgrpo.training.policy.blank_image import has_tower, no_features, run_tower_always
-from editgrpo.training.policy.image_features import joined_levels, put_images
-from editgrpo.training.policy.model import Backbone, Policy, WrappedPolicy
+from editgrpo.training.policy.blank_image import no_features, run_tower_always
+from editgrpo.training.policy.families import family_of
+from editgrpo.training.policy.features import encoded_images, required_tower
+from editgrpo.training.policy.model import Policy, WrappedPolicy
 from editgrpo.training.policy.positions import language_model
-from editgrpo.training.policy.window_attention import use_window_batches
 
 # Logits that exist at a time: 2^25 float32 are 128 MiB, 220 tokens of Qwen2.5-VL's vocabulary.
 _LOGITS = 2**25
@@ -35,7 +35,7 @@ def add_group_pass(model: Policy, *, temperature: float) -> None:
         temperature: Logits are divided by it, as when the responses were sampled.
     """
     use_group_attention(model)
-    use_window_batches(model)  # also in a reference that TRL has loaded
+    family_of(model).prepare(model)  # also in a reference that TRL has loaded
     run_tower_always(model)
     stock = model.forward
 
@@ -69,10 +69,10 @@ def packed_log_probs(
 
 def _group_pass(model: Policy, packed: PackedGroups, temperature: float) -> tuple[Tensor, Tensor]:
     embeddings = model.get_input_embeddings()(packed.input_ids_1L)
-    features = _image_features(model.model, packed)
+    features = _image_features(model, packed)
     more: dict[str, Any] = {}
     if features is not None:
-        embeddings, more = put_images(embeddings, packed.image_column_N, features)
+        embeddings, more = family_of(model).put_images(embeddings, packed.image_column_N, features)
     hidden = language_model(model)(
         inputs_embeds=embeddings,
         position_ids=packed.position_ids,
@@ -88,13 +88,14 @@ def _group_pass(model: Policy, packed: PackedGroups, temperature: float) -> tupl
     )
 
 
-def _image_features(backbone: Backbone, packed: PackedGroups) -> Tensor | None:
-    if packed.features_ND is not None or not has_tower(backbone):
+def _image_features(model: Policy, packed: PackedGroups) -> Tensor | None:
+    family, backbone = family_of(model), model.model
+    if packed.features_ND is not None or family.tower(backbone) is None:
         return packed.features_ND
-    if packed.pixel_values is None:
-        return no_features(backbone)
-    encoded = backbone.get_image_features(packed.pixel_values, packed.image_grid_thw)
-    return joined_levels(encoded)
+    if packed.pixel_values is None or packed.image_grid_thw is None:
+        return no_features(family, backbone)
+    tower = required_tower(family, backbone)
+    return encoded_images(family, tower, packed.pixel_values, packed.image_grid_thw)
 
 
 def response_log_probs(

@@ -21,8 +21,9 @@ from torch import Tensor
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import TrainingError
 from editgrpo.training.packed.attention import GroupPlan, GroupSpan
+from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.model import Policy
-from editgrpo.training.policy.positions import patches_across, prompt_positions, shaped_positions
+from editgrpo.training.policy.positions import prompt_positions, shaped_positions
 from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens, join_images
 
 
@@ -138,16 +139,18 @@ def pack_groups(
         raise TrainingError(f"{len(prompts)} prompts need a group of responses each")
     if any(not response for group in responses_PG for response in group):
         raise TrainingError("a response has no token; it needs at least its end-of-sequence token")
+    family = family_of(model)
     rows, start = [], 0
     for prompt, group in zip(prompts, responses_PG, strict=True):
-        check_image_tokens(prompt, patches_across(model))
-        rows.append(_pack_one(prompt, group, prompt_positions(model, prompt), start))
+        check_image_tokens(prompt, expected_features(model, prompt))
+        positions_AT, blocks = prompt_positions(model, prompt), family.blocks(prompt)
+        rows.append(_pack_one(prompt, group, positions_AT, blocks, start))
         start = rows[-1].span.end
     lengths_B = torch.tensor([len(response) for group in responses_PG for response in group])
     images = join_images(prompts) if features is None else {}
     return PackedGroups(
         input_ids_1L=torch.cat([row.input_ids_L for row in rows])[None],
-        position_ids=shaped_positions(model, torch.cat([r.positions_AL for r in rows], dim=1)),
+        position_ids=shaped_positions(torch.cat([r.positions_AL for r in rows], dim=1)),
         plan=GroupPlan([row.span for row in rows], kernel),
         response_column_R=torch.cat(
             [torch.arange(row.span.start + row.span.prefix, row.span.end) for row in rows]
@@ -159,6 +162,12 @@ def pack_groups(
         pixel_values=images.get("pixel_values"),
         image_grid_thw=images.get("image_grid_thw"),
     )
+
+
+def expected_features(model: Policy, prompt: EncodedPrompt) -> int:
+    """Return how many features the images of a prompt have."""
+    grids = prompt.image_grid_thw
+    return 0 if grids is None else family_of(model).image_tokens(model.config, grids)
 
 
 def _join_features(model: Policy, features: Sequence[Tensor | None]) -> Tensor:
@@ -175,7 +184,11 @@ class _Row:
 
 
 def _pack_one(
-    prompt: EncodedPrompt, group: Sequence[Sequence[int]], positions_AT: Tensor, start: int
+    prompt: EncodedPrompt,
+    group: Sequence[Sequence[int]],
+    positions_AT: Tensor,
+    blocks: tuple[tuple[int, int], ...],
+    start: int,
 ) -> _Row:
     last_token = int(prompt.input_ids_T[-1])
     ids, positions = [prompt.input_ids_T[:-1]], [positions_AT[:, :-1]]
@@ -191,6 +204,6 @@ def _pack_one(
         positions_AL=torch.cat(positions, dim=1),
         image_columns=start + prompt.is_image_token_T.nonzero()[:, 0],
         span=GroupSpan(
-            start, prompt.input_ids_T.shape[0] - 1, tuple(len(response) for response in group)
+            start, prompt.input_ids_T.shape[0] - 1, tuple(map(len, group)), blocks=blocks
         ),
     )

@@ -14,32 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editgrpo.training.policy.image_features import joined_levels
+from editgrpo.training.policy.families import family_of
+from editgrpo.training.policy.family import PolicyFamily
+from editgrpo.training.policy.features import encoded_images, required_tower
 from editgrpo.training.policy.model import Backbone, Policy
 
 
-def has_tower(backbone: Backbone) -> bool:
-    """Return whether a model without its head is one for images, too."""
-    return hasattr(backbone, "visual")
-
-
-def no_features(backbone: Backbone) -> Tensor:
+def no_features(family: PolicyFamily, backbone: Backbone) -> Tensor:
     """Run the vision tower on one blank image and keep none of its features.
 
     Args:
+        family: Of the model.
         backbone: The vision-language model without its head.
 
     Returns:
-        (0, D (1 + K)) features that depend on every parameter of the tower.
+        (0, F) features that depend on every parameter of the tower.
     """
-    tower = backbone.visual
-    side, patch = tower.spatial_merge_size, tower.patch_embed
-    values = patch.in_channels * patch.temporal_patch_size * patch.patch_size**2
-    encoded = backbone.get_image_features(
-        torch.zeros(side * side, values, device=tower.device),
-        torch.tensor([[1, side, side]], device=tower.device),
-    )
-    return joined_levels(encoded)[:0]
+    tower = required_tower(family, backbone)
+    return encoded_images(family, tower, *family.blank_image(tower))[:0]
 
 
 def run_tower_always(model: Policy) -> None:
@@ -49,8 +41,8 @@ def run_tower_always(model: Policy) -> None:
         model: The model, not yet wrapped by PEFT, DDP, FSDP or DeepSpeed. One without a tower stays
             as it is.
     """
-    backbone = model.model
-    if not has_tower(backbone):
+    backbone, family = model.model, family_of(model)
+    if family.tower(backbone) is None:
         return
     stock = type(backbone).forward  # of no model: a copy of this one computes with its own weights
 
@@ -62,7 +54,7 @@ def run_tower_always(model: Policy) -> None:
         # The embedding is the one place that every family takes token ids to: Qwen3-VL takes ids or
         # embeddings, not both, and places tokens by their ids.
         hook = self.get_input_embeddings().register_forward_hook(
-            lambda _module, _arguments, embeddings: _beside_nothing(self, embeddings)
+            lambda _module, _arguments, embeddings: _beside_nothing(family, self, embeddings)
         )
         try:
             return stock(self, *arguments, **keywords)
@@ -72,9 +64,9 @@ def run_tower_always(model: Policy) -> None:
     backbone.forward = MethodType(forward, backbone)
 
 
-def _beside_nothing(backbone: Backbone, embeddings_BLD: Tensor) -> Tensor:
+def _beside_nothing(family: PolicyFamily, backbone: Backbone, embeddings_BLD: Tensor) -> Tensor:
     """Return the same embeddings, which now depend on every parameter of the tower."""
     rows, _, width = embeddings_BLD.shape
     # Cut to the width of one level, all of them have gradients still.
-    nothing = no_features(backbone).to(embeddings_BLD.dtype)[:, :width]
+    nothing = no_features(family, backbone).to(embeddings_BLD.dtype)[:, :width]
     return torch.cat([embeddings_BLD, nothing.expand(rows, -1, -1)], dim=1)

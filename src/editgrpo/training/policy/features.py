@@ -20,9 +20,10 @@ import transformers
 from torch import Tensor
 
 from editgrpo.errors import TrainingError
+from editgrpo.training.policy.families import family_of
+from editgrpo.training.policy.family import PolicyFamily
 from editgrpo.training.policy.feature_files import FeatureDisk, FeatureFiles
-from editgrpo.training.policy.image_features import joined_levels
-from editgrpo.training.policy.model import Policy, VisionTower
+from editgrpo.training.policy.model import Backbone, Policy, VisionTower
 from editgrpo.training.policy.processor import EncodedPrompt, join_images
 
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -57,9 +58,29 @@ def encode_images(model: Policy, prompt: EncodedPrompt) -> Tensor | None:
     images = join_images([prompt])
     if not images:
         return None
-    tower, grids = model.model.visual, images["image_grid_thw"]
+    family, grids = family_of(model), images["image_grid_thw"]
     parts = torch.split(images["pixel_values"], grids.prod(dim=-1).tolist())
-    return torch.cat([_encode(tower, part, grid) for part, grid in zip(parts, grids, strict=True)])
+    encoder = _Encoder(family, required_tower(family, model.model))
+    return torch.cat([encoder(part, grid) for part, grid in zip(parts, grids, strict=True)])
+
+
+def required_tower(family: PolicyFamily, backbone: Backbone) -> VisionTower:
+    """Return the tower of a model with images.
+
+    Args:
+        family: Of the model.
+        backbone: The model without its head.
+
+    Returns:
+        The tower.
+
+    Raises:
+        TrainingError: it has none.
+    """
+    tower = family.tower(backbone)
+    if tower is None:
+        raise TrainingError(f"{type(backbone).__name__} is of text alone; give no images")
+    return tower
 
 
 class FeatureStore:
@@ -72,7 +93,8 @@ class FeatureStore:
     store says it holds may be encoded without its pixels (`PromptEncoder.encode_all(known=store)`).
 
     Args:
-        tower: The vision tower, frozen, its weights final; a copy of its own where the policy's
+        family: Of the model.
+        tower: Its vision tower, frozen, its weights final; a copy of its own where the policy's
             is sharded.
         autocast: Gives the context in which the tower computes, the trainer's own.
         ram_bytes: Most bytes of features in memory; 0 keeps none.
@@ -84,6 +106,7 @@ class FeatureStore:
 
     def __init__(
         self,
+        family: PolicyFamily,
         tower: VisionTower,
         *,
         autocast: Autocast,
@@ -95,6 +118,7 @@ class FeatureStore:
                 "features can be kept for a frozen vision tower only; set model.freeze_vision_tower"
             )
         self._tower = tower
+        self._encode = _Encoder(family, tower)
         self._autocast = autocast
         self._room = ram_bytes
         self._memory: dict[str, Tensor] = {}
@@ -174,7 +198,7 @@ class FeatureStore:
                 "its features are no longer held; resume the run, which computes them again"
             )
         self._counts["computed"] += 1
-        return _encode(self._tower, image.patches, image.grid)
+        return self._encode(image.patches, image.grid)
 
     def _keep(self, image_id: str, features: Tensor) -> None:
         has_room = features.nbytes <= self._room
@@ -208,10 +232,33 @@ def _images(prompt: EncodedPrompt) -> list[_Image]:
     ]
 
 
-def _encode(tower: VisionTower, patches_ND: Tensor, grid: Tensor) -> Tensor:
-    return joined_levels(
-        tower(patches_ND.to(tower.device).to(tower.dtype), grid_thw=grid[None].to(tower.device))
-    )
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """Turns the patches of one image into the features of its tokens."""
+
+    family: PolicyFamily
+    tower: VisionTower
+
+    def __call__(self, patches_ND: Tensor, grid_3: Tensor) -> Tensor:
+        return encoded_images(self.family, self.tower, patches_ND, grid_3[None])
+
+
+def encoded_images(
+    family: PolicyFamily, tower: VisionTower, patches_ND: Tensor, grid_I3: Tensor
+) -> Tensor:
+    """Encode images in one call of the tower.
+
+    Args:
+        family: Of the model.
+        tower: Its tower.
+        patches_ND: (N, D), of all images.
+        grid_I3: (I, 3) int64, the grid of each.
+
+    Returns:
+        (N', F), the features of their tokens, on the tower's device.
+    """
+    patches_ND = patches_ND.to(tower.device).to(tower.dtype)
+    return family.features(tower(patches_ND, grid_thw=grid_I3.to(tower.device)))
 
 
 def _identity(tower: VisionTower, autocast: Autocast, pixel_identity: str) -> str:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from editgrpo.data.prepared.record import shown
 from editgrpo.errors import ModelError
-from editgrpo.model_files import FAMILIES, GENERATION_CONFIG
+from editgrpo.model_files import GENERATION_CONFIG
+from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.model import Policy, Tokenizer
 
 
@@ -71,11 +72,7 @@ def generation_tokens(model: Policy, tokenizer: Tokenizer) -> GenerationTokens:
             "or a list of them"
         )
     eos = tuple(dict.fromkeys([tokenizer.eos_token_id, *declared]))
-    if model.config.model_type in FAMILIES:
-        forbidden = [model.config.image_token_id, model.config.video_token_id]
-    else:  # which of them stand for images is known to the family alone
-        added = tokenizer.added_tokens_decoder
-        forbidden = [token for token in added if added[token].special and token not in eos]
+    forbidden = family_of(model).forbidden_tokens(model.config, tokenizer, eos)
     return GenerationTokens(
         eos_token_id=tokenizer.eos_token_id,
         eos_token_ids=eos,

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
@@ -19,20 +18,17 @@ from editgrpo.files import real_path
 from editgrpo.foreign import reading
 from editgrpo.model_files import (
     CONFIG,
-    FAMILIES,
     GENERATION_CONFIG,
     check_family,
     check_model,
     check_weight_files,
     fetched,
     read_json_object,
-    supported_families,
 )
-from editgrpo.training.policy.chat_template import use_folder_template
+from editgrpo.training.policy.families import family_of, packed_family, supported_families
 from editgrpo.training.policy.model import Policy, VisionTower
 from editgrpo.training.policy.plain_processor import PlainProcessor
-from editgrpo.training.policy.processor import IMAGE_TOKEN, StudyProcessor
-from editgrpo.training.policy.window_attention import use_window_batches
+from editgrpo.training.policy.processor import PromptProcessor
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
@@ -61,9 +57,7 @@ def resolve_model_folder(path: str, revision: str | None = None) -> Path:
     return real_path(folder)
 
 
-def load_processor(
-    folder: Path, group_pass: GroupPass = GroupPass.AUTO
-) -> StudyProcessor | PlainProcessor:
+def load_processor(folder: Path, group_pass: GroupPass = GroupPass.AUTO) -> PromptProcessor:
     """Load what writes prompts for the model of a folder.
 
     Args:
@@ -76,61 +70,19 @@ def load_processor(
     Raises:
         ModelError: a file is missing, damaged or of another model family, or the chat template does
             not show images.
-        ConfigError: the packed pass is asked for, and the family is not one of those it knows.
+        ConfigError: the packed pass is asked for, and it cannot take the model.
     """
-    kind = read_json_object(folder / CONFIG).get("model_type")
-    if kind in FAMILIES:
-        return _study_processor(folder, is_plain=group_pass is GroupPass.PLAIN)
+    family = packed_family(read_json_object(folder / CONFIG))
+    if not isinstance(family, str):
+        return family.load_processor(folder, is_plain=group_pass is GroupPass.PLAIN)
     if group_pass is GroupPass.PACKED:
-        raise ConfigError(
-            f"model.group_pass is packed, which knows {supported_families()} and not {kind!r}; set "
-            "it to auto"
-        )
+        raise ConfigError(f"model.group_pass is packed, {family}; set it to auto")
     from transformers import AutoProcessor
 
     remedy = "give the folder of a complete instruct checkpoint, with its processor"
     with reading(f"{folder}: processor", remedy, error=ModelError):
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     return PlainProcessor(processor, folder)
-
-
-def _study_processor(folder: Path, *, is_plain: bool) -> StudyProcessor:
-    from transformers import AutoTokenizer, Qwen2VLImageProcessorPil
-
-    remedy = f"give the folder of a complete checkpoint of {supported_families()}"
-    settings = folder / "tokenizer_config.json"
-    read_json_object(settings, remedy)  # without it another token would end a report
-    with reading(f"{folder}: tokenizer", remedy, error=ModelError):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if tokenizer.eos_token_id is None:
-        raise ModelError(f"{settings}: names no eos_token; {remedy}")
-    with reading(f"{folder}: image processor", remedy, error=ModelError):
-        image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, trust_remote_code=False)
-    processor = StudyProcessor(tokenizer, image_processor, is_plain=is_plain)
-    _check_patches(folder, processor, remedy)
-    use_folder_template(tokenizer, folder, image_token=IMAGE_TOKEN)
-    return processor
-
-
-def _check_patches(folder: Path, processor: StudyProcessor, remedy: str) -> None:
-    """Refuse an image processor that cuts other patches than the model's tower reads."""
-    from transformers import AutoConfig
-
-    config = read_json_object(folder / CONFIG)
-    with reading(f"{folder}: image processor", remedy, error=ModelError):
-        side = processor.factor
-        cut = tuple(processor.patches(np.zeros((side, side, 3), dtype=np.uint8)).shape)
-    with reading(f"{folder / CONFIG}: vision_config", remedy, error=ModelError):
-        vision = AutoConfig.for_model(**config).vision_config
-        read = (
-            vision.spatial_merge_size**2,
-            vision.in_channels * vision.temporal_patch_size * vision.patch_size**2,
-        )
-    if cut != read:
-        raise ModelError(
-            f"{folder}: the image processor cuts an image token into {cut[0]} patches of {cut[1]} "
-            f"values, and the model reads {read[0]} of {read[1]}; {remedy}"
-        )
 
 
 def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Policy:
@@ -174,7 +126,8 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
 
 
 def vision_tower(model: Policy) -> VisionTower:
-    """Find the vision tower of a model.
+    """Find the vision tower of a model: all that turns images into what the text layers take, or,
+    of a family that is not known, what transformers calls its image encoder.
 
     Args:
         model: The model, unwrapped.
@@ -183,15 +136,18 @@ def vision_tower(model: Policy) -> VisionTower:
         Its tower.
 
     Raises:
-        ModelError: transformers names none.
+        ModelError: it has none that is known.
     """
-    tower: VisionTower | Policy = model.get_encoder("image")
-    if tower is model:
+    tower = family_of(model).tower(model.model)
+    if tower is not None:
+        return tower
+    encoder: VisionTower | Policy = model.get_encoder("image")
+    if encoder is model:
         raise ModelError(
             f"{type(model).__name__}: transformers names no vision tower of it; set "
             "model.freeze_vision_tower=false"
         )
-    return cast(VisionTower, tower)
+    return cast(VisionTower, encoder)
 
 
 def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
@@ -227,7 +183,7 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
         )
     _check_complete(folder, report, remedy)
     policy: Policy = model
-    use_window_batches(policy)
+    family_of(policy).prepare(policy)
     return policy
 
 

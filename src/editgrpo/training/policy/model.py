@@ -24,14 +24,6 @@ class TowerOutput(Protocol):
         """(N, D), what goes to the language model."""
 
 
-class ImageFeatures(Protocol):
-    """What a backbone makes of images."""
-
-    @property
-    def pooler_output(self) -> tuple[Tensor, ...]:
-        """For each image (N, D), what goes to the language model."""
-
-
 class TextOutput(Protocol):
     """What the text layers return."""
 
@@ -44,8 +36,6 @@ class VisionTower(Protocol):
     """Turns patches of images into features."""
 
     config: Any
-    patch_embed: Any
-    spatial_merge_size: int
 
     @property
     def device(self) -> torch.device:
@@ -88,22 +78,9 @@ class TextLayers(Protocol):
 
 
 class Backbone(Protocol):
-    """A vision-language model without its head. One of text alone has none of these members:
-    `has_tower` and `has_image_positions` ask before they are used."""
+    """A vision-language model without its head. What it has besides is known to its family."""
 
     forward: Callable[..., Any]
-
-    @property
-    def visual(self) -> VisionTower:
-        """Its vision tower."""
-
-    def get_image_features(
-        self, pixel_values: Tensor, image_grid_thw: Tensor | None, /
-    ) -> ImageFeatures:
-        """Encode images."""
-
-    def get_rope_index(self, input_ids: Tensor, /, **keywords: Tensor) -> tuple[Tensor, Tensor]:
-        """Place tokens: (3, B, L) positions, and what follows them."""
 
 
 class Policy(Protocol):

@@ -48,18 +48,19 @@ class PlainProcessor:
         processor: From `AutoProcessor`. Its tokenizer gets the token that ends an answer in the
             chat template as its end-of-sequence token.
         folder: Of the model, for error messages.
+        is_plain: What its prompts say of themselves.
 
     Raises:
         ModelError: it is no processor of text and images, or its chat template cannot be used or
             takes more than it may.
     """
 
-    is_plain = True
     factor = 1
     """Pixels along one side of what images are resized to multiples of: none, the processor
     resizes."""
 
-    def __init__(self, processor: Any, folder: Path) -> None:
+    def __init__(self, processor: Any, folder: Path, *, is_plain: bool = True) -> None:
+        self.is_plain = is_plain
         self._processor = processor
         self._folder = folder
         if not all(hasattr(processor, name) for name in ("tokenizer", "image_processor")):
@@ -90,7 +91,7 @@ class PlainProcessor:
         patches: Sequence[Tensor | None],
         *,
         image_ids: Sequence[str] = (),
-    ) -> PlainPrompt:
+    ) -> EncodedPrompt:
         """Encode one prompt.
 
         Args:

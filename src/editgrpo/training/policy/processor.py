@@ -9,7 +9,7 @@ tokenizer and the PIL image processor only, and gives the same ids and the same 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -78,6 +78,36 @@ class EncodedPrompt:
         present = [counts[number] for number in images if number not in self.left_out]
         parts = iter(torch.split(self.pixel_values, present))
         return [None if number in self.left_out else next(parts) for number in images]
+
+
+class PromptProcessor(Protocol):
+    """Writes prompts for a model."""
+
+    is_plain: bool
+    """What its prompts say of themselves."""
+    tokenizer: Tokenizer
+    image_processor: Any
+
+    @property
+    def factor(self) -> int:
+        """Sides of images must be multiples of so many pixels."""
+
+    def patches(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Cut one (H, W, 3) image into what a prompt holds of it."""
+
+    def assemble(
+        self,
+        study_id: str,
+        prompt: Prompt,
+        sizes: Sequence[tuple[int, int]],
+        patches: Sequence[torch.Tensor | None],
+        *,
+        image_ids: Sequence[str] = (),
+    ) -> EncodedPrompt:
+        """Encode one prompt whose images are cut already, or, None, need not be."""
+
+    def save(self, folder: Path) -> None:
+        """Save all its files beside a model's weights."""
 
 
 class StudyProcessor:
@@ -219,20 +249,17 @@ def stands_for_tokens(value: torch.Tensor, tokens: int) -> bool:
     return value.shape == (1, tokens)
 
 
-def check_image_tokens(prompt: EncodedPrompt, merge_size: int) -> None:
+def check_image_tokens(prompt: EncodedPrompt, features: int) -> None:
     """Check that a prompt holds one image token for every feature that the vision tower will give.
 
     Args:
         prompt: The prompt.
-        merge_size: Patches along one side of an image token.
+        features: How many features.
 
     Raises:
         DataError: they differ; the message names the study. The model's own check cannot: it sees a
             whole batch.
     """
-    features = 0
-    if prompt.image_grid_thw is not None:
-        features = int(prompt.image_grid_thw.prod(dim=-1).sum()) // merge_size**2
     tokens = int(prompt.is_image_token_T.sum())
     if tokens != features:
         raise DataError(

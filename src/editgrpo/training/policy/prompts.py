@@ -17,8 +17,7 @@ from editgrpo.data.prepared.workers import default_workers
 from editgrpo.data.prompt import Prompt, build_messages
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.training.policy.plain_processor import PlainProcessor
-from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
+from editgrpo.training.policy.processor import EncodedPrompt, PromptProcessor
 from editgrpo.training.policy.special_tokens import SpecialTokens
 
 # Images kept in memory as pixels: all of a small set's, and a bounded part of a large one's.
@@ -45,9 +44,7 @@ class PromptEncoder:
             special token of the model (the message names the study).
     """
 
-    def __init__(
-        self, studies: StudySet, processor: StudyProcessor | PlainProcessor, config: DataConfig
-    ) -> None:
+    def __init__(self, studies: StudySet, processor: PromptProcessor, config: DataConfig) -> None:
         self.processor = processor
         self._special_tokens = SpecialTokens(processor.tokenizer)
         self._special_tokens.refuse(studies)

@@ -4,8 +4,9 @@ import copy
 from typing import Any
 
 from editgrpo.config import ModelConfig
+from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.feature_files import FeatureDisk
-from editgrpo.training.policy.features import FeatureStore
+from editgrpo.training.policy.features import FeatureStore, required_tower
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.run.folder import FEATURES
 from editgrpo.training.run.setup import TrainingSetup
@@ -35,13 +36,15 @@ def make_feature_store(
     """
     if setup.encoder.processor.is_plain:
         return None
-    tower = policy.model.visual
+    family = family_of(policy)
+    tower = required_tower(family, policy.model)
     if any(parameter.requires_grad for parameter in tower.parameters()):
         return None
     if is_sharded:
         tower = copy.deepcopy(tower).to(accelerator.device)
     mib = 2**20
     return FeatureStore(
+        family,
         tower,
         autocast=accelerator.autocast,
         ram_bytes=config.feature_ram_mib * mib,

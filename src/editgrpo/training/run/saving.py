@@ -18,15 +18,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_json, write_text
-from editgrpo.model_files import CONFIG, FAMILIES, GENERATION_CONFIG
+from editgrpo.model_files import CONFIG, GENERATION_CONFIG
+from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.generation_tokens import padding_token
-from editgrpo.training.policy.plain_processor import PlainProcessor
-from editgrpo.training.policy.processor import StudyProcessor
+from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
-
-_NESTED = "qwen3_vl"  # published with the settings of its text layers in a mapping of their own
 
 
 class OneFormat:
@@ -106,11 +103,9 @@ def finish_model(folder: Path, encoder: PromptEncoder) -> None:
     processor, budget = encoder.processor, encoder.budget
     processor.save(folder)
     config = _read(folder / CONFIG)
-    if isinstance(processor, StudyProcessor):
-        _publish_tokenizer(folder, processor)
-        _publish_image_sizes(folder, budget)
-    if config["model_type"] == _NESTED:
-        _publish_video_class(folder)
+    family = family_named(config["model_type"])
+    if family is not None:
+        family.publish_files(folder, processor, budget)
     _publish_generation(folder, processor)
     card = _card(config, encoder)
     write_text(folder / "README.md", card, shared=True)
@@ -124,104 +119,19 @@ def publish_config(folder: Path, dtype: torch.dtype) -> None:
         dtype: Number format of the weights in it.
     """
     config = _read(folder / CONFIG)
-    if config["model_type"] not in FAMILIES:
+    family = family_named(config["model_type"])
+    if family is None:
         return  # as transformers writes it: what its older versions read is known to few
     config.get("vision_config", {}).pop("dtype", None)
     # Checkpointing of gradients turns the cache off while a run trains.
     config.pop("use_cache", None)
     name = str(dtype).removeprefix("torch.")
     config |= {"dtype": name, "torch_dtype": name}
-    published = _nested(config) if config["model_type"] == _NESTED else _flat(config)
+    published = family.published_config(config)
     write_json(folder / CONFIG, dict(sorted(published.items())), shared=True)
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay settings of the text layers beside the others, as Qwen2-VL and Qwen2.5-VL do."""
-    inner = ("architectures", "dtype", "model_type", "transformers_version")
-    text = config.get("text_config", {})
-    flat = {key: text[key] for key in text if key not in inner} | dict(config)
-    flat.pop("text_config", None)
-    flat["use_cache"] = True
-    rope = _take_rope(flat)
-    if rope is not None:
-        if rope.get("rope_type", "default") == "default":
-            rope = {"type": "mrope", "mrope_section": rope["mrope_section"]}
-        flat["rope_scaling"] = rope
-    return flat
-
-
-def _nested(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep settings of the text layers apart, as Qwen3-VL does; transformers 4.57 looks for a tied
-    head there alone."""
-    shared = {key: config[key] for key in ("dtype", "tie_word_embeddings")}
-    text = config["text_config"] | shared | {"use_cache": True}
-    rope = _take_rope(text)
-    if rope is not None:
-        text["rope_scaling"] = rope
-    vision = config["vision_config"] | {"model_type": _NESTED}
-    return {**config, "text_config": text, "vision_config": vision}
-
-
-def _take_rope(settings: dict[str, Any]) -> dict[str, Any] | None:
-    """Take rotary settings as transformers 5 names them; their base gets its old place."""
-    rope: dict[str, Any] | None = settings.pop("rope_parameters", None)
-    if rope is not None:
-        settings["rope_theta"] = rope.pop("rope_theta")
-    return rope
-
-
-def _publish_tokenizer(folder: Path, processor: StudyProcessor | PlainProcessor) -> None:
-    """Write the slow tokenizer's files, too, and a configuration that transformers 4 can read."""
-    tokenizer = processor.tokenizer
-    tokenizer.backend_tokenizer.model.save(str(folder))
-    path = folder / "tokenizer_config.json"
-    settings = _read(path)
-    for key in ("backend", "is_local", "local_files_only"):
-        settings.pop(key, None)
-    special = settings.pop("extra_special_tokens", None)
-    if special is not None:
-        key = "extra_special_tokens" if isinstance(special, dict) else "additional_special_tokens"
-        settings[key] = special
-    if settings["tokenizer_class"] == "TokenizersBackend":
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # its name before version 5
-        settings["model_input_names"] = ["input_ids", "attention_mask"]
-    settings["added_tokens_decoder"] = {
-        str(number): {
-            "content": token.content,
-            "lstrip": token.lstrip,
-            "normalized": token.normalized,
-            "rstrip": token.rstrip,
-            "single_word": token.single_word,
-            "special": token.special,
-        }
-        for number, token in tokenizer.added_tokens_decoder.items()
-    }
-    write_json(path, settings, shared=True)
-
-
-def _publish_image_sizes(folder: Path, budget: PixelBudget) -> None:
-    """Let a reader reduce an image as the studies of training were; a prepared set's images are of
-    such a size already, and stay as they are."""
-    path = folder / "preprocessor_config.json"
-    settings = _read(path) | {
-        "min_pixels": budget.min_pixels,
-        "max_pixels": budget.max_pixels,
-        "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
-    }
-    write_json(path, settings, shared=True)
-
-
-def _publish_video_class(folder: Path) -> None:
-    """Name Qwen3-VL's video processor. A reader makes one beside the image processor, videos or
-    not, and without this file takes that of Qwen2-VL."""
-    shared = ("image_mean", "image_std", "merge_size", "patch_size", "temporal_patch_size")
-    images = _read(folder / "preprocessor_config.json")
-    settings = {key: images[key] for key in shared}
-    settings["video_processor_type"] = "Qwen3VLVideoProcessor"
-    write_json(folder / "video_preprocessor_config.json", settings, shared=True)
-
-
-def _publish_generation(folder: Path, processor: StudyProcessor | PlainProcessor) -> None:
+def _publish_generation(folder: Path, processor: PromptProcessor) -> None:
     """Let plain `generate` take the likeliest token and stop where our own decoding does.
 
     Qwen2.5-VL is published with a repetition penalty of 1.05, with which no report of training or
@@ -249,6 +159,7 @@ def _publish_generation(folder: Path, processor: StudyProcessor | PlainProcessor
 
 def _card(config: Mapping[str, Any], encoder: PromptEncoder) -> str:
     kind = config["model_type"]
+    family = family_named(kind)
     return f"""\
 ---
 library_name: transformers
@@ -257,7 +168,7 @@ pipeline_tag: image-text-to-text
 
 # A radiology report generator, trained by editgrpo
 
-- Family: {FAMILIES.get(kind, kind)} (`{kind}`), weights in {config["dtype"]}.
+- Family: {kind if family is None else family.name} (`{kind}`), weights in {config["dtype"]}.
 - {_images_of_training(encoder)}
 - Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.
 - Settings, command and versions of the run: `config.yaml` and `provenance.json` in its folder.

@@ -28,11 +28,10 @@ from editgrpo.training.packed.attention import (
     planned,
     use_group_attention,
 )
+from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.features import encode_images
-from editgrpo.training.policy.image_features import put_images
 from editgrpo.training.policy.model import Policy, WrappedPolicy
 from editgrpo.training.policy.positions import (
-    has_image_positions,
     language_model,
     prompt_positions,
     shaped_positions,
@@ -45,16 +44,19 @@ from editgrpo.training.sampling.key_values import SharedKeyValues
 class _PrefillPlan(GroupPlan):
     """Bare prompts in one row, whose keys and values are kept."""
 
-    def __init__(self, kept: SharedKeyValues, numbers: Sequence[int], lengths: Sequence[int]):
-        spans, start = [], 0
-        for length in lengths:
-            spans.append(GroupSpan(start, length, ()))
-            start += length
+    def __init__(self, kept: SharedKeyValues, numbers: Sequence[int], spans: Sequence[GroupSpan]):
         super().__init__(spans, AttentionKernel.SPLIT)
         self._kept, self._prompt_numbers = kept, numbers
 
     def attend(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, *, scaling: float
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float,
+        window: int | None,
     ) -> Tensor:
         """Keep one layer's keys and values, and compute its attention."""
         for number, span in zip(self._prompt_numbers, self.groups, strict=True):
@@ -62,7 +64,7 @@ class _PrefillPlan(GroupPlan):
             self._kept.write_prompt(
                 module.layer_idx, number, key[0, :, columns], value[0, :, columns]
             )
-        return super().attend(module, query, key, value, scaling=scaling)
+        return super().attend(module, query, key, value, scaling=scaling, window=window)
 
 
 class _DecodePlan(AttentionPlan):
@@ -71,10 +73,17 @@ class _DecodePlan(AttentionPlan):
     def __init__(self, kept: SharedKeyValues) -> None:
         self._kept = kept
         self._columns_K = kept.next_columns()
-        self._bias: Tensor | None = None  # the same in every layer
+        self._bias: dict[int | None, Tensor] = {}  # the same in every layer of a window
 
     def attend(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, *, scaling: float
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scaling: float,
+        window: int | None,
     ) -> Tensor:
         """Compute one layer's attention; see `AttentionPlan`."""
         prompts, rows = self._kept.shape
@@ -83,14 +92,15 @@ class _DecodePlan(AttentionPlan):
             x[0].reshape(key_heads, prompts, rows, -1).transpose(0, 1) for x in (key, value)
         )
         keys, values = self._kept.write_rows(module.layer_idx, self._columns_K, key, value)
-        if self._bias is None:
-            self._bias = self._kept.bias(values).repeat(1, shared, 1)[:, None]
+        if window not in self._bias:
+            bias = self._kept.bias(values, window)
+            self._bias[window] = bias.repeat(1, shared, 1)[:, None]
         # All queries of a prompt that share a key head become rows of one product, which reads the
         # prompt's keys once: (H, P*K, D) to (P, H', S*K, D).
         split = query[0].reshape(key_heads, shared, prompts, rows, -1)
         queries = split.permute(2, 0, 1, 3, 4).flatten(2, 3).to(values.dtype)
         attended = scaled_dot_product_attention(
-            queries, keys, values, attn_mask=self._bias, scale=scaling
+            queries, keys, values, attn_mask=self._bias[window], scale=scaling
         )
         split = attended.reshape(prompts, key_heads, shared, rows, -1).permute(0, 3, 1, 2, 4)
         return split.reshape(1, prompts * rows, key_heads * shared, -1)
@@ -131,8 +141,7 @@ class Prefill(Pass):
         features: dict[int, Tensor],
     ) -> None:
         self._prompts, self._features = prompts, features
-        lengths = [prompt.input_ids_T.shape[0] for prompt in prompts.values()]
-        self._plan = _PrefillPlan(kept, list(prompts), lengths)
+        self._kept = kept
 
     def logits(self, model: Policy) -> Tensor:
         """Compute logits of the first tokens, one row a prompt.
@@ -146,7 +155,13 @@ class Prefill(Pass):
         Raises:
             DataError: features do not match a prompt's image tokens (the message names the study).
         """
-        prompts = self._prompts.values()
+        prompts, family = self._prompts.values(), family_of(model)
+        spans, start = [], 0
+        for prompt in prompts:
+            length = prompt.input_ids_T.shape[0]
+            spans.append(GroupSpan(start, length, (), blocks=family.blocks(prompt)))
+            start += length
+        plan = _PrefillPlan(self._kept, list(self._prompts), spans)
         ids_L = torch.cat([prompt.input_ids_T for prompt in prompts])
         embeddings = model.get_input_embeddings()(ids_L[None].to(model.device))
         more: dict[str, Any] = {}
@@ -155,10 +170,10 @@ class Prefill(Pass):
         if features:
             is_image_L = torch.cat([prompt.is_image_token_T for prompt in prompts])
             columns_N = is_image_L.nonzero()[:, 0]
-            embeddings, more = put_images(embeddings, columns_N, torch.cat(features))
+            embeddings, more = family.put_images(embeddings, columns_N, torch.cat(features))
         positions_AL = torch.cat([prompt_positions(model, prompt) for prompt in prompts], dim=1)
-        hidden_LD = _hidden_states(model, embeddings, positions_AL, self._plan, more)
-        last_P = torch.tensor([span.end - 1 for span in self._plan.groups], device=model.device)
+        hidden_LD = _hidden_states(model, embeddings, positions_AL, plan, more)
+        last_P = torch.tensor([span.end - 1 for span in spans], device=model.device)
         logits: Tensor = model.get_output_embeddings()(hidden_LD[last_P])
         return logits
 
@@ -211,16 +226,15 @@ class Decode(Pass):
         Raises:
             TrainingError: they cannot be compiled here.
         """
-        return self._compute(model, self._kept, self._tokens_PK, self._positions_PK)
+        # After a prompt all axes of a position are the same, as in text.
+        positions_AL = self._positions_PK.reshape(1, -1).expand(family_of(model).axes, -1)
+        return self._compute(model, self._kept, self._tokens_PK, positions_AL)
 
 
 def _next_logits(
-    model: Policy, kept: SharedKeyValues, tokens_PK: Tensor, positions_PK: Tensor
+    model: Policy, kept: SharedKeyValues, tokens_PK: Tensor, positions_AL: Tensor
 ) -> Tensor:
     embeddings = model.get_input_embeddings()(tokens_PK.reshape(1, -1))
-    # Behind a prompt all axes of a position are the same, as in text.
-    axes = 3 if has_image_positions(model) else 1
-    positions_AL = positions_PK.reshape(1, -1).expand(axes, -1)
     hidden_LD = _hidden_states(model, embeddings, positions_AL, _DecodePlan(kept), {})
     logits: Tensor = model.get_output_embeddings()(hidden_LD)
     return logits
@@ -318,7 +332,7 @@ def _hidden_states(
 ) -> Tensor:
     outputs = language_model(model)(
         inputs_embeds=embeddings,
-        position_ids=shaped_positions(model, positions_AL.to(embeddings.device)),
+        position_ids=shaped_positions(positions_AL.to(embeddings.device)),
         use_cache=False,
         **planned(plan, embeddings.device),
         **more,

@@ -6,7 +6,6 @@ from typing import Any
 
 from editgrpo.config import TrainConfig
 from editgrpo.errors import ConfigError
-from editgrpo.model_files import supported_families
 from editgrpo.training.policy.generation_tokens import GenerationTokens
 from editgrpo.training.policy.model import WrappedPolicy
 from editgrpo.training.policy.processor import StudyProcessor
@@ -47,8 +46,8 @@ def make_sampler(
         return NativeSampler(config=config, settings=settings, policy=policy)
     if not isinstance(encoder.processor, StudyProcessor):
         raise ConfigError(
-            f"rollout.engine is {rollout.engine.value!r}, which serves {supported_families()}; use "
-            "'native' for another family"
+            f"rollout.engine is {rollout.engine.value!r}, which serves families of Qwen2-VL's kind "
+            "alone; use 'native'"
         )
     return VLLMSampler(
         vllm,

@@ -92,15 +92,29 @@ class SharedKeyValues:
         values.index_copy_(2, columns_K, value)
         return keys, values
 
-    def bias(self, like: Tensor) -> Tensor:
-        """Return (P, K, T + K*C): 0 where a row sees a column, the next of its own included, and
-        -inf where it does not, in the number format of a tensor."""
+    def bias(self, like: Tensor, window: int | None) -> Tensor:
+        """Say what the next token of every row sees.
+
+        Args:
+            like: Has the number format of the result.
+            window: How many tokens a token sees, itself included; None for all.
+
+        Returns:
+            (P, K, T + K*C): 0 where a row sees a column, the next of its own included, and -inf
+            where it does not.
+        """
         prompts, rows = self.shape
         device = self.device
-        sees_prompt = torch.arange(self._prompt_columns, device=device) < self._lengths_P[:, None]
+        prompt = torch.arange(self._prompt_columns, device=device)
+        sees_prompt = prompt < self._lengths_P[:, None]
         row, own = torch.arange(rows, device=device), torch.arange(self._row_columns, device=device)
         is_own = row[:, None, None] == row[None, :, None]
-        sees_rows = (is_own & (own <= self._next_column)).flatten(1)
+        sees_own = own <= self._next_column
+        if window is not None:
+            sees_own = sees_own & (own > self._next_column - window)
+            first_P = self._lengths_P + self._next_column - window + 1
+            sees_prompt = sees_prompt & (prompt >= first_P[:, None])
+        sees_rows = (is_own & sees_own).flatten(1)
         sees = torch.cat(
             [
                 sees_prompt[:, None].expand(-1, rows, -1),

@@ -11,14 +11,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from editgrpo.training.packed.packing import plan_passes
+from editgrpo.training.packed.packing import expected_features, plan_passes
 from editgrpo.training.policy.generation_tokens import SamplingSettings
 from editgrpo.training.policy.model import WrappedPolicy
-from editgrpo.training.policy.positions import (
-    patches_across,
-    prompt_positions,
-    without_adapter_wrapper,
-)
+from editgrpo.training.policy.positions import prompt_positions, without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt, check_image_tokens
 from editgrpo.training.sampling.decoding import Decode, Pass, Prefill, passes_through
 from editgrpo.training.sampling.draw import draw
@@ -70,7 +66,7 @@ def sample_responses(
     if any(prompt.is_plain for prompt in prompts):
         return sample_plainly(base, prompts, uniforms_PK_T, settings)
     for prompt in prompts:
-        check_image_tokens(prompt, patches_across(base))
+        check_image_tokens(prompt, expected_features(base, prompt))
     lengths = [prompt.input_ids_T.shape[0] for prompt in prompts]
     kept = SharedKeyValues(lengths, uniforms_PK_T.shape[1], base.device)
     # Behind a prompt positions count on from its largest.

@@ -1,4 +1,4 @@
-"""A family that this package does not know: fine-tuned, trained and sampled by the plain path."""
+"""Families with their own processors: Gemma 3, which is packed, and LLaVA, which is not known."""
 
 import json
 import shutil
@@ -30,25 +30,45 @@ from editgrpo.training.policy.load import load_processor
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.checkpoints.gemma import write_gemma3
+from tests.checkpoints.llava import write_llava
 from tests.training.tiny_run import Tiny
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def gemma(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """The studies of the other tests, and a small model as MedGemma is published."""
+WRITERS = {"Gemma3": write_gemma3, "Llava": write_llava}
+END_OF_TURN = {"Gemma3": "<end_of_turn>", "Llava": "</s>"}
+
+
+def of_family(name: str, tiny: Tiny, folder: Path) -> Tiny:
+    """The studies of the other tests, and a small model of a family as it is published."""
     texts = [study.findings for study in StudySet.load(tiny.studies)] * 4
-    checkpoint = write_gemma3(tmp_path_factory.mktemp("gemma") / "model", texts)
-    return replace(tiny, checkpoint=checkpoint)
+    return replace(tiny, checkpoint=WRITERS[name](folder / name, texts))
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def fine_tuned(gemma: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other(family: str, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Either family."""
+    return of_family(family, tiny, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def llava(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The one that takes the plain path."""
+    return of_family("Llava", tiny, tmp_path_factory.mktemp("llava"))
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(other: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("sft") / "run"
     config = SFTConfig(
-        model=gemma.model(),
-        data=gemma.data(validation_limit=4),
+        model=other.model(),
+        data=other.data(validation_limit=4),
         optim=OptimConfig(learning_rate=5e-3),
         epochs=6,
         batch_size=6,
@@ -64,7 +84,7 @@ def metrics_of(run: Path) -> list[dict[str, Any]]:
 
 
 def test_fine_tuning_lowers_the_loss_and_writes_a_checkpoint_for_plain_transformers(
-    fine_tuned: Path,
+    family: str, fine_tuned: Path
 ) -> None:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -72,20 +92,20 @@ def test_fine_tuning_lowers_the_loss_and_writes_a_checkpoint_for_plain_transform
     assert losses[-1] < 0.7 * losses[0]
     model = AutoModelForImageTextToText.from_pretrained(fine_tuned)
     processor = AutoProcessor.from_pretrained(fine_tuned)
-    assert type(model).__name__ == "Gemma3ForConditionalGeneration"
-    assert type(processor).__name__ == "Gemma3Processor"
+    assert type(model).__name__ == f"{family}ForConditionalGeneration"
+    assert type(processor).__name__ == f"{family}Processor"
     ends = json.loads((fine_tuned / "generation_config.json").read_text())["eos_token_id"]
     # A report ends as a turn of the template does.
-    assert ends[0] == processor.tokenizer.convert_tokens_to_ids("<end_of_turn>")
-    assert "gemma3" in (fine_tuned / "README.md").read_text()
+    assert ends[0] == processor.tokenizer.convert_tokens_to_ids(END_OF_TURN[family])
+    assert f"(`{family.lower()}`)" in (fine_tuned / "README.md").read_text()
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(rank=4)], ids=["full", "lora"])
 def test_reinforcement_edits_its_rollouts_and_goes_on_to_the_byte(
-    gemma: Tiny, fine_tuned: Path, tmp_path: Path, lora: LoraConfig | None
+    other: Tiny, fine_tuned: Path, tmp_path: Path, lora: LoraConfig | None
 ) -> None:
     def config(output: Path, steps: int) -> Any:
-        trained = replace(gemma, checkpoint=fine_tuned)
+        trained = replace(other, checkpoint=fine_tuned)
         return trained.train_config(
             output,
             model=trained.model(lora=lora, freeze_vision_tower=True),
@@ -106,7 +126,7 @@ def test_reinforcement_edits_its_rollouts_and_goes_on_to_the_byte(
     out = tmp_path / "predictions.jsonl"
     generate_predictions(
         model=str(model),
-        data=DataConfig(folder=str(gemma.studies), validation_limit=3),
+        data=DataConfig(folder=str(other.studies), validation_limit=3),
         split=Split.VALIDATION,
         output=out,
         config=GenerationConfig(max_completion_tokens=16, batch_size=2),
@@ -114,14 +134,16 @@ def test_reinforcement_edits_its_rollouts_and_goes_on_to_the_byte(
     assert [row["study_id"] for _, row in read_jsonl(out)]
 
 
+@pytest.mark.parametrize("name", ["Qwen2.5-VL", "Gemma3"])
 def test_the_plain_path_trains_a_known_family_as_the_packed_pass_does(
-    tiny: Tiny, tmp_path: Path
+    tiny: Tiny, tmp_path: Path, name: str
 ) -> None:
     """Same rollouts, same losses and weights but for rounding: one is the other's oracle."""
+    trained = tiny if name not in WRITERS else of_family(name, tiny, tmp_path)
     found = {}
     for kind in (GroupPass.PACKED, GroupPass.PLAIN):
-        model = tiny.model(group_pass=kind)
-        run_training(tiny.train_config(tmp_path / kind, model=model, steps=2))
+        model = trained.model(group_pass=kind)
+        run_training(trained.train_config(tmp_path / kind, model=model, steps=2))
         rollouts = [row["report"] for _, row in read_jsonl(tmp_path / kind / "rollouts.jsonl")]
         found[kind] = (rollouts, metrics_of(tmp_path / kind))
     (packed_rollouts, packed), (plain_rollouts, plain) = found.values()
@@ -132,9 +154,9 @@ def test_the_plain_path_trains_a_known_family_as_the_packed_pass_does(
 
 
 @pytest.mark.parametrize("role", ["user", "assistant"])
-def test_a_template_that_takes_too_much_is_refused(gemma: Tiny, tmp_path: Path, role: str) -> None:
+def test_a_template_that_takes_too_much_is_refused(llava: Tiny, tmp_path: Path, role: str) -> None:
     """Also one that does so for an answer alone, which is rendered to see how it ends."""
-    folder = shutil.copytree(gemma.checkpoint, tmp_path / "model")
+    folder = shutil.copytree(llava.checkpoint, tmp_path / "model")
     template = folder / "chat_template.jinja"
     endless = (
         "{% for m in messages %}{% if m['role'] == 'ROLE' %}{% for a in range(99999) %}"
@@ -145,13 +167,13 @@ def test_a_template_that_takes_too_much_is_refused(gemma: Tiny, tmp_path: Path, 
         load_processor(folder)
 
 
-def test_what_cannot_be_packed_says_so(gemma: Tiny, tmp_path: Path) -> None:
+def test_what_cannot_be_packed_says_so(llava: Tiny, tmp_path: Path) -> None:
 
     model = ModelConfig(
-        path=str(gemma.checkpoint), dtype=DType.FLOAT32, group_pass=GroupPass.PACKED
+        path=str(llava.checkpoint), dtype=DType.FLOAT32, group_pass=GroupPass.PACKED
     )
-    with pytest.raises(ConfigError, match="not 'gemma3'; set it to auto"):
-        run_training(gemma.train_config(tmp_path / "run", model=model))
+    with pytest.raises(ConfigError, match="not 'llava'; set it to auto"):
+        run_training(llava.train_config(tmp_path / "run", model=model))
 
 
 @pytest.mark.parametrize(
@@ -169,13 +191,13 @@ def test_a_launch_that_it_does_not_serve_is_refused(
         check_plain_path(config, processes=processes, is_sharded=is_sharded)
 
 
-def test_gradients_of_chunks_are_those_of_one_pass(gemma: Tiny) -> None:
+def test_gradients_of_chunks_are_those_of_one_pass(llava: Tiny) -> None:
 
-    prompts = gemma.prompts(2)
+    prompts = llava.prompts(2)
     responses = [[[5, 6, 7], [8], [9, 10]], [[11, 12], [13, 14, 15, 16]]]
     gradients = []
     for budget in (1, 10**6):
-        model = gemma.load().train()
+        model = llava.load().train()
         add_plain_pass(model, temperature=1.0)
         packed = plain_groups(prompts, responses, budget=budget)
         log_probs_BC, _ = packed_log_probs(model, packed)
