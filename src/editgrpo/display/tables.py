@@ -19,7 +19,6 @@ from editgrpo.display.numbers import MISSING, format_interval, format_score
 from editgrpo.evaluation.statement import interval_words, p_value_words, percent
 
 Scores = Mapping[str, Any]
-
 HIGHER, LOWER = "higher", "lower"
 """Which values of a metric are better, as `scores.json` says; of any other, none are."""
 
@@ -317,9 +316,8 @@ def seeds_line(values: Sequence[float], *, signed: bool = False) -> str:
         >>> seeds_line([0.5, 0.25]), seeds_line([0.5, -0.25], signed=True), seeds_line([0.5])
         ('seeds 0.500 0.250', 'seeds +0.500 -0.250', '')
     """
-    if len(values) < 2:
-        return ""
-    return " ".join(["seeds", *(f"{value:{'+' if signed else ''}.3f}" for value in values)])
+    shown = (f"{value:{'+' if signed else ''}.3f}" for value in values)
+    return " ".join(["seeds", *shown]) if len(values) > 1 else ""
 
 
 def _cell(value: Mapping[str, Any], best: float | None, *, is_wide: bool) -> Text:

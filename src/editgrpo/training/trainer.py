@@ -7,8 +7,8 @@ groups, as many as the token budget asks for, each with its own backward pass), 
 tests/training/test_trl_seams.py names every seam.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
-from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.utils import use_adapter
 
 from editgrpo.config import KLTerm, TrainConfig
@@ -29,18 +28,19 @@ from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.packed.plain import PlainGroups, add_plain_pass, check_plain_path
 from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy.load import peft_config
-from editgrpo.training.policy.model import Policy, WrappedPolicy
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.run.checkpoints import CheckpointTrainer
 from editgrpo.training.run.divergence import check_finite
 from editgrpo.training.run.feature_store import make_feature_store
 from editgrpo.training.run.precision import exchange_in_float32
+from editgrpo.training.run.sampling_policy import sampling_policy
 from editgrpo.training.run.saving import OneFormat
 from editgrpo.training.run.setup import TrainingSetup
 from editgrpo.training.run.step_log import StepLog
 from editgrpo.training.sampling.engines import make_sampler
-from editgrpo.training.step.batches import StepSampler, UpdatePass, loss_inputs
+from editgrpo.training.step.batches import StepSampler, UpdatePass, loss_inputs, tokens_of_passes
 from editgrpo.training.step.clock import StepClock
 from editgrpo.training.step.credit import credit_inputs, weigh_inputs
 from editgrpo.training.step.edit_schedule import EditSchedule
@@ -95,19 +95,25 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         )
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         if setup.encoder.processor.is_plain:
-            check_plain_path(
-                config, processes=self.accelerator.num_processes, is_sharded=is_sharded
-            )
+            processes = self.accelerator.num_processes
+            check_plain_path(config, processes=processes, is_sharded=is_sharded)
         if config.objective.kl is KLTerm.K3:
             self.beta = 0.0  # of TRL's loss; `_compute_loss` adds the term
         if self.ref_model is not None:
             reference = self.accelerator.unwrap_model(self.ref_model)
             add_pass(reference, temperature=config.rollout.temperature)
+        self._furnish(is_sharded=is_sharded)
+
+    def _furnish(self, *, is_sharded: bool) -> None:
+        """Make what a step is done with, which asks for the trainer's accelerator."""
+        config, setup = self._config, self._setup
         self._sampler = make_sampler(
             config,
             setup.tokens,
             setup.encoder,
-            policy=self._policy_to_sample,
+            policy=lambda: sampling_policy(
+                self.model_wrapped, self.accelerator, self.args.gradient_checkpointing_kwargs
+            ),
             vllm=self.vllm_generation if self.use_vllm else None,
         )
         self._weights = SampleWeights(self._sampler.importance_cap)
@@ -211,7 +217,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
                     groups, self._config.tokens_per_pass, device=self.accelerator.device
                 )
             ]
-        self._pass_tokens = self._tokens_of_all_processes(passes)
+        self._pass_tokens = tokens_of_passes(passes, self.accelerator)
         return passes
 
     def _update_pass(self, groups: Sequence[StepGroup], *, share: float) -> UpdatePass:
@@ -250,31 +256,6 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
                 temperature=self._config.rollout.temperature,
             )
 
-    def _tokens_of_all_processes(self, passes: list[UpdatePass]) -> list[float]:
-        counts = [float(one.inputs["tool_mask"].sum()) for one in passes]
-        total = self.accelerator.reduce(torch.tensor(counts, device=self.accelerator.device))
-        tokens: list[float] = total.tolist()
-        return tokens
-
-    # --- how responses come about ----------------------------------------------------------------
-
-    @contextmanager
-    def _policy_to_sample(self) -> Iterator[WrappedPolicy]:
-        """Give the policy in evaluation mode, its weights gathered, computing as in the run."""
-        with unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            # It turns checkpointing off for sampling, and on again with these.
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-        ) as policy:
-            # Turning it on again adds a hook to the embedding without removing the one before.
-            without_adapter_wrapper(policy).disable_input_require_grads()
-            was_training = policy.training
-            policy.eval()
-            with self.accelerator.autocast():
-                yield policy
-            policy.train(was_training)
-
     # --- how log-probabilities are computed ------------------------------------------------------
 
     def _reference_log_probs(self, packed: PackedGroups | PlainGroups) -> Tensor:
@@ -292,10 +273,9 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
     ) -> tuple[Tensor, Tensor, None]:
         """Answer TRL's loss, which asks with padded rows, from the packed groups of the pass."""
         assert self._current is not None  # set for as long as a loss is computed
+        packed = self._current.packed.to(self.accelerator.device)
         with self.accelerator.autocast():
-            rows_BC, entropies_BC = packed_log_probs(
-                model, self._current.packed.to(self.accelerator.device)
-            )
+            rows_BC, entropies_BC = packed_log_probs(model, packed)
         inputs, groups = self._current.inputs, self._current.groups
         columns = inputs["completion_ids"].shape[1]
         log_probs, self._reference_rows_RC = part_rows(rows_BC, groups, columns=columns)
@@ -350,8 +330,8 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             timings |= {f"features/{source}": count for source, count in counts.items()}
         self._metrics["train"].clear()
         self._step_log.write(metrics, timings)
-        # TRL's own `log` would add its metrics and its table of completions.
-        Trainer.log(self, {name: value for name, value in metrics.items() if name != "step"})
+        del metrics["step"]
+        Trainer.log(self, metrics)  # TRL's own would add its metrics and its table of completions
 
     def _loss_metrics(self) -> dict[str, float]:
         everywhere = (self.accelerator.reduce, self.accelerator.device)

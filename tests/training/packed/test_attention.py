@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from editgrpo.config import AttentionKernel
-from editgrpo.training.packed.attention import GroupPlan, GroupSpan
+from editgrpo.training.packed.attention import GroupPlan
+from editgrpo.training.packed.visibility import GroupSpan
 
 
 @st.composite

@@ -12,10 +12,11 @@ import torch
 from editgrpo.config import AttentionKernel, DType
 from editgrpo.errors import TrainingError
 from editgrpo.training.packed import packing
-from editgrpo.training.packed.attention import GroupPlan, GroupSpan
+from editgrpo.training.packed.attention import GroupPlan
 from editgrpo.training.packed.group_pass import add_group_pass
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.packed.self_check import check_group_pass
+from editgrpo.training.packed.visibility import GroupSpan
 from editgrpo.training.policy import window_attention
 from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.train import run_training

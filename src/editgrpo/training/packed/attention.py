@@ -11,7 +11,6 @@ Left out on purpose: what stands in a row (packing.py) and the key/value store o
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +21,13 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from editgrpo.config import AttentionKernel
+from editgrpo.training.packed.visibility import (
+    Columns,
+    GroupSpan,
+    ResponseColumns,
+    prompt_mask,
+    response_columns,
+)
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import language_model
 
@@ -108,29 +114,6 @@ def _attention(
     return attended, None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupSpan:
-    """Where one group stands in a packed row.
-
-    Attributes:
-        start: Column of the first prompt token.
-        prefix: Prompt tokens that stand once, before the responses.
-        lengths: Columns of each response's segment, in order; empty for a bare prompt.
-        blocks: First token and the one after the last of what sees each other both ways in the
-            prompt, counted from its start.
-    """
-
-    start: int
-    prefix: int
-    lengths: tuple[int, ...]
-    blocks: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def end(self) -> int:
-        """The column after the group."""
-        return self.start + self.prefix + sum(self.lengths)
-
-
 class GroupPlan(AttentionPlan):
     """Groups one after another in one row: a prompt token sees its prompt up to itself, and the
     whole of the block that it is in; a response token its prompt and its own response up to itself.
@@ -188,10 +171,10 @@ class GroupPlan(AttentionPlan):
     def _prepare(self, device: torch.device, window: int | None) -> Any:
         if self._kernel is AttentionKernel.SPLIT:
             return [
-                (_prompt_mask(span, window, device), _response_columns(span, window, device))
+                (prompt_mask(span, window, device), response_columns(span, window, device))
                 for span in self.groups
             ]
-        columns = _Columns.of(self.groups, device)
+        columns = Columns.of(self.groups, device)
         group_L = columns.group_L
 
         def may_attend(_batch: Any, _head: Any, q: Tensor, k: Tensor) -> Tensor:
@@ -228,102 +211,11 @@ class GroupPlan(AttentionPlan):
         return torch.cat(pieces, dim=2)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """What the columns of a row are, (L,) int64 each.
-
-    Attributes:
-        group_L: The number of the group.
-        segment_L: The number of the response in its group, from 1; 0 in the prompt.
-        place_L: How many tokens are before it in its prompt and its response.
-        block_L: The number of the block, from 1; 0 outside of any.
-    """
-
-    group_L: Tensor
-    segment_L: Tensor
-    place_L: Tensor
-    block_L: Tensor
-
-    @classmethod
-    def of(cls, groups: Sequence[GroupSpan], device: torch.device) -> "_Columns":
-        """Number the columns of groups."""
-        parts: list[tuple[Tensor, ...]] = []
-        for number, span in enumerate(groups):
-            block = torch.zeros(span.prefix, dtype=torch.long)
-            for k, (first, end) in enumerate(span.blocks, start=1):
-                block[first:end] = k
-            parts.append(_numbered(number, 0, 0, block))
-            for k, length in enumerate(span.lengths, start=1):
-                no_block = torch.zeros(length, dtype=torch.long)
-                parts.append(_numbered(number, k, span.prefix, no_block))
-        return cls(*(torch.cat(one).to(device) for one in zip(*parts, strict=True)))
-
-    def sees(self, q: Tensor, k: Tensor, window: int | None) -> Tensor:
-        """Say which of two columns sees the other."""
-        segment_L, block_L = self.segment_L, self.block_L
-        is_group = self.group_L[k] == self.group_L[q]
-        is_before = (k <= q) & ((segment_L[k] == 0) | (segment_L[k] == segment_L[q]))
-        seen = is_group & (is_before | ((block_L[q] > 0) & (block_L[k] == block_L[q])))
-        return seen if window is None else seen & (self.place_L[k] > self.place_L[q] - window)
-
-
-def _numbered(group: int, segment: int, first: int, block: Tensor) -> tuple[Tensor, ...]:
-    """Number columns one after another, in the order of the attributes of `_Columns`."""
-    same = torch.ones_like(block)
-    return group * same, segment * same, first + torch.arange(block.shape[0]), block
-
-
-def _prompt_mask(span: GroupSpan, window: int | None, device: torch.device) -> Tensor | None:
-    """Return what the tokens of a prompt see, (prefix, prefix) bool; None for all before them."""
-    if not span.blocks and (window is None or window >= span.prefix):
-        return None
-    bare = GroupSpan(0, span.prefix, (), blocks=span.blocks)
-    all_L = torch.arange(span.prefix, device=device)
-    return _Columns.of([bare], device).sees(all_L[:, None], all_L[None, :], window)
-
-
-@dataclass(frozen=True, slots=True)
-class _ResponseColumns:
-    """Columns of a group's responses, padded to the longest.
-
-    Attributes:
-        columns_GR: (G, R) columns; past a response's end its last column again.
-        kept: (sum of lengths,) places in the flattened (G, R) that are no padding.
-        may_attend: (R, prefix + R) bool.
-    """
-
-    columns_GR: Tensor
-    kept: Tensor
-    may_attend: Tensor
-
-
-def _response_columns(
-    span: GroupSpan, window: int | None, device: torch.device
-) -> _ResponseColumns | None:
-    if not span.lengths:
-        return None
-    lengths_G = torch.tensor(span.lengths, device=device)
-    longest = max(span.lengths)
-    offset_R = torch.arange(longest, device=device)
-    starts_G = span.start + span.prefix + lengths_G.cumsum(0) - lengths_G
-    is_token_GR = offset_R < lengths_G[:, None]
-    # A padded key stands behind every real query of its row, so the causal rule hides it.
-    may_attend = torch.ones(longest, span.prefix + longest, dtype=torch.bool, device=device)
-    may_attend = may_attend.tril(diagonal=span.prefix)
-    if window is not None:
-        may_attend = may_attend.triu(diagonal=span.prefix - window + 1)
-    return _ResponseColumns(
-        columns_GR=starts_G[:, None] + torch.minimum(offset_R, lengths_G[:, None] - 1),
-        kept=is_token_GR.flatten().nonzero()[:, 0],
-        may_attend=may_attend,
-    )
-
-
 class _ResponseRows:
     """The responses of one group, one row each, against their prompt and themselves."""
 
     def __init__(
-        self, query: Tensor, key: Tensor, value: Tensor, prompt: slice, where: _ResponseColumns
+        self, query: Tensor, key: Tensor, value: Tensor, prompt: slice, where: ResponseColumns
     ) -> None:
         self._where = where
         self._heads, self._key_heads = query.shape[1], key.shape[1]

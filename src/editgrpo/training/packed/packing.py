@@ -20,7 +20,8 @@ from torch import Tensor
 
 from editgrpo.config import AttentionKernel
 from editgrpo.errors import TrainingError
-from editgrpo.training.packed.attention import GroupPlan, GroupSpan
+from editgrpo.training.packed.attention import GroupPlan
+from editgrpo.training.packed.visibility import GroupSpan
 from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import prompt_positions, shaped_positions

@@ -24,10 +24,10 @@ from editgrpo.errors import DataError, TrainingError
 from editgrpo.training.packed.attention import (
     AttentionPlan,
     GroupPlan,
-    GroupSpan,
     planned,
     use_group_attention,
 )
+from editgrpo.training.packed.visibility import GroupSpan
 from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.features import encode_images
 from editgrpo.training.policy.model import Policy, WrappedPolicy

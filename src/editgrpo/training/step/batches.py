@@ -101,3 +101,20 @@ def loss_inputs(
         "advantages": advantages_B,
     }
     return {name: value.to(device) for name, value in inputs.items()}
+
+
+def tokens_of_passes(passes: Sequence[UpdatePass], accelerator: Any) -> list[float]:
+    """Count the tokens that count in the loss of each pass.
+
+    Args:
+        passes: Of a step, on this process.
+        accelerator: Sums over processes.
+
+    Returns:
+        For each pass the tokens of all processes.
+    """
+    counts = [float(one.inputs["tool_mask"].sum()) for one in passes]
+    tokens: list[float] = accelerator.reduce(
+        torch.tensor(counts, device=accelerator.device)
+    ).tolist()
+    return tokens
