@@ -27,14 +27,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, Qwen2VLImageProcessorPil
 
 from benchmarks.children import measured_by_child
 from benchmarks.memory import forget_peak_memory, peak_memory_mib, resident_memory_mib
 from benchmarks.workload import SHAPE, THREADS, Case, draw_group, environment
 from editgrpo.training.policy.generation_tokens import SamplingSettings
 from editgrpo.training.policy.positions import prompt_positions
-from editgrpo.training.policy.processor import EncodedPrompt, join_images
+from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor, join_images
 from editgrpo.training.policy.tiny import build_tiny_model, train_tokenizer
 from editgrpo.training.sampling.rollouts import sample_responses
 
@@ -84,8 +84,9 @@ def measure(side: str, prompts: int, samples: int, tokens: int) -> dict[str, Any
     torch.set_num_threads(THREADS)
     tokenizer = train_tokenizer(map(str, range(_WORDS)), SHAPE.vocabulary)
     model = varied(build_tiny_model(tokenizer, SHAPE, seed=0).eval())
+    processor = StudyProcessor(tokenizer, Qwen2VLImageProcessorPil(patch_size=SHAPE.patch_size))
     drawn = [
-        draw_group(Case(prompt=Case().prompt - 4 * k), tokenizer).prompt for k in range(prompts)
+        draw_group(Case(prompt=Case().prompt - 4 * k), processor).prompt for k in range(prompts)
     ]
     sampler = {"generate": Generate, "former": Former, "ours": Ours, "compiled": Compiled}[side](
         model, drawn

@@ -1,7 +1,7 @@
 """The stock side of the benchmarks: TRL's own GRPOTrainer on the same model, studies and groups.
 
-Nothing of TRL is changed. The trainer is timed from outside, and its processor is Qwen2.5-VL's own
-less the part for videos, which needs torchvision.
+Nothing of TRL is changed. The trainer is timed from outside, and its processor is the family's own;
+of the Qwen families less the part for videos, which needs torchvision.
 """
 
 import time
@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 import torch
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, Qwen2_5_VLProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLProcessor
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
@@ -23,8 +23,10 @@ from editgrpo.config import KLTerm, TrainConfig
 from editgrpo.data.prompt import build_messages
 from editgrpo.data.study import Split
 from editgrpo.rewards import configured_reward
+from editgrpo.training.packed.plain import repeated
 from editgrpo.training.policy.generation_tokens import generation_tokens
-from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.load import load_processor, vision_tower
+from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
 from editgrpo.training.policy.prompts import load_split
 from editgrpo.training.run.arguments import common_arguments
 
@@ -120,11 +122,10 @@ def stock_trainer(config: TrainConfig, *, callbacks: Sequence[Any] = ()) -> Time
         folder, dtype=torch.float32, trust_remote_code=False
     )
     if config.model.freeze_vision_tower:
-        policy.model.visual.requires_grad_(False)
+        for parameter in vision_tower(policy).parameters():
+            parameter.requires_grad_(False)
     ours = load_processor(folder)
-    processor = ProcessorWithoutVideos(
-        ours.image_processor, ours.tokenizer, None, chat_template=ours.tokenizer.chat_template
-    )
+    processor = _stock_processor(folder, ours)
     tokens = generation_tokens(policy, ours.tokenizer)
     arguments = stock_arguments(config)
     arguments.generation_kwargs = {
@@ -144,6 +145,15 @@ def stock_trainer(config: TrainConfig, *, callbacks: Sequence[Any] = ()) -> Time
         train_dataset=_rows(config),
         processing_class=processor,
         callbacks=list(callbacks),
+    )
+
+
+def _stock_processor(folder: Path, ours: PromptProcessor) -> Any:
+    if not isinstance(ours, StudyProcessor):
+        return AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    template = ours.tokenizer.chat_template
+    return ProcessorWithoutVideos(
+        ours.image_processor, ours.tokenizer, None, chat_template=template
     )
 
 
@@ -173,9 +183,7 @@ class StockUpdate:
         move_from_reference(self.trainer.model)
         self.trainer.model.train()
         self._rows = _padded_rows(group, self.trainer._tokenizer.pad_token_id)
-        image_token_id = self.trainer.model.config.image_token_id
-        ids_BL = torch.cat([self._rows["prompt_ids"], self._rows["completion_ids"]], dim=1)
-        self._images = _repeated_images(group, ids_BL == image_token_id)
+        self._images = _repeated_images(group, self._rows["completion_ids"].shape[1])
 
     def reference(self) -> dict[str, Any]:
         """Compute the reference's log-probabilities, as TRL does when it has generated."""
@@ -260,13 +268,10 @@ def _padded_rows(group: DrawnGroup, pad_token_id: int) -> dict[str, Any]:
     }
 
 
-def _repeated_images(group: DrawnGroup, is_image_BL: Tensor) -> dict[str, Any]:
-    """Give every row the images, as TRL does."""
-    rows = len(group.responses)
-    assert group.prompt.pixel_values is not None and group.prompt.image_grid_thw is not None
+def _repeated_images(group: DrawnGroup, columns: int) -> dict[str, Any]:
+    """Give every row the images, as TRL does; responses of so many columns have none."""
+    prompt, rows = group.prompt, len(group.responses)
     return {
-        "pixel_values": group.prompt.pixel_values.repeat(rows, 1),
-        "image_grid_thw": group.prompt.image_grid_thw.repeat(rows, 1),
-        "num_images": [len(group.prompt.image_grid_thw)] * rows,
-        "mm_token_type_ids": is_image_BL.int(),
+        **repeated(prompt.stock_inputs(), rows, more=columns, tokens=prompt.input_ids_T.shape[0]),
+        "num_images": [len(prompt.image_ids)] * rows,
     }

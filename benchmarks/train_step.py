@@ -1,6 +1,6 @@
 """Measure whole training steps, from the rollout to the optimiser's step, against stock TRL.
 
-    .venv/bin/python -m benchmarks.train_step [--quick] [--json FILE]
+    .venv/bin/python -m benchmarks.train_step [--family NAME] [--quick] [--json FILE]
 
 Each step takes four studies of three images that no step before had, samples G = 10 responses for
 each, scores them by the rules reward, computes the reference's log-probabilities, and makes one
@@ -30,6 +30,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.children import measured_by_child
+from benchmarks.families import FAMILIES, QWEN2_5_VL
 from benchmarks.workload import Case, environment, model_of, prepare
 
 GOAL = 4.0
@@ -41,6 +42,7 @@ _CHILD = "benchmarks.train_measure"
 def main() -> None:
     """Measure all variants in other processes, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", choices=FAMILIES, default=QWEN2_5_VL)
     parser.add_argument("--quick", action="store_true", help="one study a step, one timed step")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--rounds", type=int, default=2, help="how often variants take turns")
@@ -52,7 +54,8 @@ def main() -> None:
     prompts = 1 if arguments.quick else PROMPTS
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.only}
     with tempfile.TemporaryDirectory(prefix="editgrpo-step-") as folder:
-        prepare(Path(folder), studies=prompts * (1 + arguments.steps))
+        studies = prompts * (1 + arguments.steps)
+        prepare(Path(folder), studies=studies, family=arguments.family)
         for number in range(arguments.rounds):
             for name in arguments.only if number % 2 == 0 else arguments.only[::-1]:
                 words = (name, folder, str(prompts), str(1 + arguments.steps))

@@ -38,7 +38,7 @@ def main() -> None:
     case = Case(**json.loads(case_text))
     with tempfile.TemporaryDirectory(prefix="editgrpo-run-") as run:
         config = train_config(Path(folder), case, Path(run))
-        group = draw_group(case, load_processor(Path(config.model.path)).tokenizer)
+        group = draw_group(case, load_processor(Path(config.model.path)))
         if what == "kernels":
             found = measure_kernels(PackedUpdate(config, group), int(repeats))
         else:

@@ -1,6 +1,7 @@
 """Measure one update, packed groups against the separate rows of stock TRL.
 
-    .venv/bin/python -m benchmarks.update_step [--quick] [--only PART ...] [--json FILE]
+    .venv/bin/python -m benchmarks.update_step [--family NAME] [--quick] [--only PART ...]
+        [--json FILE]
 
 One group: a prompt with three images and G responses. An update is the pass of the reference policy
 and the policy's forward and backward pass, without the optimiser's step, which is the same on both
@@ -35,6 +36,7 @@ from typing import Any
 import torch
 
 from benchmarks.children import measured_by_child
+from benchmarks.families import FAMILIES, QWEN2_5_VL
 from benchmarks.workload import (
     PROMPT,
     RESPONSE,
@@ -60,6 +62,7 @@ _SIDES = ("stock", "ours")
 def main() -> None:
     """Measure all parts in other processes, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", choices=FAMILIES, default=QWEN2_5_VL)
     parser.add_argument("--quick", action="store_true", help="one repeat, ends of the sweeps only")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--repeats", type=int, default=3)
@@ -67,7 +70,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="editgrpo-update-") as temporary:
         folder = Path(temporary)
-        prepare(folder, studies=12)  # as in `train_step`: their words decide the vocabulary
+        prepare(
+            folder, studies=12, family=arguments.family
+        )  # as in `train_step`: their words decide the vocabulary
         bench = Bench(folder, repeats=1 if arguments.quick else arguments.repeats)
         parts: dict[str, Any] = {}
         for name in arguments.only:

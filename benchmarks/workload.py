@@ -1,8 +1,9 @@
 """What both sides of the benchmarks of training are given: model, studies, groups, settings.
 
-The model is a true Qwen2.5-VL of a size that a CPU can train, with random weights. Its language
-model has twelve layers for two of the vision tower, so that images take the share of the
-computation of a prompt that they take in Qwen2.5-VL-3B, about a half. Prompts of the groups are
+The model is a true Qwen2.5-VL of a size that a CPU can train, with random weights, or one of
+another family in the same shape (families.py). Its language model has twelve layers for two of the
+vision tower, so that images take the share of the computation of a prompt that they take in
+Qwen2.5-VL-3B, about a half. Prompts of the groups are
 drawn to have exactly the length asked for; the studies are phantom studies with three images.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.children import REPOSITORY
+from benchmarks.families import GEMMA3, GEMMA_SIDE, GEMMA_TOKENS, QWEN2_5_VL, write_checkpoint
 from editgrpo.config import (
     DataConfig,
     DType,
@@ -41,8 +43,9 @@ from editgrpo.data.prompt import build_messages, choose_images
 from editgrpo.data.study import Split, Study
 from editgrpo.phantom import Site, write_phantom
 from editgrpo.provenance import processor_name
-from editgrpo.training.policy.processor import EncodedPrompt
-from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
+from editgrpo.training.policy.families._square import SquarePrompt
+from editgrpo.training.policy.processor import EncodedPrompt, PromptProcessor, StudyProcessor
+from editgrpo.training.policy.tiny import TinyModelConfig
 
 SHAPE = TinyModelConfig(hidden_size=256, layers=12, vision_layers=2, heads=4, vocabulary=1024)
 IMAGES = 3
@@ -97,19 +100,20 @@ class DrawnGroup:
     advantages: list[float]
 
 
-def prepare(folder: Path, *, studies: int) -> None:
+def prepare(folder: Path, *, studies: int, family: str = QWEN2_5_VL) -> None:
     """Write the checkpoint and the studies that both sides load.
 
     Args:
         folder: Made if missing.
         studies: Studies of the training split.
+        family: Of the checkpoint.
     """
     write_three_image_studies(folder / STUDIES, studies)
     texts = []
     for study in StudySet.load(folder / STUDIES):
         parts = build_messages(study, max_images=IMAGES).messages[0]["content"]
         texts += [study.findings, "".join(part.get("text", "") for part in parts)]
-    write_tiny_checkpoint(folder / CHECKPOINT, texts, SHAPE, seed=_SEED)
+    write_checkpoint(family, folder / CHECKPOINT, texts, SHAPE, seed=_SEED)
 
 
 def write_three_image_studies(folder: Path, count: int) -> None:
@@ -180,15 +184,17 @@ def train_config(folder: Path, case: Case, output: Path, **changes: Any) -> Trai
     return TrainConfig(**settings)
 
 
-def draw_group(case: Case, tokenizer: Any) -> DrawnGroup:
+def draw_group(case: Case, processor: PromptProcessor) -> DrawnGroup:
     """Draw a prompt with three images and a group of responses.
 
     Args:
         case: The lengths.
-        tokenizer: Of the model; its words are drawn at random.
+        processor: Of the model; the words of its tokenizer are drawn at random.
     """
+    tokenizer: Any = processor.tokenizer
     draw = random.Random(f"{_SEED}/{case.prompt}/{case.response}/{case.group}")
     special = set(tokenizer.all_special_ids) | set(tokenizer.convert_tokens_to_ids(SPECIAL))
+    special |= set(tokenizer.added_tokens_decoder)
     words = [token for token in range(len(tokenizer)) if token not in special]
     end = tokenizer.eos_token_id
     lengths = response_lengths(case)
@@ -199,7 +205,7 @@ def draw_group(case: Case, tokenizer: Any) -> DrawnGroup:
     advantages = [draw.uniform(-1, 1) for _ in responses]
     mean = sum(advantages) / len(advantages)
     return DrawnGroup(
-        prompt=_draw_prompt(case, tokenizer, words, draw),
+        prompt=_draw_prompt(case, processor, words, draw),
         responses=responses,
         advantages=[value - mean for value in advantages],
     )
@@ -220,7 +226,12 @@ def _changed(response: Sequence[int], length: int, words: Sequence[int], draw: A
 SPECIAL = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
 
 
-def _draw_prompt(case: Case, tokenizer: Any, words: Sequence[int], draw: Any) -> EncodedPrompt:
+def _draw_prompt(
+    case: Case, processor: PromptProcessor, words: Sequence[int], draw: Any
+) -> EncodedPrompt:
+    tokenizer: Any = processor.tokenizer
+    if not isinstance(processor, StudyProcessor):
+        return _draw_square_images(case, tokenizer, words, draw)
     image, _, start, end = tokenizer.convert_tokens_to_ids(SPECIAL)
     rows, columns = image_grid(case)
     images = [start, *[image] * (rows * columns), end] * IMAGES
@@ -236,6 +247,29 @@ def _draw_prompt(case: Case, tokenizer: Any, words: Sequence[int], draw: Any) ->
         pixel_values=torch.randn(int(grid.prod(dim=1).sum()), patch, generator=generator),
         image_grid_thw=grid,
         image_ids=tuple(f"drawn-{number}" for number in range(IMAGES)),
+    )
+
+
+def _draw_square_images(
+    case: Case, tokenizer: Any, words: Sequence[int], draw: Any
+) -> EncodedPrompt:
+    """Draw a prompt of Gemma, whose images have the same number of tokens in every case."""
+    start, end, image = tokenizer.convert_tokens_to_ids(GEMMA_TOKENS)
+    images = [start, *[image] * GEMMA_SIDE**2, end] * IMAGES
+    if case.prompt <= len(images):
+        raise ValueError(f"{GEMMA3}: a prompt of {case.prompt} tokens has no room for its images")
+    text = draw.choices(words, k=case.prompt - len(images))
+    input_ids_T = torch.tensor([text[0], *images, *text[1:]])
+    side = GEMMA_SIDE * 2 * SHAPE.patch_size
+    generator = torch.Generator().manual_seed(_SEED)
+    return SquarePrompt(
+        study_id="drawn",
+        input_ids_T=input_ids_T,
+        is_image_token_T=input_ids_T == image,
+        pixel_values=torch.randn(IMAGES, 3 * side * side, generator=generator),
+        image_grid_thw=torch.ones(IMAGES, 3, dtype=torch.long),
+        image_ids=tuple(f"drawn-{number}" for number in range(IMAGES)),
+        token_types="token_type_ids",
     )
 
 
@@ -263,11 +297,12 @@ def model_of(folder: Path) -> dict[str, Any]:
         folder: What `prepare` wrote; the few words of its studies decide the vocabulary.
     """
     config = json.loads((folder / CHECKPOINT / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config", config)
     return {
-        "architecture": "Qwen2.5-VL, random weights, float32",
+        "architecture": f"{config['model_type']}, random weights, float32",
         "gradient_checkpointing": False,
         **asdict(SHAPE),
-        "vocabulary": config["text_config"]["vocab_size"],
+        "vocabulary": text["vocab_size"],
     }
 
 

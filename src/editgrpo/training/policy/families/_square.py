@@ -125,7 +125,7 @@ def _squares(images_ID: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _SquarePrompt(EncodedPrompt):
+class SquarePrompt(EncodedPrompt):
     """A prompt whose images are squares; `token_types` as in `SquareImages`."""
 
     token_types: str | None
@@ -198,7 +198,7 @@ class _SquareProcessor(PlainProcessor):
         encoded = tokenizer(text.replace(place, written), add_special_tokens=not has_start)
         ids_T = torch.tensor(encoded["input_ids"], dtype=torch.long)
         present = [part for part in patches if part is not None]
-        return _SquarePrompt(
+        return SquarePrompt(
             study_id=study_id,
             input_ids_T=ids_T,
             is_image_token_T=ids_T == image_token,
