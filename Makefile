@@ -16,7 +16,7 @@ CLINICAL    := tests/parity/clinical
 ORACLES     := $(abspath $(PARITY_VENV))/oracles
 PARITY_PIP  := $(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint types unit parity parity-environment clean
+.PHONY: setup demo test lint types docs unit parity parity-environment clean
 
 setup: $(VENV)/.installed
 
@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/editgrpo demo --output demo $(ARGS)
 
-test: lint types
+test: lint types docs
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -41,6 +41,10 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# The site, in site/; with the report of a demo if `make demo` has written one.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 unit: setup
 	$(BIN)/python -m pytest -m "not slow and not browser"
@@ -69,4 +73,4 @@ $(PARITY_VENV)/.installed: pyproject.toml $(addprefix $(CLINICAL)/,constraints.t
 	@touch $@
 
 clean:
-	rm -rf demo build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo site build dist .mypy_cache .ruff_cache .hypothesis
