@@ -1,0 +1,90 @@
+"""The tutorials do what they say: their files are written, their commands run, their output is seen.
+
+In a page's order, a block with a title is a file, `diff` is a change of the source, `bash` is run,
+and `text` is what it printed, shortened: every line of it is seen, in order, but for `...`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders import REPOSITORY
+
+TUTORIALS = REPOSITORY / "docs" / "tutorials"
+RUN = ["score.md"]
+"""The others need hours, weights or protected data; their options are read by
+`test_documented_commands.py`."""
+
+BLOCK = re.compile(
+    r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$",
+    flags=re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Make a folder with the commands that a reader's shell would find."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, arguments in (("editgrpo", "-m editgrpo"), ("python", "")):
+        command = commands / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        command.chmod(0o755)
+    return tmp_path
+
+
+def run(text: str, desk: Path) -> str:
+    """Run lines of a shell until one fails; return what they printed."""
+    environment = {
+        **os.environ,
+        "PATH": f"{desk / 'bin'}:{os.environ['PATH']}",
+        "COLUMNS": "110",  # tables are as wide as on the page
+        "OMP_NUM_THREADS": "1",
+    }
+    result = subprocess.run(
+        ["bash", "-e", "-c", text],
+        cwd=desk,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
+def tidy(text: str) -> list[str]:
+    """Return lines without their indentation and the spacing of tables."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return [line for line in lines if line not in ("", "...")]
+
+
+def not_seen(expected: str, printed: str) -> list[str]:
+    """Return the lines that were expected and not printed, or not in this order."""
+    rest = iter(tidy(printed))
+    return [line for line in tidy(expected) if line not in rest]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to run the pages with")
+@pytest.mark.parametrize("page", RUN)
+def test_what_a_tutorial_shows_is_what_happens(page: str, desk: Path) -> None:
+    printed = ""
+    blocks = list(BLOCK.finditer((TUTORIALS / page).read_text(encoding="utf-8")))
+    assert blocks
+    for block in blocks:
+        language, text = block["language"], block["text"]
+        if block["title"]:
+            (desk / block["title"]).write_text(text, encoding="utf-8")
+        elif language == "bash":
+            printed = run(text, desk)
+        elif language == "text":
+            assert not_seen(text, printed) == [], printed
+        else:
+            pytest.fail(f"{page}: nothing is known of a block of {language}")
