@@ -17,7 +17,7 @@ import pytest
 from tests.builders import REPOSITORY
 
 TUTORIALS = REPOSITORY / "docs" / "tutorials"
-RUN = ["score.md", "own-studies.md"]
+RUN = ["score.md", "own-studies.md", "edit-rule.md"]
 """The others need hours, weights or protected data; their options are read by
 `test_documented_commands.py`."""
 
@@ -30,20 +30,43 @@ BLOCK = re.compile(
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """Make a folder with the commands that a reader's shell would find."""
+    desk = tmp_path / "desk"
+    desk.mkdir()
     commands = tmp_path / "bin"
     commands.mkdir()
     for name, arguments in (("editgrpo", "-m editgrpo"), ("python", "")):
         command = commands / name
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
         command.chmod(0o755)
-    return tmp_path
+    return desk
+
+
+def change(difference: str, desk: Path) -> None:
+    """Change a copy of the source, which is what commands run from then on."""
+    if not (desk / "src").exists():
+        for folder in ("src", "tests", "docs"):
+            shutil.copytree(
+                REPOSITORY / folder,
+                desk / folder,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        shutil.copy(REPOSITORY / "pyproject.toml", desk)
+    command = ["patch", "--strip=1", "--no-backup-if-mismatch", "--silent"]
+    result = subprocess.run(
+        command, cwd=desk, input=difference, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def run(text: str, desk: Path) -> str:
     """Run lines of a shell until one fails; return what they printed."""
     environment = {
         **os.environ,
-        "PATH": f"{desk / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{desk.parent / 'bin'}:{os.environ['PATH']}",
+        # The changed copy, where there is one; else what the tests run with.
+        "PYTHONPATH": os.pathsep.join(
+            [str(desk / "src"), *filter(None, [os.getenv("PYTHONPATH")])]
+        ),
         "COLUMNS": "110",  # tables are as wide as on the page
         "OMP_NUM_THREADS": "1",
     }
@@ -78,7 +101,10 @@ def not_seen(expected: str, printed: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to run the pages with")
+@pytest.mark.skipif(
+    shutil.which("bash") is None or shutil.which("patch") is None,
+    reason="bash or patch, with which the pages are followed, is not installed",
+)
 @pytest.mark.parametrize("page", RUN)
 def test_what_a_tutorial_shows_is_what_happens(page: str, desk: Path) -> None:
     printed = ""
@@ -88,6 +114,8 @@ def test_what_a_tutorial_shows_is_what_happens(page: str, desk: Path) -> None:
         language, text = block["language"], block["text"]
         if block["title"]:
             (desk / block["title"]).write_text(text, encoding="utf-8")
+        elif language == "diff":
+            change(text, desk)
         elif language == "bash":
             printed = run(text, desk)
         elif language == "text":
