@@ -55,15 +55,21 @@ def small_site(tmp_path: Path) -> Path:
 
 def test_links_out_of_docs_lead_to_pages_of_the_site(small_site: Path) -> None:
     (small_site / "docs" / "index.md").write_text(
-        "# Home\n\n[a](../RESULTS.md#a-heading) [b](../code.py) `[c](../nothing.md)`\n",
+        "# Home\n\n[a](../RESULTS.md#a-heading) [b](../code.py) `[c](../nothing.md)`\n\n"
+        "<!-- the demo's report -->\n",
         encoding="utf-8",
     )
+    (small_site / "demo").mkdir()
+    (small_site / "demo" / "report.html").write_text("as it was written", encoding="utf-8")
     result = build(small_site, small_site / "site")
     assert result.returncode == 0, result.stderr
     home = (small_site / "site" / "index.html").read_text(encoding="utf-8")
     assert 'href="repository/RESULTS.html#a-heading"' in home
     assert 'href="repository/code.py.html"' in home
     assert "[c](../nothing.md)" in home  # code stays as it is
+    assert 'href="repository/demo/report.html"' in home
+    report = small_site / "site" / "repository" / "demo" / "report.html"
+    assert report.read_text(encoding="utf-8") == "as it was written"
     assert "x = 1" in re.sub(
         "<[^>]+>", "", (small_site / "site" / "repository" / "code.py.html").read_text("utf-8")
     )
