@@ -101,7 +101,7 @@ _origins: dict[str, str] = {}
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Let every page's Markdown turn its links."""
-    config.markdown_extensions.append(_Links())  # type: ignore[arg-type]  # Markdown takes both
+    config.markdown_extensions.append(_Links())  # Markdown takes names and extensions
     return config
 
 
