@@ -134,7 +134,7 @@ def _training_states(
     gradients = states.gradient * trained / spread.shards
     yield Part(name="gradients", update=gradients)
     if spread.gpus > 1 and spread.shards == 1:
-        yield Part(name="gradients, as DDP sends them", update=gradients)
+        yield _always("gradients, as DDP sends them", gradients)  # buckets stay between steps
     if config.model.lora is not None:
         moments = states.moments * trained
     else:
