@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from editgrpo.config import RolloutEngine
-from editgrpo.training.estimate.activations import kept_bytes, largest_pass
 from editgrpo.training.estimate.changes import Change
 from editgrpo.training.estimate.estimate import Estimate, Fit
 from editgrpo.training.estimate.gpus import GPUS
@@ -12,7 +11,6 @@ from editgrpo.training.estimate.memory import GIB
 from editgrpo.training.estimate.phases import Stage
 from editgrpo.training.estimate.speed import FAST, SLOW
 from editgrpo.training.estimate.spread import Launch
-from editgrpo.training.estimate.states import states_of
 
 _WIDTH = 100
 _VERDICTS = {
@@ -133,7 +131,11 @@ def _notes(found: Estimate) -> Iterable[str]:
         f"Memory takes every response to have {config.rollout.max_completion_tokens} tokens "
         "(rollout.max_completion_tokens)."
     )
-    yield from _checkpointing(found)
+    if config.model.gradient_checkpointing and found.work.is_packed:
+        yield (
+            "Without gradient checkpointing the language model's part of a pass would keep "
+            f"{found.kept_without_checkpointing / GIB:.0f} GiB."
+        )
     if found.work.is_packed and config.model.freeze_vision_tower and config.model.feature_ram_mib:
         mib = config.model.feature_ram_mib
         yield f"The host keeps up to {mib:,} MiB of image features besides (model.feature_ram_mib)."
@@ -145,19 +147,3 @@ def _notes(found: Estimate) -> Iterable[str]:
         yield "What the server's GPUs take is not counted."
     if config.rollout.compile:
         yield "Compiled decoding is faster than is said here."
-
-
-def _checkpointing(found: Estimate) -> Iterator[str]:
-    if not (found.config.model.gradient_checkpointing and found.work.is_packed):
-        return
-    spread = found.setup.spread
-    kept = kept_bytes(
-        found.model.shape.text,
-        largest_pass(found.work.at_most),
-        states_of(found.config, is_sharded=spread.shards > 1).precision,
-        is_checkpointed=False,
-    )
-    yield (
-        "Without gradient checkpointing the language model's part of a pass would keep "
-        f"{kept / GIB:.0f} GiB."
-    )

@@ -139,14 +139,16 @@ def test_what_comes_and_goes_is_the_largest_of_three() -> None:
     text = QWEN2_5_VL_3B.text
     size = PassSize(tokens=16_384, prompt=10_000, repeated=100_000)
 
-    def of(precision: Precision, **other: bool) -> float:
-        told = {"is_checkpointed": True, "is_head_trained": True} | other
+    def of(precision: Precision, **other: float) -> float:
+        told: dict[str, Any] = {"is_checkpointed": True, "is_head_trained": True} | other
         return passing_bytes(text, size, precision, **told)
 
     # Copies of weights: 36 layers of 77,070,336 entries and the head's 311,164,928, 2 bytes each.
     copies = 2 * (36 * 77_070_336 + 311_164_928)
-    assert cast_bytes(text, Precision.AUTOCAST) == of(Precision.AUTOCAST) == copies
-    assert cast_bytes(text, Precision.BFLOAT16) == cast_bytes(text, Precision.FLOAT32) == 0
+    assert of(Precision.AUTOCAST) == copies
+    assert of(Precision.AUTOCAST, tower=1000) == copies + 2000
+    assert cast_bytes(10, Precision.AUTOCAST) == 20
+    assert cast_bytes(10, Precision.BFLOAT16) == cast_bytes(10, Precision.FLOAT32) == 0
     # Gradients of 3 x 11,008 numbers in 2 bytes and of 2 x 2,048 in 2, and the layer again.
     gradients = 16_384 * (3 * 2 * 11_008 + 2 * 2 * 2048)
     again = layer_bytes(text, size, Precision.BFLOAT16)

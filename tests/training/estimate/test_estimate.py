@@ -44,7 +44,8 @@ def test_a_model_to_come_is_what_its_fine_tuning_starts_from(
     assert found.name == THREE
     run = tmp_path / "mine"
     run.mkdir()
-    (run / "config.yaml").write_text(f"output: {run}\nmodel: {{path: Qwen/Qwen3-VL-4B-Instruct}}\n")
+    # Of any kind of run.
+    (run / "config.yaml").write_text("edit: {}\nmodel: {path: Qwen/Qwen3-VL-4B-Instruct}\n")
     found = find_model(ModelConfig(path=str(run / "model-for-rl")))
     assert found.shape == PUBLISHED["Qwen/Qwen3-VL-4B-Instruct"]
 

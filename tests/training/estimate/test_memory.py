@@ -178,6 +178,8 @@ def test_what_a_setting_adds_or_saves() -> None:
     assert gib("tokens_per_pass=4096")["layer inputs of the largest pass"] == 1.3  # 4,859 columns
     assert "activations of the largest pass" in gib("model.gradient_checkpointing=false")
     assert gib("rollout.engine=vllm_server", of="rollout").keys().isdisjoint({"key/value cache"})
+    served = parts("rollout.engine=vllm_server")["a layer at work, or copies of weights"]
+    assert served.rollout == 0
     vllm = gib("rollout.engine=vllm_colocate", of="rollout", gpu="h100-80gb")
     assert vllm["vLLM"] == round(0.3 * 80e9 / GIB, 1)
 

@@ -137,6 +137,7 @@ def passing_bytes(
     *,
     is_checkpointed: bool,
     is_head_trained: bool,
+    tower: float = 0,
 ) -> float:
     """Return the most of what comes and goes in an update, beside what it keeps.
 
@@ -146,13 +147,14 @@ def passing_bytes(
         precision: In what it computes.
         is_checkpointed: As in `kept_bytes`.
         is_head_trained: Whether the head has a gradient.
+        tower: Weights of a vision tower that is trained.
 
     Returns:
         Bytes: of autocast's copies of weights, which live until the forward pass ends; of the
         gradient of the head before it is added up; and of one layer's gradients, with the layer
         computed again. They are never there at once.
     """
-    copies = cast_bytes(text, precision)
+    copies = cast_bytes(text.matrices + text.embedding + tower, precision)
     head = 0.0
     if is_head_trained:
         # With autocast once as computed and once in float32.
@@ -165,12 +167,10 @@ def passing_bytes(
     return max(copies, head, gradients + again)
 
 
-def cast_bytes(text: TextShape, precision: Precision) -> float:
-    """Return autocast's bfloat16 copies of the weights of products, kept for as long as it is
+def cast_bytes(weights: float, precision: Precision) -> float:
+    """Return autocast's bfloat16 copies of so many weights, which it keeps for as long as it is
     on."""
-    if precision is not Precision.AUTOCAST:
-        return 0
-    return BF16 * float(text.matrices + text.embedding)
+    return BF16 * weights if precision is Precision.AUTOCAST else 0
 
 
 def forward_bytes(text: TextShape, tokens: float, precision: Precision) -> float:

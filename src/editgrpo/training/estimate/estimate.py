@@ -6,13 +6,14 @@ from enum import StrEnum
 from typing import Any
 
 from editgrpo.config import DType, TrainConfig
+from editgrpo.training.estimate.activations import kept_bytes, largest_pass
 from editgrpo.training.estimate.gpus import Gpu
 from editgrpo.training.estimate.known_model import KnownModel, find_model
 from editgrpo.training.estimate.memory import Part, memory_parts
 from editgrpo.training.estimate.phases import Stage, step_phases
 from editgrpo.training.estimate.speed import FAST, SLOW, Phase
 from editgrpo.training.estimate.spread import Spread, check_spread
-from editgrpo.training.estimate.states import trained_parameters
+from editgrpo.training.estimate.states import states_of, trained_parameters
 from editgrpo.training.estimate.workload import Studies, Workload, workload_of
 
 # Of a GPU's memory; the rest is what the allocator may lose to fragments.
@@ -79,6 +80,18 @@ class Estimate:
     def peak_bytes(self) -> float:
         """The larger of the two."""
         return max(self.rollout_bytes, self.update_bytes)
+
+    @property
+    def kept_without_checkpointing(self) -> float:
+        """Bytes that the language model's part of the largest pass would keep without gradient
+        checkpointing."""
+        is_sharded = self.setup.spread.shards > 1
+        return kept_bytes(
+            self.model.shape.text,
+            largest_pass(self.work.at_most),
+            states_of(self.config, is_sharded=is_sharded).precision,
+            is_checkpointed=False,
+        )
 
     @property
     def fit(self) -> Fit | None:

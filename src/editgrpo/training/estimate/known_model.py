@@ -7,7 +7,7 @@ from editgrpo.config import GroupPass, ModelConfig, SFTConfig
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.model_files import CONFIG
 from editgrpo.provenance import CONFIG_FILE
-from editgrpo.recipes import load_recipe
+from editgrpo.recipes import load_recipe, load_section
 from editgrpo.recipes.published_files import Reader, published_files
 from editgrpo.training.estimate.published import PUBLISHED
 from editgrpo.training.estimate.shapes import ModelShape
@@ -61,14 +61,14 @@ def _is_known(path: str) -> bool:
 
 
 def _start_of_fine_tuning(path: str) -> str | None:
-    """Return what a fine-tuning starts from whose run folder is to hold a model: one that has
-    begun, or a recipe that comes with the package."""
+    """Return what a run starts from in whose folder a model is to be: one that has begun, or a
+    fine-tuning by a recipe that comes with the package."""
     run = Path(path).parent
-    recipes = [one.path for one in published_files() if one.reader is Reader.SFT]
+    starts = []
     if (run / CONFIG_FILE).is_file():
-        recipes.insert(0, run / CONFIG_FILE)
-    for recipe in recipes:
-        fine_tuning = load_recipe(recipe, SFTConfig)
-        if Path(fine_tuning.output) == run and _is_known(fine_tuning.model.path):
-            return fine_tuning.model.path
-    return None
+        starts.append(load_section(run / CONFIG_FILE, "model", ModelConfig).path)
+    for one in published_files():
+        if one.reader is Reader.SFT:
+            fine_tuning = load_recipe(one.path, SFTConfig)
+            starts += [fine_tuning.model.path] if Path(fine_tuning.output) == run else []
+    return next((start for start in starts if _is_known(start)), None)

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from editgrpo.config import DType, TrainConfig
 from editgrpo.training.estimate.activations import (
-    cast_bytes,
     kept_bytes,
     largest_pass,
     passing_bytes,
     tower_bytes,
 )
 from editgrpo.training.estimate.gpus import Gpu
-from editgrpo.training.estimate.sampling_memory import sampling_bytes
+from editgrpo.training.estimate.sampling_memory import passing_in_rollout, sampling_bytes
 from editgrpo.training.estimate.scorers import scorer_bytes
 from editgrpo.training.estimate.shapes import ModelShape, TextShape
 from editgrpo.training.estimate.spread import Spread
@@ -66,16 +65,14 @@ def memory_parts(
     """
     states, most = states_of(config, is_sharded=spread.shards > 1), work.at_most
     sampling = sampling_bytes(config, shape.text, most, states.precision, gpu)
-    copies = cast_bytes(shape.text, states.precision)
-    sampling_passing = sampling.pop("a layer at work", 0) + copies
     parts = [
         *_weights(config, shape, states, spread),
         *_training_states(config, shape, states, spread),
         _activations(config, shape, most, states),
         Part(
             name="a layer at work, or copies of weights",
-            rollout=sampling_passing,
-            update=_passing(config, shape.text, most, states),
+            rollout=passing_in_rollout(config, shape.text, most, states.precision),
+            update=_passing(config, shape, most, states),
         ),
         Part(name="logits of a chunk", update=_logit_bytes(shape.text, most)),
         *(Part(name=name, rollout=size) for name, size in sampling.items()),
@@ -155,13 +152,14 @@ def _activations(config: TrainConfig, shape: ModelShape, work: Workload, states:
     return Part(name=f"{what} of the largest pass", update=kept)
 
 
-def _passing(config: TrainConfig, text: TextShape, work: Workload, states: States) -> float:
+def _passing(config: TrainConfig, shape: ModelShape, work: Workload, states: States) -> float:
     return passing_bytes(
-        text,
+        shape.text,
         largest_pass(work),
         states.precision,
         is_checkpointed=config.model.gradient_checkpointing,
         is_head_trained=config.model.lora is None,
+        tower=0 if is_tower_frozen(config) else shape.vision.parameters,
     )
 
 

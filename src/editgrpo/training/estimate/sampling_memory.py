@@ -3,7 +3,7 @@
 import math
 
 from editgrpo.config import RolloutEngine, TrainConfig
-from editgrpo.training.estimate.activations import forward_bytes
+from editgrpo.training.estimate.activations import cast_bytes, forward_bytes
 from editgrpo.training.estimate.gpus import Gpu
 from editgrpo.training.estimate.shapes import TextShape
 from editgrpo.training.estimate.states import BF16, FLOAT64, Precision
@@ -37,8 +37,27 @@ def sampling_bytes(
     return {
         "key/value cache": store_bytes(text, work, number=precision.compute),
         "logits of a decoding step": float(drawn * (precision.compute + 3 * FLOAT64)),
-        "a layer at work": forward_bytes(text, _prefilled(work), precision),
     }
+
+
+def passing_in_rollout(
+    config: TrainConfig, text: TextShape, work: Workload, precision: Precision
+) -> float:
+    """Return what comes and goes while prompts are computed.
+
+    Args:
+        config: The run.
+        text: The language model.
+        work: The GPU's part of a step.
+        precision: In what it computes.
+
+    Returns:
+        Bytes of a layer at work, and of autocast's copies of weights; nothing where vLLM samples.
+    """
+    if config.rollout.engine is not RolloutEngine.NATIVE:
+        return 0
+    layer = forward_bytes(text, _prefilled(work), precision)
+    return layer + cast_bytes(text.matrices + text.embedding, precision)
 
 
 def _prompts(work: Workload) -> int:
