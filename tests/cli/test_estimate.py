@@ -80,6 +80,7 @@ def test_without_a_gpu_memory_is_told(run: Run, monkeypatch: pytest.MonkeyPatch)
         (["--set", "model.dtype=float32"], "No seconds: they are told for model.dtype=bfloat16"),
         (["--set", "rollout.engine=vllm_server"], "What the server's GPUs take is not counted."),
         (["--set", "rollout.compile=true"], "Compiled decoding is faster than is said here."),
+        (["--set", "model.group_attention=dense"], "Masks of model.group_attention=dense are not"),
         (["--gpus", "2"], "What GPUs send one another is not in the seconds."),
         (["--gpus", "2", "--launch", "fsdp2"], "Buffers of FSDP2"),
         (["--set", "model.path=google/medgemma-4b-it"], "google/medgemma-4b-it: 4.30 billion"),

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from editgrpo.config import RolloutEngine
+from editgrpo.config import AttentionKernel, RolloutEngine
 from editgrpo.training.estimate.changes import Change
 from editgrpo.training.estimate.estimate import Estimate, Fit
 from editgrpo.training.estimate.gpus import GPUS
@@ -139,6 +139,9 @@ def _notes(found: Estimate) -> Iterable[str]:
     if found.work.is_packed and config.model.freeze_vision_tower and config.model.feature_ram_mib:
         mib = config.model.feature_ram_mib
         yield f"The host keeps up to {mib:,} MiB of image features besides (model.feature_ram_mib)."
+    if config.model.group_attention is not AttentionKernel.SPLIT:
+        kernel = config.model.group_attention.value
+        yield f"Masks of model.group_attention={kernel} are not in the memory."
     if spread.gpus > 1:
         yield "What GPUs send one another is not in the seconds."
     if spread.launch is Launch.FSDP2:

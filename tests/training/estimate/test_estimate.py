@@ -88,6 +88,13 @@ def test_what_is_not_accounted_for_is_refused_in_a_line() -> None:
         of("rollout.engine=vllm_server", gpus=8, launch=Launch.FSDP2)
     with pytest.raises(ConfigError, match=r"set model\.gradient_checkpointing=true"):
         of("model.path=google/medgemma-4b-it", "model.gradient_checkpointing=false")
+    with pytest.raises(ConfigError, match=r"set rollout\.engine=native"):
+        of("model.path=google/medgemma-4b-it", "rollout.engine=vllm_server")
+    with pytest.raises(ConfigError, match=r"set model\.freeze_vision_tower=true"):
+        of("model.path=google/medgemma-4b-it", "model.freeze_vision_tower=false", gpus=2)
+    parts = ("rollout.engine=vllm_colocate", "rollout.vllm.tensor_parallel_size=3")
+    with pytest.raises(ConfigError, match=r"must divide the number of GPUs \(4\)"):
+        of(*parts, gpus=4)
     with pytest.raises(ConfigError, match="did you mean 'fsdp2'"):
         launch_named("fsdp")
 

@@ -64,10 +64,13 @@ def check_spread(config: TrainConfig, spread: Spread, *, is_packed: bool) -> Non
         raise ConfigError(
             "--launch zero3 is not accounted for: DeepSpeed decides its own buffers; fsdp2 is near"
         )
-    if not is_packed and not config.model.gradient_checkpointing:
+    if not is_packed:
+        _check_plain(config, spread)
+    parts = config.rollout.vllm.tensor_parallel_size
+    if config.rollout.engine is RolloutEngine.VLLM_COLOCATE and spread.gpus % parts:
         raise ConfigError(
-            "the plain path (model.group_pass) is accounted for with gradient checkpointing alone; "
-            "set model.gradient_checkpointing=true"
+            f"rollout.vllm.tensor_parallel_size is {parts}; it must divide the number of GPUs "
+            f"({spread.gpus})"
         )
     if spread.launch is Launch.DDP:
         return
@@ -87,3 +90,17 @@ def check_spread(config: TrainConfig, spread: Spread, *, is_packed: bool) -> Non
             f"rollout.engine={config.rollout.engine.value} is not accounted for with shards; take "
             "--launch ddp"
         )
+
+
+def _check_plain(config: TrainConfig, spread: Spread) -> None:
+    """Refuse what the plain path does not serve, and what is not accounted for on it."""
+    wanted = {
+        "model.gradient_checkpointing=true": config.model.gradient_checkpointing,
+        "rollout.engine=native": config.rollout.engine is RolloutEngine.NATIVE,
+        "model.freeze_vision_tower=true": config.model.freeze_vision_tower or spread.gpus == 1,
+    }
+    for setting, is_set in wanted.items():
+        if not is_set:
+            raise ConfigError(
+                f"the plain path (model.group_pass) is not accounted for so; set {setting}"
+            )
