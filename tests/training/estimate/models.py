@@ -19,8 +19,8 @@ CLASSES = {
     "qwen3_vl": (Qwen3VLConfig, Qwen3VLForConditionalGeneration),
     "gemma3": (Gemma3Config, Gemma3ForConditionalGeneration),
 }
-PACKED = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
-FAMILIES = (*PACKED, "gemma3")
+QWEN = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
+FAMILIES = (*QWEN, "gemma3")
 
 IMAGE_TOKEN, FIRST_MARK = 490, 490
 MARKS = {

@@ -24,7 +24,7 @@ from editgrpo.training.estimate.workload import Workload
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import pack_groups
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.estimate.models import PACKED, small_model
+from tests.training.estimate.models import QWEN, small_model
 
 PROMPT, GROUP, ANSWER = 128, 6, 16
 TOKENS = PROMPT - 1 + GROUP * ANSWER
@@ -73,7 +73,7 @@ def kept_by(model: Any, run: Callable[[], Any], precision: Precision) -> int:
     return sum(sizes.values())
 
 
-@pytest.mark.parametrize("family", PACKED)
+@pytest.mark.parametrize("family", QWEN)
 @pytest.mark.parametrize("precision", Precision)
 def test_what_autograd_keeps_of_a_layer(family: str, precision: Precision) -> None:
     three, two = (kept_in_pass(family, n, precision, checkpointing=False) for n in (3, 2))

@@ -60,9 +60,7 @@ def test_the_pass_follows_family_and_setting() -> None:
         return find_model(ModelConfig(path=path, group_pass=how)).shape.is_packed
 
     assert is_packed(THREE, GroupPass.AUTO) and not is_packed(THREE, GroupPass.PLAIN)
-    assert not is_packed("google/medgemma-4b-it", GroupPass.AUTO)
-    with pytest.raises(ConfigError, match="cannot be; set it to auto"):
-        find_model(recipe("model.path=google/medgemma-4b-it", "model.group_pass=packed").model)
+    assert is_packed("google/medgemma-4b-it", GroupPass.AUTO)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +85,11 @@ def test_what_is_not_accounted_for_is_refused_in_a_line() -> None:
     with pytest.raises(ConfigError, match="not accounted for with shards"):
         of("rollout.engine=vllm_server", gpus=8, launch=Launch.FSDP2)
     with pytest.raises(ConfigError, match=r"set model\.gradient_checkpointing=true"):
-        of("model.path=google/medgemma-4b-it", "model.gradient_checkpointing=false")
+        of("model.group_pass=plain", "model.gradient_checkpointing=false")
     with pytest.raises(ConfigError, match=r"set rollout\.engine=native"):
-        of("model.path=google/medgemma-4b-it", "rollout.engine=vllm_server")
+        of("model.group_pass=plain", "rollout.engine=vllm_server")
     with pytest.raises(ConfigError, match=r"set model\.freeze_vision_tower=true"):
-        of("model.path=google/medgemma-4b-it", "model.freeze_vision_tower=false", gpus=2)
+        of("model.group_pass=plain", "model.freeze_vision_tower=false", gpus=2)
     parts = ("rollout.engine=vllm_colocate", "rollout.vllm.tensor_parallel_size=3")
     with pytest.raises(ConfigError, match=r"must divide the number of GPUs \(4\)"):
         of(*parts, gpus=4)

@@ -24,8 +24,9 @@ from editgrpo.training.estimate.read_shape import shape_of
 from editgrpo.training.estimate.workload import Workload, group_rows
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
+from editgrpo.training.policy.families._square import SquarePrompt
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.estimate.models import FAMILIES, IMAGE_TOKEN, PACKED, small_model
+from tests.training.estimate.models import FAMILIES, IMAGE_TOKEN, small_model
 
 SIDES = ((16, 8), (8, 24))  # patches of two images: 2 and 3 windows of Qwen2.5-VL
 GEMMA_PATCHES = 64  # 8 x 8 of each of two images, whatever their size
@@ -118,10 +119,23 @@ def test_frozen_weights_have_no_gradients_to_compute() -> None:
 
 
 RESPONSES, RESPONSE_TOKENS = 5, 9
+RESPONSE_IDS = [[[7] * RESPONSE_TOKENS] * RESPONSES]
 
 
 def packed_group(model: Any, kernel: AttentionKernel) -> PackedGroups:
     inputs = {name: value.tensor_split(ROWS)[0] for name, value in stock_inputs(model).items()}
+    if model.config.model_type == "gemma3":
+        is_image_T = inputs["token_type_ids"][0].bool()
+        images = inputs["pixel_values"].flatten(1)
+        prompt: EncodedPrompt = SquarePrompt(
+            study_id="s",
+            input_ids_T=inputs["input_ids"][0],
+            is_image_token_T=is_image_T,
+            pixel_values=images,
+            image_grid_thw=torch.ones(images.shape[0], 3, dtype=torch.long),
+            token_types="token_type_ids",
+        )
+        return pack_groups(model, [prompt], RESPONSE_IDS, kernel=kernel)
     prompt = EncodedPrompt(
         study_id="s",
         input_ids_T=inputs["input_ids"][0],
@@ -129,7 +143,7 @@ def packed_group(model: Any, kernel: AttentionKernel) -> PackedGroups:
         pixel_values=inputs["pixel_values"],
         image_grid_thw=inputs["image_grid_thw"],
     )
-    return pack_groups(model, [prompt], [[[7] * RESPONSE_TOKENS] * RESPONSES], kernel=kernel)
+    return pack_groups(model, [prompt], RESPONSE_IDS, kernel=kernel)
 
 
 def score(model: Any, packed: PackedGroups, *, backward: bool) -> None:
@@ -138,7 +152,7 @@ def score(model: Any, packed: PackedGroups, *, backward: bool) -> None:
         log_probs_BC.sum().backward()
 
 
-@pytest.mark.parametrize("family", PACKED)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kernel", [AttentionKernel.SPLIT, AttentionKernel.DENSE])
 @pytest.mark.parametrize("is_trained", [False, True])
 def test_packed_pass(family: str, kernel: AttentionKernel, is_trained: bool) -> None:
@@ -148,13 +162,14 @@ def test_packed_pass(family: str, kernel: AttentionKernel, is_trained: bool) -> 
     with torch.set_grad_enabled(is_trained):
         found = counted(lambda: score(model, packed, backward=is_trained))
     prompt = packed.input_ids_1L.shape[1] - RESPONSES * RESPONSE_TOKENS + 1
-    work = one_group(prompt)
+    work = replace(one_group(prompt), masks_prompts=shape.masks_prompts)
     if kernel is AttentionKernel.DENSE:
         rows = group_rows(replace(work, is_dense=True))
     else:
         rows = group_rows(work)
-        # PyTorch's decomposed attention computes the half above the diagonal of the prompt too.
-        rows = replace(rows, pairs=rows.pairs + (prompt - 1) ** 2 / 2)
+        if not work.masks_prompts:
+            # PyTorch's decomposed attention computes the half above the diagonal of the prompt too.
+            rows = replace(rows, pairs=rows.pairs + (prompt - 1) ** 2 / 2)
     passes = FORWARD + BACKWARD_UNFUSED if is_trained else FORWARD
     images = sum(vision_flops(shape.vision, n, passes) for n in patches_of(model))
     expected = text_flops(shape.text, rows, passes) + images

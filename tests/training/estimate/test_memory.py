@@ -22,12 +22,13 @@ from editgrpo.training.estimate.states import (
     states_of,
     trained_parameters,
 )
-from editgrpo.training.policy.image_features import joined_levels
+from editgrpo.training.policy.families import family_of
+from editgrpo.training.policy.features import encoded_images
 from editgrpo.training.policy.load import load_policy, peft_config
 from editgrpo.training.run.optimizers import MasterAdamW
 from editgrpo.training.sampling.key_values import SharedKeyValues
 from tests.training.estimate.builders import recipe, work_of
-from tests.training.estimate.models import FAMILIES, PACKED, small_model
+from tests.training.estimate.models import FAMILIES, QWEN, small_model
 
 
 def parts(*changes: str, spread: Spread | None = None, gpu: str | None = None) -> dict[str, Any]:
@@ -131,12 +132,14 @@ def test_the_cache_of_keys_and_values_is_that_of_sampling() -> None:
     assert store_bytes(shape.text, replace(work, parts=3)) == real / 3  # one prompt at a time
 
 
-@pytest.mark.parametrize("family", PACKED)
+@pytest.mark.parametrize("family", QWEN)
 def test_features_are_those_of_the_tower(family: str) -> None:
     model = small_model(family).bfloat16()
     patches = torch.randn(16 * 8, 3 * 2 * 14 * 14).bfloat16()
     with torch.no_grad():
-        features = joined_levels(model.model.visual(patches, grid_thw=torch.tensor([[1, 16, 8]])))
+        features = encoded_images(
+            family_of(model), model.model.visual, patches, torch.tensor([[1, 16, 8]])
+        )
     assert image_feature_bytes(shape_of(model.config), 16 * 8) == features.nbytes
 
 
@@ -213,11 +216,11 @@ def test_scorers_are_those_of_reward_and_edits() -> None:
     assert scorer_bytes(recipe("reward.name=rules")) == 4 * (184 + 110) * 10**6
 
 
-def test_a_window_limits_what_a_layer_keeps() -> None:
+def test_on_the_plain_path_a_window_limits_what_a_layer_keeps() -> None:
     # Gemma 3 4B: 29 of 34 layers keep 1,024 tokens; 5 samples of 1,225 + 256, 4 heads of 256.
     gemma = PUBLISHED["google/medgemma-4b-it"]
     config = recipe("model.path=google/medgemma-4b-it")
-    work = work_of(config).at_most
+    work = replace(work_of(config), is_packed=False).at_most
     assert (work.prompt, work.longest) == (1225, 256)
     assert store_bytes(gemma.text, work) == 2 * 2 * 1024 * 5 * (5 * 1481 + 29 * 1024)
 

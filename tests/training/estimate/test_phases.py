@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from editgrpo.config import GroupPass
 from editgrpo.errors import ConfigError
 from editgrpo.training.estimate.flops import FORWARD, vision_flops
 from editgrpo.training.estimate.gpus import GPUS, Gpu, gpu_of_cuda_name, named_gpu
@@ -18,7 +19,8 @@ MATRICES, EMBEDDING = 36 * 77_070_336, 311_164_928  # of Qwen2.5-VL-3B
 
 def phases(stage: Stage, *changes: str) -> dict[str, Phase]:
     config = recipe(*changes)
-    shape = replace(PUBLISHED[config.model.path], is_packed="google" not in config.model.path)
+    is_packed = config.model.group_pass is not GroupPass.PLAIN
+    shape = replace(PUBLISHED[config.model.path], is_packed=is_packed)
     work = workload_of(config, shape, Studies(), 1)
     return {phase.name: phase for phase in step_phases(config, shape, work)[stage]}
 
@@ -97,9 +99,9 @@ def test_images_are_encoded_as_often_as_they_are_needed() -> None:
     assert colocated.flops == pytest.approx(2 * 32 * 4.2 * image)
     assert set(phases(Stage.ROLLOUT, "rollout.engine=vllm_server")) == {"images"}
     # Plain rows have images of their own: 5 sampled, 10 scored, in the update 20 times.
-    gemma = "model.path=google/medgemma-4b-it"
+    gemma = ("model.path=google/medgemma-4b-it", "model.group_pass=plain")
     image = vision_flops(PUBLISHED["google/medgemma-4b-it"].vision, 4096)
-    found = [phases(stage, gemma)["images"].flops / (32 * 4.2 * image) for stage in Stage]
+    found = [phases(stage, *gemma)["images"].flops / (32 * 4.2 * image) for stage in Stage]
     assert found == pytest.approx([5, 10, 20])
 
 

@@ -115,7 +115,7 @@ def _frozen_number(config: TrainConfig) -> int:
 def _gathered(shape: ModelShape, number: int, *, has_tower: bool) -> Part:
     """Return what FSDP2 brings together: all layers for sampling, two at a time for an update, and
     the embedding with the head for both. A frozen tower has a whole copy for the features."""
-    text, tower = shape.text, shape.encoder if has_tower else 0
+    text, tower = shape.text, shape.vision.parameters if has_tower else 0
     embeddings = text.embedding * (1 if text.is_tied else 2)
     return Part(
         name="weights, gathered from shards",

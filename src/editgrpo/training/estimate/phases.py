@@ -82,7 +82,7 @@ def _rollout(config: TrainConfig, shape: ModelShape, work: Workload) -> Iterator
     # vLLM encodes by itself what is encoded for the passes, too.
     encoders = 2 if keeps_features and engine is RolloutEngine.VLLM_COLOCATE else 1
     yield images_phase(shape.vision, work, encoders * work.prompts * work.images * rows)
-    pairs = work.prompt**2 / (2 if work.is_packed else 1)
+    pairs = work.prompt**2 / (2 if work.is_packed and not work.masks_prompts else 1)
     prompt = Rows(tokens=work.prompt, pairs=pairs, scored=1).times(work.prompts * rows)
     yield Phase(name="prefill", flops=text_flops(shape.text, prompt, FORWARD))
     yield decoding(shape, work, is_graphed=engine is not RolloutEngine.NATIVE)

@@ -129,7 +129,7 @@ _GEMMA_3_4B = ModelShape(
         positions=4096,  # 896 x 896 pixels
         is_pooled=True,
     ),
-    is_packed=False,
+    masks_prompts=True,
 )
 
 PUBLISHED: Mapping[str, ModelShape] = {

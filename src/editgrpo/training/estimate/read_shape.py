@@ -6,8 +6,9 @@ from typing import Any
 
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
-from editgrpo.model_files import CONFIG, FAMILIES, read_json_object
+from editgrpo.model_files import CONFIG, read_json_object
 from editgrpo.training.estimate.shapes import ModelShape, TextShape, VisionShape
+from editgrpo.training.policy.families import family_types
 
 _GEMMA = "gemma3"
 
@@ -53,7 +54,8 @@ def shape_of(config: Any) -> ModelShape:
     return ModelShape(
         text=_text_shape(config),
         vision=_TOWERS[family](config),
-        is_packed=family in FAMILIES,
+        is_packed=family in family_types(),
+        masks_prompts=family == _GEMMA,
     )
 
 

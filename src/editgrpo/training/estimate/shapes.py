@@ -129,17 +129,13 @@ class VisionShape:
         return (self.window // self.patch) ** 2
 
     @property
-    def projector(self) -> int:
-        """Parameters that lie behind what transformers calls the encoder."""
-        return self.merger_matrices + self.hidden if self.is_pooled else 0
-
-    @property
     def parameters(self) -> int:
         """All of them."""
         mlp_biases = (2 if self.is_gated else 1) * self.intermediate + self.hidden
         layer = self.layer_matrices + 4 * self.hidden + mlp_biases + 2 * self._norm(self.hidden)
         patches = self.patch_matrix + (self.hidden if self.has_patch_bias else 0)
-        behind = self.projector + self._norm(self.hidden) if self.is_pooled else self._mergers
+        pooled = self.merger_matrices + self.hidden + self._norm(self.hidden)
+        behind = pooled if self.is_pooled else self._mergers
         return self.layers * layer + patches + self.positions * self.hidden + behind
 
     @property
@@ -179,14 +175,12 @@ class ModelShape:
     text: TextShape
     vision: VisionShape
     is_packed: bool = True
-    """Whether its groups can be packed (`editgrpo.model_files.FAMILIES`)."""
+    """Whether its groups can be packed (training/policy/families/)."""
+    masks_prompts: bool = False
+    """Whether the tokens of an image see each other both ways, so that a prompt is computed with a
+    mask."""
 
     @property
     def parameters(self) -> int:
         """All of them."""
         return self.text.parameters + self.vision.parameters
-
-    @property
-    def encoder(self) -> int:
-        """Parameters that `model.freeze_vision_tower` freezes."""
-        return self.vision.parameters - self.vision.projector

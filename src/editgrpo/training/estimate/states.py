@@ -147,5 +147,5 @@ def trained_parameters(config: TrainConfig, shape: ModelShape) -> int:
     lora = config.model.lora
     if lora is not None:
         return adapter_parameters(shape.text, lora.rank, lora.target_modules)
-    frozen = shape.encoder if config.model.freeze_vision_tower else 0
+    frozen = shape.vision.parameters if config.model.freeze_vision_tower else 0
     return shape.parameters - frozen

@@ -54,6 +54,8 @@ class Workload:
     """In which the prompts are sampled one after another."""
     is_packed: bool = True
     """One copy of the prompt for its whole group."""
+    masks_prompts: bool = False
+    """Whether attention multiplies all pairs of a prompt's tokens, since a mask goes with it."""
     is_dense: bool = False
     """Whether attention multiplies all queries and keys of a pass and masks out what is not
     seen."""
@@ -127,6 +129,7 @@ def workload_of(config: TrainConfig, shape: ModelShape, studies: Studies, gpus: 
         tokens_per_pass=config.tokens_per_pass,
         parts=config.rollout_parts,
         is_packed=shape.is_packed,
+        masks_prompts=shape.masks_prompts,
         is_dense=config.model.group_attention is AttentionKernel.DENSE,
     )
 
@@ -151,5 +154,5 @@ def group_rows(work: Workload) -> Rows:
         pairs = tokens**2 * float(max(1, work.tokens_per_pass // tokens))
     else:
         # A response's block is masked above its diagonal only.
-        pairs = prefix**2 / 2 + answers * (prefix + work.answer)
+        pairs = prefix**2 / (1 if work.masks_prompts else 2) + answers * (prefix + work.answer)
     return Rows(tokens=tokens, pairs=pairs, scored=answers)
