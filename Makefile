@@ -60,7 +60,7 @@ parity-environment: $(PARITY_VENV)/.installed
 $(PARITY_VENV)/.installed: pyproject.toml $(addprefix $(CLINICAL)/,constraints.txt requirements.txt packages.txt)
 	test -e $@ || $(PYTHON) -m venv --clear $(PARITY_VENV)
 	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt --requirement $(CLINICAL)/requirements.txt --editable ".[test]"
+	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt --requirement $(CLINICAL)/requirements.txt --editable ".[train,clinical,dicom,report,test]"
 	rm -rf $(ORACLES)
 	grep -v '^#' $(CLINICAL)/packages.txt | while read -r folder packages; do \
 	    $(PARITY_PIP) --no-deps --target $(ORACLES)/$$folder $$packages || exit 1; done

@@ -18,6 +18,7 @@ from editgrpo.cli.options import (
     settings_option,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars
+from editgrpo.cli.requirements import require_for_run
 from editgrpo.config import TrainConfig
 from editgrpo.model_files import check_model
 from editgrpo.ownership import is_first_process
@@ -47,6 +48,7 @@ def train(
     if dry_run:
         typer.echo(dump_config(config), nl=False)
         return
+    require_for_run(config)
     check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
