@@ -77,7 +77,7 @@ def seconds_of(command: list[str | Path], folder: str) -> float:
 def contents(environment: Path) -> tuple[int, int]:
     """Return the distributions of an environment, and the bytes of its files."""
     files = [path for path in environment.rglob("*") if path.is_file() and not path.is_symlink()]
-    distributions = [path for path in files if path.match("*.dist-info/METADATA")]
+    distributions = [path for path in files if path.match("site-packages/*.dist-info/METADATA")]
     return len(distributions), sum(path.stat().st_size for path in files)
 
 

@@ -128,9 +128,9 @@ def test_radeval_finds_the_checkpoints_where_it_looks_for_downloads(tmp_path: Pa
 
 
 def test_an_installation_is_its_distributions_and_its_own_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a-1.dist-info").mkdir()
-    (tmp_path / "a-1.dist-info" / "METADATA").write_bytes(b"123")
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "METADATA").write_bytes(b"1234")  # of no distribution
+    # An installed distribution, and one that it carries within it.
+    for place in ("site-packages/a-1.dist-info", "site-packages/a/carried/b-1.dist-info"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "METADATA").write_bytes(b"1234")
     (tmp_path / "python").symlink_to("/dev/null")  # of the interpreter that there was before
-    assert contents(tmp_path) == (1, 7)
+    assert contents(tmp_path) == (1, 8)
