@@ -40,6 +40,7 @@ from editgrpo.cli import (
 )
 from editgrpo.cli.options import examples
 from editgrpo.errors import EditGRPOError, RunStoppedError, StorageError
+from editgrpo.extras import naming_missing_extras
 from editgrpo.foreign import storing
 from editgrpo.ownership import disown_all
 
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != DEBUG]
     _set_up_logging()
     try:
-        with _terminable(), storing():
+        with _terminable(), storing(), naming_missing_extras():
             code = _run(words)
     except (KeyboardInterrupt, _TerminatedError) as stop:
         is_ctrl_c = isinstance(stop, KeyboardInterrupt)

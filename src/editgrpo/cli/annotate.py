@@ -12,6 +12,7 @@ from editgrpo.cli.output import claim_output
 from editgrpo.config import ClinicalConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError
+from editgrpo.extras import Extra, require_extras
 from editgrpo.ownership import own
 
 EXAMPLES = examples(
@@ -48,6 +49,7 @@ def annotate(
     They are kept in the folder that --store names (without it, in annotations/ below the studies),
     for `clinical.store` of a recipe and `--store` of other commands.
     """
+    require_extras(Extra.DATA, Extra.CLINICAL)
     names = [name.strip() for name in annotators.split(",") if name.strip()]
     if class_rates is not None:
         if "chexbert" not in names:

@@ -3,6 +3,7 @@ order."""
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +60,7 @@ def stats(
     overwrite: Overwrite = False,
 ) -> None:
     """Show what a prepared set holds: the paper's Table 3, views, lengths, times and labels."""
+    require_extras(*_extras_of_stats(labeler, has_page=html is not None))
     for path in (json, csv, html):
         if path is not None:
             claim_output(path, overwrite=overwrite)
@@ -66,7 +69,6 @@ def stats(
     from editgrpo.data.overview.statistics import set_statistics
     from editgrpo.data.prepared.store import StudySet
     from editgrpo.display.data_stats import rich_table, statistics_tables, write_statistics
-    from editgrpo.display.html.data_page import write_data_page
     from editgrpo.display.terminal import closing_bar
     from editgrpo.reports.registry import load_labeler
 
@@ -86,10 +88,20 @@ def stats(
     if csv is not None:
         write_statistics(statistics, csv)
     if html is not None:
+        from editgrpo.display.html.data_page import write_data_page
+
         write_data_page(statistics, html)
     for path in (json, csv, html):
         if path is not None:
             typer.echo(f"Written: {path}")
+
+
+def _extras_of_stats(labeler: str, *, has_page: bool) -> Iterator[Extra]:
+    yield Extra.DATA
+    if has_page:
+        yield Extra.REPORT
+    if labeler not in (NO_LABELS, "rules"):
+        yield Extra.CLINICAL
 
 
 def show(
@@ -110,6 +122,7 @@ def show(
 
     The picture holds a report and radiographs: keep it as you keep the data set.
     """
+    require_extras(Extra.DATA)
     path = output or Path(f"{_UNSAFE.sub('_', study)}.png")
     if path.suffix.lower() != ".png":
         raise ConfigError(f"{path}: the sheet is a PNG file; name one that ends in .png")
@@ -138,6 +151,7 @@ def check(
 
     Exit code 1 if anything is wrong; warnings alone do not count.
     """
+    require_extras(Extra.DATA)
     if json is not None:
         claim_output(json, overwrite=overwrite)
 

@@ -11,6 +11,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples
 from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
 from editgrpo.demo.places import BASE_MODEL, TRAINING
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_json_object, write_json
 from editgrpo.ownership import own
 from editgrpo.provenance import command_line
@@ -58,6 +59,7 @@ def demo(
 
     An interrupted demo continues where it was when the command is given again.
     """
+    require_extras(Extra.DEMO)
     if train_base:
         _train_base(output, quick=quick, overwrite=overwrite)
         return

@@ -12,6 +12,7 @@ from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Seed, examples
 from editgrpo.config import ClinicalConfig, EditConfig, Placement
 from editgrpo.errors import DataError
+from editgrpo.extras import Extra, require_extras
 
 DEFAULTS = EditConfig()
 EXAMPLES = examples(
@@ -48,6 +49,11 @@ def edit(
     config = EditConfig(
         annotator=annotator, threshold=threshold, max_edits=max_edits, placement=placement
     )
+    from editgrpo.reports.registry import annotator_models
+
+    has_models = bool(annotator_models(config.annotator))
+    if has_models:
+        require_extras(Extra.CLINICAL)
     texts = [read_text_option(rollout, "--rollout"), read_text_option(reference, "--reference")]
 
     from rich.console import Console
@@ -58,7 +64,7 @@ def edit(
     from editgrpo.reports import load_annotator
     from editgrpo.reports.references import warn_of_silence
 
-    if config.annotator != "rules":
+    if has_models:
         hide_loading_bars()
     annotator_of_edits = load_annotator(config.annotator, clinical)
     before, target = annotator_of_edits.annotate(texts)

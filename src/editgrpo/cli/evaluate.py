@@ -67,7 +67,12 @@ def evaluate(
     if len(predictions) > 1 and output is None:
         raise ConfigError("several predictions files are pooled; name a folder with --output")
     options = evaluation_options(
-        metrics, class_rates, samples=samples, confidence=confidence, seed=seed
+        metrics,
+        class_rates,
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+        clinical=clinical,
     )
 
     from editgrpo.evaluation.files import SystemFiles

@@ -13,6 +13,7 @@ from editgrpo.cli.studies import (
     run_preparation,
     split_rule_of,
 )
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare folder reports.csv --images radiographs --output studies/mine "
@@ -62,6 +63,8 @@ def prepare_folder(
     flags: PrepareFlags,
 ) -> None:
     """Turn your own table and images into studies; a missing split is drawn by patient."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.folder import TableSource, parse_column_map
 
     columns = parse_column_map(column)

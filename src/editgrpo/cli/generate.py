@@ -9,6 +9,7 @@ from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_ove
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.config import DataConfig
 from editgrpo.data.study import Split
+from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_jsonl
 from editgrpo.provenance import CONFIG_FILE
 from editgrpo.recipes import load_section, recipe_value
@@ -51,6 +52,7 @@ def generate(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a report for every study of a split; an interrupted command continues where it was."""
+    require_extras(Extra.TRAIN)
     overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
     overrides += changes or []
     if studies is not None:

@@ -14,6 +14,7 @@ from editgrpo.cli.studies import (
     run_preparation,
     split_rule_of,
 )
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare iu-xray --root openi --out studies/iu-xray",
@@ -52,6 +53,8 @@ def prepare_iu_xray(
     flags: PrepareFlags,
 ) -> None:
     """Turn IU X-Ray, as the original archive or as the Indiana CSV pair, into studies."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.iu_xray import IUXraySource
     from editgrpo.data.iu_xray.source import discover
 

@@ -7,6 +7,7 @@ import typer
 
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare mimic-cxr --root mimic-cxr-jpg/2.1.0 --reports mimic-cxr-reports.zip "
@@ -37,6 +38,8 @@ def prepare_mimic_cxr(
     flags: PrepareFlags,
 ) -> None:
     """Turn MIMIC-CXR-JPG, or MIMIC-CXR with its DICOM files, into studies."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.mimic_cxr import MimicCXRSource
 
     source = MimicCXRSource(root=root, reports=reports, tables=tables)

@@ -13,6 +13,7 @@ from editgrpo.clinical.catalogue import USES, ClinicalModel
 from editgrpo.clinical.sources import find_source, is_offline, model_named, models_folder
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
     from editgrpo.clinical.fetch import FetchState
@@ -56,6 +57,7 @@ def fetch(
 
     With --lock, models that the file does not name yet are added to it.
     """
+    require_extras(Extra.CLINICAL)
     chosen = _chosen(names, every=every, use=use)
     config = _config(models, source)
     sources = [find_source(model, config) for model in chosen]

@@ -8,6 +8,7 @@ import typer
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
 from editgrpo.data.study import Language
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare padchest-gr --root PadChest-GR --out studies/padchest-gr",
@@ -36,6 +37,8 @@ def prepare_padchest_gr(
     flags: PrepareFlags,
 ) -> None:
     """Turn PadChest-GR into studies: a report is its sentences in order."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.padchest_gr import PadChestGRSource
 
     if language is not Language.ENGLISH:

@@ -8,6 +8,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output, clear_away
 from editgrpo.cli.studies import StudiesOutput, show_counts
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare phantom --output studies/site-a --studies 2000",
@@ -26,6 +27,7 @@ def prepare_phantom(
     overwrite: Overwrite = False,
 ) -> None:
     """Write synthetic radiographs and reports, so that everything runs without protected data."""
+    require_extras(Extra.DATA)
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.data.prepared.folder_state import ENTRIES

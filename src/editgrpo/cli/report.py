@@ -7,6 +7,7 @@ import typer
 
 from editgrpo.cli.options import Overwrite, examples, given
 from editgrpo.cli.output import claim_output
+from editgrpo.extras import Extra, require_extras
 from editgrpo.files import real_path
 
 EXAMPLES = examples(
@@ -31,6 +32,7 @@ def report(
     overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML file on runs: curves, results with intervals, and studies with their edits."""
+    require_extras(Extra.REPORT)
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.display.html import write_report

@@ -8,6 +8,7 @@ import typer
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
 from editgrpo.data.study import Split
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare rexgradient --root ReXGradient-160K --out studies/rexgradient",
@@ -40,6 +41,8 @@ def prepare_rexgradient(
     flags: PrepareFlags,
 ) -> None:
     """Turn ReXGradient-160K into studies; those with more than six images are left out."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.rexgradient import ReXGradientSource
 
     source = ReXGradientSource(

@@ -96,7 +96,12 @@ def score(
 ) -> None:
     """Score every report by any metrics; an interrupted command continues where it was."""
     options = evaluation_options(
-        metrics, class_rates, samples=samples, confidence=confidence, seed=seed
+        metrics,
+        class_rates,
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+        clinical=clinical,
     )
 
     from editgrpo.evaluation.outputs import (

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from editgrpo.cli.options import given
+from editgrpo.cli.requirements import runs_models
+from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
     from editgrpo.config import ClinicalConfig
@@ -46,6 +48,7 @@ def evaluation_options(
     samples: int | None,
     confidence: float | None,
     seed: int,
+    clinical: "ClinicalConfig",
 ) -> "EvaluationOptions":
     """Put the options together; those that were not given keep the library's default.
 
@@ -55,18 +58,20 @@ def evaluation_options(
         samples: Bootstrap resamples.
         confidence: Coverage of the intervals.
         seed: Of the resamples.
+        clinical: Where clinical models run.
 
     Returns:
         The options.
 
     Raises:
         ConfigError: a metric is unknown, or a number is out of range.
+        MissingExtraError: a metric runs a clinical model, and what runs it is not installed.
     """
-    from editgrpo.evaluation.catalogue import select_metrics
     from editgrpo.evaluation.types import EvaluationOptions
 
     names = tuple(name.strip() for name in metrics.split(",") if name.strip())
-    select_metrics(names)
+    if runs_models(names, clinical):
+        require_extras(Extra.CLINICAL)
     return EvaluationOptions(
         metrics=names,
         class_rates=class_rates,
@@ -85,10 +90,9 @@ def score_systems(
     """Evaluate systems under a progress bar."""
     from editgrpo.cli.output import hide_loading_bars
     from editgrpo.display.terminal import progress_bar
-    from editgrpo.evaluation.catalogue import select_metrics
     from editgrpo.evaluation.files import evaluate_systems
 
-    if any(metric.models for metric in select_metrics(options.metrics)):
+    if runs_models(options.metrics, clinical):
         hide_loading_bars()
     with progress_bar("Scoring") as progress:
         return evaluate_systems(

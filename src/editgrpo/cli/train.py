@@ -20,6 +20,7 @@ from editgrpo.cli.options import (
     shared_options,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars
+from editgrpo.cli.requirements import require_for_run
 from editgrpo.config import TrainConfig
 from editgrpo.model_files import check_model
 from editgrpo.ownership import is_first_process
@@ -55,6 +56,7 @@ def train(
     if estimating is not None:
         print_estimate(config, estimating)
         return
+    require_for_run(config)
     check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 

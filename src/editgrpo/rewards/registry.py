@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.metrics.loading import rules_annotator
-from editgrpo.rewards.components import load_component, require_trainable
+from editgrpo.rewards.components import component_models, load_component, require_trainable
 from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.guard import GuardedReward
 from editgrpo.rewards.types import Reward
@@ -59,9 +60,7 @@ def load_reward(
         ConfigError: the name or a component of `weights` is unknown or not fit to train on, a
             weight is out of range, or there is no component.
     """
-    if name not in REWARDS:
-        raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
-    complete = complete_weights(REWARDS[name], weights or {})
+    complete = _complete(name, weights or {})
     components = [load_component(part, clinical, class_rates=class_rates) for part in complete]
     return CompositeReward(name, components, weights=complete, statements=rules_annotator())
 
@@ -86,6 +85,28 @@ def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
     # Models load when they first read; a run must learn before its first step that one is missing.
     reward.score([_ANY_REPORT], [_ANY_REPORT])
     return GuardedReward(reward, timeout_s=config.timeout_s)
+
+
+def reward_models(config: RewardConfig) -> tuple[ClinicalModel, ...]:
+    """Return the models that a reward reads with; nothing is loaded.
+
+    Args:
+        config: Which reward.
+
+    Returns:
+        The models, each once; none for what works by rules.
+
+    Raises:
+        ConfigError: see `load_reward`.
+    """
+    names = _complete(config.name, config.weights)
+    return tuple(dict.fromkeys(model for name in names for model in component_models(name)))
+
+
+def _complete(name: str, weights: Mapping[str, float]) -> dict[str, float]:
+    if name not in REWARDS:
+        raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
+    return complete_weights(REWARDS[name], weights)
 
 
 def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
