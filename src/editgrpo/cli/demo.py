@@ -46,17 +46,19 @@ ENTRIES = (
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller: minutes, not a result.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller demo: minutes, no results.")
+    ] = False,
     train_base: Annotated[
         bool,
-        typer.Option("--train-base", help="Only train the model that the demo starts from, anew."),
+        typer.Option("--train-base", help="Only retrain the model that the demo starts from."),
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Train SFT, Dr. GRPO and EditGRPO on synthetic studies, and compare them at two sites.
 
-    An interrupted demo continues where it was when the command is given again.
+    Run the same command again to continue an interrupted demo.
     """
     if train_base:
         _train_base(output, quick=quick, overwrite=overwrite)

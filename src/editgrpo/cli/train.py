@@ -41,7 +41,7 @@ def train(
     dry_run: DryRun = False,
     _: Annotated[bool, settings_option(TrainConfig())] = False,
 ) -> None:
-    """Optimise clinical rewards, with half of every group edited towards its reference."""
+    """Train with EditGRPO: optimise clinical rewards; half of each group is edited rollouts."""
     overrides = recipe_overrides(changes, seed=seed, output=output)
     config = load_recipe(recipe, TrainConfig, overrides)
     if dry_run:
