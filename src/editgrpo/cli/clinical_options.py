@@ -1,4 +1,4 @@
-"""Options of every command that may run clinical models: where these lie and how they run."""
+"""Options of every command that may run clinical models: where the models are and how they run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""`editgrpo data`: what a prepared set holds, one study as a picture, and whether all is in
-order."""
+"""`editgrpo data`: statistics of a prepared folder, one study as a picture, and a check."""
 
 import re
 import sys

@@ -94,7 +94,7 @@ def demo(
 
 
 def _show_named(console: "Console", named: "Sequence[NamedByEdit]") -> None:
-    """Show the first study of which an edit named what no sample did."""
+    """Show the first study in which an edit named a finding that no sample named."""
     one = named[0]
     console.print(
         f"In {len(named)} groups an edit named an uncommon finding that no sampled report did. The "

@@ -48,7 +48,7 @@ DryRun = Annotated[
 
 
 def settings_option(default: Any) -> Any:
-    """Make the option that lists the keys which a recipe and `--set` take.
+    """Make the option that lists the settings of a recipe and `--set`.
 
     Args:
         default: The configuration whose keys and values are listed.
@@ -90,7 +90,7 @@ def listing_option(name: str, show: Callable[[], None], help_text: str) -> Any:
 
 
 def examples(*commands: str) -> str:
-    """Lay commands out below a command's help.
+    """Format example commands for the end of a command's help.
 
     Args:
         *commands: Complete command lines.
@@ -106,7 +106,7 @@ def examples(*commands: str) -> str:
 def recipe_overrides(
     changes: list[str] | None, *, seed: int | None, output: str | None
 ) -> list[str]:
-    """Put `--seed` and `--output` behind the `--set` overrides, over which they win."""
+    """Add `--seed` and `--output` after the `--set` overrides, so that they win."""
     overrides = list(changes or [])
     if seed is not None:
         overrides.append(f"seed={seed}")

@@ -1,4 +1,4 @@
-"""`editgrpo score`: metrics of each report and of all, for any file of predictions."""
+"""`editgrpo score`: metrics of each report and of the test set, for any file of predictions."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the `prepare` commands share: their options, how they run, and the account they end with."""
+"""What the `prepare` commands share: their options, how they run, and the flow they print."""
 
 import time
 from collections.abc import Iterable
@@ -191,7 +191,7 @@ def split_rule_of(shares: str | None, seed: int, *, given: bool) -> "SplitRule":
 def run_preparation(
     source: "Source", flags: PrepareFlags, *, split_rule: "SplitRule | None" = None
 ) -> None:
-    """Prepare studies behind progress bars and print the account.
+    """Prepare studies with progress bars and print the flow.
 
     Args:
         source: The files.

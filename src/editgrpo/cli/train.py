@@ -1,4 +1,4 @@
-"""`editgrpo train`: EditGRPO and every variant of it."""
+"""`editgrpo train`: EditGRPO and its variants."""
 
 from pathlib import Path
 from typing import Annotated
