@@ -1,5 +1,4 @@
-"""`editgrpo data`: what a prepared set holds, one study as a picture, and whether all is in
-order."""
+"""`editgrpo data`: statistics of a prepared folder, one study as a picture, and a check."""
 
 import re
 import sys
@@ -50,16 +49,16 @@ def stats(
         Path | None, typer.Option(help="Write charts and tables as one HTML page.")
     ] = None,
     labeler: Annotated[
-        str, typer.Option(help="What reads the 14 CheXpert findings: rules, chexbert or none.")
+        str, typer.Option(help="Labeler of the 14 CheXpert findings: rules, chexbert or none.")
     ] = "rules",
     label_sample: Annotated[
         int | None,
-        typer.Option(min=1, help="Most reports of a split that are labelled; 20,000 if not given."),
+        typer.Option(min=1, help="Most reports to label in each split. Default: 20,000."),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Show what a prepared set holds: the paper's Table 3, views, lengths, times and labels."""
+    """Show statistics of a prepared folder: the paper's Table 3, views, lengths, times, labels."""
     require_extras(*_extras_of_stats(labeler, has_page=html is not None))
     for path in (json, csv, html):
         if path is not None:
@@ -106,15 +105,15 @@ def _extras_of_stats(labeler: str, *, has_page: bool) -> Iterator[Extra]:
 
 def show(
     folder: Folder,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its id in the set.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")],
     output: Annotated[
-        Path | None, typer.Option(help="PNG file; without it, STUDY.png in this folder.")
+        Path | None, typer.Option(help="PNG file to write. Default: STUDY.png in this folder.")
     ] = None,
     max_images: Annotated[
-        int, typer.Option(min=1, help="Most images that the prompt shows; as data.max_images.")
+        int, typer.Option(min=1, help="Most images in the prompt, like data.max_images.")
     ] = 6,
     prompt_template: Annotated[
-        Path | None, typer.Option(help="Jinja file of the prompt; as data.prompt_template.")
+        Path | None, typer.Option(help="Jinja file of the prompt, like data.prompt_template.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -147,7 +146,7 @@ def check(
     json: Annotated[Path | None, typer.Option(help="Write every problem as JSON.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Read a prepared set again: files, splits, times, prior studies and every image.
+    """Check a prepared folder: files, splits, times, prior studies and every image.
 
     Exit code 1 if anything is wrong; warnings alone do not count.
     """

@@ -26,21 +26,22 @@ EXAMPLES = examples(
 @clinical_options()
 def edit(
     rollout: Annotated[
-        str, typer.Option(metavar="TEXT|@FILE", help="Generated report; @FILE reads it, @- stdin.")
+        str,
+        typer.Option(
+            metavar="TEXT|@FILE", help="Generated report; @FILE reads a file, @- reads stdin."
+        ),
     ],
-    reference: Annotated[
-        str, typer.Option(metavar="TEXT|@FILE", help="Reference report, from which the edit takes.")
-    ],
+    reference: Annotated[str, typer.Option(metavar="TEXT|@FILE", help="Reference report.")],
     clinical: ClinicalConfig,
     annotator: Annotated[
-        str, typer.Option(help="What finds entities: rules (offline), rate or radgraph.")
+        str, typer.Option(help="Annotator that finds entities: rules (offline), rate or radgraph.")
     ] = DEFAULTS.annotator,
     threshold: Annotated[
         float, typer.Option(help="Cosine above which two entities are the same finding.")
     ] = DEFAULTS.threshold,
-    max_edits: Annotated[int, typer.Option(help="Most edits.")] = DEFAULTS.max_edits,
+    max_edits: Annotated[int, typer.Option(help="Most edits of the report.")] = DEFAULTS.max_edits,
     placement: Annotated[
-        Placement, typer.Option(help="Where a missing sentence is added.")
+        Placement, typer.Option(help="Where to add a missing sentence.")
     ] = DEFAULTS.placement,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

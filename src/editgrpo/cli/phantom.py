@@ -18,11 +18,13 @@ EXAMPLES = examples(
 
 def prepare_phantom(
     output: StudiesOutput,
-    studies: Annotated[int, typer.Option(help="How many.")] = 1000,
+    studies: Annotated[int, typer.Option(help="Number of studies.")] = 1000,
     site: Annotated[
-        str, typer.Option(help="A or B: they differ in rendering, prevalence and phrasing.")
+        str, typer.Option(help="A or B, which differ in rendering, prevalence and phrasing.")
     ] = "A",
-    size_px: Annotated[int | None, typer.Option(help="Height and width of the images.")] = None,
+    size_px: Annotated[
+        int | None, typer.Option(help="Height and width of the images. Default: 112.")
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -21,7 +21,7 @@ Metrics = Annotated[
     str,
     typer.Option(
         metavar="NAME[,NAME...]",
-        help="Metrics, or sets of them such as paper; `editgrpo score --list` lists both.",
+        help="Metrics, or sets such as paper; `editgrpo score --list` lists both.",
     ),
 ]
 ClassRates = Annotated[
@@ -29,16 +29,17 @@ ClassRates = Annotated[
     typer.Option(help="Class rates of a training set, for the metrics that need them."),
 ]
 System = Annotated[
-    str | None, typer.Option(help="Name in tables; without it, that of the file or its folder.")
+    str | None, typer.Option(help="Name in tables. Default: the name of the file or its folder.")
 ]
 OtherSystem = Annotated[
     str | None, typer.Option("--compare-system", help="Name of the other system.")
 ]
 Samples = Annotated[
-    int | None, typer.Option(help="Bootstrap resamples, and permutations of the paired test.")
+    int | None,
+    typer.Option(help="Bootstrap resamples, and permutations of the paired test. Default: 1000."),
 ]
-Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, no tables.")]
+Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals. Default: 0.95.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def evaluation_options(

@@ -1,4 +1,4 @@
-"""`editgrpo train`: EditGRPO and every variant of it."""
+"""`editgrpo train`: EditGRPO and its variants."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +47,7 @@ def train(
     estimating: EstimateOptions | None = None,
     _: Annotated[bool, settings_option(TrainConfig())] = False,
 ) -> None:
-    """Optimise clinical rewards, with half of every group edited towards its reference."""
+    """Train with EditGRPO: optimise clinical rewards; half of each group is edited rollouts."""
     overrides = recipe_overrides(changes, seed=seed, output=output)
     config = load_recipe(recipe, TrainConfig, overrides)
     if dry_run:
