@@ -2,12 +2,16 @@
 PYTHON ?= python3
 VENV   ?= .venv
 # Where torch comes from besides the package index. On Linux, PyPI's torch brings gigabytes of CUDA
-# libraries; without a GPU: make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
-TORCH_INDEX ?=
+# libraries; where no GPU is seen, torch is for the CPU. PyPI's all the same: make setup TORCH_INDEX=
+# Nothing is added where pip has an index of its own: that may be all that can be reached.
+TORCH_INDEX ?= $(shell { test "$$(uname -s)" != Linux || command -v nvidia-smi || ls /dev/nvidia0 \
+    || $(PYTHON) -m pip config list | grep -E '(^|[.])(extra-)?index-url='; } >/dev/null 2>&1 \
+    || echo https://download.pytorch.org/whl/cpu)
 # Passed on to the demo, such as ARGS=--quick.
 ARGS   ?=
 
 BIN := $(VENV)/bin
+SAY_TORCH = $(if $(TORCH_INDEX),@echo "torch: from $(TORCH_INDEX); from the package index: make setup TORCH_INDEX=")
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # The reference packages and what they need (older numpy and, for one, older transformers).
@@ -24,6 +28,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("editgrpo needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	$(SAY_TORCH)
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable ".[dev]"
 	@touch $@
@@ -63,8 +68,9 @@ parity-environment: $(PARITY_VENV)/.installed
 
 $(PARITY_VENV)/.installed: pyproject.toml $(addprefix $(CLINICAL)/,constraints.txt requirements.txt packages.txt)
 	test -e $@ || $(PYTHON) -m venv --clear $(PARITY_VENV)
+	$(SAY_TORCH)
 	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt --requirement $(CLINICAL)/requirements.txt --editable ".[test]"
+	$(PARITY_PIP) --constraint $(CLINICAL)/constraints.txt --requirement $(CLINICAL)/requirements.txt --editable ".[train,clinical,dicom,report,test]"
 	rm -rf $(ORACLES)
 	grep -v '^#' $(CLINICAL)/packages.txt | while read -r folder packages; do \
 	    $(PARITY_PIP) --no-deps --target $(ORACLES)/$$folder $$packages || exit 1; done

@@ -284,7 +284,7 @@ class Bench:
 
     def _shares(self, flops: dict[str, float], seconds: dict[str, float]) -> dict[str, float]:
         gpu = known_gpu(self.device)
-        if gpu is None:
+        if gpu is None or gpu.flops is None:
             return {}
         return {name: rounded(flops[name] / seconds[name] / gpu.flops) for name in flops}
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.account_model import FORWARD, Rows, Work, shape_of, text_flops, vision_flops
+from editgrpo.training.estimate.flops import FORWARD, Rows, Work, text_flops, vision_flops
+from editgrpo.training.estimate.read_shape import shape_of
 from editgrpo.training.policy.processor import EncodedPrompt
 
 # A pass forward and backward, by the usual count: what gradient checkpointing computes again is no

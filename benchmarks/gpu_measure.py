@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.account_step import A100, H100, Gpu
+from editgrpo.training.estimate.gpus import Gpu, gpu_of_cuda_name
 
 MIB = 2**20
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -37,7 +37,6 @@ FAILURES = (
     OSError,
 )
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "triton", "bitsandbytes")
-_KNOWN = {"H100": H100, "H200": H100, "A100": A100}  # an H200 has an H100's arithmetic
 _COPY_BYTES = {"cuda": 2**32, "cpu": 2**22}
 
 
@@ -287,8 +286,7 @@ def ceilings(device: torch.device, side: int) -> dict[str, Any]:
 
 def known_gpu(device: torch.device) -> Gpu | None:
     """Return the data sheet of the device, None where there is none here."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return next((gpu for part, gpu in _KNOWN.items() if part in name), None)
+    return gpu_of_cuda_name(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.install import contents
 from benchmarks.scoring import agreement, markdown, ratios
 from benchmarks.scoring_ours import has_tie, pairs
 from benchmarks.scoring_workload import (
@@ -124,3 +125,12 @@ def test_radeval_finds_the_checkpoints_where_it_looks_for_downloads(tmp_path: Pa
         local_files_only=True,
     )
     assert Path(path).read_bytes() == b"weights"
+
+
+def test_an_installation_is_its_distributions_and_its_own_bytes(tmp_path: Path) -> None:
+    # An installed distribution, and one that it carries within it.
+    for place in ("site-packages/a-1.dist-info", "site-packages/a/carried/b-1.dist-info"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "METADATA").write_bytes(b"1234")
+    (tmp_path / "python").symlink_to("/dev/null")  # of the interpreter that there was before
+    assert contents(tmp_path) == (1, 8)

@@ -19,6 +19,10 @@ class ConfigError(EditGRPOError, ValueError):
     contradictory."""
 
 
+class MissingExtraError(EditGRPOError, ImportError):
+    """What was asked for needs libraries that come with an extra of the package."""
+
+
 class DataError(EditGRPOError, ValueError):
     """A data file, study or image does not have the documented form."""
 

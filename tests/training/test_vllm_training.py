@@ -11,7 +11,7 @@ import torch
 from trl.trainer import grpo_trainer
 
 from editgrpo.config import ObjectiveConfig, RolloutConfig, RolloutEngine, TrainConfig, VLLMConfig
-from editgrpo.errors import ConfigError
+from editgrpo.errors import MissingExtraError
 from editgrpo.training import train
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.policy.load import load_processor
@@ -148,7 +148,7 @@ def test_what_is_missing_ends_the_run_before_its_folder_is_made(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("editgrpo.training.sampling.vllm_settings.is_vllm_available", lambda: False)
-    with pytest.raises(ConfigError, match="vLLM is not installed"):
+    with pytest.raises(MissingExtraError, match="vLLM is not installed"):
         run_training(config(tiny, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 

@@ -26,7 +26,7 @@ def load_shared_reward(
         clinical: Where the clinical models lie and how they run: a configuration, or a mapping with
             its keys as a recipe has them.
         **settings: Keys of `RewardConfig` as a recipe has them: `name`, `weights`, `class_rates`,
-            `timeout_s`.
+            `custom`, `timeout_s`.
 
     Returns:
         A reward that either scores every report or raises RewardError, within the time limit.
@@ -42,7 +42,7 @@ def load_shared_reward(
         else _read(ClinicalConfig, clinical or {}, "clinical")
     )
     weights = tuple(sorted(config.weights.items()))
-    key = ("adapters", config.name, weights, config.class_rates, config.timeout_s)
+    key = ("adapters", config.name, weights, config.custom, config.class_rates, config.timeout_s)
     return shared((*key, clinical_key(models)), lambda: configured_reward(config, models))
 
 

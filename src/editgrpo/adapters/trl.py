@@ -15,8 +15,8 @@ from editgrpo.adapters.reward import score_or_none
 from editgrpo.config import ClinicalConfig, EditConfig
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.rewards import Reward
+from editgrpo.training.step.loss_budget import LossBudget
 from editgrpo.training.step.responses import Kind, Response
-from editgrpo.training.step.scoring import LossBudget
 
 _GRACE_GROUPS = 100
 

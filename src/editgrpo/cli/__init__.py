@@ -40,6 +40,7 @@ from editgrpo.cli import (
 )
 from editgrpo.cli.options import examples
 from editgrpo.errors import EditGRPOError, RunStoppedError, StorageError
+from editgrpo.extras import naming_missing_extras
 from editgrpo.foreign import storing
 from editgrpo.ownership import disown_all
 
@@ -66,7 +67,7 @@ app = typer.Typer(
     # Typer's own tracebacks show local variables, and those hold report text.
     pretty_exceptions_enable=False,
 )
-prepare_app = typer.Typer(help="Turn a data set into a folder of studies.")
+prepare_app = typer.Typer(help="Turn a data set into a prepared folder.")
 prepare_app.command("mimic-cxr", epilog=mimic_cxr.EXAMPLES)(mimic_cxr.prepare_mimic_cxr)
 prepare_app.command("rexgradient", epilog=rexgradient.EXAMPLES)(rexgradient.prepare_rexgradient)
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
@@ -74,9 +75,7 @@ prepare_app.command("padchest-gr", epilog=padchest_gr.EXAMPLES)(padchest_gr.prep
 prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
 app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
-data_app = typer.Typer(
-    help="Look at a prepared set: what it holds, one study, whether it is whole."
-)
+data_app = typer.Typer(help="Inspect and check a prepared folder.")
 data_app.command("stats", epilog=data.STATS_EXAMPLES)(data.stats)
 data_app.command("show", epilog=data.SHOW_EXAMPLES)(data.show)
 data_app.command("check", epilog=data.CHECK_EXAMPLES)(data.check)
@@ -115,7 +114,7 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Keep the options that stand before a command."""
+    """Keep the options that come before a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != DEBUG]
     _set_up_logging()
     try:
-        with _terminable(), storing():
+        with _terminable(), storing(), naming_missing_extras():
             code = _run(words)
     except (KeyboardInterrupt, _TerminatedError) as stop:
         is_ctrl_c = isinstance(stop, KeyboardInterrupt)

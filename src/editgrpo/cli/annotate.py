@@ -12,6 +12,7 @@ from editgrpo.cli.output import claim_output
 from editgrpo.config import ClinicalConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError
+from editgrpo.extras import Extra, require_extras
 from editgrpo.ownership import own
 
 EXAMPLES = examples(
@@ -24,7 +25,7 @@ EXAMPLES = examples(
 def annotate(
     studies: Annotated[
         Path,
-        typer.Argument(metavar="STUDIES", help="Folder of studies, as `editgrpo prepare` writes."),
+        typer.Argument(metavar="STUDIES", help="Prepared folder, from `editgrpo prepare`."),
     ],
     clinical: ClinicalConfig,
     annotators: Annotated[
@@ -34,20 +35,21 @@ def annotate(
             help="rate (edits, RaTEScore), radgraph (RadGraph-F1, edits), chexbert (labels).",
         ),
     ] = "rate,radgraph,chexbert",
-    split: Annotated[Split, typer.Option(help="Which studies.")] = Split.TRAIN,
+    split: Annotated[Split, typer.Option(help="Split to annotate.")] = Split.TRAIN,
     class_rates: Annotated[
         Path | None,
         typer.Option(
-            help="JSON file to write: how often these reports have each of CheXbert's 14 findings."
+            help="JSON file to write: rate of each of CheXbert's 14 findings in these reports."
         ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find entities and labels of reference reports once; an interrupted command continues.
+    """Store entities and labels of the reference reports; an interrupted command continues.
 
-    They are kept in the folder that --store names (without it, in annotations/ below the studies),
-    for `clinical.store` of a recipe and `--store` of other commands.
+    The store is the folder of --store (default: annotations/ in the prepared folder). Name it in
+    `clinical.store` of a recipe and in `--store` of other commands.
     """
+    require_extras(Extra.DATA, Extra.CLINICAL)
     names = [name.strip() for name in annotators.split(",") if name.strip()]
     if class_rates is not None:
         if "chexbert" not in names:

@@ -1,4 +1,4 @@
-"""Options of every command that may run clinical models: where these lie and how they run."""
+"""Options of every command that may run clinical models: where the models are and how they run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _PANEL = "Clinical models (not used by what is named rules)"
 Models = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the models; without it $EDITGRPO_MODELS, else ~/.cache/editgrpo/models.",
+        help="Folder of the models. Default: $EDITGRPO_MODELS, else ~/.cache/editgrpo/models.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -24,18 +24,17 @@ Sources = Annotated[
     typer.Option(
         "--source",
         metavar="MODEL=FOLDER|HUB_ID",
-        help="Take one model from elsewhere, such as chexbert=weights/chexbert. Repeatable.",
+        help="Use another source for a model, such as chexbert=weights/chexbert. Repeatable.",
         rich_help_panel=_PANEL,
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=_PANEL)
+    str | None,
+    typer.Option(help="auto, cpu, cuda or cuda:N. Default: auto.", rich_help_panel=_PANEL),
 ]
 Dtype = Annotated[
     DType | None,
-    typer.Option(
-        help="Number format of the models; float32 unless told otherwise.", rich_help_panel=_PANEL
-    ),
+    typer.Option(help="Number format of the models. Default: float32.", rich_help_panel=_PANEL),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download.", rich_help_panel=_PANEL)]
 Store = Annotated[

@@ -1,8 +1,8 @@
-"""`editgrpo data`: what a prepared set holds, one study as a picture, and whether all is in
-order."""
+"""`editgrpo data`: statistics of a prepared folder, one study as a picture, and a check."""
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,16 +49,17 @@ def stats(
         Path | None, typer.Option(help="Write charts and tables as one HTML page.")
     ] = None,
     labeler: Annotated[
-        str, typer.Option(help="What reads the 14 CheXpert findings: rules, chexbert or none.")
+        str, typer.Option(help="Labeler of the 14 CheXpert findings: rules, chexbert or none.")
     ] = "rules",
     label_sample: Annotated[
         int | None,
-        typer.Option(min=1, help="Most reports of a split that are labelled; 20,000 if not given."),
+        typer.Option(min=1, help="Most reports to label in each split. Default: 20,000."),
     ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Show what a prepared set holds: the paper's Table 3, views, lengths, times and labels."""
+    """Show statistics of a prepared folder: the paper's Table 3, views, lengths, times, labels."""
+    require_extras(*_extras_of_stats(labeler, has_page=html is not None))
     for path in (json, csv, html):
         if path is not None:
             claim_output(path, overwrite=overwrite)
@@ -66,7 +68,6 @@ def stats(
     from editgrpo.data.overview.statistics import set_statistics
     from editgrpo.data.prepared.store import StudySet
     from editgrpo.display.data_stats import rich_table, statistics_tables, write_statistics
-    from editgrpo.display.html.data_page import write_data_page
     from editgrpo.display.terminal import closing_bar
     from editgrpo.reports.registry import load_labeler
 
@@ -86,23 +87,33 @@ def stats(
     if csv is not None:
         write_statistics(statistics, csv)
     if html is not None:
+        from editgrpo.display.html.data_page import write_data_page
+
         write_data_page(statistics, html)
     for path in (json, csv, html):
         if path is not None:
             typer.echo(f"Written: {path}")
 
 
+def _extras_of_stats(labeler: str, *, has_page: bool) -> Iterator[Extra]:
+    yield Extra.DATA
+    if has_page:
+        yield Extra.REPORT
+    if labeler not in (NO_LABELS, "rules"):
+        yield Extra.CLINICAL
+
+
 def show(
     folder: Folder,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its id in the set.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Id of the study.")],
     output: Annotated[
-        Path | None, typer.Option(help="PNG file; without it, STUDY.png in this folder.")
+        Path | None, typer.Option(help="PNG file to write. Default: STUDY.png in this folder.")
     ] = None,
     max_images: Annotated[
-        int, typer.Option(min=1, help="Most images that the prompt shows; as data.max_images.")
+        int, typer.Option(min=1, help="Most images in the prompt, like data.max_images.")
     ] = 6,
     prompt_template: Annotated[
-        Path | None, typer.Option(help="Jinja file of the prompt; as data.prompt_template.")
+        Path | None, typer.Option(help="Jinja file of the prompt, like data.prompt_template.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -110,6 +121,7 @@ def show(
 
     The picture holds a report and radiographs: keep it as you keep the data set.
     """
+    require_extras(Extra.DATA)
     path = output or Path(f"{_UNSAFE.sub('_', study)}.png")
     if path.suffix.lower() != ".png":
         raise ConfigError(f"{path}: the sheet is a PNG file; name one that ends in .png")
@@ -134,10 +146,11 @@ def check(
     json: Annotated[Path | None, typer.Option(help="Write every problem as JSON.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Read a prepared set again: files, splits, times, prior studies and every image.
+    """Check a prepared folder: files, splits, times, prior studies and every image.
 
     Exit code 1 if anything is wrong; warnings alone do not count.
     """
+    require_extras(Extra.DATA)
     if json is not None:
         claim_output(json, overwrite=overwrite)
 

@@ -11,6 +11,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples
 from editgrpo.cli.output import clear_away, hide_loading_bars, is_free
 from editgrpo.demo.places import BASE_MODEL, TRAINING
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_json_object, write_json
 from editgrpo.ownership import own
 from editgrpo.provenance import command_line
@@ -46,18 +47,21 @@ ENTRIES = (
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller: minutes, not a result.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller demo: minutes, no results.")
+    ] = False,
     train_base: Annotated[
         bool,
-        typer.Option("--train-base", help="Only train the model that the demo starts from, anew."),
+        typer.Option("--train-base", help="Only retrain the model that the demo starts from."),
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Train SFT, Dr. GRPO and EditGRPO on synthetic studies, and compare them at two sites.
 
-    An interrupted demo continues where it was when the command is given again.
+    Run the same command again to continue an interrupted demo.
     """
+    require_extras(Extra.DEMO)
     if train_base:
         _train_base(output, quick=quick, overwrite=overwrite)
         return
@@ -92,7 +96,7 @@ def demo(
 
 
 def _show_named(console: "Console", named: "Sequence[NamedByEdit]") -> None:
-    """Show the first study of which an edit named what no sample did."""
+    """Show the first study in which an edit named a finding that no sample named."""
     one = named[0]
     console.print(
         f"In {len(named)} groups an edit named an uncommon finding that no sampled report did. The "

@@ -12,6 +12,7 @@ from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Seed, examples
 from editgrpo.config import ClinicalConfig, EditConfig, Placement
 from editgrpo.errors import DataError
+from editgrpo.extras import Extra, require_extras
 
 DEFAULTS = EditConfig()
 EXAMPLES = examples(
@@ -25,21 +26,22 @@ EXAMPLES = examples(
 @clinical_options()
 def edit(
     rollout: Annotated[
-        str, typer.Option(metavar="TEXT|@FILE", help="Generated report; @FILE reads it, @- stdin.")
+        str,
+        typer.Option(
+            metavar="TEXT|@FILE", help="Generated report; @FILE reads a file, @- reads stdin."
+        ),
     ],
-    reference: Annotated[
-        str, typer.Option(metavar="TEXT|@FILE", help="Reference report, from which the edit takes.")
-    ],
+    reference: Annotated[str, typer.Option(metavar="TEXT|@FILE", help="Reference report.")],
     clinical: ClinicalConfig,
     annotator: Annotated[
-        str, typer.Option(help="What finds entities: rules (offline), rate or radgraph.")
+        str, typer.Option(help="Annotator that finds entities: rules (offline), rate or radgraph.")
     ] = DEFAULTS.annotator,
     threshold: Annotated[
         float, typer.Option(help="Cosine above which two entities are the same finding.")
     ] = DEFAULTS.threshold,
-    max_edits: Annotated[int, typer.Option(help="Most edits.")] = DEFAULTS.max_edits,
+    max_edits: Annotated[int, typer.Option(help="Most edits of the report.")] = DEFAULTS.max_edits,
     placement: Annotated[
-        Placement, typer.Option(help="Where a missing sentence is added.")
+        Placement, typer.Option(help="Where to add a missing sentence.")
     ] = DEFAULTS.placement,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -48,6 +50,11 @@ def edit(
     config = EditConfig(
         annotator=annotator, threshold=threshold, max_edits=max_edits, placement=placement
     )
+    from editgrpo.reports.registry import annotator_models
+
+    has_models = bool(annotator_models(config.annotator))
+    if has_models:
+        require_extras(Extra.CLINICAL)
     texts = [read_text_option(rollout, "--rollout"), read_text_option(reference, "--reference")]
 
     from rich.console import Console
@@ -58,7 +65,7 @@ def edit(
     from editgrpo.reports import load_annotator
     from editgrpo.reports.references import warn_of_silence
 
-    if config.annotator != "rules":
+    if has_models:
         hide_loading_bars()
     annotator_of_edits = load_annotator(config.annotator, clinical)
     before, target = annotator_of_edits.annotate(texts)

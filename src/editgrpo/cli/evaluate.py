@@ -38,13 +38,13 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="PREDICTIONS...",
-            help="Predictions of one system, JSON lines or CSV as for `score`; one file a seed.",
+            help="Predictions of one system, JSON lines or CSV as for `score`; one file per seed.",
         ),
     ],
     clinical: ClinicalConfig,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder to write to; without it, the folder of the first file."),
+        typer.Option(help="Folder to write. Default: the folder of the first file."),
     ] = None,
     metrics: Metrics = "rules",
     class_rates: ClassRates = None,
@@ -53,7 +53,7 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             "--compare",
-            help="Predictions of another system on the same studies. Repeatable: seeds.",
+            help="Predictions of another system on the same studies. Repeatable: one per seed.",
         ),
     ] = None,
     other_system: OtherSystem = None,
@@ -63,11 +63,16 @@ def evaluate(
     as_json: AsJson = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Evaluate a system of one run or several seeds, for `editgrpo report`; compare two systems."""
+    """Evaluate one or several seeds of a system for `editgrpo report`; compare two systems."""
     if len(predictions) > 1 and output is None:
         raise ConfigError("several predictions files are pooled; name a folder with --output")
     options = evaluation_options(
-        metrics, class_rates, samples=samples, confidence=confidence, seed=seed
+        metrics,
+        class_rates,
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+        clinical=clinical,
     )
 
     from editgrpo.evaluation.files import SystemFiles

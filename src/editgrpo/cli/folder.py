@@ -13,6 +13,7 @@ from editgrpo.cli.studies import (
     run_preparation,
     split_rule_of,
 )
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare folder reports.csv --images radiographs --output studies/mine "
@@ -26,42 +27,45 @@ def prepare_folder(
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", help="CSV with a header, or JSON lines; a row an image or a study."
+            metavar="TABLE", help="CSV with a header, or JSON lines; one row per image or study."
         ),
     ],
     column: Annotated[
         list[str],
         typer.Option(
             metavar="FIELD=COLUMN",
-            help="Which column holds a field: study_id, image (both needed), patient_id, view, "
-            "split, time, indication, technique, comparison, findings, impression. Repeatable. "
-            "FIELD=one,two joins columns; FIELD==value is a constant.",
+            help="Maps a field to a column. Fields: study_id, image (both required), patient_id, "
+            "view, split, time, indication, technique, comparison, findings, impression. "
+            "Repeatable. FIELD=one,two joins columns; FIELD==value is a constant.",
         ),
     ],
     images: Annotated[
-        Path | None, typer.Option(help="Where image paths start; without it, the table's folder.")
+        Path | None,
+        typer.Option(help="Folder that image paths start from. Default: the table's folder."),
     ] = None,
     follow_links: Annotated[
         bool,
         typer.Option(
-            "--follow-links", help="Read images that are links out of the folder of images."
+            "--follow-links", help="Also read symbolic links that lead out of the image folder."
         ),
     ] = False,
     separator: Annotated[
-        str | None, typer.Option(help="Stands between several image paths in one cell.")
+        str | None, typer.Option(help="Separates several image paths in one cell.")
     ] = None,
     delimiter: Annotated[
-        str | None, typer.Option(help="Between CSV cells; without it, found in the header.")
+        str | None, typer.Option(help="Separates CSV cells. Default: found in the header.")
     ] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="Of the CSV file; utf-8 if not given.")
+        str | None, typer.Option(help="Encoding of the CSV file. Default: utf-8.")
     ] = None,
     seed: Seed = 0,
     split_shares: SplitShares = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Turn your own table and images into studies; a missing split is drawn by patient."""
+    """Prepare your own table and images; without a split column, patients are drawn."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.folder import TableSource, parse_column_map
 
     columns = parse_column_map(column)

@@ -9,6 +9,7 @@ from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_ove
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.config import DataConfig
 from editgrpo.data.study import Split
+from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_jsonl
 from editgrpo.provenance import CONFIG_FILE
 from editgrpo.recipes import load_section, recipe_value
@@ -28,29 +29,34 @@ def generate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A model folder, or a Hub id. Beside a model of a run lies the run's config.yaml, "
-            "from which the data settings are taken.",
+            help="A model folder, or a Hub id. For the model of a run, data settings are taken "
+            "from the run's config.yaml.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="Predictions file to write (.jsonl).")],
     studies: Annotated[
-        str | None, typer.Option(help="Folder of studies; without it, the one of the run.")
+        str | None, typer.Option(help="Prepared folder. Default: that of the run.")
     ] = None,
-    split: Annotated[Split, typer.Option(help="Which studies.")] = Split.TEST,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    split: Annotated[Split, typer.Option(help="Split to generate.")] = Split.TEST,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Use only this number of studies.")
+    ] = None,
     changes: Set = None,
     temperature: Annotated[
-        float | None, typer.Option(help="0 takes the likeliest token (default); above 0 samples.")
+        float | None, typer.Option(help="0 is greedy; above 0 samples. Default: 0.")
     ] = None,
     max_completion_tokens: Annotated[
         int | None,
-        typer.Option(help="Longest report; without it, as in the run, or 256 without a run."),
+        typer.Option(help="Most tokens of a report. Default: as in the run, or 256."),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Studies in one pass.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Studies in one pass. Default: 16.")
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a report for every study of a split; an interrupted command continues where it was."""
+    """Write a report for every study of a split; an interrupted command continues."""
+    require_extras(Extra.TRAIN)
     overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
     overrides += changes or []
     if studies is not None:

@@ -14,6 +14,7 @@ from editgrpo.cli.studies import (
     run_preparation,
     split_rule_of,
 )
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare iu-xray --root openi --out studies/iu-xray",
@@ -28,8 +29,8 @@ def prepare_iu_xray(
     reports: Annotated[
         Path | None,
         typer.Option(
-            help="NLMCXR_reports.tgz, a folder of its XML files, or indiana_reports.csv; "
-            "looked for in the root if not given, as are the following."
+            help="NLMCXR_reports.tgz, a folder of its XML files, or indiana_reports.csv. "
+            "Default: found in the root, like the next three."
         ),
     ] = None,
     images: Annotated[
@@ -39,19 +40,23 @@ def prepare_iu_xray(
     projections: Annotated[
         Path | None,
         typer.Option(
-            help="indiana_projections.csv: needed beside indiana_reports.csv; gives views."
+            help="indiana_projections.csv, which has the views; required with indiana_reports.csv."
         ),
     ] = None,
     annotation: Annotated[
         Path | None,
-        typer.Option(help="R2Gen's annotation.json, for its split; else drawn by patient."),
+        typer.Option(
+            help="R2Gen's annotation.json, for its split; without it, patients are drawn."
+        ),
     ] = None,
     seed: Seed = 0,
     split_shares: SplitShares = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Turn IU X-Ray, as the original archive or as the Indiana CSV pair, into studies."""
+    """Prepare IU X-Ray, from the original archive or the two Indiana CSV files."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.iu_xray import IUXraySource
     from editgrpo.data.iu_xray.source import discover
 

@@ -7,6 +7,7 @@ import typer
 
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare mimic-cxr --root mimic-cxr-jpg/2.1.0 --reports mimic-cxr-reports.zip "
@@ -22,21 +23,23 @@ def prepare_mimic_cxr(
     reports: Annotated[
         Path | None,
         typer.Option(
-            help="mimic-cxr-reports.zip, or a folder with the tree of its files; looked for in "
-            "the root if not given. MIMIC-CXR-JPG has no reports: take those of MIMIC-CXR."
+            help="mimic-cxr-reports.zip, or a folder with its files. Default: found in the root. "
+            "MIMIC-CXR-JPG has no reports: take those of MIMIC-CXR."
         ),
     ] = None,
     tables: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of mimic-cxr-2.0.0-metadata.csv and -split.csv, gzipped or not; the root "
-            "if not given. MIMIC-CXR (DICOM) has none: take those of MIMIC-CXR-JPG."
+            help="Folder of mimic-cxr-2.0.0-metadata.csv and -split.csv, gzipped or not. Default: "
+            "the root. MIMIC-CXR (DICOM) has none: take those of MIMIC-CXR-JPG."
         ),
     ] = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Turn MIMIC-CXR-JPG, or MIMIC-CXR with its DICOM files, into studies."""
+    """Prepare MIMIC-CXR-JPG, or MIMIC-CXR with its DICOM files."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.mimic_cxr import MimicCXRSource
 
     source = MimicCXRSource(root=root, reports=reports, tables=tables)

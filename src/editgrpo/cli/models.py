@@ -13,6 +13,7 @@ from editgrpo.clinical.catalogue import USES, ClinicalModel
 from editgrpo.clinical.sources import find_source, is_offline, model_named, models_folder
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
     from editgrpo.clinical.fetch import FetchState
@@ -30,11 +31,11 @@ FAULTY = 1
 _FILE_WIDTH = 160
 
 _Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="As `editgrpo models list` shows.")
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Names from `editgrpo models list`.")
 ]
 _Lock = Annotated[
     Path | None,
-    typer.Option(help="File of commits and hashes that a team shares: those in it must be met."),
+    typer.Option(help="File with commits and hashes for a team; the models must match it."),
 ]
 
 
@@ -43,19 +44,21 @@ def fetch(
     every: Annotated[bool, typer.Option("--all", help="Every model.")] = False,
     use: Annotated[
         str | None,
-        typer.Option("--for", metavar="USE", help=f"The models of a use: {', '.join(USES)}."),
+        typer.Option("--for", metavar="USE", help=f"The models for one use: {', '.join(USES)}."),
     ] = None,
     models: Models = None,
     source: Sources = None,
     lock: _Lock = None,
     rehash: Annotated[
-        bool, typer.Option("--rehash", help="Read what is there, and fetch anew what differs.")
+        bool,
+        typer.Option("--rehash", help="Check existing files, and download again what differs."),
     ] = False,
 ) -> None:
-    """Fetch models ahead of time; an interrupted command continues where it was.
+    """Download models; an interrupted command continues where it stopped.
 
-    With --lock, models that the file does not name yet are added to it.
+    With --lock, models missing in the file are added to it.
     """
+    require_extras(Extra.CLINICAL)
     chosen = _chosen(names, every=every, use=use)
     config = _config(models, source)
     sources = [find_source(model, config) for model in chosen]
@@ -81,7 +84,7 @@ def fetch(
 
 
 def list_models(models: Models = None, source: Sources = None) -> None:
-    """Show every model: what for, from where, at which commit, how large, in which state."""
+    """List every model with its use, source, commit, size and state."""
     config = _config(models, source)
     sources = [find_source(model, config) for model in ClinicalModel]
 
@@ -102,9 +105,9 @@ def verify(
     source: Sources = None,
     lock: _Lock = None,
 ) -> None:
-    """Read models and compare every file with what was fetched, or with a lock file.
+    """Compare every file of the models with the download, or with a lock file.
 
-    Without names, all models that are there. Exit code 1 if anything differs.
+    Without names, all downloaded models. Exit code 1 if anything differs.
     """
     config = _config(models, source)
     if lock is not None and not lock.is_file():

@@ -14,9 +14,7 @@ _MOST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 Recipe = Annotated[
     Path,
-    typer.Argument(
-        metavar="RECIPE", help="A YAML file, or a name that `editgrpo recipes list` shows."
-    ),
+    typer.Argument(metavar="RECIPE", help="A YAML file, or a name from `editgrpo recipes list`."),
 ]
 Set = Annotated[
     list[str] | None,
@@ -27,22 +25,22 @@ Set = Annotated[
     ),
 ]
 RunFolder = Annotated[
-    str | None, typer.Option("--output", help="Run folder; the same as --set output=FOLDER.")
+    str | None, typer.Option("--output", help="Run folder; short for --set output=FOLDER.")
 ]
 RunSeed = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=_MOST_SEED,
-        help="Every draw of the run follows from it; the same as --set seed=NUMBER.",
+        help="Seed of all random draws; short for --set seed=NUMBER.",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Every draw follows from it.")]
+Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Seed of all random draws.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue what an interrupted run left in the output.")
+    bool, typer.Option("--resume", help="Continue an interrupted run in the output.")
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what an earlier run left in the output.")
+    bool, typer.Option("--overwrite", help="Replace the result of an earlier run in the output.")
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
@@ -50,7 +48,7 @@ DryRun = Annotated[
 
 
 def settings_option(default: Any) -> Any:
-    """Make the option that lists the keys which a recipe and `--set` take.
+    """Make the option that lists the settings of a recipe and `--set`.
 
     Args:
         default: The configuration whose keys and values are listed.
@@ -67,7 +65,7 @@ def settings_option(default: Any) -> Any:
                 typer.echo(f"    {setting.meaning}")
 
     return listing_option(
-        "--settings", show, "List the keys of a recipe with defaults and meanings, and stop."
+        "--settings", show, "List every setting with its default and meaning, and stop."
     )
 
 
@@ -92,7 +90,7 @@ def listing_option(name: str, show: Callable[[], None], help_text: str) -> Any:
 
 
 def examples(*commands: str) -> str:
-    """Lay commands out below a command's help.
+    """Format example commands for the end of a command's help.
 
     Args:
         *commands: Complete command lines.
@@ -108,7 +106,7 @@ def examples(*commands: str) -> str:
 def recipe_overrides(
     changes: list[str] | None, *, seed: int | None, output: str | None
 ) -> list[str]:
-    """Put `--seed` and `--output` behind the `--set` overrides, over which they win."""
+    """Add `--seed` and `--output` after the `--set` overrides, so that they win."""
     overrides = list(changes or [])
     if seed is not None:
         overrides.append(f"seed={seed}")

@@ -8,6 +8,7 @@ import typer
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
 from editgrpo.data.study import Language
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare padchest-gr --root PadChest-GR --out studies/padchest-gr",
@@ -21,21 +22,23 @@ def prepare_padchest_gr(
     language: Annotated[
         Language,
         typer.Option(
-            help="Language of the reports: English or Spanish; annotators and clinical rewards "
+            help="Language of the reports, English or Spanish. Annotators and clinical rewards "
             "read English only."
         ),
     ] = Language.ENGLISH,
     padchest_csv: Annotated[
         Path | None,
         typer.Option(
-            help="PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv of PadChest: gives exact "
+            help="PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv of PadChest, for exact "
             "views and the dates of prior studies."
         ),
     ] = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Turn PadChest-GR into studies: a report is its sentences in order."""
+    """Prepare PadChest-GR; a report is its sentences in order."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.padchest_gr import PadChestGRSource
 
     if language is not Language.ENGLISH:

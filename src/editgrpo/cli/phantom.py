@@ -8,6 +8,7 @@ from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output, clear_away
 from editgrpo.cli.studies import StudiesOutput, show_counts
 from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare phantom --output studies/site-a --studies 2000",
@@ -17,15 +18,18 @@ EXAMPLES = examples(
 
 def prepare_phantom(
     output: StudiesOutput,
-    studies: Annotated[int, typer.Option(help="How many.")] = 1000,
+    studies: Annotated[int, typer.Option(help="Number of studies.")] = 1000,
     site: Annotated[
-        str, typer.Option(help="A or B: they differ in rendering, prevalence and phrasing.")
+        str, typer.Option(help="A or B, which differ in rendering, prevalence and phrasing.")
     ] = "A",
-    size_px: Annotated[int | None, typer.Option(help="Height and width of the images.")] = None,
+    size_px: Annotated[
+        int | None, typer.Option(help="Height and width of the images. Default: 112.")
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Write synthetic radiographs and reports, so that everything runs without protected data."""
+    require_extras(Extra.DATA)
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.data.prepared.folder_state import ENTRIES

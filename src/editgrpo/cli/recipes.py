@@ -14,11 +14,11 @@ LIST_EXAMPLES = examples("editgrpo recipes list | grep grpo")
 SHOW_EXAMPLES = examples("editgrpo recipes show dr-grpo", "editgrpo recipes show fsdp2")
 COPY_EXAMPLES = examples("editgrpo recipes copy dr-grpo recipes", "editgrpo recipes copy fsdp2 .")
 
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="As `editgrpo recipes list` shows.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `editgrpo recipes list`.")]
 
 
 def list_recipes() -> None:
-    """List the recipes by name, each with the command that takes it and what it is."""
+    """List the recipes with the command that takes each and a description."""
     files = published_files()
     name_width = max(len(one.name) for one in files)
     reader_width = max(len(one.reader.value) for one in files)
@@ -27,7 +27,7 @@ def list_recipes() -> None:
 
 
 def show(name: _Name) -> None:
-    """Print every setting of a recipe, those of the recipe that it extends and defaults included.
+    """Print every setting of a recipe, including inherited ones and defaults.
 
     A launch file for accelerate is printed as it is.
     """
@@ -41,11 +41,11 @@ def show(name: _Name) -> None:
 
 def copy(
     name: _Name,
-    folder: Annotated[Path, typer.Argument(help="Where to; it is made if need be.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="Destination; created if missing.")] = Path("."),
 ) -> None:
-    """Copy a recipe into a folder, to be changed; the recipe that it extends comes with it.
+    """Copy a recipe, and the recipe that it extends, into a folder for you to change.
 
-    No file is ever replaced.
+    Existing files are never replaced.
     """
     chosen = find_published(name)
     for path in copy_published(chosen, folder):

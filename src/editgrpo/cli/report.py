@@ -7,6 +7,7 @@ import typer
 
 from editgrpo.cli.options import Overwrite, examples, given
 from editgrpo.cli.output import claim_output
+from editgrpo.extras import Extra, require_extras
 from editgrpo.files import real_path
 
 EXAMPLES = examples(
@@ -19,18 +20,22 @@ def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, in the order of the page.")
     ],
-    output: Annotated[Path, typer.Option(help="HTML file to write; it needs no network.")],
-    title: Annotated[str | None, typer.Option(help="Heading; without it, the runs' names.")] = None,
+    output: Annotated[Path, typer.Option(help="HTML file to write.")],
+    title: Annotated[str | None, typer.Option(help="Heading. Default: the runs' names.")] = None,
     studies: Annotated[
         Path | None,
-        typer.Option(help="Folder of studies, or of such folders; without it, those of the runs."),
+        typer.Option(help="Prepared folder, or a folder of several. Default: those of the runs."),
     ] = None,
     max_studies: Annotated[
-        int | None, typer.Option(help="Most study pages of each kind; images make the file large.")
+        int | None,
+        typer.Option(
+            help="Most study pages of each kind; images make the file large. Default: 80."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write one HTML file on runs: curves, results with intervals, and studies with their edits."""
+    """Write one HTML page about runs: curves, results with intervals, studies with edits."""
+    require_extras(Extra.REPORT)
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.display.html import write_report

@@ -8,6 +8,7 @@ import typer
 from editgrpo.cli.options import examples
 from editgrpo.cli.studies import PrepareFlags, Root, prepare_options, run_preparation
 from editgrpo.data.study import Split
+from editgrpo.extras import Extra, require_extras
 
 EXAMPLES = examples(
     "editgrpo prepare rexgradient --root ReXGradient-160K --out studies/rexgradient",
@@ -21,9 +22,7 @@ def prepare_rexgradient(
     root: Root,
     images: Annotated[
         Path | None,
-        typer.Option(
-            help="deid_png, or the folder that holds it; looked for in the root if not given."
-        ),
+        typer.Option(help="deid_png, or the folder that contains it. Default: found in the root."),
     ] = None,
     longitudinal: Annotated[
         bool,
@@ -34,12 +33,14 @@ def prepare_rexgradient(
     ] = False,
     split: Annotated[
         list[Split] | None,
-        typer.Option(help="Prepare this official split only. Repeatable; all if not given."),
+        typer.Option(help="Prepare only this official split. Repeatable. Default: all."),
     ] = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Turn ReXGradient-160K into studies; those with more than six images are left out."""
+    """Prepare ReXGradient-160K; studies with more than six images are left out."""
+    require_extras(Extra.DATA)
+
     from editgrpo.data.rexgradient import ReXGradientSource
 
     source = ReXGradientSource(

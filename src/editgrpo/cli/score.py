@@ -1,4 +1,4 @@
-"""`editgrpo score`: metrics of each report and of all, for any file of predictions."""
+"""`editgrpo score`: metrics of each report and of the test set, for any file of predictions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,8 +72,8 @@ def score(
     output: Annotated[
         Path,
         typer.Option(
-            help="Scores of each report: CSV if it ends in .csv, else JSON lines. A summary lies "
-            "beside it."
+            help="Scores of each report: CSV if it ends in .csv, else JSON lines. A summary is "
+            "written next to it."
         ),
     ],
     clinical: ClinicalConfig,
@@ -94,9 +94,14 @@ def score(
         bool, listing_option("--list", list_metrics, "List metrics and sets of metrics, and stop.")
     ] = False,
 ) -> None:
-    """Score every report by any metrics; an interrupted command continues where it was."""
+    """Score every report with any metrics; an interrupted command continues where it stopped."""
     options = evaluation_options(
-        metrics, class_rates, samples=samples, confidence=confidence, seed=seed
+        metrics,
+        class_rates,
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+        clinical=clinical,
     )
 
     from editgrpo.evaluation.outputs import (

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from editgrpo.cli.options import given
+from editgrpo.cli.requirements import runs_models
+from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
     from editgrpo.config import ClinicalConfig
@@ -19,7 +21,7 @@ Metrics = Annotated[
     str,
     typer.Option(
         metavar="NAME[,NAME...]",
-        help="Metrics, or sets of them such as paper; `editgrpo score --list` lists both.",
+        help="Metrics, or sets such as paper; `editgrpo score --list` lists both.",
     ),
 ]
 ClassRates = Annotated[
@@ -27,16 +29,17 @@ ClassRates = Annotated[
     typer.Option(help="Class rates of a training set, for the metrics that need them."),
 ]
 System = Annotated[
-    str | None, typer.Option(help="Name in tables; without it, that of the file or its folder.")
+    str | None, typer.Option(help="Name in tables. Default: the name of the file or its folder.")
 ]
 OtherSystem = Annotated[
     str | None, typer.Option("--compare-system", help="Name of the other system.")
 ]
 Samples = Annotated[
-    int | None, typer.Option(help="Bootstrap resamples, and permutations of the paired test.")
+    int | None,
+    typer.Option(help="Bootstrap resamples, and permutations of the paired test. Default: 1000."),
 ]
-Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, no tables.")]
+Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals. Default: 0.95.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def evaluation_options(
@@ -46,6 +49,7 @@ def evaluation_options(
     samples: int | None,
     confidence: float | None,
     seed: int,
+    clinical: "ClinicalConfig",
 ) -> "EvaluationOptions":
     """Put the options together; those that were not given keep the library's default.
 
@@ -55,18 +59,20 @@ def evaluation_options(
         samples: Bootstrap resamples.
         confidence: Coverage of the intervals.
         seed: Of the resamples.
+        clinical: Where clinical models run.
 
     Returns:
         The options.
 
     Raises:
         ConfigError: a metric is unknown, or a number is out of range.
+        MissingExtraError: a metric runs a clinical model, and what runs it is not installed.
     """
-    from editgrpo.evaluation.catalogue import select_metrics
     from editgrpo.evaluation.types import EvaluationOptions
 
     names = tuple(name.strip() for name in metrics.split(",") if name.strip())
-    select_metrics(names)
+    if runs_models(names, clinical):
+        require_extras(Extra.CLINICAL)
     return EvaluationOptions(
         metrics=names,
         class_rates=class_rates,
@@ -85,10 +91,9 @@ def score_systems(
     """Evaluate systems under a progress bar."""
     from editgrpo.cli.output import hide_loading_bars
     from editgrpo.display.terminal import progress_bar
-    from editgrpo.evaluation.catalogue import select_metrics
     from editgrpo.evaluation.files import evaluate_systems
 
-    if any(metric.models for metric in select_metrics(options.metrics)):
+    if runs_models(options.metrics, clinical):
         hide_loading_bars()
     with progress_bar("Scoring") as progress:
         return evaluate_systems(

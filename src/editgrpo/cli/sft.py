@@ -19,6 +19,7 @@ from editgrpo.cli.options import (
     settings_option,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars
+from editgrpo.cli.requirements import require_for_run
 from editgrpo.config import SFTConfig
 from editgrpo.model_files import check_model
 from editgrpo.ownership import is_first_process
@@ -46,6 +47,7 @@ def sft(
     if dry_run:
         typer.echo(dump_config(config), nl=False)
         return
+    require_for_run(config)
     check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 

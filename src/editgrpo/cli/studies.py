@@ -1,4 +1,4 @@
-"""What the `prepare` commands share: their options, how they run, and the account they end with."""
+"""What the `prepare` commands share: their options, how they run, and the flow they print."""
 
 import time
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from editgrpo.data.sources import Source
     from editgrpo.data.splits import SplitRule
 
-Root = Annotated[Path, typer.Option(help="Folder of the originals; nothing is written in it.")]
-StudiesOutput = Annotated[
-    Path, typer.Option("--output", "--out", help="Folder of studies to write.")
+Root = Annotated[
+    Path, typer.Option(help="Folder of the original files; nothing is written into it.")
 ]
+StudiesOutput = Annotated[Path, typer.Option("--output", "--out", help="Prepared folder to write.")]
 WithoutImages = Annotated[
     bool, typer.Option("--without-images", help="Keep studies that have no readable image.")
 ]
@@ -34,34 +34,36 @@ RequireImpression = Annotated[
 ]
 MaxImages = Annotated[
     int | None,
-    typer.Option(help="Most images of a study, prior ones included; 6 if not given."),
+    typer.Option(help="Most images of a study, prior ones included. Default: 6."),
 ]
 MinPixels = Annotated[
-    int | None, typer.Option(help="Least pixels of a resized image; the paper's if not given.")
+    int | None, typer.Option(help="Fewest pixels of a resized image. Default: 262144.")
 ]
 MaxPixels = Annotated[
-    int | None, typer.Option(help="Most pixels of a resized image; the paper's if not given.")
+    int | None, typer.Option(help="Most pixels of a resized image. Default: 401408.")
 ]
 MultipleOf = Annotated[
     int | None,
     typer.Option(
-        help="Sides are multiples of it: the model's patch size times merge size; 28 if not given, "
-        "and 32 for Qwen3-VL."
+        help="Image sides are multiples of this: the model's patch size times its merge size. "
+        "Default: 28; Qwen3-VL needs 32."
     ),
 ]
-Workers = Annotated[int | None, typer.Option(help="Processes; one a core if not given.")]
+Workers = Annotated[int | None, typer.Option(help="Number of processes. Default: one per core.")]
 ResumePreparation = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted preparation in the output.")
 ]
 DryCount = Annotated[
     bool,
-    typer.Option("--dry-run", help="Print the flow from source to kept studies, write nothing."),
+    typer.Option(
+        "--dry-run", help="Print how many studies are read, left out and kept; write nothing."
+    ),
 ]
 RedactIds = Annotated[
     Path | None,
     typer.Option(
         metavar="KEYFILE",
-        help="Replace ids by keyed hashes, and dates by days; the key is made if missing.",
+        help="Replace ids by keyed hashes and dates by days. A missing key file is created.",
     ),
 ]
 
@@ -69,8 +71,8 @@ SplitShares = Annotated[
     str | None,
     typer.Option(
         metavar="SHARES",
-        help="Shares of patients where no split is given, such as "
-        "train=0.8,validation=0.1,test=0.1; 0.7, 0.1 and 0.2 if not given.",
+        help="Shares of patients, used if the source has no split. "
+        "Default: train=0.7,validation=0.1,test=0.2.",
     ),
 ]
 
@@ -189,7 +191,7 @@ def split_rule_of(shares: str | None, seed: int, *, given: bool) -> "SplitRule":
 def run_preparation(
     source: "Source", flags: PrepareFlags, *, split_rule: "SplitRule | None" = None
 ) -> None:
-    """Prepare studies behind progress bars and print the account.
+    """Prepare studies with progress bars and print the flow.
 
     Args:
         source: The files.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from editgrpo.clinical.device import torch_device, torch_dtype
 from editgrpo.clinical.weights import ClinicalModel, model_folder
 from editgrpo.config import ClinicalConfig
+from editgrpo.extras import Extra, require_extras
 
 T = TypeVar("T")
 
@@ -48,7 +49,9 @@ def shared_model(model: ClinicalModel, config: ClinicalConfig, load: Callable[[P
     Raises:
         ModelError: the model is missing, or whatever `load` raises.
         ConfigError: the device does not exist.
+        MissingExtraError: what runs the models is not installed.
     """
+    require_extras(Extra.CLINICAL, what=f"model {model}")
     folder = model_folder(model, config)
     key = ("model", model, folder, torch_device(config), torch_dtype(config))
     return shared(key, lambda: load(folder))

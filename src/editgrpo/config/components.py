@@ -218,6 +218,10 @@ class RewardConfig:
     A component of the reward that is left out keeps weight 1; others are added to the sum.
     """
 
+    custom: str | None = None
+    """A component of one's own as `module:function` (`editgrpo.rewards.custom`), with weight 1
+    unless `weights` names it."""
+
     class_rates: str | None = None
     """File of class rates of the training set, for components weighted by inverse frequency."""
 

@@ -8,6 +8,7 @@ from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.clinical.shared import clinical_key, shared
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError, nearest_name
+from editgrpo.extras import Extra, require_extras
 from editgrpo.reports.types import Annotator, Labeler
 
 
@@ -18,7 +19,12 @@ def _offline(path: str) -> Callable[[ClinicalConfig], Any]:
 
 def _clinical(path: str) -> Callable[[ClinicalConfig], Any]:
     """Return a maker that takes the configuration of the clinical models."""
-    return lambda config: _attribute(path)(config)
+
+    def make(config: ClinicalConfig) -> Any:
+        require_extras(Extra.CLINICAL, what=path.partition(":")[2])
+        return _attribute(path)(config)
+
+    return make
 
 
 def _attribute(path: str) -> Any:
@@ -58,6 +64,7 @@ def load_annotator(name: str, config: ClinicalConfig | None = None) -> Annotator
 
     Raises:
         ConfigError: no annotator has this name (the message suggests the nearest).
+        MissingExtraError: what runs its models is not installed.
     """
     return cast(Annotator, _load(_ANNOTATORS, "annotator", name, config))
 
@@ -74,6 +81,7 @@ def load_labeler(name: str, config: ClinicalConfig | None = None) -> Labeler:
 
     Raises:
         ConfigError: no labeler has this name (the message suggests the nearest).
+        MissingExtraError: what runs its models is not installed.
     """
     return cast(Labeler, _load(_LABELERS, "labeler", name, config))
 

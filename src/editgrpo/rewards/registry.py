@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.metrics.loading import rules_annotator
-from editgrpo.rewards.components import load_component, require_trainable
+from editgrpo.rewards.components import component_models, load_component, require_trainable
 from editgrpo.rewards.composite import CompositeReward
+from editgrpo.rewards.custom import CustomScore
 from editgrpo.rewards.guard import GuardedReward
 from editgrpo.rewards.types import Reward
 
@@ -38,6 +40,7 @@ def load_reward(
     name: str,
     weights: Mapping[str, float] | None = None,
     *,
+    custom: str | None = None,
     clinical: ClinicalConfig | None = None,
     class_rates: Path | None = None,
 ) -> Reward:
@@ -48,6 +51,7 @@ def load_reward(
         weights: Component name to weight, finite and 0 or more. A component of the reward that is
             left out keeps 1; one with weight 0 is computed and reported but not paid; any other
             component that is named is added to the sum.
+        custom: A component of one's own, `module:function`; see `CustomScore`.
         clinical: Where the models lie and how they run; None takes the defaults.
         class_rates: File of class rates, for components weighted by inverse frequency.
 
@@ -57,12 +61,15 @@ def load_reward(
 
     Raises:
         ConfigError: the name or a component of `weights` is unknown or not fit to train on, a
-            weight is out of range, or there is no component.
+            weight is out of range, there is no component, or no function of the name `custom`.
     """
-    if name not in REWARDS:
-        raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
-    complete = complete_weights(REWARDS[name], weights or {})
-    components = [load_component(part, clinical, class_rates=class_rates) for part in complete]
+    complete = _complete(name, weights or {}, custom)
+    components = [
+        CustomScore(part)
+        if part == custom
+        else load_component(part, clinical, class_rates=class_rates)
+        for part in complete
+    ]
     return CompositeReward(name, components, weights=complete, statements=rules_annotator())
 
 
@@ -82,18 +89,50 @@ def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
         DataError: the annotation store or the file of class rates cannot be used.
     """
     rates = None if config.class_rates is None else Path(config.class_rates)
-    reward = load_reward(config.name, config.weights, clinical=clinical, class_rates=rates)
+    reward = load_reward(
+        config.name,
+        config.weights,
+        custom=config.custom,
+        clinical=clinical,
+        class_rates=rates,
+    )
     # Models load when they first read; a run must learn before its first step that one is missing.
     reward.score([_ANY_REPORT], [_ANY_REPORT])
     return GuardedReward(reward, timeout_s=config.timeout_s)
 
 
-def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
+def reward_models(config: RewardConfig) -> tuple[ClinicalModel, ...]:
+    """Return the models that a reward reads with; nothing is loaded.
+
+    Args:
+        config: Which reward.
+
+    Returns:
+        The models, each once; none for what works by rules.
+
+    Raises:
+        ConfigError: see `load_reward`.
+    """
+    names = _complete(config.name, config.weights, config.custom)
+    known = [name for name in names if name != config.custom]
+    return tuple(dict.fromkeys(model for name in known for model in component_models(name)))
+
+
+def _complete(name: str, weights: Mapping[str, float], custom: str | None) -> dict[str, float]:
+    if name not in REWARDS:
+        raise ConfigError(f"reward {name!r} is unknown{nearest_name(name, REWARD_NAMES)}")
+    return complete_weights(REWARDS[name], weights, custom)
+
+
+def complete_weights(
+    default: Sequence[str], weights: Mapping[str, float], custom: str | None = None
+) -> dict[str, float]:
     """Give every component its weight.
 
     Args:
         default: The components of a reward.
         weights: Weights that differ from 1, and components that are added.
+        custom: A component of one's own, which comes after those of `default`.
 
     Returns:
         Component name to weight: those of `default` in their order, then the added ones.
@@ -103,12 +142,14 @@ def complete_weights(default: Sequence[str], weights: Mapping[str, float]) -> di
             infinite, or there is no component at all.
     """
     for component, weight in weights.items():
-        require_trainable(component)
+        if component != custom:
+            require_trainable(component)
         if not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(
                 f"reward.weights: {component} is {weight}; it must be finite and 0 or more"
             )
-    complete = dict.fromkeys(default, 1.0) | {
+    own = () if custom is None else (custom,)
+    complete = dict.fromkeys((*default, *own), 1.0) | {
         component: float(weight) for component, weight in weights.items()
     }
     if not complete:

@@ -8,8 +8,10 @@ import hashlib
 import random
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class Purpose(StrEnum):
@@ -45,16 +47,18 @@ def random_generator(seed: int, purpose: Purpose, *parts: int | str) -> random.R
     return random.Random(derive_seed(seed, purpose, *parts))
 
 
-def uniform_draws(seed: int, *parts: int | str, count: int) -> torch.Tensor:
+def uniform_draws(seed: int, *parts: int | str, count: int) -> "torch.Tensor":
     """Return (count,) float64 uniform draws in [0, 1) of the sampling stream at these
     coordinates."""
+    import torch
+
     generator = torch.Generator().manual_seed(derive_seed(seed, Purpose.SAMPLING, *parts))
     return torch.rand(count, generator=generator, dtype=torch.float64)
 
 
 def rollout_draws(
     seed: int, step: int, study_ids: Sequence[str], *, rows: int | range, count: int
-) -> torch.Tensor:
+) -> "torch.Tensor":
     """Return the draws of a step's rollouts.
 
     Args:
@@ -67,6 +71,8 @@ def rollout_draws(
     Returns:
         (P, K, T) float64 in [0, 1), decided for each row by seed, step, study and row alone.
     """
+    import torch
+
     which = range(rows) if isinstance(rows, int) else rows
     return torch.stack(
         [

@@ -37,7 +37,7 @@ from editgrpo.training.run.setup import OnGroups, OnStep, TrainingSetup
 from editgrpo.training.sampling.vllm_settings import check_engine
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.step.groups import GroupBuilder
-from editgrpo.training.step.scoring import LossBudget
+from editgrpo.training.step.loss_budget import LossBudget
 from editgrpo.training.trainer import EditGRPOTrainer
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups

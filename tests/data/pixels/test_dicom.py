@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
+from editgrpo import extras
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.data.pixels.dicom import decode_dicom
-from editgrpo.errors import DataError
+from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared.image_jobs import ImageJob, make_image
+from editgrpo.errors import DataError, MissingExtraError
 from tests.data.pixels.dicom_files import dicom, encode, grey_levels, ramp, table
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -234,3 +237,14 @@ def test_nothing_of_a_patient_reaches_a_log_or_a_warning(tmp_path: Path) -> None
     assert "damaged" in run.stdout
     assert "nvented" not in run.stdout + run.stderr
     assert [line for line in run.stderr.splitlines() if "PIL" not in line] == []
+
+
+def test_without_its_extra_a_preparation_ends_and_rejects_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(dicom(np.zeros((8, 8), np.uint16)))
+    monkeypatch.setattr(extras, "_is_absent", lambda module: module == "pydicom")
+    with pytest.raises(MissingExtraError) as caught:
+        make_image(ImageJob("a", str(path)), PixelBudget())
+    assert str(caught.value) == "a DICOM file needs pydicom; pip install 'editgrpo[dicom]'"

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from editgrpo import extras
 from editgrpo.config import DType, LoraConfig, OptimConfig, OptimizerState
-from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.errors import ConfigError, MissingExtraError, TrainingError
 from editgrpo.training.policy.load import load_policy
-from editgrpo.training.run import optimizers
 from editgrpo.training.run.optimizers import (
     MasterAdamW,
     join_master,
@@ -233,10 +233,10 @@ def test_masters_beside_float32_are_refused(tiny: Tiny) -> None:
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     config = OptimConfig(state=OptimizerState.EIGHT_BIT)
-    monkeypatch.setattr(optimizers, "find_spec", lambda name: object())
+    monkeypatch.setattr(extras, "_is_absent", lambda module: False)
     assert optimizer_arguments(config) == {"optim": "adamw_bnb_8bit"}
-    monkeypatch.setattr(optimizers, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install bitsandbytes"):
+    monkeypatch.setattr(extras, "_is_absent", lambda module: module == "bitsandbytes")
+    with pytest.raises(MissingExtraError, match=r"optim.state=8bit needs bitsandbytes; .*\[8bit\]"):
         optimizer_arguments(config)
 
 

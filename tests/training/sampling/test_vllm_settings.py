@@ -9,7 +9,7 @@ import torch
 from trl import GRPOConfig
 
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, MissingExtraError
 from editgrpo.training.sampling import vllm_settings
 from editgrpo.training.sampling.vllm_settings import check_engine, check_server, vllm_arguments
 from tests.training.sampling.played_vllm import INFO, PlayedServer, play_vllm
@@ -55,7 +55,7 @@ def test_the_policy_itself_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_is_missing_is_named(engine: RolloutEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     rollout = RolloutConfig(engine=engine)
     monkeypatch.setattr(vllm_settings, "is_vllm_available", lambda: False)
-    with pytest.raises(ConfigError, match=f"{engine.value}.*not installed; pip install"):
+    with pytest.raises(MissingExtraError, match=rf"{engine.value}.*not installed; .*\[vllm\]"):
         check_engine(rollout)
     monkeypatch.setattr(vllm_settings, "is_vllm_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

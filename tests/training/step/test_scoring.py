@@ -18,7 +18,8 @@ from editgrpo.files import read_jsonl
 from editgrpo.rewards.types import RewardScores
 from editgrpo.training.step.advantages import group_advantages
 from editgrpo.training.step.groups import Group, Kind, Response
-from editgrpo.training.step.scoring import LossBudget, score_groups
+from editgrpo.training.step.loss_budget import LossBudget
+from editgrpo.training.step.scoring import score_groups
 from tests.training.tiny_run import PLAIN, Tiny
 
 

@@ -24,6 +24,7 @@ from editgrpo.data.pixels import jpeg_stream
 from editgrpo.data.pixels.deep_png import decode_deep_png, needs_full_depth, show
 from editgrpo.data.pixels.grey_levels import GreyScale, all_values, map_pixels, values_present
 from editgrpo.errors import DataError
+from editgrpo.extras import Extra, require_extras
 from editgrpo.foreign import reading
 
 MAX_SOURCE_PIXELS = 80_000_000
@@ -71,10 +72,12 @@ def decode_image(path: Path) -> Image.Image:
         DataError: The file is missing, of another kind, truncated or damaged, or has more than
             `MAX_SOURCE_PIXELS` pixels. The message starts with the path; up to its remedy it holds
             no number of this file alone, so that it names a row of the flow.
+        MissingExtraError: What decodes DICOM, or PNG files that Pillow does not, is not installed.
     """
     with _named(path):
         content = _read(path)
         if content[_DICOM[0]] == _DICOM[1]:
+            require_extras(Extra.DICOM, what="a DICOM file")
             # pydicom and its decoders take half a second to load, which most data sets do not need.
             from editgrpo.data.pixels.dicom import decode_dicom
 

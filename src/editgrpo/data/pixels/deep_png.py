@@ -8,12 +8,12 @@ gamma and significant bits (gAMA, sBIT) is left aside: values are shown linearly
 
 import struct
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from editgrpo.data.pixels.grey_levels import GreyScale, all_values, map_pixels, values_present
+from editgrpo.extras import Extra, require_extras
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">4xII2B")  # from the first chunk's name: width, height, depth, colour
@@ -48,7 +48,13 @@ def decode_deep_png(content: bytes) -> NDArray[np.generic]:
     Returns:
         (H, W, C) uint16, or uint8 where the file has less than 16 bits: grey or RGB, then alpha if
         the file has any, or names a transparent level.
+
+    Raises:
+        MissingExtraError: imagecodecs, which has libpng, is not installed.
     """
+    require_extras(Extra.DICOM, what="a PNG of this depth")
+    import imagecodecs
+
     values: NDArray[np.generic] = imagecodecs.png_decode(content)
     return values.reshape(*values.shape[:2], -1)
 

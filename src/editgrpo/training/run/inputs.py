@@ -31,8 +31,7 @@ from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, replacing, write_json
 from editgrpo.foreign import reading
 from editgrpo.reports.registry import annotator_models
-from editgrpo.rewards.components import component_models
-from editgrpo.rewards.registry import REWARDS, complete_weights
+from editgrpo.rewards.registry import reward_models
 
 INPUTS_FILE = "inputs.json"
 STORE_ENTRIES_FILE = "store-entries.bin"
@@ -114,8 +113,7 @@ def template_hashes(template: str | None) -> Hashes:
 
 
 def _clinical_hashes(config: SFTConfig | TrainConfig) -> Hashes:
-    components = complete_weights(REWARDS[config.reward.name], config.reward.weights)
-    models = [model for name in components for model in component_models(name)]
+    models = reward_models(config.reward)
     if isinstance(config, TrainConfig) and config.edit.level is EditLevel.SENTENCE:
         models += annotator_models(config.edit.annotator)
     return {model.value: model_identity(model, config.clinical) for model in dict.fromkeys(models)}

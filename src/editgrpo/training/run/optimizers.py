@@ -8,7 +8,6 @@ Left out on purpose: AdamW itself, which is PyTorch's, and 8-bit states, which a
 """
 
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch.optim.adamw import adamw
 
 from editgrpo.config import OptimConfig, OptimizerState
 from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.extras import Extra, require_extras
 
 _LOW_BITS = 16
 _HALF = 1 << (_LOW_BITS - 1)
@@ -186,12 +186,11 @@ def optimizer_arguments(config: OptimConfig) -> dict[str, Any]:
         Trainer makes its optimiser, see `optimizer_class`.
 
     Raises:
-        ConfigError: bitsandbytes is needed and not installed.
+        MissingExtraError: bitsandbytes is needed and not installed.
     """
     if config.state is not OptimizerState.EIGHT_BIT:
         return {"optim": "adamw_torch_fused"}
-    if find_spec("bitsandbytes") is None:
-        raise ConfigError("optim.state=8bit needs bitsandbytes: pip install bitsandbytes")
+    require_extras(Extra.EIGHT_BIT, what="optim.state=8bit")
     return {"optim": "adamw_bnb_8bit"}
 
 

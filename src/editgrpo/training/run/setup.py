@@ -11,7 +11,8 @@ from editgrpo.training.policy.generation_tokens import GenerationTokens
 from editgrpo.training.policy.model import Tokenizer
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.step.groups import GroupBuilder
-from editgrpo.training.step.scoring import LossBudget, ScoredGroup
+from editgrpo.training.step.loss_budget import LossBudget
+from editgrpo.training.step.scoring import ScoredGroup
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
 OnGroups = Callable[[int, Sequence[ScoredGroup]], None]

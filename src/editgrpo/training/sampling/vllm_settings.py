@@ -8,7 +8,8 @@ from trl.generation.vllm_client import VLLMClient
 from trl.import_utils import is_vllm_available
 
 from editgrpo.config import RolloutConfig, RolloutEngine, VLLMConfig
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, MissingExtraError
+from editgrpo.extras import Extra, installation
 
 
 def vllm_arguments(rollout: RolloutConfig) -> dict[str, Any]:
@@ -57,15 +58,16 @@ def check_engine(rollout: RolloutConfig) -> None:
         rollout: The run's configuration of rollouts.
 
     Raises:
-        ConfigError: vLLM, a GPU or the server is missing, or the server was started with other
-            settings than training needs.
+        MissingExtraError: vLLM is not installed.
+        ConfigError: a GPU or the server is missing, or the server was started with other settings
+            than training needs.
     """
     if rollout.engine is RolloutEngine.NATIVE:
         return
     chosen = f"rollout.engine is {rollout.engine.value!r}"
     if not is_vllm_available():
-        raise ConfigError(
-            f"{chosen}, but vLLM is not installed; pip install 'trl[vllm]', or choose 'native'"
+        raise MissingExtraError(
+            f"{chosen}, but vLLM is not installed; {installation(Extra.VLLM)}, or choose 'native'"
         )
     if not torch.cuda.is_available():
         raise ConfigError(f"{chosen}, but there is no CUDA device; choose 'native'")

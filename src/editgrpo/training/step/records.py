@@ -1,6 +1,6 @@
 """What a training step leaves behind: its metrics, and its best and worst responses.
 
-The names of the metrics are explained in docs/training.md. All values are plain numbers; formatting
+The names of the metrics are explained in docs/report.md. All values are plain numbers; formatting
 is in `display`.
 """
 

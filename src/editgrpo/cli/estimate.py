@@ -1,0 +1,131 @@
+"""`--estimate` of `editgrpo train`: what a run takes, before there is anything to run it on."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import given
+from editgrpo.config import TrainConfig
+from editgrpo.errors import ConfigError
+
+_PANEL = "With --estimate"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimateOptions:
+    """What `--estimate` was told; the fields are named as the options."""
+
+    gpu: str | None
+    gpus: int | None
+    launch: str | None
+    images: float | None
+    report_tokens: int | None
+    as_json: bool
+
+
+def estimate_options(
+    *,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Print the memory and the seconds that a step should take, and stop. Needs no "
+            "weights, data or GPU.",
+        ),
+    ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="GPU, such as h100-80gb or rtx-4090; without it the one at hand.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="How many; 1 without it.", rich_help_panel=_PANEL)
+    ] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            help="How they share the model: ddp or fsdp2, as the launch files are called.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    images: Annotated[
+        float | None,
+        typer.Option(min=0, help="Images of a study on average; 4.2.", rich_help_panel=_PANEL),
+    ] = None,
+    report_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of a report on average; 125.", rich_help_panel=_PANEL),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
+    ] = False,
+) -> EstimateOptions | None:
+    """Put the options together; None where no estimate is asked for.
+
+    Args:
+        estimate: Whether it is.
+        gpu: Name of the GPU.
+        gpus: How many.
+        launch: How they share the model.
+        images: Of a study on average.
+        report_tokens: Of a report on average.
+        as_json: Whether JSON is printed.
+
+    Returns:
+        The options.
+
+    Raises:
+        ConfigError: one of the others was given without `--estimate`.
+    """
+    told = EstimateOptions(
+        gpu=gpu,
+        gpus=gpus,
+        launch=launch,
+        images=images,
+        report_tokens=report_tokens,
+        as_json=as_json,
+    )
+    if estimate:
+        return told
+    without = [name for name, value in asdict(told).items() if value not in (None, False)]
+    if without:
+        option = without[0].removeprefix("as_").replace("_", "-")
+        raise ConfigError(f"--{option} has an effect with --estimate only; add it")
+    return None
+
+
+def print_estimate(config: TrainConfig, options: EstimateOptions) -> None:
+    """Estimate a run and print what comes of it.
+
+    Args:
+        config: The run.
+        options: On what, and how it is printed.
+
+    Raises:
+        ConfigError: an option or a setting is not accounted for.
+        ModelError: the shape of the model is not known.
+    """
+    from editgrpo.display.estimate import estimate_lines
+    from editgrpo.training.estimate.changes import helpful_changes
+    from editgrpo.training.estimate.estimate import Fit, Setup, estimate
+    from editgrpo.training.estimate.gpus import gpu_at_hand, named_gpu
+    from editgrpo.training.estimate.spread import Spread, launch_named
+    from editgrpo.training.estimate.workload import Studies
+
+    spread = given(gpus=options.gpus, launch=options.launch and launch_named(options.launch))
+    studies = given(images=options.images, report_tokens=options.report_tokens)
+    setup = Setup(
+        gpu=named_gpu(options.gpu) if options.gpu is not None else gpu_at_hand(),
+        spread=Spread(**spread),
+        studies=Studies(**studies),
+    )
+    found = estimate(config, setup)
+    changes = helpful_changes(found) if found.fit in (Fit.TIGHT, Fit.TOO_LARGE) else []
+    if options.as_json:
+        typer.echo(json.dumps({**found.as_dict(), "changes": [asdict(one) for one in changes]}))
+        return
+    typer.echo("\n".join(estimate_lines(found, changes)))

@@ -1,0 +1,66 @@
+"""A part of a reward that a user has written, by its import path."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from editgrpo.errors import ConfigError
+from editgrpo.foreign import reading
+
+_FORM = "module:function, such as my_reward:score"
+
+
+class CustomScore:
+    """Scores by a function of one's own.
+
+    Attributes:
+        name: The import path.
+
+    Args:
+        path: `module:function`. The module is found as `python -m` finds it, in the current folder
+            or the environment. The function takes N reports and their N references, two lists of
+            texts, and returns N finite numbers, the higher the better.
+
+    Raises:
+        ConfigError: there is no such function.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._function = _imported(path)
+
+    def read(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts: the function reads them itself."""
+        return list(texts)
+
+    def compare(self, candidates: Sequence[str], references: Sequence[str]) -> Any:
+        """Return what the function gives for N pairs, whatever it is: the caller checks it."""
+        return self._function(list(candidates), list(references))
+
+
+def _imported(path: str) -> Callable[[list[str], list[str]], Any]:
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise ConfigError(f"reward.custom is {path!r}; it must be {_FORM}")
+    remedy = f"give {_FORM}, in the current folder or the environment"
+    with reading(f"reward.custom: module {module_name!r}", remedy, error=ConfigError), _here():
+        module = importlib.import_module(module_name)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ConfigError(f"reward.custom: {module_name} has no function {name!r}; {remedy}")
+    found: Callable[[list[str], list[str]], Any] = function
+    return found
+
+
+@contextmanager
+def _here() -> Any:
+    """Look for modules in the current folder, too: a console script does not."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
