@@ -105,7 +105,7 @@ def test_a_killed_run_continues_with_the_very_same_annotations(
     die(
         "train",
         killed,
-        at=("editgrpo.training.trainer", "EditGRPOTrainer._tokens_of_all_processes", 4),
+        at=("editgrpo.training.trainer", "tokens_of_passes", 4),
     )
     run_training(killed, resume=True)
     assert_same_run(run, tmp_path / "killed")

@@ -130,8 +130,8 @@ def test_a_run_stopped_by_sigterm_continues_as_if_it_had_not(
 def killed_rl_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed in step 4: rollouts written, loss not; its checkpoint is of step 2."""
     run = tmp_path_factory.mktemp("runs") / "killed"
-    method = "EditGRPOTrainer._tokens_of_all_processes"  # once a step, before the update
-    die("train", rl_config(tiny, run), at=("editgrpo.training.trainer", method, 4))
+    function = "tokens_of_passes"  # once a step, before the update
+    die("train", rl_config(tiny, run), at=("editgrpo.training.trainer", function, 4))
     assert b'"step": 4' in (run / "rollouts.jsonl").read_bytes().replace(b'":4', b'": 4')
     tear(run, "metrics.jsonl", "timings.jsonl")
     return run

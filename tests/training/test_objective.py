@@ -18,7 +18,7 @@ from editgrpo.training import trainer as trainer_module
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.step.advantages import group_advantages
-from editgrpo.training.step.batches import UpdatePass
+from editgrpo.training.step.batches import UpdatePass, tokens_of_passes
 from editgrpo.training.step.kl import k3_divergence
 from tests.training.tiny_run import (
     MAX_TOKENS,
@@ -262,7 +262,7 @@ def test_the_logged_kl_is_the_mean_of_the_term_over_all_tokens(
     log_probs_BC, _ = far_references(one)
     is_far_BC = torch.arange(log_probs_BC.shape[1])[None].expand_as(log_probs_BC) % 4 == 0
     one.inputs["ref_per_token_logps"] = log_probs_BC + torch.where(is_far_BC, 50.0, math.log(2))
-    trainer._pass_tokens = trainer._tokens_of_all_processes([one])
+    trainer._pass_tokens = tokens_of_passes([one], trainer.accelerator)
     answered(trainer, one, log_probs_BC, monkeypatch)
     share = float(one.inputs["tool_mask"][is_far_BC].sum() / one.inputs["tool_mask"].sum())
     measured = trainer._loss_metrics()

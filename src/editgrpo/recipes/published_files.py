@@ -64,7 +64,7 @@ def published_files() -> tuple[Published, ...]:
     return tuple(
         Published(name=path.stem, reader=reader, path=path)
         for reader in Reader
-        for path in sorted((PUBLISHED / reader.value).glob("*.yaml"))
+        for path in sorted((PUBLISHED / reader.value).glob("*.yaml"), key=lambda path: path.stem)
     )
 
 
