@@ -48,7 +48,7 @@ def _qwen3_vl(folder: Path, texts: Sequence[str], shape: TinyModelConfig, seed: 
     from transformers import AutoConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     write_tiny_checkpoint(folder, texts, shape, seed=seed)  # for its tokenizer and its ids
-    like = AutoConfig.from_pretrained(folder)
+    like = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     text = _text_shape(like.text_config.vocab_size, shape) | {
         "rope_parameters": {
             "rope_type": "default",
