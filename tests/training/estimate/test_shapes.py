@@ -102,3 +102,10 @@ def test_images_have_the_tokens_that_their_pixels_give() -> None:
     assert list(found.values()) == [512, 392, 256]
     # 1,000 pixels are one token of 784 and a rest; of its patches only whole tokens count.
     assert PUBLISHED["Qwen/Qwen2.5-VL-3B-Instruct"].vision.image_patches(1000) == 4
+
+
+def test_what_the_families_refuse_to_pack_is_not_packed() -> None:
+    config = small_config("gemma3")
+    assert shape_of(config).is_packed
+    config.text_config.final_logit_softcapping = 30.0
+    assert not shape_of(config).is_packed

@@ -8,7 +8,7 @@ from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
 from editgrpo.model_files import CONFIG, read_json_object
 from editgrpo.training.estimate.shapes import ModelShape, TextShape, VisionShape
-from editgrpo.training.policy.families import family_types
+from editgrpo.training.policy.families import packed_family
 
 _GEMMA = "gemma3"
 
@@ -54,7 +54,7 @@ def shape_of(config: Any) -> ModelShape:
     return ModelShape(
         text=_text_shape(config),
         vision=_TOWERS[family](config),
-        is_packed=family in family_types(),
+        is_packed=not isinstance(packed_family(config.to_dict()), str),
         masks_prompts=family == _GEMMA,
     )
 
@@ -80,31 +80,34 @@ def _text_shape(config: Any) -> TextShape:
     )
 
 
+def _qwen_tower(config: Any, **more: Any) -> VisionShape:
+    """Read what the Qwen families name alike; `more` is what differs."""
+    vision = config.vision_config
+    common = {
+        "layers": vision.depth,
+        "full_layers": vision.depth,
+        "hidden": vision.hidden_size,
+        "patch": vision.patch_size,
+        "frames": vision.temporal_patch_size,
+        "merge": vision.spatial_merge_size,
+    }
+    return VisionShape(**(common | more))
+
+
 def _qwen2_tower(config: Any) -> VisionShape:
     vision = config.vision_config
-    return VisionShape(
-        layers=vision.depth,
-        full_layers=vision.depth,
-        hidden=vision.embed_dim,
-        intermediate=int(vision.embed_dim * vision.mlp_ratio),
-        out=vision.hidden_size,
-        patch=vision.patch_size,
-        frames=vision.temporal_patch_size,
-        merge=vision.spatial_merge_size,
-    )
+    width = vision.embed_dim  # its `hidden_size` is the width of what comes out
+    intermediate = int(width * vision.mlp_ratio)
+    return _qwen_tower(config, hidden=width, intermediate=intermediate, out=vision.hidden_size)
 
 
 def _qwen2_5_tower(config: Any) -> VisionShape:
     vision = config.vision_config
-    return VisionShape(
-        layers=vision.depth,
+    return _qwen_tower(
+        config,
         full_layers=len(vision.fullatt_block_indexes),
-        hidden=vision.hidden_size,
         intermediate=vision.intermediate_size,
         out=vision.out_hidden_size,
-        patch=vision.patch_size,
-        frames=vision.temporal_patch_size,
-        merge=vision.spatial_merge_size,
         window=vision.window_size,
         is_gated=True,
         has_mean_norms=False,
@@ -113,15 +116,10 @@ def _qwen2_5_tower(config: Any) -> VisionShape:
 
 def _qwen3_tower(config: Any) -> VisionShape:
     vision = config.vision_config
-    return VisionShape(
-        layers=vision.depth,
-        full_layers=vision.depth,
-        hidden=vision.hidden_size,
+    return _qwen_tower(
+        config,
         intermediate=vision.intermediate_size,
         out=vision.out_hidden_size,
-        patch=vision.patch_size,
-        frames=vision.temporal_patch_size,
-        merge=vision.spatial_merge_size,
         has_patch_bias=True,
         positions=vision.num_position_embeddings,
         levels=1 + len(vision.deepstack_visual_indexes),
