@@ -23,6 +23,7 @@ from editgrpo.errors import ConfigError, DataError
 from editgrpo.training.packed import attention
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups, pack_groups
+from editgrpo.training.packed.plain import repeated
 from editgrpo.training.policy.families import family_of, packed_family
 from editgrpo.training.policy.features import FeatureStore, encode_images, required_tower
 from editgrpo.training.policy.generation_tokens import SamplingSettings
@@ -33,7 +34,7 @@ from editgrpo.training.policy.load import (
     peft_config,
 )
 from editgrpo.training.policy.plain_processor import PlainProcessor
-from editgrpo.training.policy.processor import EncodedPrompt, stands_for_tokens
+from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.sampling.rollouts import sample_responses
 from tests.checkpoints.gemma import write_gemma3
 from tests.parity.test_group_pass import assert_same, ours, weights_of
@@ -107,12 +108,8 @@ def responses() -> list[list[list[int]]]:
 def stock_log_probs(model: Any, prompt: EncodedPrompt, response: Sequence[int]) -> torch.Tensor:
     """Score one response with the stock forward, its masks and all."""
     ids = torch.cat([prompt.input_ids_T, torch.tensor(response, dtype=torch.long)])[None]
-    inputs = {
-        name: torch.nn.functional.pad(value, (0, len(response)))
-        if stands_for_tokens(value, prompt.input_ids_T.shape[0])
-        else value
-        for name, value in prompt.stock_inputs().items()
-    }
+    tokens = prompt.input_ids_T.shape[0]
+    inputs = repeated(prompt.stock_inputs(), 1, more=len(response), tokens=tokens)
     logits = model(
         input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **inputs
     ).logits[0]

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,12 @@ def _imported(path: str) -> Callable[[list[str], list[str]], Any]:
 
 
 @contextmanager
-def _here() -> Any:
-    """Look for modules in the current folder, too: a console script does not."""
+def _here() -> Iterator[None]:
+    """Look for modules in the current folder, too: a console script does not.
+
+    Yields:
+        Nothing.
+    """
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:

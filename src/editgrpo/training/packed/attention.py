@@ -175,17 +175,15 @@ class GroupPlan(AttentionPlan):
                 for span in self.groups
             ]
         columns = Columns.of(self.groups, device)
-        group_L = columns.group_L
-
-        def may_attend(_batch: Any, _head: Any, q: Tensor, k: Tensor) -> Tensor:
-            return columns.sees(q, k, window)
-
+        length = columns.group_L.shape[0]
         if self._kernel is AttentionKernel.FLEX:
             from torch.nn.attention.flex_attention import create_block_mask
 
-            length = group_L.shape[0]
+            def may_attend(_batch: Any, _head: Any, q: Tensor, k: Tensor) -> Tensor:
+                return columns.sees(q, k, window)
+
             return create_block_mask(may_attend, None, None, length, length, device=str(device))
-        all_L = torch.arange(group_L.shape[0], device=device)
+        all_L = torch.arange(length, device=device)
         return columns.sees(all_L[:, None], all_L[None, :], window)[None, None]
 
     def _split(

@@ -19,7 +19,7 @@ from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.packed.plain import PlainGroups
 from editgrpo.training.policy.blank_image import no_features, run_tower_always
 from editgrpo.training.policy.families import family_of
-from editgrpo.training.policy.features import encoded_images, required_tower
+from editgrpo.training.policy.features import encoded_images
 from editgrpo.training.policy.model import Policy, WrappedPolicy
 from editgrpo.training.policy.positions import language_model
 
@@ -89,12 +89,12 @@ def _group_pass(model: Policy, packed: PackedGroups, temperature: float) -> tupl
 
 
 def _image_features(model: Policy, packed: PackedGroups) -> Tensor | None:
-    family, backbone = family_of(model), model.model
-    if packed.features_ND is not None or family.tower(backbone) is None:
+    family = family_of(model)
+    tower = None if packed.features_ND is not None else family.tower(model.model)
+    if tower is None:
         return packed.features_ND
     if packed.pixel_values is None or packed.image_grid_thw is None:
-        return no_features(family, backbone)
-    tower = required_tower(family, backbone)
+        return no_features(family, tower)
     return encoded_images(family, tower, packed.pixel_values, packed.image_grid_thw)
 
 

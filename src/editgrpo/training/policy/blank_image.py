@@ -17,20 +17,19 @@ from torch import Tensor
 from editgrpo.training.policy.families import family_of
 from editgrpo.training.policy.family import PolicyFamily
 from editgrpo.training.policy.features import encoded_images, required_tower
-from editgrpo.training.policy.model import Backbone, Policy
+from editgrpo.training.policy.model import Backbone, Policy, VisionTower
 
 
-def no_features(family: PolicyFamily, backbone: Backbone) -> Tensor:
+def no_features(family: PolicyFamily, tower: VisionTower) -> Tensor:
     """Run the vision tower on one blank image and keep none of its features.
 
     Args:
         family: Of the model.
-        backbone: The vision-language model without its head.
+        tower: Its tower.
 
     Returns:
         (0, F) features that depend on every parameter of the tower.
     """
-    tower = required_tower(family, backbone)
     return encoded_images(family, tower, *family.blank_image(tower))[:0]
 
 
@@ -68,5 +67,6 @@ def _beside_nothing(family: PolicyFamily, backbone: Backbone, embeddings_BLD: Te
     """Return the same embeddings, which now depend on every parameter of the tower."""
     rows, _, width = embeddings_BLD.shape
     # Cut to the width of one level, all of them have gradients still.
-    nothing = no_features(family, backbone).to(embeddings_BLD.dtype)[:, :width]
+    nothing = no_features(family, required_tower(family, backbone))
+    nothing = nothing.to(embeddings_BLD.dtype)[:, :width]
     return torch.cat([embeddings_BLD, nothing.expand(rows, -1, -1)], dim=1)

@@ -60,8 +60,13 @@ def encode_images(model: Policy, prompt: EncodedPrompt) -> Tensor | None:
         return None
     family, grids = family_of(model), images["image_grid_thw"]
     parts = torch.split(images["pixel_values"], grids.prod(dim=-1).tolist())
-    encoder = _Encoder(family, required_tower(family, model.model))
-    return torch.cat([encoder(part, grid) for part, grid in zip(parts, grids, strict=True)])
+    tower = required_tower(family, model.model)
+    return torch.cat(
+        [
+            encoded_images(family, tower, part, grid[None])
+            for part, grid in zip(parts, grids, strict=True)
+        ]
+    )
 
 
 def required_tower(family: PolicyFamily, backbone: Backbone) -> VisionTower:
@@ -117,8 +122,7 @@ class FeatureStore:
             raise TrainingError(
                 "features can be kept for a frozen vision tower only; set model.freeze_vision_tower"
             )
-        self._tower = tower
-        self._encode = _Encoder(family, tower)
+        self._family, self._tower = family, tower
         self._autocast = autocast
         self._room = ram_bytes
         self._memory: dict[str, Tensor] = {}
@@ -198,7 +202,7 @@ class FeatureStore:
                 "its features are no longer held; resume the run, which computes them again"
             )
         self._counts["computed"] += 1
-        return self._encode(image.patches, image.grid)
+        return encoded_images(self._family, self._tower, image.patches, image.grid[None])
 
     def _keep(self, image_id: str, features: Tensor) -> None:
         has_room = features.nbytes <= self._room
@@ -230,17 +234,6 @@ def _images(prompt: EncodedPrompt) -> list[_Image]:
         _Image(prompt.study_id, image_id, grid, patches)
         for image_id, grid, patches in zip(ids, grids, prompt.patches(), strict=True)
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoder:
-    """Turns the patches of one image into the features of its tokens."""
-
-    family: PolicyFamily
-    tower: VisionTower
-
-    def __call__(self, patches_ND: Tensor, grid_3: Tensor) -> Tensor:
-        return encoded_images(self.family, self.tower, patches_ND, grid_3[None])
 
 
 def encoded_images(

@@ -27,7 +27,7 @@ from editgrpo.model_files import (
 )
 from editgrpo.training.policy.families import family_of, packed_family, supported_families
 from editgrpo.training.policy.model import Policy, VisionTower
-from editgrpo.training.policy.plain_processor import PlainProcessor
+from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
 from editgrpo.training.policy.processor import PromptProcessor
 
 
@@ -77,12 +77,8 @@ def load_processor(folder: Path, group_pass: GroupPass = GroupPass.AUTO) -> Prom
         return family.load_processor(folder, is_plain=group_pass is GroupPass.PLAIN)
     if group_pass is GroupPass.PACKED:
         raise ConfigError(f"model.group_pass is packed, {family}; set it to auto")
-    from transformers import AutoProcessor
-
     remedy = "give the folder of a complete instruct checkpoint, with its processor"
-    with reading(f"{folder}: processor", remedy, error=ModelError):
-        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-    return PlainProcessor(processor, folder)
+    return PlainProcessor(own_processor(folder, remedy), folder)
 
 
 def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Policy:

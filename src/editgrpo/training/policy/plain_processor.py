@@ -172,6 +172,25 @@ class PlainProcessor:
             self.tokenizer.eos_token = self.tokenizer.decode([ends[0]])
 
 
+def own_processor(folder: Path, remedy: str) -> Any:
+    """Load the processor that transformers has for the model of a folder.
+
+    Args:
+        folder: Of the model.
+        remedy: What to do if it cannot be loaded; ends the message.
+
+    Returns:
+        It.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    from transformers import AutoProcessor
+
+    with reading(f"{folder}: processor", remedy, error=ModelError):
+        return AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+
+
 def _pillow(image: Tensor | None) -> Any:
     from PIL import Image
 

@@ -200,11 +200,7 @@ class StudyProcessor:
         text = self.tokenizer.apply_chat_template(
             prompt.messages, tokenize=False, add_generation_prompt=True
         )
-        if text.count(IMAGE_TOKEN) != len(sizes):
-            raise DataError(
-                f"study {study_id}: the prompt has {text.count(IMAGE_TOKEN)} image placeholders "
-                f"for {len(sizes)} images; the template must place each image once"
-            )
+        check_placeholders(study_id, text.count(IMAGE_TOKEN), len(sizes))
         for height, width in sizes:
             tokens = height * width // self.factor**2
             text = text.replace(IMAGE_TOKEN, "<|placeholder|>" * tokens, 1)
@@ -212,15 +208,15 @@ class StudyProcessor:
         input_ids_T = torch.tensor(
             self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long
         )
-        present = [part for part in patches if part is not None]
+        pixel_values, left_out = present_patches(patches)
         return EncodedPrompt(
             study_id=study_id,
             input_ids_T=input_ids_T,
             is_image_token_T=input_ids_T == self.image_token_id,
-            pixel_values=torch.cat(present) if present else None,
+            pixel_values=pixel_values,
             image_grid_thw=self._grid(sizes),
             image_ids=tuple(image_ids),
-            left_out=frozenset(number for number, part in enumerate(patches) if part is None),
+            left_out=left_out,
             is_plain=self.is_plain,
         )
 
@@ -234,6 +230,40 @@ class StudyProcessor:
             return None
         patch = int(self.image_processor.patch_size)
         return torch.tensor([(1, height // patch, width // patch) for height, width in sizes])
+
+
+def check_placeholders(study_id: str, placeholders: int, images: int) -> None:
+    """Check that a template has placed each image once.
+
+    Args:
+        study_id: The study.
+        placeholders: How many it wrote.
+        images: How many there are.
+
+    Raises:
+        DataError: they differ; the message names the study.
+    """
+    if placeholders != images:
+        raise DataError(
+            f"study {study_id}: the prompt has {placeholders} image placeholders for {images} "
+            "images; the template must place each image once"
+        )
+
+
+def present_patches(
+    patches: Sequence[torch.Tensor | None],
+) -> tuple[torch.Tensor | None, frozenset[int]]:
+    """Join the patches of a prompt's images.
+
+    Args:
+        patches: Of each image, None for one that is left out.
+
+    Returns:
+        All that are there, None if none is, and the numbers of the images that are left out.
+    """
+    present = [part for part in patches if part is not None]
+    left_out = frozenset(number for number, part in enumerate(patches) if part is None)
+    return torch.cat(present) if present else None, left_out
 
 
 def stands_for_tokens(value: torch.Tensor, tokens: int) -> bool:

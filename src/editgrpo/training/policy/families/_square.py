@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from editgrpo.data.prompt import Prompt
-from editgrpo.errors import DataError, ModelError
+from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
 from editgrpo.training.policy.family import PolicyFamily
 from editgrpo.training.policy.model import Backbone, VisionTower
-from editgrpo.training.policy.plain_processor import PlainProcessor
-from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
+from editgrpo.training.policy.processor import (
+    EncodedPrompt,
+    check_placeholders,
+    present_patches,
+)
 
 
 class SquareImages(PolicyFamily, ABC):
@@ -67,11 +71,7 @@ class SquareImages(PolicyFamily, ABC):
 
     def load_processor(self, folder: Path, *, is_plain: bool) -> PlainProcessor:
         """Load the family's own processor."""
-        from transformers import AutoProcessor
-
-        remedy = _remedy(self)
-        with reading(f"{folder}: processor", remedy, error=ModelError):
-            processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        processor = own_processor(folder, _remedy(self))
         return _SquareProcessor(self, processor, folder, is_plain=is_plain)
 
     def tower(self, backbone: Backbone) -> VisionTower:
@@ -187,25 +187,21 @@ class _SquareProcessor(PlainProcessor):
                 prompt.messages, add_generation_prompt=True, tokenize=False
             )
         place, written, image_token = self._family.written_images(self._processor)
-        if text.count(place) != len(sizes):
-            raise DataError(
-                f"study {study_id}: the prompt has {text.count(place)} image placeholders for "
-                f"{len(sizes)} images; the template must place each image once"
-            )
+        check_placeholders(study_id, text.count(place), len(sizes))
         tokenizer: Any = self.tokenizer  # with a token for the beginning
         # As transformers' `apply_chat_template`: a template may write that token itself.
         has_start = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
         encoded = tokenizer(text.replace(place, written), add_special_tokens=not has_start)
         ids_T = torch.tensor(encoded["input_ids"], dtype=torch.long)
-        present = [part for part in patches if part is not None]
+        pixel_values, left_out = present_patches(patches)
         return SquarePrompt(
             study_id=study_id,
             input_ids_T=ids_T,
             is_image_token_T=ids_T == image_token,
-            pixel_values=torch.cat(present) if present else None,
+            pixel_values=pixel_values,
             image_grid_thw=torch.ones(len(sizes), 3, dtype=torch.long) if sizes else None,
             image_ids=tuple(image_ids),
-            left_out=frozenset(number for number, part in enumerate(patches) if part is None),
+            left_out=left_out,
             is_plain=self.is_plain,
             token_types=self._family.token_types,
         )
