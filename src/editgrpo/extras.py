@@ -27,6 +27,7 @@ class Extra(StrEnum):
     CLINICAL = "clinical"
     TRAIN = "train"
     DEMO = "demo"
+    PAGE = "page"
     TRACKERS = "trackers"
     VLLM = "vllm"
     DEEPSPEED = "deepspeed"
@@ -56,6 +57,7 @@ _CONTENT: Mapping[Extra, _Content] = {
         (Extra.DATA, Extra.MODELS),
     ),
     Extra.DEMO: _Content(includes=(Extra.TRAIN, Extra.REPORT)),
+    Extra.PAGE: _Content(("gradio",), (Extra.TRAIN, Extra.REPORT)),
     Extra.TRACKERS: _Content(("tensorboard",)),
     Extra.VLLM: _Content(("vllm",), (Extra.TRAIN,)),
     Extra.DEEPSPEED: _Content(("deepspeed",), (Extra.TRAIN,)),
@@ -80,6 +82,7 @@ _ROOMS: Mapping[str, Extra] = {
     "metrics.ratescore": Extra.CLINICAL,
     "metrics.token_embeddings": Extra.CLINICAL,
     "model_files": Extra.MODELS,
+    "page": Extra.PAGE,
     "phantom": Extra.DATA,
     "reports.chexbert_model": Extra.CLINICAL,
     "reports.chexbert_network": Extra.CLINICAL,

@@ -1,0 +1,1 @@
+"""A page, on this machine alone, on which a model is tried: `editgrpo try`."""
