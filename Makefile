@@ -20,7 +20,7 @@ CLINICAL    := tests/parity/clinical
 ORACLES     := $(abspath $(PARITY_VENV))/oracles
 PARITY_PIP  := $(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint types docs unit parity parity-environment clean
+.PHONY: setup demo test lint types docs unit parity parity-environment trainers clean
 
 setup: $(VENV)/.installed
 
@@ -76,6 +76,21 @@ $(PARITY_VENV)/.installed: pyproject.toml $(addprefix $(CLINICAL)/,constraints.t
 	    $(PARITY_PIP) --no-deps --target $(ORACLES)/$$folder $$packages || exit 1; done
 	# RadEval's copy of radgraph imports itself by another spelling than its folder has.
 	ln -s radeval $(ORACLES)/radeval/RadEval
+	@touch $@
+
+# The adapters inside verl and ms-swift, each in an environment of its own, with the core alone.
+trainers: trainer-verl trainer-ms_swift
+
+trainer-%: .venv-%/.installed
+	.venv-$*/bin/python -m pytest tests/trainers/test_$*.py $(ARGS)
+
+.PRECIOUS: .venv-%/.installed
+.venv-%/.installed: pyproject.toml tests/trainers/%.txt
+	test -e $@ || $(PYTHON) -m venv --clear $(@D)
+	$(SAY_TORCH)
+	grep '^torch==' constraints.txt > $(@D)/torch.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/trainers/$*.txt \
+	    --constraint $(@D)/torch.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch --editable .
 	@touch $@
 
 clean:

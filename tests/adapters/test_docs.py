@@ -72,8 +72,6 @@ def test_the_command_for_verl_names_what_is_there() -> None:
     kwargs = {"name": "rules", "clinical": {"device": "cpu"}}
     answer = score(data_source="", solution_str=text, ground_truth=text, extra_info={}, **kwargs)
     assert answer["score"] == 3
-    assert hasattr(module, "compute_score_batch")
-    assert "compute_score_batch" in PAGE
 
 
 def test_the_plugin_for_ms_swift(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """ms-swift: a class for `orms`, the outcome reward models that `--reward_funcs` names.
 
-Checked against ms-swift 4.6.0: swift/rewards/orm.py (`ORM`: made with `args`, called with
-completions and the data set's columns) and swift/rl_core/grpo_algorithm.py
+Run inside ms-swift 4.6.0 by tests/trainers/test_ms_swift.py: swift/rewards/orm.py (`ORM`: made with
+`args`, called with completions and the data set's columns) and swift/rl_core/grpo_algorithm.py
 (`compute_rewards_per_func`, which calls it by position). The class has the form of an ORM without
 being derived from it, so that ms-swift is not imported here.
 

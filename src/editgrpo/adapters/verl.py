@@ -1,9 +1,9 @@
-"""verl: the functions that `reward.custom_reward_function` names.
+"""verl: the function that `reward.custom_reward_function` names.
 
-Checked against verl 0.9.1: verl/trainer/ppo/reward.py (`get_custom_reward_fn`; a path may be
-`pkg://editgrpo.adapters.verl`, verl/utils/import_utils.py) and the managers that call them,
-verl/experimental/reward_loop/reward_manager/naive.py and verl/workers/reward_manager/batch.py.
-`reward_kwargs` are the arguments after `extra_info`.
+Run inside verl 0.9.1 by tests/trainers/test_verl.py: verl/trainer/ppo/reward.py (a path may be
+`pkg://editgrpo.adapters.verl`, verl/utils/import_utils.py) and the manager that calls it,
+verl/experimental/reward_loop/reward_manager/naive.py. `reward_kwargs` are the arguments after
+`extra_info`.
 
 verl has no "no reward": a report that cannot be scored ends the run with the RewardError.
 """
@@ -51,31 +51,6 @@ def compute_score(
     reward = load_shared_reward(**settings)
     gathered = shared(("verl", id(reward)), lambda: _GatheredReward(reward))
     return gathered.score(solution_str, ground_truth)
-
-
-def compute_score_batch(
-    data_sources: Sequence[str],
-    solution_strs: Sequence[str],
-    ground_truths: Sequence[str],
-    extra_infos: Sequence[Mapping[str, Any]] | None = None,
-    **settings: Any,
-) -> list[dict[str, float]]:
-    """Score many reports; for the reward manager `batch`.
-
-    Args:
-        data_sources: Not used.
-        solution_strs: The generated reports.
-        ground_truths: The reference reports, in the same order.
-        extra_infos: Not used.
-        **settings: Arguments of `load_shared_reward`.
-
-    Returns:
-        For each report `score`, and every component by its name.
-
-    Raises:
-        RewardError: a report cannot be scored.
-    """
-    return _score(load_shared_reward(**settings), solution_strs, ground_truths)
 
 
 def _score(
