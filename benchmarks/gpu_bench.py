@@ -512,16 +512,13 @@ class Bench:
             "pass": plan_passes(lengths, self.shape.tokens_per_pass)[0],
         }
         model = build_model(self.shape, self.device, layers=1)
-        offered = list(AttentionKernel)
-        if self.device.type != "cuda":
-            offered.remove(AttentionKernel.FLEX)  # has no backward pass on a CPU
         found: dict[str, Any] = {}
         for name, numbers in plans.items():
             packed = pack_groups(
                 model, [self.prompts[k] for k in numbers], [groups[k] for k in numbers]
             )
             outputs: dict[str, Tensor] = {}
-            for kernel in offered:
+            for kernel in AttentionKernel:
                 plan = GroupPlan(packed.plan.groups, kernel)
                 found[f"{name} {kernel}"] = attempt(
                     lambda plan=plan, kernel=kernel, outputs=outputs: self._attention_cost(

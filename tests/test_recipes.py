@@ -152,7 +152,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ),
         (
             "model: {group_attention: eager}",
-            "model.group_attention is 'eager'; it must be one of split, dense, flex",
+            "model.group_attention is 'eager'; it must be one of split, dense",
         ),
         ("optim: {beta2: 1}", "optim.beta2 is 1.0; it must be between 0 and 1"),
         ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),

@@ -165,19 +165,6 @@ def test_log_probs_and_gradients_equal_those_of_separate_rows(
         assert largest > 1e-3, part
 
 
-def test_flex_attention_gives_the_same_log_probs(
-    model: Any, prompts: list[EncodedPrompt], responses: list[list[list[int]]]
-) -> None:
-    model.requires_grad_(False)
-    add_group_pass(model, temperature=1.0)
-    torch.compiler.reset()  # kernels of any size, as after another test, do not compile here
-    one, two = (
-        packed_log_probs(model, pack_groups(model, prompts, responses, kernel=kernel))[0]
-        for kernel in (AttentionKernel.FLEX, AttentionKernel.DENSE)
-    )
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("fault", ["no window", "no blocks"])
 def test_a_fault_would_be_seen(
     model: Any,

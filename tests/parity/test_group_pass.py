@@ -172,22 +172,6 @@ def test_padding_is_zero_and_entropies_are_those_of_the_logits(
     torch.testing.assert_close(entropies[4, 0], expected.detach(), rtol=0, atol=1e-5)
 
 
-def test_flex_attention_gives_the_same_log_probs(
-    vision_model: Any, prompts: list[EncodedPrompt], responses: Groups
-) -> None:
-    """Forward only: PyTorch has no backward of FlexAttention on a CPU."""
-    vision_model.requires_grad_(False)
-    torch.compiler.reset()  # kernels of any size, as after another test, do not compile here
-    with torch.no_grad():
-        one, two = (
-            packed_log_probs(
-                vision_model, pack_groups(vision_model, prompts, responses, kernel=kernel)
-            )[0]
-            for kernel in (AttentionKernel.FLEX, AttentionKernel.DENSE)
-        )
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
-
-
 def test_gradient_checkpointing_changes_nothing(
     vision_model: Any, prompts: list[EncodedPrompt], responses: Groups
 ) -> None:

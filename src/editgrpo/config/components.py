@@ -15,14 +15,12 @@ class DType(StrEnum):
 
 
 class AttentionKernel(StrEnum):
-    """How attention inside a packed group is computed; all give the same numbers."""
+    """How attention inside a packed group is computed; both give the same numbers."""
 
     SPLIT = "split"
     """Prompts and responses apart, nothing computed that is not seen."""
     DENSE = "dense"
     """One masked call for the whole row."""
-    FLEX = "flex"
-    """PyTorch's FlexAttention; compiles, skips blocks that nobody sees."""
 
 
 class GroupPass(StrEnum):

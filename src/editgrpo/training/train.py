@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 
-from editgrpo.config import AttentionKernel, EditLevel, TrainConfig
+from editgrpo.config import EditLevel, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
-from editgrpo.errors import ConfigError, RewardError, TrainingError
+from editgrpo.errors import RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
 from editgrpo.reports import Annotator, load_annotator
@@ -120,10 +119,6 @@ def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
     check_edits(config)
-    if config.model.group_attention is AttentionKernel.FLEX and not torch.cuda.is_available():
-        raise ConfigError(
-            "model.group_attention is flex, whose backward pass needs a GPU; use split here"
-        )
 
 
 def _set_up(

@@ -119,12 +119,11 @@ class GroupPlan(AttentionPlan):
     whole of the block that it is in; a response token its prompt and its own response up to itself.
     In a layer with a window both see the last tokens of that alone.
 
-    All kernels give the same numbers (tests/training/packed/test_attention.py):
+    Both kernels give the same numbers (tests/training/packed/test_attention.py):
 
     - SPLIT computes prompts causally and all responses of a group against their prompt and
       themselves, without anything that is masked out but the padding of short responses;
-    - DENSE builds the whole mask, and computes and throws away what it forbids;
-    - FLEX is PyTorch's FlexAttention, which skips forbidden blocks of 128 x 128.
+    - DENSE builds the whole mask, and computes and throws away what it forbids.
 
     Args:
         groups: The groups, in the order of their columns, without gaps.
@@ -152,13 +151,6 @@ class GroupPlan(AttentionPlan):
         if place not in self._prepared:
             self._prepared[place] = self._prepare(*place)
         prepared = self._prepared[place]
-        if self._kernel is AttentionKernel.FLEX:
-            from transformers.integrations.flex_attention import flex_attention_forward
-
-            flexed: Tensor = flex_attention_forward(
-                module, query, key, value, prepared, scaling=scaling
-            )[0]
-            return flexed
         if self._kernel is AttentionKernel.DENSE:
             key, value = _every_head(key, query), _every_head(value, query)
             attended = scaled_dot_product_attention(
@@ -175,15 +167,7 @@ class GroupPlan(AttentionPlan):
                 for span in self.groups
             ]
         columns = Columns.of(self.groups, device)
-        length = columns.group_L.shape[0]
-        if self._kernel is AttentionKernel.FLEX:
-            from torch.nn.attention.flex_attention import create_block_mask
-
-            def may_attend(_batch: Any, _head: Any, q: Tensor, k: Tensor) -> Tensor:
-                return columns.sees(q, k, window)
-
-            return create_block_mask(may_attend, None, None, length, length, device=str(device))
-        all_L = torch.arange(length, device=device)
+        all_L = torch.arange(columns.group_L.shape[0], device=device)
         return columns.sees(all_L[:, None], all_L[None, :], window)[None, None]
 
     def _split(
