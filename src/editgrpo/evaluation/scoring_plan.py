@@ -84,7 +84,7 @@ def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPl
         metrics=metrics,
         scorers={source: _load_scorer(source, clinical, options.class_rates) for source in sources},
         scored_with=_identities(tuple(models), metrics, clinical, options.class_rates),
-        batch=JUDGE_BATCH if ClinicalModel.GREEN in models else BATCH,
+        batch=JUDGE_BATCH if any(metric.is_judge for metric in metrics) else BATCH,
     )
 
 

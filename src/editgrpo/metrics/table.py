@@ -168,6 +168,7 @@ GREEN = component_metric(
     "judged by a 7B language model; slow",
     loading.load_green,
     models=(ClinicalModel.GREEN,),
+    is_judge=True,
     no_reward="is no reward: it takes seconds a report; use it in `editgrpo score`",
 )
 
