@@ -45,6 +45,8 @@ RESAMPLES = 2000
 REFERENCE, HONEST, *_ = FORMS
 TOTAL = "reward/total@rules"
 _PHANTOM_PATIENTS = 400
+# A part that pays both honest reports the same says nothing of what lies between them.
+_LEAST_ROOM = 0.01
 
 
 def main() -> None:
@@ -171,7 +173,7 @@ def _pay(
 
     Returns:
         Reports, their mean with the ends of its interval, `place` (0 for another study's report, 1
-        for the reference; over the same studies; None where both earn the same) and whether the
+        for the reference; over the same studies; None where both earn about the same) and whether the
         form is `paid`.
     """
     honest, reference = honest_N[made], reference_N[made]
@@ -184,7 +186,7 @@ def _pay(
         "mean": round(float(values.mean()), 4),
         "low": round(float(low), 4),
         "high": round(float(high), 4),
-        "place": round(float((values - honest).mean() / room), 3) if abs(room) > 1e-9 else None,
+        "place": round(float((values - honest).mean() / room), 3) if room > _LEAST_ROOM else None,
         "paid": bool(lead > 0),
     }
 

@@ -40,7 +40,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         [[_place(result["pay"][form][part]) for part in parts] for form in forms], dtype=np.float64
     )
     figure = Figure(
-        figsize=(3.6 + 1.15 * len(parts), 1.6 + 0.36 * len(forms)), layout="constrained"
+        figsize=(3.6 + 1.15 * len(parts), 2.2 + 0.36 * len(forms)), layout="constrained"
     )
     axes = figure.subplots()
     # Vectors, not an image; white is what another study's report earns.
@@ -61,7 +61,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 weight="bold" if pay["paid"] else "normal",
             )
     axes.set_yticks(np.arange(len(forms)) + 0.5, forms)
-    axes.set_xticks(np.arange(len(parts)) + 0.5, [part.replace("/", "/\n") for part in parts])
+    axes.set_xticks(np.arange(len(parts)) + 0.5, parts, rotation=30, ha="left")
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
