@@ -97,7 +97,7 @@ def available_parts(clinical: ClinicalConfig) -> list[str]:
 
 
 def _is_available(metric: Metric, clinical: ClinicalConfig) -> bool:
-    if metric.refusal is not None or metric.needs_class_rates or metric.is_judge:
+    if metric.refusal is not None or metric.needs_class_rates or metric.judge:
         return False
     states = (model_status(find_source(model, clinical)).state for model in metric.models)
     return all(state in (ModelState.PRESENT, ModelState.TOUCHED) for state in states)
@@ -173,8 +173,8 @@ def _pay(
 
     Returns:
         Reports, their mean with the ends of its interval, `place` (0 for another study's report, 1
-        for the reference; over the same studies; None where both earn about the same) and whether the
-        form is `paid`.
+        for the reference; over the same studies; None where both earn about the same) and whether
+        the form is `paid`.
     """
     honest, reference = honest_N[made], reference_N[made]
     draws = np.random.default_rng(0).integers(len(made), size=(RESAMPLES, len(made)))

@@ -232,6 +232,8 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "store_writes": st.just(False),
     "green_endpoint": st.none() | st.just("http://localhost:8000/v1"),
     "green_timeout_s": st.floats(1e-3, 1e6),
+    "crimson_endpoint": st.none() | st.just("http://localhost:8000/v1"),
+    "crimson_timeout_s": st.floats(1e-3, 1e6),
     "importance_cap": st.floats(1, 1e3),
     "gpu_memory_utilization": st.floats(0.001, 0.999),
     "server_url": st.just("http://node:8000"),

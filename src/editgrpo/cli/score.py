@@ -45,6 +45,8 @@ def list_metrics() -> None:
     width = max(map(len, METRICS))
     for metric in METRICS.values():
         needs = [*metric.models, *(["class rates"] if metric.needs_class_rates else [])]
+        if metric.judge is not None and not metric.models:
+            needs.append("a server")
         suffix = f" (needs {', '.join(needs)})" if needs else ""
         typer.echo(
             f"{arrows[metric.direction]} {metric.name:{width}}  {metric.level.value:6}  "

@@ -1,6 +1,7 @@
 """What `score` and `evaluate` have in common: their options, and how results are shown."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from editgrpo.evaluation.files import SystemFiles
     from editgrpo.evaluation.outputs import Outcome
     from editgrpo.evaluation.types import EvaluationOptions
+
+_LOG = logging.getLogger(__name__)
 
 Metrics = Annotated[
     str,
@@ -92,13 +95,17 @@ def score_systems(
     from editgrpo.cli.output import hide_loading_bars
     from editgrpo.display.terminal import progress_bar
     from editgrpo.evaluation.files import evaluate_systems
+    from editgrpo.metrics.judges.costs import describe_costs, take_costs
 
     if runs_models(options.metrics, clinical):
         hide_loading_bars()
     with progress_bar("Scoring") as progress:
-        return evaluate_systems(
+        outcome = evaluate_systems(
             systems, options=options, clinical=clinical, partials=partials, progress=progress
         )
+    if costs := describe_costs(take_costs()):
+        _LOG.info(costs)
+    return outcome
 
 
 def print_outcome(record: Mapping[str, Any], *, as_json: bool) -> None:

@@ -27,7 +27,12 @@ METRIC_SETS: dict[str, tuple[Metric, ...]] = {
     "ratescore": table.RATESCORE,
     "radcliq": (table.RADCLIQ, table.RADGRAPH[7], table.BERTSCORE[1], table.SEMB),
     "text": (*table.TEXT, *table.BLEU),
-    "all": tuple(metric for metric in METRICS.values() if not metric.needs_class_rates),
+    # Without what needs a file or a server besides weights.
+    "all": tuple(
+        metric
+        for metric in METRICS.values()
+        if not metric.needs_class_rates and metric is not table.CRIMSON
+    ),
 }
 """Sets of metrics by name, each in the order in which it is shown."""
 

@@ -157,8 +157,29 @@ def load_radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
     )
 
 
-def load_green(config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load the judge GREEN."""
+def load_negated_radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
+    """Load RadCliQ-v1 as it is paid, higher for better reports."""
+    from editgrpo.metrics.radcliq import NegatedRadCliQ
+
+    return NegatedRadCliQ(load_radcliq(config, rates))
+
+
+def load_green(guarded: bool, config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    """Load the judge GREEN; guarded, an answer that says nothing is an error."""
     from editgrpo.metrics.green import GreenJudge
 
-    return GreenJudge(config)
+    return GreenJudge(config, guarded=guarded)
+
+
+def load_crimson(config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    """Load CRIMSON with its judge on a server."""
+    from editgrpo.metrics.crimson import CrimsonJudge
+
+    return CrimsonJudge(config)
+
+
+def load_temporal_f1(_: ClinicalConfig, __: Path | None) -> Component[Any]:
+    """Load the F1 of the words of change."""
+    from editgrpo.metrics.temporal_f1 import TemporalF1
+
+    return TemporalF1()

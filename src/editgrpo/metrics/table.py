@@ -155,21 +155,49 @@ SEMB = component_metric(
     loading.load_semb,
     models=(ClinicalModel.CHEXBERT,),
 )
+_RADCLIQ_MODELS = (ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT)
 RADCLIQ = component_metric(
     "radcliq-v1",
     "predicted number of errors; perfect is -1.44",
     loading.load_radcliq,
-    models=(ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT),
+    models=_RADCLIQ_MODELS,
     direction=Direction.LOWER,
-    no_reward="is no reward: it is an error, lower is better, and is not bounded below by 0",
+    no_reward="is an error, lower is better; take radcliq-v1-negated",
+)
+_RADCLIQ_NEGATED = component_metric(
+    "radcliq-v1-negated",
+    "RadCliQ-v1 as it is paid",
+    loading.load_negated_radcliq,
+    models=_RADCLIQ_MODELS,
+    only_reward=True,
 )
 GREEN = component_metric(
     "green@radllama2-7b",
     "judged by a 7B language model; slow",
-    loading.load_green,
+    partial(loading.load_green, False),
     models=(ClinicalModel.GREEN,),
-    is_judge=True,
-    no_reward="is no reward: it takes seconds a report; use it in `editgrpo score`",
+    judge="green",
+    no_reward="gives 0 for an answer that it cannot read; take green@radllama2-7b-guarded",
+)
+_GREEN_GUARDED = component_metric(
+    "green@radllama2-7b-guarded",
+    "GREEN as it is paid",
+    partial(loading.load_green, True),
+    models=(ClinicalModel.GREEN,),
+    judge="green",
+    only_reward=True,
+)
+CRIMSON = component_metric(
+    "crimson@judge",
+    "errors weighed by their consequence, judged by a language model on a server",
+    loading.load_crimson,
+    judge="crimson",
+)
+TEMPORAL = component_metric(
+    "temporal-f1@keywords",
+    "F1 of the words of change",
+    loading.load_temporal_f1,
+    no_reward="is no reward: it pays 1 wherever neither report has a word of change",
 )
 
 BLEU = tuple(bleu_metric(order) for order in (1, 2, 3, 4))
@@ -218,7 +246,11 @@ TABLE: Mapping[str, Metric] = {
         *BERTSCORE,
         SEMB,
         RADCLIQ,
+        _RADCLIQ_NEGATED,
         GREEN,
+        _GREEN_GUARDED,
+        CRIMSON,
+        TEMPORAL,
         NEW,
         *TEXT,
         *BLEU,

@@ -70,6 +70,9 @@ def run_inputs(config: SFTConfig | TrainConfig, model: Path) -> dict[str, Hashes
     if config.reward.class_rates is not None:
         rates = Path(config.reward.class_rates)
         inputs["reward.class_rates"] = {"the file": file_sha256(rates)}
+    if config.clinical.crimson_prompt is not None:
+        prompt = Path(config.clinical.crimson_prompt)
+        inputs["clinical.crimson_prompt"] = {"the file": file_sha256(prompt)}
     store = run_store(config)
     if store is not None:
         inputs[_STORE] = {"the store": store.content_hash()}

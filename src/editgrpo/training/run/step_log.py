@@ -3,17 +3,21 @@
 Left out on purpose: what the numbers are (step/records.py), and TRL's trackers (trainer.py).
 """
 
+import logging
 from collections.abc import Sequence
 
 from accelerate.utils import gather_object
 
 from editgrpo.config import TrainConfig
 from editgrpo.errors import TrainingError
+from editgrpo.metrics.judges.costs import describe_costs, summed_costs, take_costs
 from editgrpo.training.run.folder import METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.run.setup import TrainingSetup
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.records import UnusedEdits, group_rows, rollout_records, step_metrics
 from editgrpo.training.step.scoring import ScoredGroup
+
+_LOG = logging.getLogger(__name__)
 
 
 class StepLog:
@@ -74,13 +78,20 @@ class StepLog:
         return step_metrics(rows) | self._schedule.metrics(step, rows)
 
     def write(self, metrics: dict[str, float], timings: dict[str, float]) -> None:
-        """Write the numbers of a step that is done.
+        """Write the numbers of a step that is done; all processes call this together.
+
+        What judges have cost stands with the seconds: a resumed run remembers answers, and asks
+        fewer questions for the same metrics.
 
         Args:
             metrics: Its metrics.
             timings: Its seconds by phase.
         """
+        costs = summed_costs(gather_object([take_costs()]))
+        timings = timings | costs
         if self._is_main_process:
+            if costs:
+                _LOG.info("step %d: %s", int(metrics["step"]), describe_costs(costs))
             append_line(self._setup.run / METRICS, metrics)
             append_line(self._setup.run / TIMINGS, timings)
             if self._setup.on_step is not None:
