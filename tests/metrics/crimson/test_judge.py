@@ -66,6 +66,16 @@ def test_no_judgement_at_all_is_no_score(server: ChatServer) -> None:
     assert len(server.requests) == 3
 
 
+def test_what_was_answered_before_a_failure_is_not_paid_for_again(server: ChatServer) -> None:
+    server.answer = lambda question: "?" if "Candidate report:\nbad" in question else RIGHT
+    judge = make(server, crimson_concurrency=1, crimson_retries=0)
+    with pytest.raises(RewardError):
+        judge.compare(["good", "bad", "more"], ["r", "r", "r"])
+    np.testing.assert_array_equal(judge.compare(["good", "more"], ["r", "r"]), [1.0, 1.0])
+    questions = [one["messages"][-1]["content"] for one in server.requests]
+    assert sum("Candidate report:\ngood" in one for one in questions) == 1
+
+
 def test_cost_is_counted_once_for_what_was_asked(server: ChatServer) -> None:
     answers = iter(["I cannot tell.", RIGHT])
     server.answer = lambda _: next(answers)

@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -100,6 +100,7 @@ class ServerBackend:
         self._server = server
         self._form = form
         self._url = f"{server.url.rstrip('/')}/{form.path}"
+        self._rescued: dict[str, str] = {}
 
     def answer(self, prompts: Sequence[str]) -> list[str]:
         """Return the judge's answer to each question, in order.
@@ -112,17 +113,25 @@ class ServerBackend:
 
         Raises:
             RewardError: the server refuses, answers something else, or stays away after all
-                retries. The first failure ends the rest.
+                retries. The first failure ends the rest; what was answered until then is not asked
+                again.
         """
         stop = threading.Event()
         judge = self._server.judge
         pool = ThreadPoolExecutor(self._server.concurrency, thread_name_prefix=judge)
+        rescued = {one: self._rescued.pop(one) for one in prompts if one in self._rescued}
+        futures = {one: pool.submit(self._ask, one, stop) for one in prompts if one not in rescued}
         try:
             with timed(judge):
-                futures = [pool.submit(self._ask, prompt, stop) for prompt in prompts]
-                for future in as_completed(futures):
+                for future in as_completed(futures.values()):
                     future.result()
-            return [future.result() for future in futures]
+            return [rescued[one] if one in rescued else futures[one].result() for one in prompts]
+        except RewardError:
+            # It is paid for. Whoever asked tries again in smaller parts, study by study.
+            self._rescued |= rescued | {
+                one: future.result() for one, future in futures.items() if _is_answered(future)
+            }
+            raise
         finally:  # also when interrupted: what has not begun is not begun any more
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -206,6 +215,10 @@ class ServerBackend:
         if not self._form.is_readable(text):
             raise _UnavailableError("gave an answer that is not in the form asked for")
         return text
+
+
+def _is_answered(future: Future[str]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _tokens(answer: Any) -> dict[str, float]:
