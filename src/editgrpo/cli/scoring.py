@@ -1,7 +1,6 @@
 """What `score` and `evaluate` have in common: their options, and how results are shown."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from editgrpo.evaluation.files import SystemFiles
     from editgrpo.evaluation.outputs import Outcome
     from editgrpo.evaluation.types import EvaluationOptions
-
-_LOG = logging.getLogger(__name__)
 
 Metrics = Annotated[
     str,
@@ -95,7 +92,7 @@ def score_systems(
     from editgrpo.cli.output import hide_loading_bars
     from editgrpo.display.terminal import progress_bar
     from editgrpo.evaluation.files import evaluate_systems
-    from editgrpo.metrics.judges.costs import describe_costs, take_costs
+    from editgrpo.metrics.judges.costs import log_costs
 
     if runs_models(options.metrics, clinical):
         hide_loading_bars()
@@ -103,8 +100,7 @@ def score_systems(
         outcome = evaluate_systems(
             systems, options=options, clinical=clinical, partials=partials, progress=progress
         )
-    if costs := describe_costs(take_costs()):
-        _LOG.info(costs)
+    log_costs("judges")
     return outcome
 
 

@@ -15,6 +15,7 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, read_jsonl, write_json
 from editgrpo.foreign import reading, storing
+from editgrpo.metrics.judges.costs import log_costs
 from editgrpo.rewards import RewardScores, configured_reward
 from editgrpo.rewards.guard import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
@@ -155,7 +156,9 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             if progress is not None:
                 progress(len(reports), len(studies))
         model.train(was_training)
-        return checked_scores(self._reward, reports, [study.findings for study in studies])
+        scores = checked_scores(self._reward, reports, [study.findings for study in studies])
+        log_costs("validation")
+        return scores
 
     def _score(self, epoch: int, model: Policy, step: int) -> tuple[EpochScore, dict[str, float]]:
         was_training = model.training

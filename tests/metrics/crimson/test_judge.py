@@ -63,6 +63,7 @@ def test_no_judgement_at_all_is_no_score(server: ChatServer) -> None:
     with pytest.raises(RewardError, match="not in the form asked for, 2 retries") as error:
         make(server).compare([SECRET_REPORT], [SECRET_REPORT])
     assert SECRET_REPORT not in str(error.value)
+    assert "does clinical.crimson_model name a model that can judge?" in str(error.value)
     assert len(server.requests) == 3
 
 

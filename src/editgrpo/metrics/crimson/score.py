@@ -96,11 +96,9 @@ def _is_judgement(judgement: Mapping[str, Any]) -> bool:
     errors = judgement.get("errors")
     if not isinstance(errors, dict):
         return False
-    lists = [
-        *(judgement.get(name) for name in _LISTS),
-        *(errors.get(name) for name in _ERROR_LISTS),
-    ]
-    if not all(isinstance(one, list) for one in lists):
+    values = [judgement.get(name) for name in _LISTS] + [errors.get(name) for name in _ERROR_LISTS]
+    lists: list[list[Any]] = [value for value in values if isinstance(value, list)]
+    if len(lists) < len(values):
         return False
     references, predictions, matched, false, missing, attributes = lists
     return (

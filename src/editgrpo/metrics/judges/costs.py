@@ -4,11 +4,13 @@ Kept for the process and not for a judge: whoever reports a step's cost does not
 which lie deep in a reward. An answer that is remembered costs nothing and is not counted.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+_LOG = logging.getLogger(__name__)
 _FIELDS = ("calls", "retries", "prompt_tokens", "answer_tokens", "seconds")
 _LOCK = threading.Lock()
 _COUNTED: dict[str, dict[str, float]] = {}
@@ -60,6 +62,16 @@ def take_costs() -> dict[str, float]:
         }
         _COUNTED.clear()
     return taken
+
+
+def log_costs(what: str) -> None:
+    """Log what judges have cost since the last call, if any was asked, and begin anew.
+
+    Args:
+        what: What they were asked for; begins the line.
+    """
+    if costs := take_costs():
+        _LOG.info("%s: %s", what, describe_costs(costs))
 
 
 def summed_costs(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -75,11 +75,13 @@ class _UnavailableError(Exception):
     Args:
         reason: What happened, without text of a report.
         wait_s: How long the server asked to be left alone; None if it did not say.
+        is_up: Whether it did answer, only not in the form asked for.
     """
 
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+    def __init__(self, reason: str, wait_s: float | None = None, *, is_up: bool = False) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
+        self.is_up = is_up
 
 
 class ServerBackend:
@@ -145,14 +147,20 @@ class ServerBackend:
             except _UnavailableError as error:
                 if attempt == server.retries or stop.is_set():
                     raise RewardError(
-                        f"{server.url}: {error}, {server.retries} retries included; is the server "
-                        f"up? See clinical.{server.judge}_timeout_s, {server.judge}_concurrency "
-                        f"and {server.judge}_retries"
+                        f"{server.url}: {error}, {server.retries} retries included; "
+                        f"{self._remedy(error)}"
                     ) from error
                 count(server.judge, retries=1)
-                stop.wait(min(error.wait_s or wait_s, LONGEST_WAIT_S))
+                stop.wait(min(wait_s if error.wait_s is None else error.wait_s, LONGEST_WAIT_S))
                 wait_s *= 2
         raise AssertionError("the last attempt returns or raises")
+
+    def _remedy(self, error: _UnavailableError) -> str:
+        judge = self._server.judge
+        if error.is_up:
+            return f"does clinical.{judge}_model name a model that can judge?"
+        settings = f"clinical.{judge}_timeout_s, {judge}_concurrency and {judge}_retries"
+        return f"is the server up? See {settings}"
 
     def _answer(self, prompt: str, attempt: int) -> str:
         """Ask once."""
@@ -213,7 +221,8 @@ class ServerBackend:
             )
         count(self._server.judge, calls=1, **_tokens(answer))
         if not self._form.is_readable(text):
-            raise _UnavailableError("gave an answer that is not in the form asked for")
+            reason = "gave an answer that is not in the form asked for"
+            raise _UnavailableError(reason, wait_s=0.0, is_up=True)
         return text
 
 
