@@ -1,7 +1,7 @@
 """Measure what each part of a reward pays for degenerate reports.
 
     python -m benchmarks.reward_hacking [--studies FOLDER | --reports CSV] [--parts NAME ...]
-        [--json RESULT.json] [--plot PLOT.svg]
+        [--class-rates FILE] [--crimson-endpoint URL] [--json RESULT.json] [--plot PLOT.svg]
 
 References are phantom reports, the findings of a prepared set's test split (`--studies`), or a
 column `findings` of a CSV file (`--reports`). Parts are, if none is named, all that may be trained
@@ -52,7 +52,13 @@ _LEAST_ROOM = 0.01
 def main() -> None:
     """Score the forms, print the table and write what was asked for."""
     arguments = parse_arguments()
-    clinical = ClinicalConfig(models=arguments.models, offline=True)
+    clinical = ClinicalConfig(
+        models=arguments.models,
+        offline=True,
+        green_endpoint=arguments.green_endpoint,
+        crimson_endpoint=arguments.crimson_endpoint,
+        crimson_prompt=arguments.crimson_prompt,
+    )
     parts = arguments.parts or available_parts(clinical)
     source, texts = load_texts(arguments)
     references = read_references(texts, load_annotator("rules"), load_labeler("rules"))
@@ -64,7 +70,13 @@ def main() -> None:
         "seed": arguments.seed,
         "commit": None if state is None else state.commit + ("+" if state.dirty else ""),
         "processor": processor_name(),
-        "pay": measure(references, parts, clinical, seed=arguments.seed),
+        "pay": measure(
+            references,
+            parts,
+            clinical,
+            seed=arguments.seed,
+            class_rates=arguments.class_rates,
+        ),
     }
     print(table(result))
     if arguments.json is not None:
@@ -84,6 +96,10 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--reports", type=Path, help="a CSV file with a column `findings`")
     parser.add_argument("--parts", nargs="+", metavar="NAME", help="parts of a reward")
     parser.add_argument("--models", help="folder of the clinical models")
+    parser.add_argument("--class-rates", type=Path, help="for parts that need class rates")
+    parser.add_argument("--green-endpoint", metavar="URL", help="server of the judge GREEN")
+    parser.add_argument("--crimson-endpoint", metavar="URL", help="server of CRIMSON's judge")
+    parser.add_argument("--crimson-prompt", metavar="FILE", help="the question to that judge")
     parser.add_argument("--limit", type=int, default=1000, help="most references")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file for the result")
@@ -121,21 +137,28 @@ def load_texts(arguments: argparse.Namespace) -> tuple[str, list[str]]:
 
 
 def measure(
-    references: References, parts: Sequence[str], clinical: ClinicalConfig, *, seed: int = 0
+    references: References,
+    parts: Sequence[str],
+    clinical: ClinicalConfig,
+    *,
+    seed: int = 0,
+    class_rates: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score every form with every part.
 
     Args:
         references: N reports.
         parts: Components of rewards.
-        clinical: Where the models lie.
-        seed: Of the forms that draw, and of the bootstrap.
+        clinical: Where the models lie, and judges are asked.
+        seed: Of the forms that draw.
+        class_rates: For parts that need them.
 
     Returns:
         Form to part to what it earns; see `_pay`. `reward/total@rules` stands behind the parts if
         all that it sums are among them.
     """
-    reward = load_reward("custom", dict.fromkeys(parts, 1.0), clinical=clinical)
+    weights = dict.fromkeys(parts, 1.0)
+    reward = load_reward("custom", weights, clinical=clinical, class_rates=class_rates)
     scored = {}
     for name, form in FORMS.items():
         reports = form(references, random.Random(seed))
