@@ -251,14 +251,27 @@ class ObjectiveConfig:
     """
 
     epsilon: float = 0.2
-    """Clip range of the probability ratio.
+    """Clip range of the probability ratio, below 1 and above.
 
     Paper: 0.2.
+    """
+
+    epsilon_high: float | None = None
+    """Clip range above 1 ("clip-higher", DAPO); None takes `epsilon`.
+
+    Paper: none of its own. DAPO: 0.28.
     """
 
     def __post_init__(self) -> None:
         require(self.beta >= 0, "objective.beta", self.beta, "0 or more")
         require(0 < self.epsilon < 1, "objective.epsilon", self.epsilon, "between 0 and 1")
+        high = self.epsilon_high
+        require(
+            high is None or self.epsilon <= high < math.inf,
+            "objective.epsilon_high",
+            high,
+            f"objective.epsilon ({self.epsilon}) or more, or null",
+        )
         weight, until = self.likelihood, self.likelihood_until
         require(0 <= weight < math.inf, "objective.likelihood", weight, "0 or more, and finite")
         require(0 < until <= 1, "objective.likelihood_until", until, "above 0, at most 1")
