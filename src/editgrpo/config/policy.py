@@ -171,6 +171,15 @@ class RolloutConfig:
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
     """Settings of vLLM; read only if it samples."""
 
+    dynamic_sampling: bool = False
+    """Drop the groups whose rewards are all equal, and draw further prompts in their place (DAPO).
+
+    Paper: false.
+    """
+
+    max_draws: int = 10
+    """Most draws of prompts in a step, the first included; read only with `dynamic_sampling`."""
+
     compile: bool = False
     """Let `torch.compile` make kernels of decoding steps; read only if the policy itself samples.
 
@@ -180,6 +189,7 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         require(self.group_size >= 2, "rollout.group_size", self.group_size, "at least 2")
+        require(self.max_draws >= 1, "rollout.max_draws", self.max_draws, "at least 1")
         require(self.temperature > 0, "rollout.temperature", self.temperature, "above 0")
         require(
             self.max_completion_tokens >= 2,
