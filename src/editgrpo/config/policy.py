@@ -49,13 +49,14 @@ class Credit(StrEnum):
 
 
 class EditWeight(StrEnum):
-    """What the advantage of a token that an edit put in is multiplied by, at probability p."""
+    """What the gradient at a token that the policy did not write is multiplied by, at probability
+    p."""
 
     NONE = "none"
     LUFFY = "luffy"
     """0.1 p / (p + 0.1)^2: the gradient of p / (p + 0.1)."""
     CHORD = "chord"
-    """p (1 - p), held constant."""
+    """p (1 - p), held constant: CHORD's phi."""
 
 
 class KLTerm(StrEnum):
@@ -230,7 +231,8 @@ class ObjectiveConfig:
     """
 
     edit_weight: EditWeight = EditWeight.NONE
-    """Shapes the tokens that an edit put in by their probability: `none`, `luffy` or `chord`.
+    """Shapes the tokens that an edit put in, or all of a reference in the group (`edit.level:
+    report`), by their probability: `none`, `luffy` or `chord`.
 
     Paper: `none`.
     """
@@ -247,6 +249,10 @@ class ObjectiveConfig:
 
     likelihood_until: float = 0.5
     """Share of the run's steps after which it is 0; read only with `likelihood_anneal: cosine`."""
+
+    likelihood_shaping: EditWeight = EditWeight.NONE
+    """Shapes the tokens of that likelihood by their probability: `none`, `luffy`, or `chord`
+    (CHORD's phi)."""
 
     beta: float = 0.01
     """Weight of the k3 KL to the frozen SFT policy; 0 needs no reference policy.
@@ -267,7 +273,8 @@ class ObjectiveConfig:
     """
 
     epsilon_high: float | None = None
-    """Clip range above 1 ("clip-higher", DAPO); None takes `epsilon`.
+    """Clip range above 1 ("clip-higher", DAPO); None takes `epsilon`. Acts, like that one, only
+    where the ratio is not 1; with one update for each batch of samples it is.
 
     Paper: none of its own. DAPO: 0.28.
     """
