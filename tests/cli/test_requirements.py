@@ -38,6 +38,7 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
         CLINICAL,
     ),
     "train editgrpo-rules --set optim.state=8bit": (TRAIN, Extra.EIGHT_BIT),
+    "train editgrpo-rules --set model.lora.quantization=nf4": (TRAIN, Extra.EIGHT_BIT),
     "train editgrpo-rules --set report_to=[tensorboard]": (TRAIN, Extra.TRACKERS),
     "train editgrpo-rules --set rollout.engine=vllm_colocate": (TRAIN, Extra.VLLM),
     "generate organisation/model --output a.jsonl": (TRAIN,),

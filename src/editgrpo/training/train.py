@@ -9,11 +9,11 @@ from typing import Any
 
 from accelerate import PartialState
 
-from editgrpo.config import EditLevel, TrainConfig
+from editgrpo.config import EditLevel, Quantization, RolloutEngine, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
-from editgrpo.errors import RewardError, TrainingError
+from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
 from editgrpo.reports import Annotator, load_annotator
@@ -123,6 +123,13 @@ def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
     check_edits(config)
+    lora, rollout = config.model.lora, config.rollout
+    is_quantized = lora is not None and lora.quantization is Quantization.NF4
+    if is_quantized and (rollout.engine is not RolloutEngine.NATIVE or rollout.compile):
+        raise ConfigError(
+            "model.lora.quantization is nf4: neither vLLM nor rollout.compile takes such matrices; "
+            "set rollout.engine=native and rollout.compile=false"
+        )
 
 
 def _set_up(
