@@ -30,7 +30,6 @@ from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy.load import peft_config
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import without_adapter_wrapper
-from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.run.checkpoints import CheckpointTrainer
 from editgrpo.training.run.divergence import check_finite
 from editgrpo.training.run.feature_store import make_feature_store
@@ -198,15 +197,14 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
     def _prepare_passes(self, studies: list[Study]) -> list[UpdatePass]:
         is_first, self._is_checked = not self._is_checked, True
         if is_first:
-            first = self._setup.encoder.encode(studies[0])  # with patches, kept features or not
             with self._clock.phase("rollout"):
-                self._sampler.check(first)
+                self._sampler.check(self._setup.encoder.encode(studies[0]))
         drawn = self._draws.groups(studies, self._scored)
         groups = drawn.trained
         self._step_metrics = self._step_log.record(self.state.global_step, drawn)
         with self._clock.phase("reference"):
             if is_first:
-                self._check_group_pass(first, groups[0])
+                self._check_group_pass(groups[0])
             passes = [
                 self._update_pass(some, share=len(some) / len(groups))
                 for some in plan_update(
@@ -245,7 +243,8 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             keeps_features=self._features is not None,
         )
 
-    def _check_group_pass(self, prompt: EncodedPrompt, group: StepGroup) -> None:
+    def _check_group_pass(self, group: StepGroup) -> None:
+        prompt = self._setup.encoder.encode(group.study)  # with patches, kept features or not
         packed = self._pack([replace(group, prompt=prompt)])
         with self.accelerator.autocast():
             check_group_pass(

@@ -190,8 +190,9 @@ def test_a_run_trains_on_groups_with_a_signal_and_says_what_it_drew(
     tiny: Tiny, tmp_path: Path, flat_ids: set[str]
 ) -> None:
     run, told = tmp_path / "run", list[list[str]]()
+    model = tiny.model(freeze_vision_tower=True)  # features of images are kept
     run_training(
-        dynamic_config(tiny, run),
+        dynamic_config(tiny, run, model=model),
         on_groups=lambda _, groups: told.append([one.group.study_id for one in groups]),
     )
     rows = [row for _, row in read_jsonl(run / "metrics.jsonl")]
