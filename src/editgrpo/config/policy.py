@@ -273,8 +273,8 @@ class ObjectiveConfig:
     """
 
     epsilon_high: float | None = None
-    """Clip range above 1 ("clip-higher", DAPO); None takes `epsilon`. Acts, like that one, only
-    where the ratio is not 1; with one update for each batch of samples it is.
+    """Clip range above 1 ("clip-higher", DAPO); None takes `epsilon`. Both act where the ratio is
+    not 1; with one update for each batch of samples, as here, it is 1.
 
     Paper: none of its own. DAPO: 0.28.
     """
