@@ -214,6 +214,7 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "share": st.floats(0, 1),
     "anneal_until": st.floats(0.001, 1),
     "epsilon": st.floats(0.001, 0.999),
+    "epsilon_high": st.none() | st.floats(1, 10),
     "beta": st.floats(0, 10),
     "likelihood": st.floats(0, 10),
     "likelihood_until": st.floats(0.001, 1),

@@ -38,9 +38,12 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
         CLINICAL,
     ),
     "train editgrpo-rules --set optim.state=8bit": (TRAIN, Extra.EIGHT_BIT),
+    "train editgrpo-rules --set model.lora.quantization=nf4": (TRAIN, Extra.EIGHT_BIT),
     "train editgrpo-rules --set report_to=[tensorboard]": (TRAIN, Extra.TRACKERS),
     "train editgrpo-rules --set rollout.engine=vllm_colocate": (TRAIN, Extra.VLLM),
     "generate organisation/model --output a.jsonl": (TRAIN,),
+    "pairs organisation/model --output a.parquet": (TRAIN,),
+    "pairs organisation/model --output a.parquet --set edit.annotator=rate": (TRAIN, CLINICAL),
     "evaluate a.jsonl --metrics chexbert --output a": (CLINICAL,),
     "score a.jsonl --metrics rules,paper --output a": (CLINICAL,),
     "edit --rollout a --reference b --annotator radgraph": (CLINICAL,),
@@ -83,7 +86,16 @@ def test_a_command_names_the_extras_that_it_needs_and_writes_nothing(
 
 
 # With what they need these would begin.
-BEGINS = ("demo", "models fetch", "prepare phantom", "sft", "train", "generate", "annotate")
+BEGINS = (
+    "demo",
+    "models fetch",
+    "prepare phantom",
+    "sft",
+    "train",
+    "generate",
+    "annotate",
+    "pairs",
+)
 
 
 @pytest.mark.parametrize("words", [words for words in NEEDS if not words.startswith(BEGINS)])

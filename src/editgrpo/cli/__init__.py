@@ -30,6 +30,7 @@ from editgrpo.cli import (
     mimic_cxr,
     models,
     padchest_gr,
+    pairs,
     phantom,
     recipes,
     report,
@@ -97,6 +98,7 @@ app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
+app.command(epilog=pairs.EXAMPLES)(pairs.pairs)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
 

@@ -15,6 +15,7 @@ from editgrpo.config.components import (
     ModelConfig,
     OptimConfig,
     OptimizerState,
+    Quantization,
     RewardConfig,
     Schedule,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "OptimizerState",
     "Placement",
     "PromptOrder",
+    "Quantization",
     "RewardConfig",
     "RolloutConfig",
     "RolloutEngine",

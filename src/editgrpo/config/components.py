@@ -55,6 +55,15 @@ class OptimizerState(StrEnum):
     """10 bytes: parameters and gradients in float32, moments in 8 bits (bitsandbytes)."""
 
 
+class Quantization(StrEnum):
+    """Number format of the frozen matrices under adapters."""
+
+    NONE = "none"
+    """`model.dtype`."""
+    NF4 = "nf4"
+    """4-bit NormalFloat, its constants quantised again: QLoRA (bitsandbytes)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraConfig:
     """Low-rank adapters (PEFT).
@@ -70,6 +79,10 @@ class LoraConfig:
 
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers that get an adapter, in the language model only."""
+
+    quantization: Quantization = Quantization.NONE
+    """`nf4`: the language model's frozen matrices take 4 bits (QLoRA); they compute in
+    `model.dtype`, the adapters are float32."""
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, "lora.rank", self.rank, "at least 1")

@@ -9,11 +9,11 @@ from typing import Any
 
 from accelerate import PartialState
 
-from editgrpo.config import EditLevel, TrainConfig
+from editgrpo.config import EditLevel, Quantization, RolloutEngine, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
-from editgrpo.errors import RewardError, TrainingError
+from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
 from editgrpo.reports import Annotator, load_annotator
@@ -24,7 +24,7 @@ from editgrpo.training.policy.generation_tokens import generation_tokens
 from editgrpo.training.policy.load import load_policy, load_processor, resolve_model_folder
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run.arguments import training_arguments
-from editgrpo.training.run.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.run.callbacks import MarkCheckpoints, SavePrompts, StopOnSignal
 from editgrpo.training.run.folder import METRICS, MODEL, put_in_place
 from editgrpo.training.run.launch import (
     starting,
@@ -34,9 +34,11 @@ from editgrpo.training.run.launch import (
 from editgrpo.training.run.saving import finish_model, save_merged
 from editgrpo.training.run.setup import OnGroups, OnStep, TrainingSetup
 from editgrpo.training.sampling.vllm_settings import check_engine
+from editgrpo.training.step.dynamic_sampling import DRAWN
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.loss_budget import LossBudget
+from editgrpo.training.step.prompt_stream import prompt_stream
 from editgrpo.training.trainer import EditGRPOTrainer
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
@@ -101,14 +103,16 @@ def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: 
     """Train from a checkpoint, or from the model of a folder, and save what came of it."""
     run = Path(config.output)
     setup, policy = _set_up(config, run, listeners.on_step, folder)
-    setup = replace(setup, on_groups=listeners.on_groups)
+    prompts = prompt_stream(config, setup.studies, checkpoint)
+    setup = replace(setup, on_groups=listeners.on_groups, prompts=prompts)
     stop = StopOnSignal()
+    saves = [] if prompts is None else [SavePrompts(run, prompts)]
     trainer = EditGRPOTrainer(
         config,
         policy,
         setup,
         training_arguments(config),
-        callbacks=[MarkCheckpoints(run, config.keep_checkpoints), stop],
+        callbacks=[*saves, MarkCheckpoints(run, config.keep_checkpoints), stop],
     )
     train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
     with storing(run / MODEL):
@@ -119,6 +123,13 @@ def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
     check_edits(config)
+    lora, rollout = config.model.lora, config.rollout
+    is_quantized = lora is not None and lora.quantization is Quantization.NF4
+    if is_quantized and (rollout.engine is not RolloutEngine.NATIVE or rollout.compile):
+        raise ConfigError(
+            "model.lora.quantization is nf4: neither vLLM nor rollout.compile takes such matrices; "
+            "set rollout.engine=native and rollout.compile=false"
+        )
 
 
 def _set_up(
@@ -182,7 +193,8 @@ def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
         for number, row in read_jsonl(run / METRICS):
             with reading(f"{run / METRICS}, line {number}", remedy, error=TrainingError):
                 dropped = int(row["errors/dropped_groups"])
-            losses.spend(config.prompts_per_step, dropped)
+                drawn = int(row.get(DRAWN, config.prompts_per_step))
+            losses.spend(drawn, dropped)
     return losses
 
 

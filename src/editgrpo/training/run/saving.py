@@ -24,6 +24,7 @@ from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
+from editgrpo.training.policy.quantization import dequantized
 
 
 class OneFormat:
@@ -86,7 +87,7 @@ def save_merged(model: Any, folder: Path) -> None:
         model: A PEFT model, which stays as it is: a copy is merged.
         folder: Where to write.
     """
-    merged = copy.deepcopy(model).merge_and_unload()
+    merged = dequantized(copy.deepcopy(model)).merge_and_unload()
     state = in_one_format(merged.state_dict())
     merged.save_pretrained(folder, state_dict=state)
     publish_config(folder, format_of(state))

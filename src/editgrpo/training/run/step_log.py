@@ -4,7 +4,6 @@ Left out on purpose: what the numbers are (step/records.py), and TRL's trackers 
 """
 
 import logging
-from collections.abc import Sequence
 
 from accelerate.utils import gather_object
 
@@ -13,9 +12,9 @@ from editgrpo.errors import TrainingError
 from editgrpo.metrics.judges.costs import describe_costs, summed_costs, take_costs
 from editgrpo.training.run.folder import METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.run.setup import TrainingSetup
+from editgrpo.training.step.dynamic_sampling import DrawnGroups
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.records import UnusedEdits, group_rows, rollout_records, step_metrics
-from editgrpo.training.step.scoring import ScoredGroup
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,19 +43,20 @@ class StepLog:
         self._is_main_process = is_main_process
         self._unused_edits = UnusedEdits(config.rollout.max_completion_tokens)
 
-    def record(self, step: int, scored: Sequence[ScoredGroup]) -> dict[str, float]:
+    def record(self, step: int, drawn: DrawnGroups) -> dict[str, float]:
         """Write the best and worst responses of a step; all processes call this together.
 
         Args:
             step: Steps taken before this one.
-            scored: This process's groups.
+            drawn: This process's groups.
 
         Returns:
-            The step's metrics, of all processes' groups.
+            The step's metrics, of all processes' groups, those that were dropped included.
 
         Raises:
             TrainingError: scoring has failed for more groups than the run may lose.
         """
+        scored = drawn.scored
         rows = gather_object([group_rows(group) for group in scored])
         losses = self._setup.losses
         if losses.spend(len(rows), sum(group.is_dropped for group in rows)):
@@ -75,7 +75,7 @@ class StepLog:
             self._unused_edits.look(rows)
             for record in records:
                 append_line(self._setup.run / ROLLOUTS, record)
-        return step_metrics(rows) | self._schedule.metrics(step, rows)
+        return step_metrics(rows) | self._schedule.metrics(step, rows) | drawn.metrics
 
     def write(self, metrics: dict[str, float], timings: dict[str, float]) -> None:
         """Write the numbers of a step that is done; all processes call this together.
