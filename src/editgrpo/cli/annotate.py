@@ -9,7 +9,7 @@ import typer
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Overwrite, examples
 from editgrpo.cli.output import claim_output
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.extras import Extra, require_extras
@@ -18,6 +18,7 @@ from editgrpo.ownership import own
 EXAMPLES = examples(
     "editgrpo annotate studies/mine --annotators rate,radgraph,chexbert",
     "editgrpo annotate studies/mine --annotators chexbert --class-rates class-rates.json",
+    "editgrpo annotate studies/mine --target findings+impression",
 )
 
 
@@ -36,6 +37,9 @@ def annotate(
         ),
     ] = "rate,radgraph,chexbert",
     split: Annotated[Split, typer.Option(help="Split to annotate.")] = Split.TRAIN,
+    target: Annotated[
+        Target, typer.Option(help="Sections to read, like data.target of the run.")
+    ] = Target.FINDINGS,
     class_rates: Annotated[
         Path | None,
         typer.Option(
@@ -66,9 +70,17 @@ def annotate(
     store = clinical.store or str(studies / ANNOTATIONS_FOLDER)
     own(Path(store))
     config = replace(clinical, store=store, store_writes=True)
-    texts = [study.findings for study in StudySet.load(studies, split=split)]
+    # Section by section, as edits and rewards read them.
+    texts = [
+        getattr(study, section)
+        for study in StudySet.load(studies, split=split, target=target, needs_reference=True)
+        for section in target.sections
+    ]
     if not texts:
-        raise DataError(f"{studies}: no study of split {split.value}; name another --split")
+        raise DataError(
+            f"{studies}: no study of split {split.value} has {' and '.join(target.sections)}; name "
+            "another --split or --target"
+        )
     hide_loading_bars()
     with progress_bar("Annotating") as progress:
         read = read_references(texts, names, config, progress=progress)

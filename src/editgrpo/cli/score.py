@@ -17,6 +17,7 @@ from editgrpo.cli.scoring import (
     Metrics,
     OtherSystem,
     Samples,
+    SectionOption,
     System,
     evaluation_options,
     print_outcome,
@@ -79,6 +80,7 @@ def score(
     clinical: ClinicalConfig,
     metrics: Metrics = "rules",
     class_rates: ClassRates = None,
+    section: SectionOption = None,
     system: System = None,
     other: Annotated[
         Path | None,
@@ -102,6 +104,7 @@ def score(
         confidence=confidence,
         seed=seed,
         clinical=clinical,
+        section=section,
     )
 
     from editgrpo.evaluation.outputs import (

@@ -17,6 +17,7 @@ from editgrpo.config.components import (
     OptimizerState,
     RewardConfig,
     Schedule,
+    Target,
 )
 from editgrpo.config.edits import (
     EditConfig,
@@ -70,6 +71,7 @@ __all__ = [
     "RolloutEngine",
     "SFTConfig",
     "Schedule",
+    "Target",
     "TrainConfig",
     "VLLMConfig",
 ]

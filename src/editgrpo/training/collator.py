@@ -60,7 +60,7 @@ class FindingsCollator:
 
     def target_tokens(self, study: Study) -> list[int]:
         """Return the findings' token ids with the end-of-sequence token."""
-        ids: list[int] = self._tokenizer(study.findings, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self._tokenizer(study.reference, add_special_tokens=False)["input_ids"]
         return [*ids, self._tokenizer.eos_token_id]
 
 

@@ -92,7 +92,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._validation = validation
         self._encoder = encoder
         self._on_metrics = on_metrics
-        self._reward = configured_reward(config.reward, with_journal(config))
+        self._reward = configured_reward(config.reward, with_journal(config), config.data.target)
         self._evaluated = _evaluated_steps(self._run)
         self.trainer: Any = None  # the trainer needs its callbacks first
 
@@ -155,7 +155,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             if progress is not None:
                 progress(len(reports), len(studies))
         model.train(was_training)
-        return checked_scores(self._reward, reports, [study.findings for study in studies])
+        return checked_scores(self._reward, reports, [study.reference for study in studies])
 
     def _score(self, epoch: int, model: Policy, step: int) -> tuple[EpochScore, dict[str, float]]:
         was_training = model.training

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from editgrpo.data.folder.columns import Columns
 from editgrpo.data.folder.images import ImageFolder
@@ -178,13 +179,14 @@ def _study(
     if problem is not None or not patient_id or split is None:
         reason = f"its rows disagree on {problem}" if problem else "no patient_id"
         return Rejection(study_id=study_id, image=None, reason=reason, split=split)
+    sections: dict[str, Any] = {name: draft.values.get(name, "") for name in SECTIONS}
     return Study(
         study_id=study_id,
         patient_id=patient_id,
         split=split,
         images=tuple(StudyImage(image_id=name, view=view) for name, view in draft.images.items()),
         time=time,
-        **{name: draft.values.get(name, "") for name in SECTIONS},
+        **sections,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from editgrpo.config import Target
 from editgrpo.data.overview.lettering import font, wrap
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prompt import Prompt, build_messages, choose_images
@@ -45,6 +46,13 @@ _HEADING = _Style(22, bold=True)
 _TEXT = _Style(20)
 _NOTE = _Style(20, colour=_MUTED)
 _CAPTION = _Style(17, colour=_MUTED)
+
+
+_REFERENCE = {
+    Target.FINDINGS: "Findings",
+    Target.IMPRESSION: "Impression",
+    Target.BOTH: "Findings and impression",
+}
 
 
 def contact_sheet(
@@ -86,7 +94,7 @@ def contact_sheet(
             page.films(of_time)
     page.columns(
         ("Prompt, as the model reads it", prompt_text(prompt)),
-        ("Findings, the reference", study.findings or "not given"),
+        (f"{_REFERENCE[study.target]}, the reference", study.reference or "not given"),
     )
     return page.picture()
 

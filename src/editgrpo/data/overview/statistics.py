@@ -42,7 +42,9 @@ class SplitStatistics:
         studies_a_patient: Studies of each patient.
         views: How many image entries of each time point have each view.
         sections: How many studies give each section.
+        with_both: How many studies give findings and impression.
         findings_words: Words, separated by white space, of each findings section that is given.
+        impression_words: Likewise of each impression.
         days_since_prior: Whole days, rounded down, between a study and the prior that it shows,
             where both times are known.
         image_sizes: How many images, each counted once, have each (height, width) in pixels.
@@ -57,7 +59,9 @@ class SplitStatistics:
     studies_a_patient: Distribution | None
     views: Mapping[Timepoint, Mapping[View, int]]
     sections: Mapping[str, int]
+    with_both: int
     findings_words: Distribution | None
+    impression_words: Distribution | None
     days_since_prior: Distribution | None
     image_sizes: Mapping[tuple[int, int], int]
     prevalence: Prevalence | None = None
@@ -166,7 +170,10 @@ class _Tally:
 
     current: list[Counts] = field(default_factory=list)
     prior: list[Counts] = field(default_factory=list)
-    words: list[Counts] = field(default_factory=list)
+    words: dict[str, list[Counts]] = field(
+        default_factory=lambda: {"findings": [], "impression": []}
+    )
+    with_both: int = 0
     days: list[Counts] = field(default_factory=list)
     rows_with_findings: list[Counts] = field(default_factory=list)
     patients: Counter[str] = field(default_factory=Counter)
@@ -180,9 +187,12 @@ class _Tally:
         self._add_images(batch.column("images"))
         for name in SECTIONS:
             self.sections[name] += pc.sum(pc.not_equal(batch.column(name), "")).as_py()
-        words = _word_counts(batch.column("findings"))
-        self.words.append(words[words > 0])
-        self.rows_with_findings.append(rows[words > 0])
+        words = {name: _word_counts(batch.column(name)) for name in self.words}
+        for name, counts in words.items():
+            self.words[name].append(counts[counts > 0])
+        has_findings = words["findings"] > 0
+        self.with_both += int((has_findings & (words["impression"] > 0)).sum())
+        self.rows_with_findings.append(rows[has_findings])
         self.days.append(_days_since_prior(batch))
 
     def _add_images(self, images: pa.ListArray) -> None:
@@ -217,7 +227,9 @@ class _Tally:
                 for timepoint in Timepoint
             },
             sections={name: self.sections[name] for name in SECTIONS},
-            findings_words=Distribution.of(np.concatenate(self.words)),
+            with_both=self.with_both,
+            findings_words=Distribution.of(np.concatenate(self.words["findings"])),
+            impression_words=Distribution.of(np.concatenate(self.words["impression"])),
             days_since_prior=Distribution.of(np.concatenate(self.days)),
             image_sizes=dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0]))),
             prevalence=prevalence,

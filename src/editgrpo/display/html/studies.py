@@ -2,12 +2,14 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from editgrpo.config import Target
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import choose_images
 from editgrpo.data.study import Study
@@ -63,8 +65,8 @@ class StudyCatalogue:
     def key(self, study_id: str, reference: str, folders: Iterable[Path]) -> str | None:
         """Find a study and remember that it is wanted.
 
-        Two data sets may use one study id, so a study whose findings are the reference goes before
-        one that only has the id.
+        Two data sets may use one study id, so a study that the reference is of goes before one that
+        only has the id.
 
         Args:
             study_id: The study.
@@ -77,7 +79,8 @@ class StudyCatalogue:
         found = [(one, study) for one in folders if (study := self._studies(one).get(study_id))]
         if not found:
             return None
-        same = [item for item in found if item[1].findings.split() == reference.split()]
+        words = reference.split()
+        same = [item for item in found if any(words == text.split() for text in _texts(item[1]))]
         folder, study = (same or found)[0]
         key = f"{list(self._folders).index(folder)}/{study_id}"
         self._wanted[key] = (folder, study)
@@ -124,6 +127,11 @@ class StudyCatalogue:
             self._sets[folder] = studies
             self._folders[folder] = {study.study_id: study for study in studies}
         return self._folders[folder]
+
+
+def _texts(study: Study) -> Iterator[str]:
+    """Yield what may have been the reference of a study, by what was asked for."""
+    return (replace(study, target=target).reference for target in Target)
 
 
 def image_as_uri(image: Image.Image) -> str:
