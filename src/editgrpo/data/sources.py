@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data.folder.preparation import TableSource, read_folder
+from editgrpo.data.huggingface.preparation import HuggingFaceSource, read_huggingface
 from editgrpo.data.iu_xray.preparation import read_iu_xray
 from editgrpo.data.iu_xray.source import IUXraySource
 from editgrpo.data.mimic_cxr.preparation import MimicCXRSource, read_mimic_cxr
@@ -25,7 +26,14 @@ from editgrpo.data.rexgradient.preparation import (
 from editgrpo.data.splits import SplitRule
 from editgrpo.errors import ConfigError
 
-Source = MimicCXRSource | ReXGradientSource | IUXraySource | PadChestGRSource | TableSource
+Source = (
+    MimicCXRSource
+    | ReXGradientSource
+    | IUXraySource
+    | PadChestGRSource
+    | TableSource
+    | HuggingFaceSource
+)
 """Where the files of a data set are."""
 
 
@@ -51,6 +59,7 @@ SOURCES: Mapping[type, SourceKind] = {
     PadChestGRSource: SourceKind(read=read_padchest_gr),
     # A user's own folder may hold the table, the images and what is made of them.
     TableSource: SourceKind(read=read_folder, originals=()),
+    HuggingFaceSource: SourceKind(read=read_huggingface, originals=("folder",)),
 }
 """Every kind of source; docs/data.md describes them."""
 

@@ -162,6 +162,19 @@ _FOLDER = DatasetCard(
     sharing=Sharing.OWN_JUDGEMENT,
 )
 
+_HUGGINGFACE = DatasetCard(
+    title="Studies of a data set of the Hugging Face library",
+    source="",
+    licence="not known to editgrpo",
+    licence_id="unknown",
+    terms=(
+        "What the data set's own card asks holds for this folder too; write it here before anybody "
+        "else opens the folder.",
+    ),
+    citations=(),
+    sharing=Sharing.OWN_JUDGEMENT,
+)
+
 _PHANTOM = DatasetCard(
     title="Phantom studies",
     source="",
@@ -182,5 +195,6 @@ DATASETS: Mapping[str, DatasetCard] = {
     "iu-xray": _IU_XRAY,
     "padchest-gr": _PADCHEST_GR,
     "folder": _FOLDER,
+    "huggingface": _HUGGINGFACE,
     "phantom": _PHANTOM,
 }
