@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.chexpert_plus.preparation import CheXpertPlusSource, read_chexpert_plus
 from editgrpo.data.folder.preparation import TableSource, read_folder
 from editgrpo.data.huggingface.preparation import HuggingFaceSource, read_huggingface
 from editgrpo.data.iu_xray.preparation import read_iu_xray
@@ -31,6 +32,7 @@ Source = (
     | ReXGradientSource
     | IUXraySource
     | PadChestGRSource
+    | CheXpertPlusSource
     | TableSource
     | HuggingFaceSource
 )
@@ -57,6 +59,7 @@ SOURCES: Mapping[type, SourceKind] = {
     ReXGradientSource: SourceKind(read=read_rexgradient, inclusion=REXGRADIENT_INCLUSION),
     IUXraySource: SourceKind(read=read_iu_xray),
     PadChestGRSource: SourceKind(read=read_padchest_gr),
+    CheXpertPlusSource: SourceKind(read=read_chexpert_plus),
     # A user's own folder may hold the table, the images and what is made of them.
     TableSource: SourceKind(read=read_folder, originals=()),
     HuggingFaceSource: SourceKind(read=read_huggingface, originals=("folder",)),

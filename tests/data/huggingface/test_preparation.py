@@ -65,7 +65,7 @@ def film(shade: int, path: str | None = None) -> dict[str, Any]:
     return {"bytes": png(shade), "path": path}
 
 
-def write(path: Path, columns: dict[str, pa.Array]) -> None:
+def write(path: Path, columns: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path, row_group_size=1)
 
@@ -232,6 +232,15 @@ def test_saved_data_sets_labels_and_dates(tmp_path: Path) -> None:
     prepare(source(tmp_path / "saved"), tmp_path / "set", options())
     (study,) = StudySet.load(tmp_path / "set")
     assert (study.study_id, study.time, study.images[0].view) == ("s1", "2021-05-06", View.LATERAL)
+
+
+def test_films_of_a_table_that_the_library_did_not_write(tmp_path: Path) -> None:
+    root = tmp_path / "plain"
+    write(root / "train.parquet", {"image": pa.array([film(70)], FILM), "findings": ["Clear."]})
+    prepare(source(root), tmp_path / "set", options())
+    (study,) = StudySet.load(tmp_path / "set")
+    pixels = StudySet.load(tmp_path / "set").images.pixels(study.images[0].image_id)
+    assert pixels[-1, -1, 0] == 70
 
 
 def test_ids_can_be_hidden(films_of_the_hub: Path, tmp_path: Path) -> None:
