@@ -132,12 +132,18 @@ def show(
 
     from editgrpo.data.overview.contact_sheet import contact_sheet
     from editgrpo.data.overview.lookup import find_study
+    from editgrpo.data.prepared.boxes import read_boxes
     from editgrpo.data.prepared.store import StudySet
     from editgrpo.files import replacing
 
     studies = StudySet.load(folder, target=target)
+    found = find_study(studies, study)
     sheet = contact_sheet(
-        find_study(studies, study), studies.images, max_images=max_images, template=prompt_template
+        found,
+        studies.images,
+        max_images=max_images,
+        template=prompt_template,
+        boxes=read_boxes(folder).get(found.study_id, ()),
     )
     with replacing(path) as partial:
         sheet.save(partial, "PNG")

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from PIL import Image
 
 from editgrpo.config import Target
+from editgrpo.data.prepared.boxes import Box, read_boxes
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.study import Study
+from editgrpo.data.study import Study, StudyImage, Timepoint
 from editgrpo.display.html.runs import Run
 from editgrpo.errors import DataError
 from editgrpo.files import real_path
@@ -60,6 +61,7 @@ class StudyCatalogue:
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, Study]] = {}
         self._sets: dict[Path, StudySet] = {}
+        self._boxes: dict[Path, Mapping[str, tuple[Box, ...]]] = {}
         self._wanted: dict[str, tuple[Path, Study]] = {}
 
     def key(self, study_id: str, reference: str, folders: Iterable[Path]) -> str | None:
@@ -112,7 +114,8 @@ class StudyCatalogue:
                 unreadable += 1
                 continue
             view, timepoint = image.view.value, image.timepoint.value
-            images.append({"src": source, "view": view, "timepoint": timepoint})
+            shown = {"src": source, "view": view, "timepoint": timepoint}
+            images.append(shown | self._boxes_of(folder, study, image))
         return {
             "images": images,
             "unreadable": unreadable,
@@ -120,6 +123,24 @@ class StudyCatalogue:
             "comparison": study.comparison,
             "technique": study.technique,
         }
+
+    def _boxes_of(self, folder: Path, study: Study, image: StudyImage) -> dict[str, Any]:
+        """Return size and boxes of an image as the page draws them; nothing if it has no box."""
+        if folder not in self._boxes:
+            self._boxes[folder] = read_boxes(folder)
+        own = [
+            {
+                "sides": [box.left, box.top, box.right, box.bottom],
+                "extra": box.is_extra,
+                "text": " ".join([box.sentence, *(f"({name})" for name in box.labels)]),
+            }
+            for box in self._boxes[folder].get(study.study_id, ())
+            if box.image_id == image.image_id and image.timepoint is Timepoint.CURRENT
+        ]
+        if not own:
+            return {}
+        height, width = self._sets[folder].images.size(image.image_id)
+        return {"size": [width, height], "boxes": own}
 
     def _studies(self, folder: Path) -> dict[str, Study]:
         if folder not in self._folders:
