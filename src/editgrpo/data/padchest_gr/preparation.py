@@ -18,6 +18,7 @@ from editgrpo.data.padchest_gr.tables import (
     read_padchest_table,
 )
 from editgrpo.data.prepare import Candidates
+from editgrpo.data.prepared.flow import WITH_BOXES
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import with_prior
 from editgrpo.data.read_options import ReadOptions
@@ -93,7 +94,7 @@ def _facts(
         "with a prior study named": Counter(
             listed.split for report, listed in put_together.values() if report.prior_study_id
         ),
-        "with boxes": Counter(
+        WITH_BOXES: Counter(
             listed.split for report, listed in put_together.values() if report.boxes
         ),
     }
