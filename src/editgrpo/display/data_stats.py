@@ -150,13 +150,6 @@ def _length_cells(section: str, words: Distribution | None) -> dict[str, str]:
     }
 
 
-def _box_cells(split: SplitStatistics) -> dict[str, str]:
-    return {
-        "boxes around findings given": _share(split.with_boxes, split.studies),
-        "boxes": _count(split.boxes),
-    }
-
-
 def _reports_table(one: SetStatistics) -> StatisticsTable:
     has_boxes = any(split.boxes for split in one.splits.values())
     has_impressions = any(split.impression_words for split in one.splits.values())
@@ -170,7 +163,7 @@ def _reports_table(one: SetStatistics) -> StatisticsTable:
                 for section, count in split.sections.items()
             },
             "findings and impression given": _share(split.with_both, split.studies),
-            **(_box_cells(split) if has_boxes else {}),
+            **({"with boxes": _share(split.with_boxes, split.studies)} if has_boxes else {}),
         }
 
     return _by_split("Reports", "Words are separated by white space", one, row)
