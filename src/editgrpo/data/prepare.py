@@ -203,12 +203,15 @@ def finish(
     flow = plan.flow(candidates, blank=ImageStore.open(output).blank)
     warn_of_empty_splits(flow)
     write_tables(output, plan.studies)
-    redactor = options.redactor
-    boxes = candidates.boxes if redactor is None else redactor.boxes(candidates.boxes)
-    write_boxes(output, boxes_of(boxes, plan.studies))
+    write_boxes(output, _boxes(candidates, plan, options.redactor))
     account = _account(candidates, options, flow, mark)
     folder_state.complete(output, account, plan.rejections, progress=progress)
     return _summary(candidates, output, flow)
+
+
+def _boxes(candidates: Candidates, plan: "_Plan", redactor: Redactor | None) -> list[Box]:
+    boxes = candidates.boxes if redactor is None else redactor.boxes(candidates.boxes)
+    return boxes_of(boxes, plan.studies)
 
 
 def _account(

@@ -127,14 +127,9 @@ def edit_report(
         found = _next_step(parts, rng, wanted_Y)
         if found is None:
             break
-        step, part, comparison = found
-        removes = RULE_OF[step.rule].removes
-        if in_reference_order and not removes and step.reference_position is not None:
-            place = place_in_reference_order(comparison, step.reference_position)
-            step = replace(step, position=place)
-        step = _in_whole_report(step, part)
+        step = _in_whole_report(*found, in_reference_order=in_reference_order)
         steps.append(step)
-        inserted = step.reference_position
+        removes, inserted = RULE_OF[step.rule].removes, step.reference_position
         sentence = () if inserted is None else (reference.sentences[inserted],)
         source = () if inserted is None else (SentenceSource(Origin.REFERENCE, inserted),)
         report = AnnotatedReport(_splice(report.sentences, step.position, removes, sentence))
@@ -159,12 +154,17 @@ def _next_step(
     return None
 
 
-def _in_whole_report(step: EditStep, part: ReportPart) -> EditStep:
-    inserted = step.reference_position
+def _in_whole_report(
+    step: EditStep, part: ReportPart, comparison: Comparison, *, in_reference_order: bool
+) -> EditStep:
+    """Return a step of a section with its positions counted in the whole reports."""
+    position, inserted = step.position, step.reference_position
+    if inserted is None:
+        return replace(step, position=part.place(position))
+    if in_reference_order and not RULE_OF[step.rule].removes:
+        position = place_in_reference_order(comparison, inserted)
     return replace(
-        step,
-        position=part.place(step.position),
-        reference_position=None if inserted is None else part.of_reference[inserted],
+        step, position=part.place(position), reference_position=part.of_reference[inserted]
     )
 
 
