@@ -203,6 +203,8 @@ def test_lists_of_films_keep_their_order(tmp_path: Path) -> None:
     images = StudySet.load(tmp_path / "set").images
     shades = [int(images.pixels(i.image_id)[-1, -1, 0]) for i in studies["train-0"].images]
     assert shades == [20, 40]
+    (third,) = studies["train-2"].images
+    assert images.pixels(third.image_id)[-1, -1, 0] == 60
 
 
 def test_saved_data_sets_labels_and_dates(tmp_path: Path) -> None:
