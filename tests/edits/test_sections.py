@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editgrpo.config import Section
 from editgrpo.edits import Edit, Origin, edit_report
 from editgrpo.edits.splice import decode_completion, splice_completion
-from editgrpo.reports.headings import Section, section_texts, with_headings
+from editgrpo.reports.headings import section_texts, with_headings
 from editgrpo.reports.rules import RulesAnnotator
 from editgrpo.reports.sectioned import SectionedAnnotator
 from editgrpo.reports.types import AnnotatedReport

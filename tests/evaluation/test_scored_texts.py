@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.config import Target
+from editgrpo.config import Section, Target
 from editgrpo.errors import DataError
 from editgrpo.evaluation.files import SystemFiles, evaluate_file, evaluate_systems
 from editgrpo.evaluation.predictions import read_predictions, write_predictions
 from editgrpo.evaluation.scored_texts import scored_texts
 from editgrpo.evaluation.statement import target_words
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
-from editgrpo.reports.headings import Section, with_headings
+from editgrpo.reports.headings import with_headings
 
 EFFUSION, CLEAR = "Small left pleural effusion.", "The lungs are clear."
 MICRO = "rules/micro-f1-14"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from editgrpo.config import Section
 from editgrpo.reports.headings import (
-    Section,
     in_sections,
     read_passages,
     section_texts,

@@ -9,8 +9,8 @@ import typer
 
 from editgrpo.cli.options import given
 from editgrpo.cli.requirements import runs_models
+from editgrpo.config import Section
 from editgrpo.extras import Extra, require_extras
-from editgrpo.reports.headings import Section
 
 if TYPE_CHECKING:
     from editgrpo.config import ClinicalConfig

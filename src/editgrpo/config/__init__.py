@@ -17,6 +17,7 @@ from editgrpo.config.components import (
     OptimizerState,
     RewardConfig,
     Schedule,
+    Section,
     Target,
 )
 from editgrpo.config.edits import (
@@ -71,6 +72,7 @@ __all__ = [
     "RolloutEngine",
     "SFTConfig",
     "Schedule",
+    "Section",
     "Target",
     "TrainConfig",
     "VLLMConfig",

@@ -132,6 +132,13 @@ class ModelConfig:
             require(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "0 or more")
 
 
+class Section(StrEnum):
+    """A section of a report, in the order in which reports have them."""
+
+    FINDINGS = "findings"
+    IMPRESSION = "impression"
+
+
 class Target(StrEnum):
     """Which sections of a report are learned, generated and scored (docs/data.md)."""
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from editgrpo.config import Target
-from editgrpo.reports.headings import with_headings
 
 
 class Split(StrEnum):
@@ -104,6 +103,9 @@ class Study:
         """The text to learn: the sections of `target`, empty if one is missing."""
         if self.target is not Target.BOTH:
             return self.impression if self.target is Target.IMPRESSION else self.findings
+        # It brings numpy, which no help text waits for.
+        from editgrpo.reports.headings import with_headings
+
         is_whole = self.findings and self.impression
         return with_headings(self.findings, self.impression) if is_whole else ""
 

@@ -6,9 +6,10 @@ sentence.
 
 from collections.abc import Sequence
 
+from editgrpo.config import Section
 from editgrpo.edits.edit import Origin, SentenceSource
 from editgrpo.edits.layout import Kept, New, Part, lay_out
-from editgrpo.reports.headings import Passage, Section, read_passages
+from editgrpo.reports.headings import Passage, read_passages
 from editgrpo.reports.types import AnnotatedReport, Span
 
 _LINE_END = New("\n", is_sentence=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Section
 from editgrpo.errors import DataError
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds, with_source
@@ -18,7 +18,6 @@ from editgrpo.evaluation.scored_texts import scored_texts
 from editgrpo.evaluation.scoring_plan import load_plan
 from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
 from editgrpo.files import real_path
-from editgrpo.reports.headings import Section
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from editgrpo.config import Target
+from editgrpo.config import Section, Target
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
-from editgrpo.reports.headings import Section, section_texts, without_headings
+from editgrpo.reports.headings import section_texts, without_headings
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from editgrpo.config import Target
+from editgrpo.config import Section, Target
 from editgrpo.errors import ConfigError
 from editgrpo.reports.chexpert import FINDINGS
-from editgrpo.reports.headings import Section
 
 ProgressCallback = Callable[[int, int], None]
 """Called with the work done so far and the whole."""

@@ -7,16 +7,9 @@ a report without its headings, or with one section only, is still to be scored.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from editgrpo.config import Section
 from editgrpo.reports.types import Span
-
-
-class Section(StrEnum):
-    """A section of a report, in the order in which reports have them."""
-
-    FINDINGS = "findings"
-    IMPRESSION = "impression"
 
 
 @dataclass(frozen=True, slots=True)

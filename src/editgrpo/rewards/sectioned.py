@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from editgrpo.reports.headings import Section, in_sections
+from editgrpo.config import Section
+from editgrpo.reports.headings import in_sections
 from editgrpo.rewards.types import Reward, RewardScores
 
 
