@@ -39,7 +39,7 @@ class EpochScore:
 
     epoch: int
     loss: float
-    """Mean cross-entropy of a findings token, in nats."""
+    """Mean cross-entropy of a reference token, in nats."""
     reward: float
     """Mean total reward."""
     reward_se: float

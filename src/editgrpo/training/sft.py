@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on the findings, with TRL's SFTTrainer.
+"""Supervised fine-tuning on the reports (`data.target`), with TRL's SFTTrainer.
 
 After every epoch the validation studies give a loss and a clinical score. Two checkpoints are kept:
 the best epoch (`model/`) and the epoch before it (`model-for-rl/`), from which reinforcement
