@@ -17,6 +17,8 @@ DATA, REPORT, CLINICAL, TRAIN = Extra.DATA, Extra.REPORT, Extra.CLINICAL, Extra.
 NEEDS: dict[str, tuple[Extra, ...]] = {
     "prepare mimic-cxr --root . --out a": (DATA,),
     "prepare rexgradient --root . --out a": (DATA,),
+    "prepare chexpert-plus --root . --out a": (DATA,),
+    "prepare hf . --out a": (Extra.HUB,),
     "prepare iu-xray --root . --out a": (DATA,),
     "prepare padchest-gr --root . --out a": (DATA,),
     "prepare folder a.csv --out a --column study_id=a --column image=b": (DATA,),

@@ -20,12 +20,14 @@ import typer
 from editgrpo import __version__
 from editgrpo.cli import (
     annotate,
+    chexpert_plus,
     data,
     demo,
     edit,
     evaluate,
     folder,
     generate,
+    huggingface,
     iu_xray,
     mimic_cxr,
     models,
@@ -74,6 +76,10 @@ prepare_app.command("rexgradient", epilog=rexgradient.EXAMPLES)(rexgradient.prep
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
 prepare_app.command("padchest-gr", epilog=padchest_gr.EXAMPLES)(padchest_gr.prepare_padchest_gr)
 prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
+prepare_app.command("chexpert-plus", epilog=chexpert_plus.EXAMPLES)(
+    chexpert_plus.prepare_chexpert_plus
+)
+prepare_app.command("hf", epilog=huggingface.EXAMPLES)(huggingface.prepare_huggingface)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
 app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
 data_app = typer.Typer(help="Inspect and check a prepared folder.")

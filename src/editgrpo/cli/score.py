@@ -17,6 +17,7 @@ from editgrpo.cli.scoring import (
     Metrics,
     OtherSystem,
     Samples,
+    SectionOption,
     System,
     evaluation_options,
     print_outcome,
@@ -81,6 +82,7 @@ def score(
     clinical: ClinicalConfig,
     metrics: Metrics = "rules",
     class_rates: ClassRates = None,
+    section: SectionOption = None,
     system: System = None,
     other: Annotated[
         Path | None,
@@ -104,6 +106,7 @@ def score(
         confidence=confidence,
         seed=seed,
         clinical=clinical,
+        section=section,
     )
 
     from editgrpo.evaluation.outputs import (

@@ -9,6 +9,7 @@ import typer
 
 from editgrpo.cli.options import given
 from editgrpo.cli.requirements import runs_models
+from editgrpo.config import Section
 from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ Samples = Annotated[
     typer.Option(help="Bootstrap resamples, and permutations of the paired test. Default: 1000."),
 ]
 Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals. Default: 0.95.")]
+SectionOption = Annotated[
+    Section | None,
+    typer.Option(
+        "--section",
+        help="Section of predictions of findings+impression to score. Default: both, as one text.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -50,6 +58,7 @@ def evaluation_options(
     confidence: float | None,
     seed: int,
     clinical: "ClinicalConfig",
+    section: Section | None = None,
 ) -> "EvaluationOptions":
     """Put the options together; those that were not given keep the library's default.
 
@@ -60,6 +69,7 @@ def evaluation_options(
         confidence: Coverage of the intervals.
         seed: Of the resamples.
         clinical: Where clinical models run.
+        section: Scored alone.
 
     Returns:
         The options.
@@ -77,6 +87,7 @@ def evaluation_options(
         metrics=names,
         class_rates=class_rates,
         seed=seed,
+        section=section,
         **given(samples=samples, confidence=confidence),
     )
 

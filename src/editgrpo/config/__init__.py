@@ -18,6 +18,8 @@ from editgrpo.config.components import (
     Quantization,
     RewardConfig,
     Schedule,
+    Section,
+    Target,
 )
 from editgrpo.config.edits import (
     EditConfig,
@@ -72,6 +74,8 @@ __all__ = [
     "RolloutEngine",
     "SFTConfig",
     "Schedule",
+    "Section",
+    "Target",
     "TrainConfig",
     "VLLMConfig",
 ]

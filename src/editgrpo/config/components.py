@@ -145,6 +145,27 @@ class ModelConfig:
             require(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "0 or more")
 
 
+class Section(StrEnum):
+    """A section of a report, in the order in which reports have them."""
+
+    FINDINGS = "findings"
+    IMPRESSION = "impression"
+
+
+class Target(StrEnum):
+    """Which sections of a report are learned, generated and scored (docs/data.md)."""
+
+    FINDINGS = "findings"
+    IMPRESSION = "impression"
+    BOTH = "findings+impression"
+    """As one text, `FINDINGS: ...` and, on a line of its own, `IMPRESSION: ...`."""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The fields of a study that it takes."""
+        return tuple(self.value.split("+"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """Prepared studies and how they are shown to the model."""
@@ -154,6 +175,12 @@ class DataConfig:
 
     max_images: int = 6
     """Most images shown for a study; current before prior, frontal before lateral."""
+
+    target: Target = Target.FINDINGS
+    """What is written: `findings`, `impression` or `findings+impression`.
+
+    Studies without such a section are left out. Paper: findings.
+    """
 
     prompt_template: str | None = None
     """A Jinja file that replaces the built-in prompt; None uses the built-in one."""

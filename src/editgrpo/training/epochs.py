@@ -40,7 +40,7 @@ class EpochScore:
 
     epoch: int
     loss: float
-    """Mean cross-entropy of a findings token, in nats."""
+    """Mean cross-entropy of a reference token, in nats."""
     reward: float
     """Mean total reward."""
     reward_se: float
@@ -93,7 +93,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._validation = validation
         self._encoder = encoder
         self._on_metrics = on_metrics
-        self._reward = configured_reward(config.reward, with_journal(config))
+        self._reward = configured_reward(config.reward, with_journal(config), config.data.target)
         self._evaluated = _evaluated_steps(self._run)
         self.trainer: Any = None  # the trainer needs its callbacks first
 
@@ -156,7 +156,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             if progress is not None:
                 progress(len(reports), len(studies))
         model.train(was_training)
-        scores = checked_scores(self._reward, reports, [study.findings for study in studies])
+        scores = checked_scores(self._reward, reports, [study.reference for study in studies])
         log_costs("validation")
         return scores
 

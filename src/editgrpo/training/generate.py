@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from editgrpo.config import DataConfig, DType
+from editgrpo.config import DataConfig, DType, Target
 from editgrpo.config.check import require, require_seed
 from editgrpo.data.prepared.record import study_to_row
 from editgrpo.data.prepared.store import StudySet
@@ -124,7 +124,8 @@ def generate_predictions(
     Args:
         model: Folder or Hub id of the policy.
         data: The studies; `validation_limit` cuts validation and test splits, `train_limit` the
-            training split.
+            training split. Studies without the sections of `target` are left out, unless no study
+            of the split has them.
         split: Which part.
         output: The predictions file. While it is incomplete it is named `<output>.partial`.
         config: How to generate.
@@ -141,7 +142,7 @@ def generate_predictions(
         TrainingError: sampling does not take the tokens that transformers' `generate` takes.
     """
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = load_split(data.folder, split, limit)
+    studies = load_split(data.folder, split, limit, target=data.target, without_references=True)
     folder = resolve_model_folder(model)
     with owning(output):
         return _write_predictions(folder, data, studies, output, config, progress)
@@ -172,14 +173,17 @@ def _write_predictions(
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
+    # Predictions of findings say nothing of it, as ever; evaluation takes them for that.
+    named = {} if data.target is Target.FINDINGS else {"target": data.target.value}
     with naming(partial), open_to_append(partial) as stream:
         for one in _generate(policy, encoder, studies[len(rows) :], config):
             row = {
                 "study_id": one.study.study_id,
                 "patient_id": one.study.patient_id,
                 "prediction": one.report,
-                "reference": one.study.findings,
+                "reference": one.study.reference,
                 "truncated": one.is_truncated,
+                **named,
             }
             rows.append(row)
             stream.write(json_line(row))
@@ -247,11 +251,13 @@ def sampling_inputs(
     for study in studies:
         digest.update(json_line(study_to_row(study)).encode())
     settings = {"data.max_images": data.max_images, **settings}
+    if data.target is not Target.FINDINGS:  # files of earlier versions go on
+        settings["data.target"] = data.target.value
     return {
         "the model": model_hashes(folder),
         "the images": image_hashes(Path(data.folder)),
         "the studies": {"the text": digest.hexdigest()},
-        "the prompt": template_hashes(data.prompt_template),
+        "the prompt": template_hashes(data),
         "the settings": {name: str(value) for name, value in settings.items()},
     }
 

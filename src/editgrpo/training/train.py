@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from editgrpo.config import EditLevel, Quantization, RolloutEngine, TrainConfig
+from editgrpo.config import EditLevel, Quantization, RolloutEngine, Target, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
@@ -18,6 +18,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
+from editgrpo.reports.sectioned import SectionedAnnotator
 from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.policy.generation_tokens import generation_tokens
@@ -136,7 +137,9 @@ def _set_up(
     config: TrainConfig, run: Path, on_step: OnStep | None, folder: Path | None = None
 ) -> tuple[TrainingSetup, Any]:
     folder = folder or resolve_model_folder(config.model.path, config.model.revision)
-    studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
+    studies = load_split(
+        config.data.folder, Split.TRAIN, config.data.train_limit, target=config.data.target
+    )
     check_edit_sources(config, studies)
     processor = load_processor(folder, config.model.group_pass)
     policy = load_policy(folder, config.model, config.optim.state)
@@ -159,7 +162,7 @@ def _set_up(
         tokenizer=processor.tokenizer,
         tokens=tokens,
         groups=groups,
-        reward=configured_reward(config.reward, with_journal(config)),
+        reward=configured_reward(config.reward, with_journal(config), config.data.target),
         run=run,
         losses=_losses_so_far(config, run),
         on_step=on_step,
@@ -171,7 +174,7 @@ def _annotator(config: TrainConfig) -> Annotator:
     """Load the annotator of the edits and its models, so that a missing one ends the run here."""
     annotator = load_annotator(config.edit.annotator, with_journal(config))
     annotator.annotate(["No pleural effusion."])
-    return annotator
+    return SectionedAnnotator(annotator) if config.data.target is Target.BOTH else annotator
 
 
 def _check_language(annotator: Annotator, studies: StudySet) -> None:
@@ -181,7 +184,7 @@ def _check_language(annotator: Annotator, studies: StudySet) -> None:
     # One that makes the annotator fail costs its group, later, and not the run.
     with suppress(RewardError), failures_as_reward_errors(annotator.name):
         some = range(0, len(studies), max(1, len(studies) // _REFERENCES_LOOKED_AT))
-        warn_of_silence(annotator, [studies[number].findings for number in some])
+        warn_of_silence(annotator, [studies[number].reference for number in some])
 
 
 def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:

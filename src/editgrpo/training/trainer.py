@@ -156,7 +156,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         return loader
 
     def _get_train_sampler(self, dataset: Any = None) -> StepSampler:
-        return step_sampler(self._config, [study.findings for study in self._setup.studies])
+        return step_sampler(self._config, [study.reference for study in self._setup.studies])
 
     # --- one step --------------------------------------------------------------------------------
 

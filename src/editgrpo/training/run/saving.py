@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from editgrpo.config import Target
 from editgrpo.files import write_json, write_text
 from editgrpo.model_files import CONFIG, GENERATION_CONFIG
 from editgrpo.training.policy.families import family_named
@@ -158,9 +159,17 @@ def _publish_generation(folder: Path, processor: PromptProcessor) -> None:
     )
 
 
+_WRITTEN = {
+    Target.FINDINGS: "",
+    Target.IMPRESSION: "\n- It writes the impression of a study, not its findings.",
+    Target.BOTH: "\n- It writes `FINDINGS: ...` and, on a line of its own, `IMPRESSION: ...`.",
+}
+
+
 def _card(config: Mapping[str, Any], encoder: PromptEncoder) -> str:
     kind = config["model_type"]
     family = family_named(kind)
+    written = _WRITTEN[encoder.target]
     return f"""\
 ---
 library_name: transformers
@@ -171,7 +180,7 @@ pipeline_tag: image-text-to-text
 
 - Family: {kind if family is None else family.name} (`{kind}`), weights in {config["dtype"]}.
 - {_images_of_training(encoder)}
-- Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.
+- Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.{written}
 - Settings, command and versions of the run: `config.yaml` and `provenance.json` in its folder.
 
 Research software: its reports are not for clinical use.
