@@ -48,7 +48,7 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
     "demo --train-base": (Extra.DEMO,),
     "report runs/a --output a.html": (REPORT,),
 }
-FREE = {"models list", "models verify", "recipes list", "recipes show", "recipes copy"}
+FREE = {"rexrank", "models list", "models verify", "recipes list", "recipes show", "recipes copy"}
 GROUPS = {"prepare", "data", "models", "recipes"}
 
 

@@ -34,6 +34,7 @@ from editgrpo.cli import (
     recipes,
     report,
     rexgradient,
+    rexrank,
     score,
     sft,
     train,
@@ -99,6 +100,7 @@ app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=rexrank.EXAMPLES)(rexrank.rexrank)
 
 
 def _show_version(is_asked: bool) -> None:
