@@ -1,17 +1,31 @@
 """ReXrank's prediction files: what is scored on each track, and whose prediction a case gets."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.data.folder import TableSource
+from editgrpo.data.prepare import Inclusion, PrepareOptions
+from editgrpo.data.prepared.store import StudySet
+from editgrpo.data.sources import prepare
+from editgrpo.data.study import Split, View
 from editgrpo.errors import DataError
 from editgrpo.evaluation.predictions import read_predictions, write_predictions
-from editgrpo.evaluation.rexrank import SCORED_FILE, SUBMISSION_FILE, read_cases, write_rexrank
+from editgrpo.evaluation.rexrank import (
+    SCORED_FILE,
+    SUBMISSION_FILE,
+    read_cases,
+    write_rexrank,
+    write_table,
+)
 from editgrpo.evaluation.rexrank_texts import RexrankTrack, model_prediction, reference_text
 from editgrpo.evaluation.types import Prediction
+from editgrpo.files import read_jsonl
+from tests.builders import SMALL_BUDGET, noise, shared_data
 
 FINDINGS, REPORTS = RexrankTrack
 CASE = {"section_findings": "Clear lungs.", "section_impression": "Normal."}
@@ -46,6 +60,10 @@ def test_the_reference_of_a_track(case: dict[str, Any], track: RexrankTrack, exp
         (WHOLE, FINDINGS, "Findings: Clear lungs."),
         (WHOLE, REPORTS, WHOLE),
         ("Clear lungs. Impression: Normal.", REPORTS, WHOLE),
+        ("FINDINGS: Clear\nlungs.\nIMPRESSION: Normal.", REPORTS, WHOLE),
+        ("FINDINGS: Clear\n lungs.\nIMPRESSION: Normal.", FINDINGS, "Findings: Clear lungs."),
+        ("Impression: Normal. Findings: Clear lungs.", REPORTS, WHOLE),
+        ("No acute findings.", FINDINGS, "Findings: No acute findings."),
         ("", FINDINGS, "Findings:"),
     ],
 )
@@ -124,12 +142,92 @@ def test_the_command_writes_both_and_nothing_twice(
     cases = write_cases(tmp_path / "cases.json", {"CXR7_IM-2263": CASE})
     predictions = tmp_path / "predictions.jsonl"
     write_predictions(predictions, [prediction("CXR7")])
-    words = ["rexrank", str(predictions), str(cases), "--output", str(tmp_path / "out")]
+    words = ["rexrank", "submit", str(predictions), str(cases), "--output", str(tmp_path / "out")]
     for code, shown in ((0, "Cases: 1; predictions of other studies: 0"), (2, "--overwrite")):
         with pytest.raises(SystemExit) as stop:
             main(words)
         said = capsys.readouterr()
         assert (stop.value.code, shown in said.out + said.err) == (code, True)
+
+
+def test_a_table_of_cases_becomes_studies(tmp_path: Path) -> None:
+    cases = {
+        "CXR7_IM-2263": {
+            **CASE,
+            "image_path": ["/CXR7_IM-2263/0.png", "CXR7_IM-2263/1.png"],
+            "frontal_lateral": ["Lateral", "Frontal"],
+            "context": "<context>Age:50-60.Gender:F.Indication: Cough. Comparison: None.</context>",
+        },
+        "patient1_study1": {
+            "section_findings": float("nan"),
+            "section_impression": "Normal.",
+            "image_path": ["patient1/study1/view1.png"],
+            "context": "Indication:nan",
+        },
+    }
+    found = read_cases(write_cases(tmp_path / "cases.json", cases))
+    assert write_table(tmp_path / "cases.jsonl", found) == 2
+    images = tmp_path / "images"
+    for case in cases.values():
+        for name in case["image_path"]:
+            place = images / str(name).lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            noise(60, 60).save(place)
+    mapping = {
+        name: name for name in ("study_id", "image", "view", "indication", "comparison", "findings")
+    }
+    prepare(
+        TableSource(
+            table=tmp_path / "cases.jsonl",
+            images=images,
+            columns={**mapping, "impression": "impression", "split": "=test"},
+        ),
+        tmp_path / "studies",
+        PrepareOptions(inclusion=Inclusion(require_findings=False), budget=SMALL_BUDGET, workers=1),
+    )
+    first, second = StudySet.load(tmp_path / "studies", split=Split.TEST)
+    assert (first.study_id, first.indication, first.comparison) == (
+        "CXR7_IM-2263", "Cough.", "None."
+    )  # fmt: skip
+    assert [(image.image_id.rpartition("/")[2], image.view) for image in first.images] == [
+        ("1.png", View.FRONTAL),
+        ("0.png", View.LATERAL),
+    ]
+    assert (second.study_id, second.indication, second.findings) == ("patient1_study1", "", "")
+    assert second.impression == "Normal."
+
+
+@pytest.mark.parametrize("case", [{}, {"image_path": []}, {"image_path": "a.png"}])
+def test_a_case_without_images_is_named(tmp_path: Path, case: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="case 'a': names no images"):
+        write_table(tmp_path / "cases.jsonl", {"a": {**CASE, **case}})
+
+
+def test_views_that_do_not_fit_the_images_are_unknown(tmp_path: Path) -> None:
+    case = {**CASE, "image_path": ["a", "b"], "frontal_lateral": ["Frontal"]}
+    write_table(tmp_path / "cases.jsonl", {"a": case})
+    ((_, row),) = read_jsonl(tmp_path / "cases.jsonl")
+    assert row["view"] == ["unknown", "unknown"]
+
+
+def test_the_true_cases_become_a_table(tmp_path: Path) -> None:
+    found = read_cases(shared_data() / "iu_xray" / "rexrank_valid.json")
+    assert write_table(tmp_path / "cases.jsonl", found) == 296
+    rows = [row for _, row in read_jsonl(tmp_path / "cases.jsonl")]
+    assert sum(len(row["image"]) for row in rows) == sum(len(row["view"]) for row in rows)
+    assert sum(bool(row["indication"]) for row in rows) == 293
+
+
+def test_a_prediction_without_a_reference_is_submitted(tmp_path: Path) -> None:
+    """`editgrpo generate` writes an empty one for a study without findings."""
+    path = tmp_path / "predictions.jsonl"
+    write_predictions(path, [replace(prediction("a"), reference=""), prediction("b")])
+    reports = read_predictions(path, need_references=False)
+    cases = {"a": {**CASE, "section_findings": None}, "b": CASE}
+    summary = write_rexrank(tmp_path / "out", reports, cases, FINDINGS)
+    assert (summary.cases, summary.unscored) == (2, 1)
+    with pytest.raises(DataError, match="reference is empty"):
+        read_predictions(path)
 
 
 def test_the_command_names_the_case_that_is_no_report(
@@ -138,7 +236,7 @@ def test_the_command_names_the_case_that_is_no_report(
     cases = write_cases(tmp_path / "cases.json", {"CXR7_IM-2263": CASE})
     predictions = tmp_path / "predictions.jsonl"
     write_predictions(predictions, [prediction("CXR7", "Secret finding.")])
-    words = ["rexrank", str(predictions), str(cases), "--output", str(tmp_path / "out")]
+    words = ["rexrank", "submit", str(predictions), str(cases), "--output", str(tmp_path / "out")]
     with pytest.raises(SystemExit):
         main([*words, "--track", "reports"])
     said = capsys.readouterr().err

@@ -106,7 +106,7 @@ SILENT = ["", " \n", "...", "?!", "the", "Lungs.", "the the the", "The weather i
 TRAINABLE = [
     name
     for name in COMPONENT_NAMES
-    if not name.startswith(("green", "radcliq"))
+    if not name.startswith(("bleu", "green", "radcliq"))
     and not (name.startswith("ratescore") and not name.endswith("-guarded"))
 ]
 

@@ -20,10 +20,12 @@ import typer
 from editgrpo import __version__
 from editgrpo.cli import (
     annotate,
+    card,
     data,
     demo,
     edit,
     evaluate,
+    export,
     folder,
     generate,
     iu_xray,
@@ -31,6 +33,7 @@ from editgrpo.cli import (
     models,
     padchest_gr,
     phantom,
+    push,
     recipes,
     report,
     rexgradient,
@@ -100,7 +103,13 @@ app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
-app.command(epilog=rexrank.EXAMPLES)(rexrank.rexrank)
+app.command(epilog=card.EXAMPLES)(card.card)
+app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=push.EXAMPLES)(push.push)
+rexrank_app = typer.Typer(help="Take part in ReXrank: cases as studies, and submissions.")
+rexrank_app.command("table", epilog=rexrank.TABLE_EXAMPLES)(rexrank.table)
+rexrank_app.command("submit", epilog=rexrank.SUBMIT_EXAMPLES)(rexrank.submit)
+app.add_typer(rexrank_app, name="rexrank", epilog=examples("editgrpo rexrank submit --help"))
 
 
 def _show_version(is_asked: bool) -> None:

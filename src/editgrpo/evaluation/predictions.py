@@ -16,13 +16,14 @@ _NEEDED = ", ".join(_FIELDS)
 _IDS = ("study_id", "patient_id")
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path, *, need_references: bool = True) -> list[Prediction]:
     """Read predictions.
 
     Args:
         path: JSON lines with `study_id`, `prediction` and `reference`, or a CSV file (`.csv`) with
             these columns, and `patient_id` if it is known; other keys and columns are passed over.
             Ids may be whole numbers: 7, "7" and 7.0 are one id.
+        need_references: Whether a reference must say something.
 
     Returns:
         The predictions in the order of the file, at least one; all have a patient, or none has.
@@ -37,7 +38,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     first_with: dict[bool, int] = {}
     for number, row in _rows(path):
         place = f"{path}, line {number}"
-        prediction = _prediction(row, place)
+        prediction = _prediction(row, place, need_reference=need_references)
         first_with.setdefault(prediction.patient_id is not None, number)
         first = line_of.setdefault(prediction.study_id, number)
         if first != number:
@@ -89,17 +90,17 @@ def copy_predictions(source: Path, copy: Path) -> None:
     )
 
 
-def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
+def _prediction(row: Mapping[str, Any], place: str, *, need_reference: bool) -> Prediction:
     prediction = Prediction(
         study_id=_id(row, "study_id", place),
         prediction=_text(row, "prediction", place),
         reference=_text(row, "reference", place),
         patient_id=_id(row, "patient_id", place) or None,
     )
-    for name in ("study_id", "reference"):
+    for name in ("study_id", "reference") if need_reference else ("study_id",):
         if not getattr(prediction, name).strip():
             raise DataError(f"{place}: {name} is empty; leave this study out")
-    if not section_text(prediction.reference, "findings"):
+    if need_reference and not section_text(prediction.reference, "findings"):
         raise DataError(
             f"{place}: reference stands for no text, as N/A does, or only points elsewhere; leave "
             "this study out"

@@ -19,15 +19,19 @@ from editgrpo.evaluation.predictions import write_predictions
 from editgrpo.evaluation.rexrank_texts import (
     FINDINGS,
     RexrankTrack,
+    case_text,
     model_prediction,
     reference_text,
 )
 from editgrpo.evaluation.types import Prediction
-from editgrpo.files import read_json_object, write_json
+from editgrpo.files import read_json_object, write_json, write_jsonl
 
 SUBMISSION_FILE = "submission.json"
 SCORED_FILE = "predictions.jsonl"
 
+_CONTEXT = re.compile(
+    r"Indication:(?P<indication>.*?)(?:Comparison:(?P<comparison>.*))?$", re.DOTALL
+)
 _STUDY = re.compile(r"s(\d+)")  # how paths of MIMIC-CXR name a study
 
 Cases = Mapping[str, Mapping[str, Any]]
@@ -69,6 +73,44 @@ def read_cases(path: Path) -> Cases:
     if not cases:
         raise DataError(f"{path}: holds no case; {remedy}")
     return cases
+
+
+def write_table(path: Path, cases: Cases) -> int:
+    """Write cases as a table that `editgrpo prepare folder` reads.
+
+    Args:
+        path: JSON lines, a case each: `study_id`, `image` and `view` (lists; `unknown` where a case
+            does not name one view for each image), `indication`, `comparison`, `findings` and
+            `impression`.
+        cases: From `read_cases`.
+
+    Returns:
+        How many lines were written.
+
+    Raises:
+        DataError: a case names no images.
+    """
+    return write_jsonl(path, [_row(name, case) for name, case in cases.items()])
+
+
+def _row(name: str, case: Mapping[str, Any]) -> dict[str, Any]:
+    images, views = case.get("image_path"), case.get("frontal_lateral")
+    if not isinstance(images, list) or not images:
+        raise DataError(f"case {name!r}: names no images (image_path); leave it out")
+    if not isinstance(views, list) or len(views) != len(images):
+        views = ["unknown"] * len(images)  # of some cases it lists other views than images
+    context = case_text(case, "context").removeprefix("<context>").removesuffix("</context>")
+    found = _CONTEXT.search(context)
+    return {
+        "study_id": name,
+        # As ReXrank joins them to its image folder.
+        "image": [str(image).lstrip("/") for image in images],
+        "view": views,
+        "indication": found["indication"].strip() if found else "",
+        "comparison": (found["comparison"] or "").strip() if found else "",
+        "findings": case_text(case, "section_findings"),
+        "impression": case_text(case, "section_impression"),
+    }
 
 
 def write_rexrank(
