@@ -91,6 +91,8 @@ _ROOMS: Mapping[str, Extra] = {
     "reports.chexbert_network": Extra.CLINICAL,
     "reports.radgraph": Extra.CLINICAL,
     "reports.rate": Extra.CLINICAL,
+    "sharing": Extra.TRAIN,
+    "sharing.serving": Extra.DATA,
     "training": Extra.TRAIN,
 }
 """The extra of each package and module that needs one, those below it included; the longest name

@@ -268,8 +268,8 @@ def check_same_config(folder: Path, config: Any) -> None:
     settings = parse_yaml(text, str(path))
     if not isinstance(settings, dict) or not settings:
         raise TrainingError(f"{path}: holds no settings; {remedy}")
-    before = _flat(settings)
-    now = _flat(plain_value(config))
+    before = flat_settings(settings)
+    now = flat_settings(plain_value(config))
     for key in sorted(before.keys() | now.keys()):
         if not _is_free(key) and before.get(key) != now.get(key):
             raise TrainingError(
@@ -282,11 +282,19 @@ def _is_free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested mappings by dotted key."""
+def flat_settings(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted key.
+
+    Args:
+        value: A mapping, such as `plain_value` makes of a configuration.
+        prefix: What stands before each key.
+
+    Returns:
+        Dotted key to value.
+    """
     if not isinstance(value, dict) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flat(item, f"{prefix}.{name}" if prefix else str(name))
+        flat |= flat_settings(item, f"{prefix}.{name}" if prefix else str(name))
     return flat

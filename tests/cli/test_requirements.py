@@ -52,9 +52,20 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
     "demo": (Extra.DEMO,),
     "demo --train-base": (Extra.DEMO,),
     "report runs/a --output a.html": (REPORT,),
+    "card runs/a": (TRAIN,),
+    "export runs/a out": (TRAIN,),
+    "push runs/a organisation/model": (TRAIN,),
 }
-FREE = {"models list", "models verify", "recipes list", "recipes show", "recipes copy"}
-GROUPS = {"prepare", "data", "models", "recipes"}
+FREE = {
+    "rexrank table",
+    "rexrank submit",
+    "models list",
+    "models verify",
+    "recipes list",
+    "recipes show",
+    "recipes copy",
+}
+GROUPS = {"prepare", "data", "models", "recipes", "rexrank"}
 
 
 def outcome(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:

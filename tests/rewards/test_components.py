@@ -112,7 +112,7 @@ SILENT = ["", " \n", "...", "?!", "the", "Lungs.", "the the the", "The weather i
 TRAINABLE = [
     name
     for name in COMPONENT_NAMES
-    if not name.startswith("green")
+    if not name.startswith(("bleu", "green"))
     and name not in ("radcliq-v1", "temporal-f1@keywords")
     and name not in JUDGED
     and not (name.startswith("ratescore") and not name.endswith("-guarded"))

@@ -20,11 +20,13 @@ import typer
 from editgrpo import __version__
 from editgrpo.cli import (
     annotate,
+    card,
     chexpert_plus,
     data,
     demo,
     edit,
     evaluate,
+    export,
     folder,
     generate,
     huggingface,
@@ -34,9 +36,11 @@ from editgrpo.cli import (
     padchest_gr,
     pairs,
     phantom,
+    push,
     recipes,
     report,
     rexgradient,
+    rexrank,
     score,
     sft,
     train,
@@ -107,6 +111,13 @@ app.command(epilog=edit.EXAMPLES)(edit.edit)
 app.command(epilog=pairs.EXAMPLES)(pairs.pairs)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=card.EXAMPLES)(card.card)
+app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=push.EXAMPLES)(push.push)
+rexrank_app = typer.Typer(help="Take part in ReXrank: cases as studies, and submissions.")
+rexrank_app.command("table", epilog=rexrank.TABLE_EXAMPLES)(rexrank.table)
+rexrank_app.command("submit", epilog=rexrank.SUBMIT_EXAMPLES)(rexrank.submit)
+app.add_typer(rexrank_app, name="rexrank", epilog=examples("editgrpo rexrank submit --help"))
 
 
 def _show_version(is_asked: bool) -> None:

@@ -17,7 +17,7 @@ _NEEDED = ", ".join(_FIELDS)
 _IDS = ("study_id", "patient_id")
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path, *, need_references: bool = True) -> list[Prediction]:
     """Read predictions.
 
     Args:
@@ -25,6 +25,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             these columns, `patient_id` if it is known, and `target` if it is not findings; other
             keys and columns are passed over.
             Ids may be whole numbers: 7, "7" and 7.0 are one id.
+        need_references: Whether a reference must say something.
 
     Returns:
         The predictions in the order of the file, at least one; all have a patient, or none has.
@@ -39,7 +40,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     first_with: dict[bool, int] = {}
     for number, row in _rows(path):
         place = f"{path}, line {number}"
-        prediction = _prediction(row, place)
+        prediction = _prediction(row, place, need_reference=need_references)
         first_with.setdefault(prediction.patient_id is not None, number)
         if predictions and prediction.target is not predictions[0].target:
             raise DataError(
@@ -96,7 +97,7 @@ def copy_predictions(source: Path, copy: Path) -> None:
     )
 
 
-def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
+def _prediction(row: Mapping[str, Any], place: str, *, need_reference: bool) -> Prediction:
     prediction = Prediction(
         study_id=_id(row, "study_id", place),
         prediction=_text(row, "prediction", place),
@@ -104,10 +105,10 @@ def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
         patient_id=_id(row, "patient_id", place) or None,
         target=_target(row, place),
     )
-    for name in ("study_id", "reference"):
+    for name in ("study_id", "reference") if need_reference else ("study_id",):
         if not getattr(prediction, name).strip():
             raise DataError(f"{place}: {name} is empty; leave this study out")
-    if not section_text(prediction.reference, prediction.target.sections[0]):
+    if need_reference and not section_text(prediction.reference, prediction.target.sections[0]):
         raise DataError(
             f"{place}: reference stands for no text, as N/A does, or only points elsewhere; leave "
             "this study out"

@@ -111,6 +111,13 @@ def load_new_sentences(_: ClinicalConfig, __: Path | None) -> Component[Any]:
     return NewSentences()
 
 
+def load_rexrank_bleu(_: ClinicalConfig, __: Path | None) -> Component[Any]:
+    """Load BLEU-2 of one report."""
+    from editgrpo.metrics.rexrank_bleu import RexrankBleu2
+
+    return RexrankBleu2()
+
+
 def load_entity_similarity(_: ClinicalConfig, __: Path | None) -> Component[Any]:
     """Load the likeness of the entities that rules find."""
     return EntitySimilarity(rules_annotator())

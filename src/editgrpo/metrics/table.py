@@ -21,6 +21,7 @@ from editgrpo.metrics.kinds import (
 from editgrpo.metrics.metric import Direction, Metric
 from editgrpo.metrics.radgraph_f1 import RadGraphLevel
 from editgrpo.metrics.ratescore import RateVariant
+from editgrpo.metrics.rexrank_bleu import REXRANK_BLEU_2
 from editgrpo.metrics.text_metrics import (
     EMPTY,
     NEW_SENTENCES,
@@ -210,6 +211,13 @@ TEXT = (
     text_metric(REFERENCE_WORDS, "words of a reference", Direction.NEITHER),
 )
 
+REXRANK_BLEU = component_metric(
+    REXRANK_BLEU_2,
+    "BLEU-2 of one report, smoothed, as on ReXrank",
+    loading.load_rexrank_bleu,
+    no_reward="is no reward: it counts words, whatever they say",
+)
+
 NEW = component_metric(
     NEW_SENTENCES,
     "share of sentences that repeat no earlier one",
@@ -254,6 +262,7 @@ TABLE: Mapping[str, Metric] = {
         NEW,
         *TEXT,
         *BLEU,
+        REXRANK_BLEU,
     )
 }
 """Every metric by name, in the order in which lists show them."""

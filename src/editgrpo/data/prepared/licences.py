@@ -30,6 +30,7 @@ class DatasetCard:
         terms: What it asks, a sentence each.
         citations: What a paper that uses it cites.
         sharing: Whether a prepared set may be given to others.
+        models: What its pages ask of models that were trained on it; empty if they say nothing.
     """
 
     title: str
@@ -40,6 +41,7 @@ class DatasetCard:
     terms: tuple[str, ...]
     citations: tuple[str, ...]
     sharing: Sharing
+    models: str = ""
 
 
 # Sources: PhysioNet's data use agreement 1.5.0, and its notice of 18 April 2023 on online services.
@@ -76,6 +78,10 @@ _MIMIC_CXR = DatasetCard(
         "Circulation 101(23), e215-e220 (2000).",
     ),
     sharing=Sharing.FORBIDDEN,
+    models=(
+        "PhysioNet asks that what is derived from its credentialed data, models included, be "
+        "treated as sensitive, and be shared on PhysioNet under the agreement of the data."
+    ),
 )
 
 # Source: the agreement, version 1 of 7 April 2025, sections 2, 3, 9 and 12.
