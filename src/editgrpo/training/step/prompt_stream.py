@@ -149,7 +149,7 @@ def prompt_stream(
             "study twice in a step: lower prompts_per_step or raise data.train_limit"
         )
     stream = PromptStream(
-        step_sampler(config, [study.findings for study in studies]),
+        step_sampler(config, [study.reference for study in studies]),
         studies=len(studies),
         seed=config.seed,
         is_by_hardness=is_by_hardness,
