@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.config import Target
 from editgrpo.data.folder import TableSource
 from editgrpo.data.prepare import Inclusion, PrepareOptions
 from editgrpo.data.prepared.store import StudySet
@@ -242,3 +243,9 @@ def test_the_command_names_the_case_that_is_no_report(
     said = capsys.readouterr().err
     assert "case 'CXR7_IM-2263': its prediction has no 'Impression:'" in said
     assert "Secret" not in said
+
+
+def test_impressions_alone_are_refused(tmp_path: Path) -> None:
+    reports = [replace(prediction("a"), target=Target.IMPRESSION)]
+    with pytest.raises(DataError, match="ReXrank has no track of these alone"):
+        write_rexrank(tmp_path, reports, {"a": CASE}, FINDINGS)

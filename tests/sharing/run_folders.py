@@ -52,7 +52,7 @@ def write_run(config: SFTConfig | TrainConfig, *, model: str = "model") -> Path:
     )
     inputs = {
         "data.folder": set_hashes(Path(config.data.folder)),
-        "data.prompt_template": template_hashes(config.data.prompt_template),
+        "data.prompt_template": template_hashes(config.data),
     }
     (run / "inputs.json").write_text(json.dumps(inputs))
     (run / model).mkdir()

@@ -20,7 +20,6 @@ from transformers import (
 )
 
 from editgrpo.config import DType
-from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.files import read_jsonl
@@ -88,9 +87,8 @@ class Server:
         kinds = (encoded["input_ids"] == image_token).int()
         return {**encoded, **pixels, "mm_token_type_ids": kinds}
 
-    def report(self, body: dict[str, Any]) -> str:
-        """Answer a request."""
-        assert body["temperature"] == 0
+    def prompt(self, body: dict[str, Any]) -> Any:
+        """Encode a request."""
         images: list[Image.Image] = []
         (message,) = body["messages"]
         parts = []
@@ -100,7 +98,12 @@ class Server:
                 images.append(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
                 part = {"type": "image"}
             parts.append(part)
-        inputs = self.inputs([{"role": message["role"], "content": parts}], images)
+        return self.inputs([{"role": message["role"], "content": parts}], images)
+
+    def report(self, body: dict[str, Any]) -> str:
+        """Answer a request."""
+        assert body["temperature"] == 0
+        inputs = self.prompt(body)
         ids = self.model.generate(**inputs, max_new_tokens=body["max_tokens"])
         tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
         answer: str = tokenizer.decode(
@@ -119,7 +122,11 @@ def check_reports(tiny: Tiny, folder: Path) -> None:
     out = exported(read_lineage(tiny.checkpoint), folder / "out")
     ours = generated(out, tiny, folder / "exported.jsonl")
     server = Server(out)
-    studies = StudySet.load(tiny.studies, split=Split.VALIDATION)
+    studies, encoder = tiny.encoder(Split.VALIDATION)
+    for study in studies:  # a small model may say the same of another prompt
+        shown, trained = server.prompt(chat_request(out, studies, study)), encoder.encode(study)
+        assert torch.equal(shown["input_ids"][0], trained.input_ids_T)
+        assert torch.equal(shown["pixel_values"], trained.stock_inputs()["pixel_values"])
     assert [server.report(chat_request(out, studies, study)) for study in studies] == ours
     assert all(len(report) > 20 for report in ours), "a model that says nothing proves nothing"
     # Rounded to bfloat16, it says what the run's model says.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.config import DataConfig, ModelConfig, TrainConfig
-from editgrpo.data.prompt import DEFAULT_TEMPLATE
+from editgrpo.config import DataConfig, ModelConfig, Target, TrainConfig
+from editgrpo.data.prompt import default_template
 from editgrpo.errors import DataError, ModelError, TrainingError
 from editgrpo.sharing.lineage import find_model, find_model_of_run, read_lineage
 from tests.sharing.run_folders import BASE, rl_run, sft_run, write_run, write_studies
@@ -26,7 +26,7 @@ def test_a_chain_of_runs_is_followed_to_the_hub(tmp_path: Path) -> None:
     assert lineage.datasets == ("mimic-cxr", "folder")
     # Three training studies of which the limit leaves two, and all five.
     assert [stage.training_studies for stage in lineage.stages] == [2, 5]
-    assert lineage.prompt_template == DEFAULT_TEMPLATE
+    assert lineage.prompt_template == default_template(Target.FINDINGS)
     settings = lineage.prompt_settings()
     assert (settings.max_images, settings.max_completion_tokens) == (4, 99)
     assert (settings.budget.min_pixels, settings.budget.max_pixels) == (28 * 28, 56 * 56)

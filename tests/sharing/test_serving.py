@@ -3,16 +3,17 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from editgrpo.config import DataConfig
+from editgrpo.config import DataConfig, Target
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.store import StudySet
-from editgrpo.data.prompt import DEFAULT_TEMPLATE, build_messages
+from editgrpo.data.prompt import build_messages, default_template
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError, ModelError
 from editgrpo.recipes import load_section
@@ -35,7 +36,7 @@ def export(tmp_path: Path) -> Path:
     folder = tmp_path / "cxr"
     folder.mkdir()
     SETTINGS.write(folder)
-    (folder / PROMPT_FILE).write_text(DEFAULT_TEMPLATE.read_text("utf-8"))
+    (folder / PROMPT_FILE).write_text(default_template(Target.FINDINGS).read_text("utf-8"))
     return folder
 
 
@@ -128,3 +129,14 @@ def test_the_command_names_limits_and_template_and_is_quoted() -> None:
         "    --chat-template 'my exports/cxr/chat_template.jinja' \\\n"
         "    --generation-config 'my exports/cxr'"
     )
+
+
+def test_an_export_says_which_sections_are_written(export: Path, studies: StudySet) -> None:
+    replace(SETTINGS, target=Target.BOTH).write(export)
+    (export / PROMPT_FILE).write_text("{% for i in images %}<image>{% endfor %}Write {{ target }}.")
+    settings = export_settings(export)
+    assert settings is not None and settings.target is Target.BOTH
+    data = load_section(None, "data", DataConfig, settings.overrides(export))
+    assert data.target is Target.BOTH
+    parts = chat_request(export, studies, "s1")["messages"][0]["content"]
+    assert parts[-1]["text"] == "Write findings+impression."

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editgrpo.config import Target
 from editgrpo.data.given_values import section_text
 from editgrpo.errors import DataError
 from editgrpo.evaluation.predictions import write_predictions
@@ -131,9 +132,12 @@ def write_rexrank(
         How many cases there are, and how many of them have no reference.
 
     Raises:
-        DataError: a case has no prediction, none can be scored, or a prediction lacks the section
-            that the track asks for; the message names the case.
+        DataError: the predictions are impressions alone, a case has no prediction, none can be
+            scored, or a prediction lacks the section that the track asks for; the message names
+            the case.
     """
+    if any(one.target is Target.IMPRESSION for one in predictions):
+        raise DataError("the predictions are impressions; ReXrank has no track of these alone")
     by_study = {one.study_id: one for one in predictions}
     study_of = _studies_of(cases, by_study)
     missing = [case for case in cases if case not in study_of]

@@ -7,6 +7,7 @@ after another, and no model is built.
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,11 @@ def _write(
     settings.write(folder)
     longest = _longest(folder, settings)
     command = vllm_command(name, settings, dtype=dtype.value, max_tokens=longest)
-    prompt = build_messages(_EXAMPLE, max_images=settings.max_images, template=folder / PROMPT_FILE)
+    prompt = build_messages(
+        replace(_EXAMPLE, target=settings.target),
+        max_images=settings.max_images,
+        template=folder / PROMPT_FILE,
+    )
     write_text(folder / SERVE_FILE, serve_page(prompt, settings, command), shared=True)
     return longest
 
@@ -160,7 +165,7 @@ def longest_prompt(processor: PromptProcessor, settings: PromptSettings, templat
     images = tuple(
         StudyImage(image_id=str(k), view=View.FRONTAL) for k in range(settings.max_images)
     )
-    study = Study(study_id="example", patient_id="example", split=Split.TEST, images=images)
+    study = replace(_EXAMPLE, images=images, target=settings.target)
     prompt: Prompt = build_messages(study, max_images=len(images), template=template)
     side = settings.budget.size(10_000, 10_000)
     film = processor.patches(np.zeros((*side, 3), np.uint8))

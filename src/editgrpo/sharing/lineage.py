@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editgrpo.config import SFTConfig, TrainConfig
+from editgrpo.config import DataConfig, SFTConfig, TrainConfig
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet, read_prepared
-from editgrpo.data.prompt import DEFAULT_TEMPLATE
+from editgrpo.data.prompt import default_template
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.files import real_path
@@ -85,7 +85,7 @@ class Lineage:
     @property
     def prompt_template(self) -> Path:
         """The template that the last run wrote prompts with."""
-        return Path(self.last.config.data.prompt_template or DEFAULT_TEMPLATE)
+        return template_of(self.last.config.data)
 
     def prompt_settings(self) -> PromptSettings:
         """Return what else decides prompts."""
@@ -93,6 +93,7 @@ class Lineage:
         return PromptSettings(
             budget=PixelBudget(**read_prepared(self.last.studies)["budget"]),
             max_images=config.data.max_images,
+            target=config.data.target,
             max_completion_tokens=(
                 config.max_completion_tokens
                 if isinstance(config, SFTConfig)
@@ -180,9 +181,12 @@ def _read_stage(run: Path, candidates: Sequence[Path]) -> Stage:
     config = load_recipe(path, TrainConfig) if is_rl else load_recipe(path, SFTConfig)
     noted = _noted_inputs(run)
     studies = _find_studies(run, Path(config.data.folder), candidates, noted.get("data.folder"))
-    _check_template(run, config.data.prompt_template, noted.get("data.prompt_template"))
+    _check_template(run, config.data, noted.get("data.prompt_template"))
     dataset = str(read_prepared(studies).get("dataset"))
-    count, limit = len(StudySet.load(studies, split=Split.TRAIN)), config.data.train_limit
+    chosen = StudySet.load(
+        studies, split=Split.TRAIN, target=config.data.target, needs_reference=True
+    )
+    count, limit = len(chosen), config.data.train_limit
     return Stage(
         run=run,
         config=config,
@@ -217,15 +221,19 @@ def _find_studies(run: Path, folder: Path, candidates: Sequence[Path], noted: An
     )
 
 
-def _check_template(run: Path, template: str | None, noted: Any) -> None:
-    if template is not None and not Path(template).is_file():
+def _check_template(run: Path, data: DataConfig, noted: Any) -> None:
+    template = template_of(data)
+    if not template.is_file():
         raise TrainingError(f"{template}: {run} was trained with this prompt; put it back")
-    if noted is not None and template_hashes(template) != noted:
-        remedy = "put back the one of then" if template else "take the editgrpo that trained it"
-        raise TrainingError(
-            f"{template or DEFAULT_TEMPLATE}: the prompt has changed since {run} was trained; "
-            f"{remedy}"
-        )
+    if noted is not None and template_hashes(data) != noted:
+        is_own = data.prompt_template is not None
+        remedy = "put back the one of then" if is_own else "take the editgrpo that trained it"
+        raise TrainingError(f"{template}: the prompt has changed since {run} was trained; {remedy}")
+
+
+def template_of(data: DataConfig) -> Path:
+    """Return the prompt template of a run: its own, or the built-in one of its target."""
+    return Path(data.prompt_template or default_template(data.target))
 
 
 def _base(path: str, revision: str | None) -> tuple[str | None, str | None]:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from editgrpo.config import EditLevel, LossType, RewardConfig, SFTConfig, TrainConfig
+from editgrpo.config import EditLevel, LossType, RewardConfig, SFTConfig, Target, TrainConfig
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard
 from editgrpo.display.numbers import format_score
 from editgrpo.errors import ModelError
@@ -53,6 +53,7 @@ _TELLING = frozenset(
     {
         "batch_size",
         "data.max_images",
+        "data.target",
         "edit.annotator",
         "edit.level",
         "edit.max_edits",
@@ -125,6 +126,7 @@ def model_card(lineage: Lineage, options: CardOptions | None = None) -> str:
         stages=[_stage_view(stage) for stage in lineage.stages],
         data=[_data_view(lineage, name) for name in lineage.datasets],
         settings=settings,
+        sections=words_of(settings.target),
         prompt=_without_comment(lineage.prompt_template.read_text(encoding="utf-8")),
         results=options.results,
         citations=[one for name in lineage.datasets for one in DATASETS[name].citations],
@@ -233,7 +235,7 @@ def _stage_view(stage: Stage) -> dict[str, Any]:
 
 def _algorithm(config: SFTConfig | TrainConfig) -> str:
     if isinstance(config, SFTConfig):
-        return "Supervised fine-tuning on the findings of reference reports"
+        return f"Supervised fine-tuning on the {words_of(config.data.target)} of reference reports"
     plain = "Dr. GRPO" if config.objective.loss is LossType.DR_GRPO else "GRPO"
     if config.edit.level is EditLevel.SENTENCE:
         return (
@@ -243,6 +245,11 @@ def _algorithm(config: SFTConfig | TrainConfig) -> str:
     if config.edit.level is EditLevel.REPORT:
         return f"{plain} with the reference report in each group"
     return plain
+
+
+def words_of(target: Target) -> str:
+    """Name the sections that are written."""
+    return " and ".join(target.sections)
 
 
 def _settings(config: SFTConfig | TrainConfig) -> list[tuple[str, str]]:

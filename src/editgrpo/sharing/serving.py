@@ -4,10 +4,11 @@ A request goes to any server that speaks OpenAI's chat API. Nothing here needs t
 """
 
 import base64
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from editgrpo.config import Target
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.store import StudySet, read_prepared
 from editgrpo.data.prompt import build_messages
@@ -32,6 +33,8 @@ class PromptSettings:
     """Most images shown for a study."""
     max_completion_tokens: int
     """Longest report, its end included."""
+    target: Target = Target.FINDINGS
+    """Which sections are written."""
 
     def write(self, folder: Path) -> None:
         """Write the settings into an exported folder."""
@@ -44,8 +47,8 @@ class PromptSettings:
         remedy = "give a folder that `editgrpo export` wrote"
         values = read_json_object(path, remedy, error=ModelError)
         with reading(path, remedy, error=ModelError):
-            budget = PixelBudget(**values.pop("budget"))
-            return cls(budget=budget, **values)
+            budget, target = PixelBudget(**values.pop("budget")), Target(values.pop("target"))
+            return cls(budget=budget, target=target, **values)
 
     def overrides(self, folder: Path) -> list[str]:
         """Return the settings of prompts as `--set` takes them.
@@ -57,7 +60,11 @@ class PromptSettings:
             `data.key=value` texts.
         """
         template = str(folder / PROMPT_FILE).replace("'", "''")
-        return [f"data.max_images={self.max_images}", f"data.prompt_template='{template}'"]
+        return [
+            f"data.max_images={self.max_images}",
+            f"data.target={self.target.value}",
+            f"data.prompt_template='{template}'",
+        ]
 
 
 def export_settings(folder: Path) -> PromptSettings | None:
@@ -95,7 +102,11 @@ def chat_request(
             f"{studies.folder}: its images have {_sizes(budget)}, and the model was trained with "
             f"{_sizes(settings.budget)}; prepare the set again with these"
         )
-    prompt = build_messages(found, max_images=settings.max_images, template=folder / PROMPT_FILE)
+    prompt = build_messages(
+        replace(found, target=settings.target),
+        max_images=settings.max_images,
+        template=folder / PROMPT_FILE,
+    )
     pictures = iter([_data_url(studies.images.png(image.image_id)) for image in prompt.images])
     parts = [
         {"type": "image_url", "image_url": {"url": next(pictures)}}
