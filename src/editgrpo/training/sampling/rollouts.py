@@ -80,8 +80,8 @@ def sample_responses(
         for numbers in plan_passes(lengths, tokens_per_pass):
             one = Prefill(kept, {number: prompts[number] for number in numbers}, known)
             logits.update(zip(numbers, run(one), strict=True))
-        grid = _Grid(kept, uniforms_PK_T, torch.tensor(next_position_P), settings, compiled)
-        grid.listener = listener
+        next_P = torch.tensor(next_position_P)
+        grid = _Grid(kept, uniforms_PK_T, next_P, settings, compiled=compiled, listener=listener)
         return grid.sample(run, torch.stack([logits[k] for k in range(len(prompts))]))
 
 
@@ -98,11 +98,13 @@ class _Grid:
         uniforms_PK_T: Tensor,
         next_position_P: Tensor,
         settings: SamplingSettings,
+        *,
         compiled: bool,
+        listener: Listener | None,
     ) -> None:
         device = kept.device
         self._kept, self._settings, self._compiled = kept, settings, compiled
-        self.listener: Listener | None = None
+        self._listener = listener
         self._uniforms_PK_T = uniforms_PK_T.to(device)
         self._next_position_P = next_position_P.to(device)
         prompts, rows = kept.shape
@@ -136,8 +138,8 @@ class _Grid:
             self._row_PK[running].tolist(), tokens[running].tolist(), strict=True
         ):
             self._responses[row].append(token)
-            if self.listener is not None:
-                self.listener(row, token)
+            if self._listener is not None:
+                self._listener(row, token)
         running &= ~torch.isin(tokens, torch.tensor(self._settings.eos_token_ids, dtype=torch.long))
 
     def _shrink(self, tokens_PK: Tensor) -> Tensor:
