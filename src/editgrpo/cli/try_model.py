@@ -10,7 +10,6 @@ import typer
 
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Set, examples, given, text_override
-from editgrpo.cli.studies import MaxPixels, MinPixels, MultipleOf
 from editgrpo.config import ClinicalConfig
 from editgrpo.extras import Extra, require_extras
 
@@ -44,9 +43,18 @@ def try_model(
         int | None,
         typer.Option(help="Most tokens of a report. Default: as in the run, or 256."),
     ] = None,
-    min_pixels: MinPixels = None,
-    max_pixels: MaxPixels = None,
-    multiple_of: MultipleOf = None,
+    min_pixels: Annotated[
+        int | None,
+        typer.Option(help="Fewest pixels of a resized film. Default: of the set, or the model."),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Most pixels of a resized film. Default: of the set, or the model."),
+    ] = None,
+    multiple_of: Annotated[
+        int | None,
+        typer.Option(help="Film sides are multiples of this. Default: of the set, or the model."),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="Port. Default: the first free one from 7860 on."),
