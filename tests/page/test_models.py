@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from editgrpo.config import Target
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study
@@ -122,3 +123,11 @@ def test_of_more_films_the_prompt_shows_as_many_as_in_training(loaded: LoadedMod
     extra = [replace(films[0], name=f"{k}", image=noise(56, 56, seed=k)) for k in range(2)]
     encoder, own = loaded._encoder(PageStudy(study=study, films=(*extra, *films)))
     assert len(encoder.encode(own).image_ids) == 2
+
+
+def test_a_model_that_writes_impressions_is_asked_for_them(tried: TriedModel) -> None:
+    asked = replace(tried, data=replace(tried.data, target=Target.IMPRESSION))
+    loaded = load_model(asked, None)
+    study = Study(study_id="page", patient_id="", split=Split.TEST, images=())
+    _, own = loaded._encoder(PageStudy(study=study, films=()))
+    assert own.target is Target.IMPRESSION

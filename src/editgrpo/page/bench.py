@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import EditGRPOError
 from editgrpo.page.cards import Card
@@ -82,6 +82,11 @@ class Bench:
     def max_images(self) -> int:
         """Most films of a study that a model is shown."""
         return max(model.data.max_images for model in self.tried)
+
+    @property
+    def target(self) -> Target:
+        """Which sections the first model writes, and references are of."""
+        return self.tried[0].data.target
 
     def start(self) -> None:
         """Begin to load; `phase` says when it is done."""

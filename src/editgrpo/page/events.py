@@ -113,7 +113,7 @@ class _Events:
             **self._cards(),
             **dict(zip(panel.texts, texts, strict=True)),
             panel.study: study.study_id,
-            self._page.reports.reference: study.findings,
+            self._page.reports.reference: replace(study, target=self._bench.target).reference,
         }
 
     def add(self, timepoint: Timepoint, files: Sequence[str], films: Films, *views: str) -> Updates:

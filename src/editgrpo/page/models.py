@@ -129,9 +129,10 @@ class LoadedModel:
     def check(self, shown: PageStudy) -> None:
         """Make sure that it writes as transformers does; see `check_writing`."""
         encoder, study = self._encoder(shown)
-        check_writing(self.policy, encoder, study, self._config())
+        length = self.tried.max_completion_tokens
+        check_writing(self.policy, encoder, study, max_tokens=length, temperature=0.0)
 
-    def _config(self, *, temperature: float = 0.0, seed: int = 0) -> GenerationConfig:
+    def _config(self, *, temperature: float, seed: int) -> GenerationConfig:
         return GenerationConfig(
             max_completion_tokens=self.tried.max_completion_tokens,
             temperature=temperature,
@@ -140,7 +141,7 @@ class LoadedModel:
 
     def _encoder(self, shown: PageStudy) -> tuple[StudyEncoder, Study]:
         pixels = FilmPixels(shown.films, self.budget)
-        study = replace(shown.study, images=pixels.images)
+        study = replace(shown.study, images=pixels.images, target=self.tried.data.target)
         return StudyEncoder(pixels, self.processor, self.tried.data), study
 
 

@@ -102,7 +102,7 @@ def read_view_name(path: Path) -> str:
         MissingExtraError: What reads DICOM is not installed.
     """
     with _named(path):
-        content = _read(path)
+        content = _read(path, None)
         if content[_DICOM[0]] != _DICOM[1]:
             return ""
         require_extras(Extra.DICOM, what="a DICOM file")
