@@ -10,7 +10,6 @@ from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.data.study import Split
 from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_jsonl
-from editgrpo.sharing.model_settings import settings_of_model
 
 EXAMPLES = examples(
     "editgrpo generate runs/editgrpo/model --output runs/editgrpo/evaluation/a/predictions.jsonl",
@@ -55,6 +54,8 @@ def generate(
     overrides += changes or []
     if studies is not None:
         overrides.append(text_override("data.folder", studies))
+    from editgrpo.sharing.model_settings import settings_of_model
+
     data, longest = settings_of_model(Path(model), overrides)
     max_completion_tokens = max_completion_tokens or longest
     claim_output(output, overwrite=overwrite)

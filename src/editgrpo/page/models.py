@@ -13,6 +13,7 @@ from editgrpo.errors import ModelError
 from editgrpo.files import real_path
 from editgrpo.page.films import Film, FilmPixels
 from editgrpo.sharing.model_settings import settings_of_model
+from editgrpo.sharing.serving import export_settings
 from editgrpo.training.generate import GenerationConfig, check_writing, load_to_write
 from editgrpo.training.policy.load import load_processor, resolve_model_folder
 from editgrpo.training.policy.model import Policy
@@ -179,10 +180,13 @@ def load_model(tried: TriedModel, budget: PixelBudget | None) -> LoadedModel:
 
 
 def _budget_of(tried: TriedModel, processor: PromptProcessor) -> PixelBudget:
-    """Return the sizes of the prepared set; else those that the model's own files state, up to the
-    paper's: a published checkpoint would take films of thousands of tokens."""
+    """Return the sizes of the prepared set or of the export; else those that the model's own files
+    state, up to the paper's: a published checkpoint would take films of thousands of tokens."""
     if tried.prepared is not None:
         return PixelBudget(**read_prepared(tried.prepared)["budget"])
+    exported = export_settings(Path(tried.path))
+    if exported is not None:
+        return exported.budget
     default = PixelBudget()
     if not isinstance(processor, StudyProcessor):
         return replace(default, multiple_of=math.lcm(processor.factor, default.multiple_of))

@@ -12,9 +12,7 @@ from editgrpo.sharing.serving import export_settings
 _LENGTH_LIMITS = ("rollout.max_completion_tokens", "max_completion_tokens")
 
 
-def settings_of_model(
-    model: Path, overrides: Sequence[str] = ()
-) -> tuple[DataConfig, int | None]:
+def settings_of_model(model: Path, overrides: Sequence[str] = ()) -> tuple[DataConfig, int | None]:
     """Return how prompts are made for a model, and how long a report may be, as its run or its
     export says.
 
