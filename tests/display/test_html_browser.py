@@ -176,3 +176,29 @@ def test_the_page_of_a_data_set_is_drawn_without_overflow_or_error(
     _click(browser, "#theme")
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert browser.execute_script("return performance.getEntriesByType('resource')") == []
+
+
+def test_a_page_that_is_watched_loads_itself_again_and_stays_where_it_was(
+    browser: Any, page: Path, tmp_path: Path
+) -> None:
+    runs, output = [page.parent / "sft", tmp_path / "awaited"], tmp_path / "report.html"
+    write_report(runs, output, title="Live", may_be_new=True, reload_s=2)
+    _open(browser, output, 390)
+    theme = "document.documentElement.dataset.theme"
+    browser.execute_script("window.isOld = true; document.getElementById('theme').click()")
+    chosen = browser.execute_script(f"return {theme}")
+    browser.execute_script("scrollTo({top: 700, behavior: 'instant'})")
+    _wait(browser, "!window.isOld && document.readyState === 'complete'")
+    assert _wait(browser, "Math.round(scrollY)") == 700
+    assert browser.execute_script(f"return {theme}") == chosen
+    assert "Waiting for the run to begin" in _text(browser, "#overview")
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    browser.get("about:blank")
+
+
+def test_a_page_of_a_run_that_has_not_begun_is_whole(browser: Any, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    write_report([tmp_path / "awaited"], output, title="Live", may_be_new=True, reload_s=60)
+    _open(browser, output, 1280)
+    assert "loads itself again every 60 seconds" in _text(browser, ".live")
+    assert [entry["message"] for entry in browser.get_log("browser")] == []

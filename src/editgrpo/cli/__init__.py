@@ -44,6 +44,7 @@ from editgrpo.cli import (
     score,
     sft,
     train,
+    try_model,
 )
 from editgrpo.cli.options import examples
 from editgrpo.errors import EditGRPOError, RunStoppedError, StorageError
@@ -111,6 +112,7 @@ app.command(epilog=edit.EXAMPLES)(edit.edit)
 app.command(epilog=pairs.EXAMPLES)(pairs.pairs)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command("try", epilog=try_model.EXAMPLES)(try_model.try_model)
 app.command(epilog=card.EXAMPLES)(card.card)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=push.EXAMPLES)(push.push)

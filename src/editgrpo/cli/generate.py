@@ -7,21 +7,14 @@ import typer
 
 from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_override
 from editgrpo.cli.output import claim_output, hide_loading_bars
-from editgrpo.config import DataConfig
 from editgrpo.data.study import Split
 from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_jsonl
-from editgrpo.provenance import CONFIG_FILE
-from editgrpo.recipes import load_section, recipe_value
 
 EXAMPLES = examples(
     "editgrpo generate runs/editgrpo/model --output runs/editgrpo/evaluation/a/predictions.jsonl",
     "editgrpo generate runs/sft/model --studies studies/site-b --output predictions.jsonl",
 )
-
-
-# Where `train` and `sft` say how long a report may be.
-_LENGTH_LIMITS = ("rollout.max_completion_tokens", "max_completion_tokens")
 
 
 def generate(
@@ -61,7 +54,9 @@ def generate(
     overrides += changes or []
     if studies is not None:
         overrides.append(text_override("data.folder", studies))
-    data, longest = _settings_of(Path(model), overrides)
+    from editgrpo.sharing.model_settings import settings_of_model
+
+    data, longest = settings_of_model(Path(model), overrides)
     max_completion_tokens = max_completion_tokens or longest
     claim_output(output, overwrite=overwrite)
 
@@ -83,19 +78,3 @@ def generate(
         f"{sum(reports):,} of {len(reports):,}"
     )
     typer.echo(f"The predictions are in {output}")
-
-
-def _settings_of(model: Path, overrides: list[str]) -> tuple[DataConfig, int | None]:
-    """Return how prompts are made for a model, and how long a report may be, as its run or its
-    export says."""
-    from editgrpo.sharing.serving import export_settings
-
-    recipe = model.parent / CONFIG_FILE
-    if recipe.is_file():
-        data = load_section(recipe, "data", DataConfig, overrides)
-        return data, recipe_value(recipe, *_LENGTH_LIMITS)
-    exported = export_settings(model)
-    if exported is None:
-        return load_section(None, "data", DataConfig, overrides), None
-    overrides = [*exported.overrides(model), *overrides]
-    return load_section(None, "data", DataConfig, overrides), exported.max_completion_tokens

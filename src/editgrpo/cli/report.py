@@ -1,7 +1,10 @@
 """`editgrpo report`: runs as one HTML page."""
 
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,9 +13,13 @@ from editgrpo.cli.output import claim_output
 from editgrpo.extras import Extra, require_extras
 from editgrpo.files import real_path
 
+if TYPE_CHECKING:
+    from editgrpo.display.html import ReportSummary
+
 EXAMPLES = examples(
     "editgrpo report runs/sft runs/dr-grpo runs/editgrpo --output report.html",
     'editgrpo report demo/sft demo/editgrpo --title "Phantom, site A" --output report.html',
+    "editgrpo report --watch runs/editgrpo --output report.html",
 )
 
 
@@ -32,30 +39,53 @@ def report(
             help="Most study pages of each kind; images make the file large. Default: 80."
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Write it again while the runs go on, until they end or Ctrl-C."
+        ),
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=1, help="With --watch: seconds between two looks at the runs.")
+    ] = 30,
     overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML page about runs: curves, results with intervals, studies with edits."""
     require_extras(Extra.REPORT)
     claim_output(output, overwrite=overwrite)
 
+    title = title or ", ".join(real_path(run).name for run in runs)
+    options = {"title": title, "studies": studies, **given(max_studies=max_studies)}
+    if watch:
+        _watch(runs, output, every, options)
+        return
+
     from editgrpo.display.html import write_report
     from editgrpo.display.terminal import progress_bar
 
     with progress_bar("Reading studies") as progress:
-        summary = write_report(
-            runs,
-            output,
-            title=title or ", ".join(real_path(run).name for run in runs),
-            studies=studies,
-            progress=progress,
-            **given(max_studies=max_studies),
-        )
+        summary = write_report(runs, output, progress=progress, **options)
+    _show(summary)
+    for note in summary.notes:
+        typer.echo(note)
+    typer.echo(f"The report is in {output} ({summary.size_bytes / 1e6:.1f} MB)")
+
+
+def _watch(runs: Sequence[Path], output: Path, every_s: float, options: dict[str, Any]) -> None:
+    from editgrpo.display.html import watch_report
+
+    typer.echo(f"The report is in {output}; it is written again while the runs go on, until Ctrl-C")
+    writing = watch_report(runs, output, every_s=every_s, wait=time.sleep, **options)
+    with suppress(KeyboardInterrupt), closing(writing):
+        for summary in writing:
+            typer.echo(time.strftime("%H:%M:%S  "), nl=False)
+            _show(summary)
+
+
+def _show(summary: "ReportSummary") -> None:
     typer.echo(
         f"Runs: {summary.runs}; evaluations: {summary.evaluations}; study pages: "
         f"{summary.groups + summary.predictions}; images: {summary.images}"
     )
     if summary.broken_lines:
         typer.echo(f"Passed over {summary.broken_lines} lines that are not whole JSON objects")
-    for note in summary.notes:
-        typer.echo(note)
-    typer.echo(f"The report is in {output} ({summary.size_bytes / 1e6:.1f} MB)")

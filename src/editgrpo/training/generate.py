@@ -19,7 +19,7 @@ from editgrpo.ownership import owning
 from editgrpo.training.policy.generation_tokens import generation_tokens
 from editgrpo.training.policy.load import load_for_inference, load_processor, resolve_model_folder
 from editgrpo.training.policy.model import Policy
-from editgrpo.training.policy.prompts import PromptEncoder, load_split
+from editgrpo.training.policy.prompts import PromptEncoder, StudyEncoder, load_split
 from editgrpo.training.run.inputs import (
     Hashes,
     changed_input,
@@ -107,6 +107,48 @@ def _generate(
         for study, (response,) in zip(batch, responses, strict=True):
             report = tokenizer.decode(response, skip_special_tokens=True).strip()
             yield _Generated(study, report, response[-1] not in tokens.eos_token_ids)
+
+
+def load_to_write(folder: Path) -> Policy:
+    """Load a model as reports are generated with it: in bfloat16 on a GPU, else in float32.
+
+    Args:
+        folder: From `resolve_model_folder`.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    has_gpu = torch.cuda.is_available()
+    policy = load_for_inference(folder, dtype=torch.bfloat16 if has_gpu else torch.float32)
+    return policy.to("cuda" if has_gpu else "cpu").eval()
+
+
+def check_writing(
+    policy: Policy, encoder: StudyEncoder, study: Study, *, max_tokens: int, temperature: float
+) -> None:
+    """Make sure, before the first report, that sampling takes the tokens of transformers.
+
+    Args:
+        policy: From `load_to_write`.
+        encoder: Encodes the study for it.
+        study: Any study.
+        max_tokens: Longest report.
+        temperature: Of sampling.
+
+    Raises:
+        DataError: an image of the study cannot be read.
+        TrainingError: transformers' `generate` takes another token.
+    """
+    tokens = generation_tokens(policy, encoder.processor.tokenizer)
+    check_sampling(
+        policy,
+        encoder.encode(study),
+        tokens.sampling(max_tokens=max_tokens, temperature=temperature),
+        dtype=DType.BFLOAT16 if torch.cuda.is_available() else DType.FLOAT32,
+    )
 
 
 def generate_predictions(
@@ -216,16 +258,8 @@ def load_sampling_policy(
         DataError: an image of the study cannot be decoded.
         TrainingError: sampling does not take the tokens that transformers' `generate` takes.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    policy = load_for_inference(folder, dtype=dtype).to(device).eval()
-    tokens = generation_tokens(policy, encoder.processor.tokenizer)
-    check_sampling(
-        policy,
-        encoder.encode(study),
-        tokens.sampling(max_tokens=max_tokens, temperature=temperature),
-        dtype=DType.BFLOAT16 if dtype is torch.bfloat16 else DType.FLOAT32,
-    )
+    policy = load_to_write(folder)
+    check_writing(policy, encoder, study, max_tokens=max_tokens, temperature=temperature)
     return policy
 
 

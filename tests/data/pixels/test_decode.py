@@ -184,7 +184,7 @@ def test_what_a_file_holds_decides_and_not_its_name(tmp_path: Path) -> None:
 def test_files_that_are_too_large_are_refused_before_they_are_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_zipped: bool
 ) -> None:
-    monkeypatch.setattr("editgrpo.data.pixels.decode._MAX_SOURCE_BYTES", 1000)
+    monkeypatch.setattr("editgrpo.data.pixels.decode.MAX_SOURCE_BYTES", 1000)
     path = tmp_path / "a"
     path.write_bytes(gzip.compress(bytes(100_000)) if is_zipped else bytes(1001))
     refused(path, "holds more than 1,000 bytes")

@@ -37,7 +37,9 @@ itself warns.
 MISSING_FILE = "image file is missing"
 """The problem of an image that has no file."""
 
-_MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS  # two for each pixel, and as much for anything else
+MAX_SOURCE_BYTES = 4 * MAX_SOURCE_PIXELS
+"""Most bytes of a file, unzipped: two for each pixel, and as much for anything else."""
+
 _PIECE = 1 << 24  # bytes read at once, more than most films have
 _GZIP = b"\x1f\x8b"
 _DICOM = slice(128, 132), b"DICM"
@@ -86,6 +88,29 @@ def decode_image(path: Path, stream: IO[bytes] | None = None) -> Image.Image:
         return _decode_jpeg_or_png(content)
 
 
+def read_view_name(path: Path) -> str:
+    """Read how a file itself calls its projection.
+
+    Args:
+        path: As `decode_image` takes it.
+
+    Returns:
+        The View Position of a DICOM file; empty where a file names none, as other kinds do.
+
+    Raises:
+        DataError: See `decode_image`.
+        MissingExtraError: What reads DICOM is not installed.
+    """
+    with _named(path):
+        content = _read(path, None)
+        if content[_DICOM[0]] != _DICOM[1]:
+            return ""
+        require_extras(Extra.DICOM, what="a DICOM file")
+        from editgrpo.data.pixels.dicom import read_view_position
+
+        return read_view_position(content, max_pixels=MAX_SOURCE_PIXELS)
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Put the path before every message, and replace what the decoders raise."""
@@ -120,8 +145,8 @@ def _up_to_the_most(stream: IO[bytes] | gzip.GzipFile) -> bytes:
     content = bytearray()
     while piece := stream.read(_PIECE):
         content += piece
-        if len(content) > _MAX_SOURCE_BYTES:
-            raise DataError(f"holds more than {_MAX_SOURCE_BYTES:,} bytes; scale the image down")
+        if len(content) > MAX_SOURCE_BYTES:
+            raise DataError(f"holds more than {MAX_SOURCE_BYTES:,} bytes; scale the image down")
     return bytes(content)
 
 

@@ -1,9 +1,9 @@
 """DICOM files to 8-bit images, as a reader would see them.
 
-Read are the elements that say how pixels are coded and shown, and no other: nothing of a patient is
-looked at. Left out, by name: several frames, PALETTE COLOR, colour of more than 8 bits, pixels of
-32 bits or floating point, and files without the "DICM" header. Presentation states, overlays and
-embedded annotations are not applied.
+Read are the elements that say how pixels are coded and shown, and, if asked for, the one that names
+the projection. No other is: nothing of a patient is looked at. Left out, by name: several frames,
+PALETTE COLOR, colour of more than 8 bits, pixels of 32 bits or floating point, and files without
+the "DICM" header. Presentation states, overlays and embedded annotations are not applied.
 
 Two rules are ours. A file may offer several views of its values: a VOI LUT goes before a window,
 and the first of several before the others. A window that the standard forbids (a width below 1, not
@@ -40,6 +40,8 @@ from editgrpo.errors import DataError
 from editgrpo.foreign import reading
 
 _TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in KEYWORDS]
+_VIEW_TAGS: list[BaseTag | int] = [Tag("ViewPosition")]
+_DAMAGED = "DICOM file is truncated or damaged"
 # Here all bits allocated are stored; a codestream holds the lowest ones of its own number.
 _WHOLE_CELLS = (
     ImplicitVRLittleEndian,
@@ -73,8 +75,8 @@ def decode_dicom(content: bytes, *, max_pixels: int) -> Image.Image:
             no path, and of the file no more than numbers and names that describe its pixels.
     """
     try:
-        with reading("", "get the file again", fault="DICOM file is truncated or damaged"):
-            dataset, syntax = _read(content, max_bytes=_BYTES_PER_PIXEL * max_pixels)
+        with reading("", "get the file again", fault=_DAMAGED):
+            dataset, syntax = _read(content, max_bytes=_BYTES_PER_PIXEL * max_pixels, tags=_TAGS)
             if not dataset.get("PixelData"):
                 raise DataError("has no pixel data; get the file again or leave it out")
             module = read_pixel_module(dataset)
@@ -93,8 +95,27 @@ def decode_dicom(content: bytes, *, max_pixels: int) -> Image.Image:
     return Image.fromarray(map_pixels(pixels, levels))
 
 
-def _read(content: bytes, *, max_bytes: int) -> tuple[Dataset, UID]:
-    """Return the elements that describe the pixels, and the transfer syntax."""
+def read_view_position(content: bytes, *, max_pixels: int) -> str:
+    """Read the projection that a file names, its View Position (0018,5101).
+
+    Args:
+        content: A DICOM file, as `decode_dicom` takes it.
+        max_pixels: A file that inflates to more than such an image needs is refused.
+
+    Returns:
+        As it is written there; empty where it is not.
+
+    Raises:
+        DataError: The file is damaged, or of a kind that is left out; the message has no path.
+    """
+    with reading("", "get the file again", fault=_DAMAGED):
+        dataset, _ = _read(content, max_bytes=_BYTES_PER_PIXEL * max_pixels, tags=_VIEW_TAGS)
+        value = dataset.get("ViewPosition")
+    return value if isinstance(value, str) else ""
+
+
+def _read(content: bytes, *, max_bytes: int, tags: list[BaseTag | int]) -> tuple[Dataset, UID]:
+    """Return some elements, and the transfer syntax."""
     (header_length,) = struct.unpack_from("<I", content, _GROUP_LENGTH_END - 4)
     header_end = _GROUP_LENGTH_END + header_length
     if DeflatedExplicitVRLittleEndian.encode() in content[:header_end]:
@@ -103,10 +124,10 @@ def _read(content: bytes, *, max_bytes: int) -> tuple[Dataset, UID]:
         if inflater.unconsumed_tail:
             raise DataError(f"inflates to more than {max_bytes:,} bytes; scale the image down")
         elements = read_dataset(
-            BytesIO(inflated), is_implicit_VR=False, is_little_endian=True, specific_tags=_TAGS
+            BytesIO(inflated), is_implicit_VR=False, is_little_endian=True, specific_tags=tags
         )
         return elements, ExplicitVRLittleEndian
-    dataset = dcmread(BytesIO(content), specific_tags=_TAGS)
+    dataset = dcmread(BytesIO(content), specific_tags=tags)
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax not in _SYNTAXES or syntax == DeflatedExplicitVRLittleEndian:
         name = syntax.name if syntax and not syntax.is_private else ""

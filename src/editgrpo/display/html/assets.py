@@ -5,12 +5,14 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+_OURS = "editgrpo.display.html"
 
-def page_environment() -> Environment:
-    """Return the environment of the page templates: text is escaped, a missing value is an
-    error."""
+
+def page_environment(package: str = _OURS) -> Environment:
+    """Return the environment of the page templates of a package: text is escaped, a missing value
+    is an error."""
     environment = Environment(
-        loader=PackageLoader("editgrpo.display.html"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -20,9 +22,9 @@ def page_environment() -> Environment:
     return environment
 
 
-def asset(name: str) -> Markup:
+def asset(name: str, package: str = _OURS) -> Markup:
     """Return one of our own style sheets or scripts; they are trusted, so they are not escaped."""
-    path = files("editgrpo.display.html") / "static" / name
+    path = files(package) / "static" / name
     return Markup(path.read_text(encoding="utf-8"))
 
 

@@ -65,7 +65,17 @@ def _card(run: Run) -> dict[str, Any]:
         "spark": _spark(values),
         "scores": [_first_metric(one.name, one.scores) for one in run.evaluations],
         "notes": run.notes,
+        "awaited": _awaited(run),
     }
+
+
+def _awaited(run: Run) -> str:
+    """Say what a run that has not begun will show first; empty for one that has."""
+    if run.kind is not RunKind.AWAITED:
+        return ""
+    if run.config:
+        return "Its settings are there. Waiting for its first step."
+    return "Waiting for the run to begin in this folder."
 
 
 def _trend(values: list[float]) -> tuple[str, str] | None:

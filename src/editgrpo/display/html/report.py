@@ -57,6 +57,8 @@ def write_report(
     max_studies: int = 80,
     wanted: Sequence[tuple[int, int, str]] = (),
     progress: Progress | None = None,
+    may_be_new: bool = False,
+    reload_s: float | None = None,
 ) -> ReportSummary:
     """Write one self-contained HTML file about one or several runs.
 
@@ -70,25 +72,28 @@ def write_report(
         wanted: Training groups, by place in `runs`, step and study, that get a page before others
             do.
         progress: Called with (done, total) while studies are read and images embedded.
+        may_be_new: Whether a run may have written nothing yet; the page says what is awaited.
+        reload_s: Seconds after which the page, while it is looked at, loads itself again; it stays
+            where it was. None for a page that does not change.
 
     Returns:
         What went in and what was left out.
 
     Raises:
         ConfigError: no run is given, or `max_studies` is negative.
-        DataError: a run folder does not exist or holds nothing that a run writes, or `studies`
-            holds no studies.
+        DataError: a run folder does not exist or holds nothing that a run writes (unless
+            `may_be_new`), or `studies` holds no studies.
     """
     if not runs:
         raise ConfigError("no run folder is given; give one or more")
     if max_studies < 0:
         raise ConfigError(f"max_studies is {max_studies}; it must be 0 or more")
-    loaded = load_runs(runs)
+    loaded = load_runs(runs, may_be_new=may_be_new)
     pages = _study_pages(loaded, studies, max_studies, wanted, progress)
     broken = pages["broken"] + sum(run.broken_lines for run in loaded)
     blocks = evaluation_blocks(loaded)
     notes = _notes(loaded, pages, broken)
-    write_text(output, _render(title, loaded, blocks, pages, notes))
+    write_text(output, _render(title, loaded, blocks, pages, notes, reload_s))
     return ReportSummary(
         output=output,
         size_bytes=output.stat().st_size,
@@ -164,6 +169,7 @@ def _render(
     blocks: list[dict[str, Any]],
     pages: dict[str, Any],
     notes: list[str],
+    reload_s: float | None,
 ) -> str:
     colours = run_colours([run.name for run in runs])
     cards = summary_cards(runs)
@@ -180,12 +186,13 @@ def _render(
             blocks=blocks,
             pages=pages,
             notes=notes,
+            reload_s=reload_s,
             has=_presence(runs, curves),
             components=reward_components(runs),
             css=asset("report.css"),
-            scripts=[asset(name) for name in _SCRIPTS],
+            scripts=[asset(name) for name in (*_SCRIPTS, *(["reload.js"] if reload_s else []))],
             plotly=plotly_script(),
-            data=_page_data(runs, colours, curves, blocks, pages),
+            data=_page_data(runs, colours, curves, blocks, pages) | {"reloadS": reload_s},
         )
     )
 

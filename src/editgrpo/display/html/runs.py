@@ -27,6 +27,7 @@ class RunKind(StrEnum):
     SFT = "supervised fine-tuning"
     RL = "reinforcement learning"
     EVALUATION = "evaluation only"
+    AWAITED = "not begun yet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,11 +84,12 @@ class Run:
         return path if path.is_file() else None
 
 
-def load_runs(folders: Sequence[Path]) -> list[Run]:
+def load_runs(folders: Sequence[Path], *, may_be_new: bool = False) -> list[Run]:
     """Read run folders.
 
     Args:
         folders: Run folders, in the order in which they shall be shown.
+        may_be_new: Whether a run may have written nothing yet, nor made its folder.
 
     Returns:
         One run for each folder, with unique names.
@@ -96,7 +98,14 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
         DataError: a folder does not exist, or holds nothing that a run writes.
     """
     names = _unique_names(folders)
-    return [_load_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return [
+        _load_run(folder, name, may_be_new) for folder, name in zip(folders, names, strict=True)
+    ]
+
+
+def has_ended(folder: Path) -> bool:
+    """Say whether a run has ended well: it has published its model."""
+    return (folder / "model").is_dir()
 
 
 def read_lines(path: Path) -> tuple[list[Row], int]:
@@ -156,19 +165,21 @@ def _unique_names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _load_run(folder: Path, name: str) -> Run:
-    if not folder.is_dir():
+def _load_run(folder: Path, name: str, may_be_new: bool) -> Run:
+    if not (may_be_new or folder.is_dir()):
         raise DataError(f"{folder}: no such run folder; give folders that a run wrote")
     metrics, broken_metrics = read_lines(folder / "metrics.jsonl")
     timings, broken_timings = read_lines(folder / "timings.jsonl")
     config_text, config = _read_config(folder / "config.yaml")
     evaluations = _read_evaluations(folder)
-    if not (metrics or config or evaluations):
+    if not (may_be_new or metrics or config or evaluations):
         raise DataError(
             f"{folder}: holds no metrics.jsonl, config.yaml or evaluation/*/scores.json; "
             "give a folder that `editgrpo sft`, `train` or `evaluate` wrote"
         )
     kind = _kind(metrics)
+    if may_be_new and not (metrics or evaluations):
+        kind = RunKind.AWAITED
     return Run(
         folder=folder,
         name=name,
@@ -192,6 +203,8 @@ def _kind(metrics: list[Row]) -> RunKind:
 
 
 def _notes(folder: Path, kind: RunKind, *, has_evaluations: bool) -> tuple[str, ...]:
+    if kind is RunKind.AWAITED:
+        return ()
     notes = []
     if kind is RunKind.EVALUATION:
         notes.append("no metrics.jsonl: no training curves")

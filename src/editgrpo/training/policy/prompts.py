@@ -5,6 +5,7 @@ import logging
 from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,38 +31,33 @@ _MAX_THREADS = 8
 _LOGGER = logging.getLogger(__name__)
 
 
-class PromptEncoder:
-    """Encodes studies of one set for one model.
+class Images(Protocol):
+    """Where the pixels of studies are, by image id."""
+
+    def size(self, image_id: str) -> tuple[int, int]:
+        """Return (height, width) of an image, in pixels."""
+
+    def pixels(self, image_id: str) -> NDArray[np.uint8]:
+        """Return the (H, W, 3) pixels of an image; threads may ask at once."""
+
+
+class StudyEncoder:
+    """Encodes studies for one model.
 
     Attributes:
         processor: Of the model.
-        budget: How large the set's images are.
 
     Args:
-        studies: The set that the studies belong to; it holds their images.
+        images: Of the studies, at a size that the model can read.
         processor: Of the model.
         config: Number of images, prompt template.
-
-    Raises:
-        DataError: The set's images do not have a size that the model can read, or a text holds a
-            special token of the model (the message names the study).
     """
 
-    def __init__(self, studies: StudySet, processor: PromptProcessor, config: DataConfig) -> None:
+    def __init__(self, images: Images, processor: PromptProcessor, config: DataConfig) -> None:
         self.processor = processor
         self._special_tokens = SpecialTokens(processor.tokenizer)
-        self._special_tokens.refuse(studies)
         self._config = config
-        self._folder = studies.folder
-        self._images = ImageStore.open(studies.folder, memory_bytes=_MEMORY_BYTES)
-        self.budget = PixelBudget(**read_prepared(studies.folder)["budget"])
-        multiple = self.budget.multiple_of
-        if multiple % processor.factor and len(self._images):
-            raise DataError(
-                f"{studies.folder}: sides of its images are multiples of {multiple}, and this "
-                f"model reads multiples of {processor.factor}; prepare the set again with "
-                f"--multiple-of {processor.factor} (the phantom: with a fitting --size-px)"
-            )
+        self._images = images
 
     @property
     def max_images(self) -> int:
@@ -72,13 +68,6 @@ class PromptEncoder:
     def target(self) -> Target:
         """What the prompts ask for."""
         return self._config.target
-
-    @property
-    def pixel_identity(self) -> str:
-        """What decides the patches of an image id: the set's content, and how images are cut."""
-        digest = hashlib.sha256((self._folder / PREPARED_FILE).read_bytes())
-        digest.update(self.processor.image_processor.to_json_string().encode())
-        return digest.hexdigest()
 
     def encode(self, study: Study, *, known: Container[str] = ()) -> EncodedPrompt:
         """Encode the prompt of one study.
@@ -179,6 +168,44 @@ class PromptEncoder:
             [patches.get(image_id) for image_id in image_ids],
             image_ids=image_ids,
         )
+
+
+class PromptEncoder(StudyEncoder):
+    """Encodes studies of one set for one model.
+
+    Attributes:
+        budget: How large the set's images are.
+
+    Args:
+        studies: The set that the studies belong to; it holds their images.
+        processor: Of the model.
+        config: Number of images, prompt template.
+
+    Raises:
+        DataError: The set's images do not have a size that the model can read, or a text holds a
+            special token of the model (the message names the study).
+    """
+
+    def __init__(self, studies: StudySet, processor: PromptProcessor, config: DataConfig) -> None:
+        store = ImageStore.open(studies.folder, memory_bytes=_MEMORY_BYTES)
+        super().__init__(store, processor, config)
+        self._special_tokens.refuse(studies)
+        self._folder = studies.folder
+        self.budget = PixelBudget(**read_prepared(studies.folder)["budget"])
+        multiple = self.budget.multiple_of
+        if multiple % processor.factor and len(store):
+            raise DataError(
+                f"{studies.folder}: sides of its images are multiples of {multiple}, and this "
+                f"model reads multiples of {processor.factor}; prepare the set again with "
+                f"--multiple-of {processor.factor} (the phantom: with a fitting --size-px)"
+            )
+
+    @property
+    def pixel_identity(self) -> str:
+        """What decides the patches of an image id: the set's content, and how images are cut."""
+        digest = hashlib.sha256((self._folder / PREPARED_FILE).read_bytes())
+        digest.update(self.processor.image_processor.to_json_string().encode())
+        return digest.hexdigest()
 
 
 def load_split(

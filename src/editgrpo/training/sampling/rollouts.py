@@ -20,6 +20,7 @@ from editgrpo.training.sampling.decoding import Decode, Pass, Prefill, passes_th
 from editgrpo.training.sampling.draw import draw
 from editgrpo.training.sampling.key_values import SharedKeyValues
 from editgrpo.training.sampling.plain import sample_plainly
+from editgrpo.training.sampling.sampler import Listener
 
 # Room for new tokens is made so many at a time: a row's columns are read whether filled or not, and
 # each change of their number copies all keys and values once.
@@ -36,6 +37,7 @@ def sample_responses(
     features: Sequence[Tensor | None] | None = None,
     tokens_per_pass: int = 16_384,
     compiled: bool = False,
+    listener: Listener | None = None,
 ) -> list[list[list[int]]]:
     """Sample K responses for each of P prompts.
 
@@ -52,6 +54,7 @@ def sample_responses(
             alone.
         compiled: Whether `torch.compile` makes kernels of a decoding step (see `Decode`): the first
             call of a process takes a minute longer, each token less.
+        listener: Told each token as it is drawn.
 
     Returns:
         For each prompt K lists of token ids. A list ends with its end-of-sequence token unless it
@@ -64,7 +67,7 @@ def sample_responses(
     """
     base = without_adapter_wrapper(model)
     if any(prompt.is_plain for prompt in prompts):
-        return sample_plainly(base, prompts, uniforms_PK_T, settings)
+        return sample_plainly(base, prompts, uniforms_PK_T, settings, listener=listener)
     for prompt in prompts:
         check_image_tokens(prompt, expected_features(base, prompt))
     lengths = [prompt.input_ids_T.shape[0] for prompt in prompts]
@@ -77,7 +80,8 @@ def sample_responses(
         for numbers in plan_passes(lengths, tokens_per_pass):
             one = Prefill(kept, {number: prompts[number] for number in numbers}, known)
             logits.update(zip(numbers, run(one), strict=True))
-        grid = _Grid(kept, uniforms_PK_T, torch.tensor(next_position_P), settings, compiled)
+        next_P = torch.tensor(next_position_P)
+        grid = _Grid(kept, uniforms_PK_T, next_P, settings, compiled=compiled, listener=listener)
         return grid.sample(run, torch.stack([logits[k] for k in range(len(prompts))]))
 
 
@@ -94,10 +98,13 @@ class _Grid:
         uniforms_PK_T: Tensor,
         next_position_P: Tensor,
         settings: SamplingSettings,
+        *,
         compiled: bool,
+        listener: Listener | None,
     ) -> None:
         device = kept.device
         self._kept, self._settings, self._compiled = kept, settings, compiled
+        self._listener = listener
         self._uniforms_PK_T = uniforms_PK_T.to(device)
         self._next_position_P = next_position_P.to(device)
         prompts, rows = kept.shape
@@ -131,6 +138,8 @@ class _Grid:
             self._row_PK[running].tolist(), tokens[running].tolist(), strict=True
         ):
             self._responses[row].append(token)
+            if self._listener is not None:
+                self._listener(row, token)
         running &= ~torch.isin(tokens, torch.tensor(self._settings.eos_token_ids, dtype=torch.long))
 
     def _shrink(self, tokens_PK: Tensor) -> Tensor:

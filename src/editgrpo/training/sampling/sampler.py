@@ -3,7 +3,7 @@
 Left out on purpose: the engines (native.py, vllm_engine.py), and what is made of the responses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,11 @@ class SampledResponse:
 
     token_ids: tuple[int, ...]
     log_probs: tuple[float, ...] | None = None
+
+
+Listener = Callable[[int, int], None]
+"""Told each token as it is drawn: the number of its response, prompt by prompt, and its id. What it
+raises ends the sampling."""
 
 
 class Asked(Protocol):

@@ -1,0 +1,88 @@
+"""What stands behind the page: it loads while the page is open, and a fault of it is told there."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from editgrpo.config import ClinicalConfig
+from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.errors import DataError
+from editgrpo.page.bench import Bench, Phase
+from editgrpo.page.models import PageStudy, TriedModel
+from editgrpo.page.shelf import PHANTOMS
+from tests.training.tiny_run import Tiny
+
+
+def bench(models: list[TriedModel], folder: Path, budget: PixelBudget | None = None) -> Bench:
+    made = Bench(models, folder, budget=budget, clinical=ClinicalConfig())
+    made.start()
+    end = time.monotonic() + 60
+    while made.phase is Phase.LOADING and time.monotonic() < end:
+        time.sleep(0.05)
+    return made
+
+
+@pytest.fixture(scope="module")
+def ready(tried: TriedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = bench([tried, tried], tmp_path_factory.mktemp("bench"))
+    assert made.message == "Ready."
+    yield made
+
+
+def test_phantoms_have_the_size_that_the_model_reads(ready: Bench) -> None:
+    prepared, phantom = ready.shelves
+    assert (prepared.name, phantom.name) == ("studies", "Phantom")
+    assert len(phantom.studies) == PHANTOMS
+    _, films = phantom.take(phantom.listed()[0], max_images=2)
+    # A square of at most 56 x 56 pixels, as tests/training/tiny_run.py writes its set.
+    assert {film.image.size for film in films} == {(56, 56)}
+    with pytest.raises(DataError, match="has no study 'no-such'"):
+        phantom.take("no-such", max_images=2)
+
+
+def test_two_models_write_in_turn_and_reports_are_counted(ready: Bench) -> None:
+    assert ready.names[0] != ready.names[1]
+    shelf = ready.shelves[0]
+    study, films = shelf.take(shelf.listed()[0], max_images=2)
+    before = ready.counts.reports
+    asked = PageStudy(study=study, films=films)
+    *_, cards = ready.write(asked, rows=range(2), temperature=1.0)
+    assert [(card.model, card.number) for card in cards] == [
+        (name, number) for name in ready.names for number in (0, 1)
+    ]
+    assert ready.counts.reports == before + 4
+    ready.judge([card.draft.text for card in cards], study.findings, "rules")
+    assert ready.counts.scored == 4
+
+
+def test_a_reader_who_leaves_lets_the_next_one_in(ready: Bench) -> None:
+    shelf = ready.shelves[0]
+    study, films = shelf.take(shelf.listed()[0], max_images=2)
+    asked = PageStudy(study=study, films=films)
+    first = ready.write(asked)
+    next(first)
+    first.close()
+    *_, cards = ready.write(asked)
+    assert len(cards) == 2
+
+
+def test_a_model_that_cannot_be_loaded_is_told_on_the_page(
+    tried: TriedModel, tmp_path: Path
+) -> None:
+    made = bench([tried], tmp_path, PixelBudget(multiple_of=32))
+    assert made.phase is Phase.FAILED
+    assert "multiples of 28" in made.message
+
+
+def test_a_set_without_studies_is_told_on_the_page(
+    tiny: Tiny, tried: TriedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "prepared.json").write_text("{")
+    data = tiny.data(folder=str(tmp_path / "set"))
+    made = bench([replace(tried, data=data)], tmp_path)
+    assert made.phase is Phase.FAILED
+    assert "prepared.json" in made.message
