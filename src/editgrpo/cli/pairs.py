@@ -51,32 +51,23 @@ def pairs(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Model: use only this number of studies.")
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Model: rollouts of a study. Default: 4.")
-    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Model: rollouts each. Default: 4.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Model: divides the logits. Default: 1.")
+        float | None, typer.Option(help="Model: of samples. Default: 1.")
     ] = None,
     max_completion_tokens: Annotated[
         int | None,
         typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Model: studies in one pass. Default: 16.")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Model: per pass. Default: 16.")] = None,
     changes: Set = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Write pairs of an edited report (chosen) and its rollout (rejected) for TRL's DPOTrainer."""
     is_run = (Path(source) / "rollouts.jsonl").is_file()
-    folder = Path(source) if is_run else Path(source).parent
-    recipe = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else None
-    overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
-    overrides += changes or []
-    if studies is not None:
-        overrides.append(text_override("data.folder", studies))
-    sections = _sections(recipe, overrides)
+    recipe = (Path(source) if is_run else Path(source).parent) / CONFIG_FILE
+    sections = _sections(recipe, _overrides(changes, limit, studies))
     _require(sections, is_run=is_run)
     sampling = given(
         samples=samples,
@@ -86,7 +77,7 @@ def pairs(
     )
     if is_run:
         _refuse_for_runs(source, **sampling, split=split, limit=limit)
-    elif recipe is not None and max_completion_tokens is None:
+    elif recipe.is_file() and max_completion_tokens is None:
         sampling |= given(max_completion_tokens=recipe_value(recipe, *_LENGTH_LIMITS))
     claim_output(output, overwrite=overwrite)
 
@@ -163,7 +154,13 @@ def _write(
     typer.echo(f"The preference set is in {output}")
 
 
-def _sections(recipe: Path | None, overrides: list[str]) -> _Sections:
+def _overrides(changes: list[str] | None, limit: int | None, studies: str | None) -> list[str]:
+    limits = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
+    folder = [] if studies is None else [text_override("data.folder", studies)]
+    return [*limits, *(changes or []), *folder]
+
+
+def _sections(recipe: Path, overrides: list[str]) -> _Sections:
     """Read the sections of a run that count here, or their defaults."""
     for override in overrides:
         if override.partition(".")[0] not in _SECTIONS:
@@ -172,7 +169,7 @@ def _sections(recipe: Path | None, overrides: list[str]) -> _Sections:
 
     def section(name: str, kind: type[_ConfigT]) -> _ConfigT:
         inside = [one for one in overrides if one.startswith(f"{name}.")]
-        return load_section(recipe, name, kind, inside)
+        return load_section(recipe if recipe.is_file() else None, name, kind, inside)
 
     return _Sections(
         section("data", DataConfig),
