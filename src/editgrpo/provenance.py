@@ -71,6 +71,8 @@ FREE_ON_RESUME = frozenset(
         "keep_checkpoints",
         "max_dropped_share",
         "report_to",
+        "report_text",
+        "run_name",
         "steps",
     }
 )
@@ -260,13 +262,18 @@ def check_same_config(folder: Path, config: Any) -> None:
     if not isinstance(settings, dict) or not settings:
         raise TrainingError(f"{path}: holds no settings; {remedy}")
     before = _flat(settings)
-    now = _flat(plain_value(config))
+    now = flat_settings(config)
     for key in sorted(before.keys() | now.keys()):
         if not _is_free(key) and before.get(key) != now.get(key):
             raise TrainingError(
                 f"{path}: the run was started with {key}={before.get(key)}, not {now.get(key)}; "
                 "resume it with its own settings, or start another in a new folder"
             )
+
+
+def flat_settings(config: Any) -> dict[str, Any]:
+    """Return the settings of a run by dotted key, such as `optim.learning_rate`."""
+    return _flat(plain_value(config))
 
 
 def _is_free(key: str) -> bool:

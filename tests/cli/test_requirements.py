@@ -96,6 +96,16 @@ def test_a_command_needs_no_more(
     assert "pip install" not in shown
 
 
+def test_a_tracker_that_is_not_installed_is_said_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "_is_absent", lambda module: module == "wandb")
+    words = shlex.split("train editgrpo-rules --set report_to=[wandb]")
+    said = "error: report_to: wandb is not installed; pip install wandb\n"
+    assert outcome(words, capsys) == (2, said)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [

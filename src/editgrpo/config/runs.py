@@ -54,11 +54,12 @@ class SFTConfig:
     output: str = "runs/sft"
     """Run folder."""
 
-    report_to: tuple[str, ...] = ()
-    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+    run_name: str | None = None
+    """Name of the run in trackers and reports; None takes the name of the run folder."""
 
-    They get numbers, never report text.
-    """
+    report_to: tuple[str, ...] = ()
+    """Trackers that get the numbers of `metrics.jsonl`: `tensorboard`, `wandb`, `mlflow`,
+    `trackio`, or another that transformers knows."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -146,10 +147,17 @@ class TrainConfig:
     output: str = "runs/editgrpo"
     """Run folder."""
 
-    report_to: tuple[str, ...] = ()
-    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+    run_name: str | None = None
+    """Name of the run in trackers and reports; None takes the name of the run folder."""
 
-    They get numbers, never report text.
+    report_to: tuple[str, ...] = ()
+    """Trackers that get the numbers of `metrics.jsonl`: `tensorboard`, `wandb`, `mlflow`,
+    `trackio`, or another that transformers knows."""
+
+    report_text: bool = False
+    """Whether trackers also get the lines of `rollouts.jsonl` as tables.
+
+    They hold report text.
     """
 
     def __post_init__(self) -> None:

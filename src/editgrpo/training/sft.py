@@ -39,6 +39,7 @@ from editgrpo.training.run.launch import (
 )
 from editgrpo.training.run.precision import exchange_in_float32
 from editgrpo.training.run.saving import OneFormat
+from editgrpo.training.run.trackers import Trackers
 from editgrpo.training.step.batches import StepSampler
 
 _LOGGER = logging.getLogger(__name__)
@@ -161,20 +162,21 @@ def _run(
     stop = StopOnSignal()
     policy = load_policy(folder, config.model, config.optim.state)
     run_tower_always(policy)
-    trainer = FindingsTrainer(
-        config,
-        boundaries[-1],
-        on_metrics,
-        model=policy,
-        args=fine_tuning_arguments(config, steps=boundaries[-1], passes=passes),
-        train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
-        processing_class=processor.tokenizer,
-        data_collator=FindingsCollator(train, encoder),
-        peft_config=peft_config(config.model.lora),
-        callbacks=[MarkCheckpoints(run, keep=1), evaluate, stop],
-    )
-    evaluate.trainer = trainer
-    train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
+    with Trackers(config, checkpoint) as trackers:
+        trainer = FindingsTrainer(
+            config,
+            boundaries[-1],
+            on_metrics,
+            model=policy,
+            args=fine_tuning_arguments(config, steps=boundaries[-1], passes=passes),
+            train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
+            processing_class=processor.tokenizer,
+            data_collator=FindingsCollator(train, encoder),
+            peft_config=peft_config(config.model.lora),
+            callbacks=[MarkCheckpoints(run, keep=1), trackers, evaluate, stop],
+        )
+        evaluate.trainer = trainer
+        train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
     if trainer.accelerator.is_main_process:
         with storing(run / MODEL):
             keep_best(run)

@@ -33,6 +33,7 @@ from editgrpo.training.run.launch import (
 )
 from editgrpo.training.run.saving import finish_model, save_merged
 from editgrpo.training.run.setup import OnGroups, OnStep, TrainingSetup
+from editgrpo.training.run.trackers import Trackers
 from editgrpo.training.sampling.vllm_settings import check_engine
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.step.groups import GroupBuilder
@@ -101,16 +102,18 @@ def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: 
     """Train from a checkpoint, or from the model of a folder, and save what came of it."""
     run = Path(config.output)
     setup, policy = _set_up(config, run, listeners.on_step, folder)
-    setup = replace(setup, on_groups=listeners.on_groups)
     stop = StopOnSignal()
-    trainer = EditGRPOTrainer(
-        config,
-        policy,
-        setup,
-        training_arguments(config),
-        callbacks=[MarkCheckpoints(run, config.keep_checkpoints), stop],
-    )
-    train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
+    with Trackers(config, checkpoint) as trackers:
+        shown = trackers.show_rollouts if config.report_text else None
+        setup = replace(setup, on_groups=listeners.on_groups, on_rollouts=shown)
+        trainer = EditGRPOTrainer(
+            config,
+            policy,
+            setup,
+            training_arguments(config),
+            callbacks=[MarkCheckpoints(run, config.keep_checkpoints), trackers, stop],
+        )
+        train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
     with storing(run / MODEL):
         return _save_model(trainer, setup)
 

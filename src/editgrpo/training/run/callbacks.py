@@ -1,17 +1,13 @@
-"""What happens around the steps of a run: stop when asked to, mark checkpoints whole, and refuse
-trackers that cannot be used."""
+"""What happens around the steps of a run: stop when asked to, mark checkpoints whole."""
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
-from transformers.integrations import get_reporting_integration_callbacks
 
-from editgrpo.errors import ConfigError
 from editgrpo.training.run.folder import CHECKPOINTS, drop_old_checkpoints, mark_complete
 
 
@@ -69,20 +65,3 @@ class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             mark_complete(self._run / CHECKPOINTS / f"checkpoint-{state.global_step}")
             drop_old_checkpoints(self._run, self._keep)
-
-
-def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that transformers does not know, or whose library is not installed.
-
-    Args:
-        names: Of `report_to`.
-
-    Raises:
-        ConfigError: a tracker cannot be used.
-    """
-    for name in names:
-        try:
-            for kind in get_reporting_integration_callbacks([name]):
-                kind()
-        except (ImportError, RuntimeError, ValueError) as error:
-            raise ConfigError(f"report_to: {name} cannot be used: {error}") from error

@@ -27,7 +27,7 @@ from editgrpo.provenance import (
 )
 from editgrpo.recipes import load_recipe
 from editgrpo.training.policy.load import resolve_model_folder
-from editgrpo.training.run.callbacks import StopOnSignal, check_trackers
+from editgrpo.training.run.callbacks import StopOnSignal
 from editgrpo.training.run.checkpoints import check_state
 from editgrpo.training.run.folder import (
     ANNOTATIONS,
@@ -39,6 +39,7 @@ from editgrpo.training.run.folder import (
 )
 from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs
 from editgrpo.training.run.optimizers import optimizer_class
+from editgrpo.training.run.trackers import check_trackers
 
 _LOGGER = logging.getLogger(__name__)
 
