@@ -58,6 +58,21 @@ def prepare_folder(
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of the CSV file. Default: utf-8.")
     ] = None,
+    date_format: Annotated[
+        str | None,
+        typer.Option(
+            help="How times are written, such as %d.%m.%Y. "
+            "Default: ISO 8601 (2024-03-31) or numbers."
+        ),
+    ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VIEW",
+            help="What a view name of your own stands for, such as 'PORTABLE CHEST=AP'. "
+            "Repeatable.",
+        ),
+    ] = None,
     seed: Seed = 0,
     split_shares: SplitShares = None,
     *,
@@ -67,6 +82,7 @@ def prepare_folder(
     require_extras(Extra.DATA)
 
     from editgrpo.data.folder import TableSource, parse_column_map
+    from editgrpo.data.views import parse_view_names
 
     columns = parse_column_map(column)
     split_rule = split_rule_of(split_shares, seed, given="split" in columns)
@@ -75,6 +91,8 @@ def prepare_folder(
         columns=columns,
         images=images,
         follow_links=follow_links,
+        view_names=parse_view_names(view or ()),
+        date_format=date_format,
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
     run_preparation(source, flags, split_rule=split_rule)

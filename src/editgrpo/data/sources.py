@@ -15,6 +15,7 @@ from editgrpo.data.mimic_cxr.preparation import MimicCXRSource, read_mimic_cxr
 from editgrpo.data.padchest_gr.preparation import PadChestGRSource, read_padchest_gr
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.prepared.folder_state import check_place
+from editgrpo.data.prepared.image_jobs import jobs_of
 from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.rexgradient.preparation import (
@@ -22,6 +23,7 @@ from editgrpo.data.rexgradient.preparation import (
     ReXGradientSource,
     read_rexgradient,
 )
+from editgrpo.data.shortfall import check_that_one_exists
 from editgrpo.data.splits import SplitRule
 from editgrpo.errors import ConfigError
 
@@ -43,6 +45,9 @@ class SourceKind:
     inclusion: Inclusion = field(default_factory=Inclusion)
     """Which studies are kept if nothing else is asked for."""
 
+    needs_images_to_count: bool = False
+    """Whether a dry run stops if no image has a file. Reports of a published set may come first."""
+
 
 SOURCES: Mapping[type, SourceKind] = {
     MimicCXRSource: SourceKind(read=read_mimic_cxr),
@@ -50,7 +55,7 @@ SOURCES: Mapping[type, SourceKind] = {
     IUXraySource: SourceKind(read=read_iu_xray),
     PadChestGRSource: SourceKind(read=read_padchest_gr),
     # A user's own folder may hold the table, the images and what is made of them.
-    TableSource: SourceKind(read=read_folder, originals=()),
+    TableSource: SourceKind(read=read_folder, originals=(), needs_images_to_count=True),
 }
 """Every kind of source; docs/data.md describes them."""
 
@@ -113,5 +118,9 @@ def prepare(
         progress=progress,
     )
     candidates = kind.read(source, how)
+    if options.dry_run and require_images and kind.needs_images_to_count:
+        jobs = jobs_of(candidates.studies, candidates.image_files, candidates.suffixes)
+        if jobs:
+            check_that_one_exists(jobs)
     root = getattr(source, "root", None)
     return finish(candidates, output, options, root=root, progress=progress)

@@ -87,6 +87,7 @@ def contact_sheet(
     page.columns(
         ("Prompt, as the model reads it", prompt_text(prompt)),
         ("Findings, the reference", study.findings or "not given"),
+        *([("Impression, not trained on", study.impression)] if study.impression else []),
     )
     return page.picture()
 
