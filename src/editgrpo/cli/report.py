@@ -8,7 +8,6 @@ import typer
 from editgrpo.cli.options import Overwrite, examples, given
 from editgrpo.cli.output import claim_output
 from editgrpo.extras import Extra, require_extras
-from editgrpo.files import real_path
 
 EXAMPLES = examples(
     "editgrpo report runs/sft runs/dr-grpo runs/editgrpo --output report.html",
@@ -45,7 +44,7 @@ def report(
         summary = write_report(
             runs,
             output,
-            title=title or ", ".join(real_path(run).name for run in runs),
+            title=title,
             studies=studies,
             progress=progress,
             **given(max_studies=max_studies),

@@ -17,6 +17,10 @@ from editgrpo.evaluation.rows import require_same_rows, rows_of
 from editgrpo.evaluation.scoring_plan import load_plan
 from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
 from editgrpo.files import real_path
+from editgrpo.provenance import CONFIG_FILE, name_of_run
+
+# Of a run folder: where its predictions and scores lie.
+_EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +45,12 @@ def system_names(systems: Sequence[SystemFiles], *, by_file: bool = False) -> li
 
     Returns:
         The given names; for the others the shortest end of their paths that tells them apart, with
-        a number behind it where nothing does, as for one file twice.
+        a number behind it where nothing does, as for one file twice. What lies in a run's
+        `evaluation/` has the name of the run.
     """
     files = [real_path(system.paths[0]) for system in systems]
     by_name = [path.with_suffix("").parts for path in files]
-    by_folder = [path.parent.parts for path in files]
+    by_folder = [_folder_parts(path) for path in files]
     names: list[str] = []
     for parts in (by_name,) if by_file else (by_folder, by_name):
         for depth in range(1, max(map(len, parts)) + 1):
@@ -56,6 +61,14 @@ def system_names(systems: Sequence[SystemFiles], *, by_file: bool = False) -> li
             if len(set(names)) == len(names):
                 return names
     return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def _folder_parts(path: Path) -> tuple[str, ...]:
+    """Return the folder of a file in parts; of one in RUN/evaluation/TEST, that of the run."""
+    run = path.parent.parent.parent
+    if path.parent.parent.name == _EVALUATION and (run / CONFIG_FILE).is_file():
+        return (*run.parent.parts, name_of_run(run))
+    return path.parent.parts
 
 
 def evaluate_systems(
