@@ -35,6 +35,7 @@ from editgrpo.training.run.folder import (
     find_start,
     go_back_to,
     has_model,
+    leaving_nothing,
     steps_done,
 )
 from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs
@@ -92,7 +93,7 @@ def starting(
     """Own a run folder while the block runs, and find what the run starts from.
 
     A run that is to go on and is refused keeps whatever it has written: settings and inputs are
-    compared before anything is removed.
+    compared before anything is removed. One that fails before its first step leaves no folder.
 
     Args:
         config: The run.
@@ -111,7 +112,7 @@ def starting(
         DataError: the prepared set or the annotation store cannot be read.
         ModelError: the model, or weights of a clinical model, are missing.
     """
-    with owning(Path(config.output)):
+    with owning(Path(config.output)), leaving_nothing(Path(config.output)):
         if resume and _is_finished(config):
             yield None
             return
@@ -205,6 +206,7 @@ def _settle_inputs(
             check_same_inputs(run, inputs, store)
         go_back_to(run, checkpoint)
         if checkpoint is not None:
+            _LOGGER.info("%s: goes on after step %d", run, checkpoint_step(checkpoint))
             note_resume(
                 run,
                 config=config,
