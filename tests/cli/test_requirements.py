@@ -27,6 +27,8 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
     "data show studies 1": (DATA,),
     "data check studies --json a.json": (DATA,),
     "models fetch chexbert --models a": (CLINICAL,),
+    "models tiny a": (TRAIN,),
+    "models fetch --base sft-mimic-cxr": (TRAIN,),
     "annotate studies": (DATA, CLINICAL),
     "sft sft-mimic-cxr": (TRAIN, CLINICAL),
     "sft sft-mimic-cxr --set reward.name=rules": (TRAIN,),
@@ -83,7 +85,16 @@ def test_a_command_names_the_extras_that_it_needs_and_writes_nothing(
 
 
 # With what they need these would begin.
-BEGINS = ("demo", "models fetch", "prepare phantom", "sft", "train", "generate", "annotate")
+BEGINS = (
+    "demo",
+    "models fetch",
+    "models tiny",
+    "prepare phantom",
+    "sft",
+    "train",
+    "generate",
+    "annotate",
+)
 
 
 @pytest.mark.parametrize("words", [words for words in NEEDS if not words.startswith(BEGINS)])
