@@ -40,7 +40,7 @@ def test_nothing_is_written_where_nothing_can_be_kept(tmp_path: Path) -> None:
 
 def test_a_study_that_stands_twice_is_noticed_before_the_first_image(tmp_path: Path) -> None:
     studies = [a_study("s", an_image("a")), a_study("s", an_image("b"))]
-    with pytest.raises(DataError, match="study_id 's' would stand in it twice"):
+    with pytest.raises(DataError, match="study_id 's' would be in it twice"):
         run(tmp_path, studies)
     assert not (tmp_path / "out").exists()
 

@@ -201,7 +201,7 @@ def test_files_that_do_not_match_are_refused_before_anything_is_scored(
 
 def test_one_file_is_not_two_seeds(good: Path) -> None:
     again = good.parent / ".." / good.parent.name / good.name
-    with pytest.raises(DataError, match="stands twice; give one file for each training seed"):
+    with pytest.raises(DataError, match="appears twice; give one file for each training seed"):
         evaluate_file([good, again], options=OPTIONS)
 
 

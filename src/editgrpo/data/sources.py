@@ -101,7 +101,7 @@ def prepare(
 
     Raises:
         ConfigError: The output lies among the originals, or what is needed is not given.
-        DataError: A file is missing or not of the documented form, a patient stands in two splits,
+        DataError: A file is missing or not of the documented form, a patient is in two splits,
             or no study is kept.
     """
     kind = source_kind(source)

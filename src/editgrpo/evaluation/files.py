@@ -130,7 +130,7 @@ def _read(systems: Sequence[SystemFiles]) -> dict[Path, list[Prediction]]:
         resolved = [real_path(path) for path in system.paths]
         for path, place in zip(system.paths, resolved, strict=True):
             if resolved.count(place) > 1:
-                raise DataError(f"{path}: stands twice; give one file for each training seed")
+                raise DataError(f"{path}: appears twice; give one file for each training seed")
     files = {path: read_predictions(path) for system in systems for path in system.paths}
     first, *others = (rows_of(rows, system=str(path)) for path, rows in files.items())
     for other in others:

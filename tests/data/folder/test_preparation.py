@@ -256,19 +256,19 @@ def test_studies_that_cannot_be_put_together_are_left_out_with_a_reason(tmp_path
         (
             "s,a.png,PA,Clear.,7\nt,a.png,PA,Clear.,2024-01-01",
             {"time": "extra"},
-            "line 3: time is a date, but a number further up",
+            "line 3: time is a date, but a number earlier in the column",
         ),
         (
             "s,a.png,PA,Clear.,20240331\nt,a.png,PA,Clear.,20240332",
             {"time": "extra"},
-            "line 3: time is a number, but a date further up",
+            "line 3: time is a number, but a date earlier in the column",
         ),
         ("s,a.png,PA,Clear.,trian", {"split": "extra"}, "line 2: split is 'trian'; did you mean"),
         ("s,a.png,PA,Clear.,", {"split": "extra"}, "study 's': split is ''"),
         (
             "s,a.png,PA,Clear.,train\nt,a.png,PA,Clear.,test",
             {"split": "extra", "patient_id": "text"},
-            "patient 'Clear.' stands in both train and test",
+            "patient 'Clear.' is in both train and test",
         ),
     ],
 )

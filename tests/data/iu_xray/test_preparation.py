@@ -286,13 +286,13 @@ def test_a_truncated_archive_and_other_files_are_named(tmp_path: Path) -> None:
 
 def test_a_report_that_stands_twice_is_named(tmp_path: Path) -> None:
     path = archive(tmp_path / "r.tgz", {"1.xml": xml_of("1"), "copy.xml": xml_of("1")})
-    with pytest.raises(DataError, match="report CXR1 stands twice"):
+    with pytest.raises(DataError, match="report CXR1 appears twice"):
         read_reports(path, None)
 
 
 def test_broken_csv_files_are_named(tmp_path: Path) -> None:
     reports = reports_as_csv(tmp_path)
-    with pytest.raises(DataError, match=r"give indiana_projections\.csv beside it"):
+    with pytest.raises(DataError, match=r"give indiana_projections\.csv next to it"):
         read_reports(reports, None)
     with pytest.raises(DataError, match=r"indiana_reports\.csv: column 'filename' is missing"):
         read_reports(reports, reports)

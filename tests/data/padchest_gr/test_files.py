@@ -182,8 +182,7 @@ def spoil(root: Path, name: str) -> str:
             findings = tree.report("401", "401_a.png", tree.NO_EFFUSION)
             tree.build(root, [*tree.standard_reports(), findings], rows)
             return (
-                "patient '11' stands in both train and test (study '401'); give each patient one "
-                "split"
+                "patient '11' is in both train and test (study '401'); give each patient one split"
             )
         case "parts":
             for folder in ("Padchest_GR_files", "PadChest_GR_progression_prior_studies"):

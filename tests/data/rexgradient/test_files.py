@@ -172,14 +172,16 @@ def spoil(root: Path, name: str) -> str:
             return f"{train}, line 2: not UTF-8; save the file as UTF-8, or download it again"
         case "study twice":
             train.write_text(f'{{"{key}": {json.dumps(made)}, "{key}": {json.dumps(made)}}}')
-            return f"{train}: study {key!r} stands twice; download the metadata again"
+            return f"{train}: study {key!r} appears twice; download the metadata again"
         case "study in two splits":
             test.write_text(json.dumps({key: made}))
-            return f"{test}: study {key!r} stands also in {train.name}; download the metadata again"
+            return (
+                f"{test}: study {key!r} appears also in {train.name}; download the metadata again"
+            )
         case "patient in two splits":
             test.write_text(json.dumps(dict([tree.entry("A", "999")])))
             return (
-                "patient 'A' stands in both train and test (study 'pA_a999_s1.2.999'); give each "
+                "patient 'A' is in both train and test (study 'pA_a999_s1.2.999'); give each "
                 "patient one split"
             )
         case "parts":

@@ -222,8 +222,8 @@ def _time(text: str, date_format: str | None, where: str, first: Time | None) ->
     read = read_dated(text, date_format, where=where)
     if first is not None and read.form != first.form:
         raise DataError(
-            f"{where}: time is a {read.form}, but a {first.form} further up; use one form for the "
-            "whole column"
+            f"{where}: time is a {read.form}, but a {first.form} earlier in the column; use one "
+            "form for the whole column"
         )
     if is_impossible_date(read):
         raise DataError(f"{where}: time is {shown(text)}, no date of the calendar; correct it")

@@ -140,8 +140,8 @@ def _check_settings(run: Path, config: SFTConfig | TrainConfig) -> None:
     began."""
     if not (run / CONFIG_FILE).is_file():
         raise TrainingError(
-            f"{run}: no {CONFIG_FILE}, so nobody can say that it goes on as it began; put back the "
-            "file, or start another run in a new folder"
+            f"{run}: no {CONFIG_FILE}, so the settings that the run began with are not known; put "
+            "back the file, or start another run in a new folder"
         )
     check_same_config(run, config)
 

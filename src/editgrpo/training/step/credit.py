@@ -51,7 +51,7 @@ def spliced_tokens(response: Response) -> list[bool]:
 
     Returns:
         For each of its tokens whether it is in the span; nowhere for another kind, and where the
-        rollout stands twice.
+        rollout appears twice.
     """
     if response.kind is not Kind.EDITED or response.source_T is None:
         return [False] * len(response.token_ids)
