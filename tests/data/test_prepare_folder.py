@@ -111,7 +111,7 @@ def test_nothing_is_written_among_the_originals(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(root)
     before = bytes_of(tmp_path)
-    with pytest.raises(ConfigError, match=r"lies inside .*, where nothing is written; name"):
+    with pytest.raises(ConfigError, match=r"is inside .*, where nothing is written; name"):
         finish(source, place(root), PrepareOptions(workers=1), root=root)
     assert bytes_of(tmp_path) == before
 

@@ -104,7 +104,7 @@ def test_nothing_is_written_among_the_originals(tmp_path: Path) -> None:
     before = state_of(root)
     prepare(root, tmp_path / "out")
     assert state_of(root) == before
-    with pytest.raises(ConfigError, match=r"lies inside .*gr, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*gr, where nothing is written"):
         prepare(root, root / "out")
 
 

@@ -110,9 +110,9 @@ def test_nothing_is_written_among_the_originals(tmp_path: Path) -> None:
     assert state_of(root) == before
     elsewhere = tmp_path / "films"
     shutil.move(root / "deid_png", elsewhere)
-    with pytest.raises(ConfigError, match=r"lies inside .*rex, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*rex, where nothing is written"):
         prepare(root, root / "out", images=elsewhere)
-    with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*films, where nothing is written"):
         prepare(root, elsewhere / "out", images=elsewhere)
 
 

@@ -228,7 +228,7 @@ def _check_length(config: SFTConfig | TrainConfig, checkpoint: Path) -> None:
     if isinstance(config, TrainConfig) and config.steps < done:
         raise TrainingError(
             f"{config.output}: has {done} steps already, and steps is {config.steps}; set steps to "
-            "as many at least"
+            f"{done} or more"
         )
 
 
@@ -243,7 +243,7 @@ def _check_launcher(
         wants_copies.append("rollout.compile")  # the hooks of shards break its graph at every layer
     if wants_copies and sharding is not Sharding.COPIES:
         raise ConfigError(
-            f"{wants_copies[0]} wants whole copies of the model, and this launch makes "
+            f"{wants_copies[0]} needs whole copies of the model, and this launch makes "
             f"{sharding.value}: take torchrun, or ddp.yaml of `editgrpo recipes copy ddp`"
         )
     precision = environment.get("ACCELERATE_MIXED_PRECISION", "no")
