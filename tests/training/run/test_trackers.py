@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate.tracking import MLflowTracker
 
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, MissingExtraError
@@ -322,3 +323,25 @@ def test_a_tracker_that_cannot_start_ends_the_run_in_one_line(
         ConfigError, match=r"report_to: mlflow: cannot be started .* MLFLOW_TRACKING_URI"
     ):
         run_training(config)
+
+
+def test_a_tracker_that_fails_in_the_course_of_a_run_ends_no_run(
+    places: Path,
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def log(*_: object, **__: object) -> None:
+        raise ConnectionError("the server is gone")
+
+    monkeypatch.setattr(MLflowTracker, "log", log)
+    run = tmp_path / "third"
+    run_training(tiny.train_config(run, steps=2, report_to=("mlflow", "tensorboard")))
+    told = [record.message for record in caplog.records if "mlflow" in record.message]
+    assert told == [
+        "report_to: mlflow: failed (ConnectionError); the run goes on without it, and "
+        "metrics.jsonl has everything"
+    ]
+    curves = tensorboard_curves(Reported(places, run, "third"))
+    assert sorted(curves["train/loss"]) == [1, 2]

@@ -6,6 +6,7 @@ in them, that a resumed run goes on as the same run, and that no report reaches 
 """
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -33,6 +34,8 @@ from editgrpo.foreign import reading
 from editgrpo.provenance import flat_settings
 from editgrpo.training.run.folder import checkpoint_step
 
+_LOGGER = logging.getLogger(__name__)
+
 PROJECT = "editgrpo"
 """The project (MLflow: experiment) of all runs, unless the tracker's own variable names another."""
 
@@ -43,8 +46,10 @@ EVENTS = "tensorboard"
 """Folder of TensorBoard's files in the run folder."""
 
 ROLLOUTS_TABLE = "rollouts"
-_COLUMNS = ("step", "study_id", "rank", "kind", "reward", "advantage", "rule", "report")
-_MORE_COLUMNS = ("source_report", "reference")
+_COLUMNS = (
+    "step", "study_id", "rank", "kind", "reward", "advantage", "rule", "report", "source_report",
+    "reference",
+)  # fmt: skip
 
 # What all four take in a name; MLflow refuses anything else.
 _NOT_IN_NAMES = re.compile(r"[^\w./ :-]", re.ASCII)
@@ -54,6 +59,8 @@ _REMEDIES = {
     "with MLFLOW_ALLOW_FILE_STORE=true",
 }
 _SHOW_MORE = "--debug shows more"
+_FAILED = "failed ({reason})"
+_GOES_ON = "the run goes on without it, and metrics.jsonl has everything"
 
 
 def name_in_trackers(name: str) -> str:
@@ -125,8 +132,7 @@ class Trackers(TrainerCallback):  # type: ignore[misc]
         trace: TracebackType | None,
     ) -> None:
         """Close the trackers, however the run ends."""
-        for tracker in self._open.values():
-            tracker.finish()
+        self._each(lambda tracker: tracker.finish())
         self._open.clear()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -137,11 +143,7 @@ class Trackers(TrainerCallback):  # type: ignore[misc]
         known = self._known()
         for name in self._config.report_to:
             if name in _MAKERS:
-                tracker = self._opened(name, known.get(name))
-                if isinstance(tracker, WandBTracker):
-                    known[name] = tracker.tracker.id
-                if isinstance(tracker, MLflowTracker):
-                    known[name] = tracker.tracker.info.run_id
+                known[name] = _id_of(self._opened(name, known.get(name)), self._config)
         if known:
             write_json(self._run / TRACKERS_FILE, known)
 
@@ -159,7 +161,7 @@ class Trackers(TrainerCallback):  # type: ignore[misc]
             tracker = _MAKERS[name](self._config, self._checkpoint, known)
             tracker.start()
             self._open[name] = tracker
-            if self._checkpoint is None:  # MLflow takes each setting once
+            if known is None:  # MLflow takes each setting once
                 settings = flat_settings(self._config)
                 if isinstance(tracker, TensorBoardTracker):  # its table would be another run
                     tracker.log({"settings": _markdown(("setting", "value"), settings.items())})
@@ -172,8 +174,7 @@ class Trackers(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Send the numbers of a step."""
         values = {name_in_trackers(name): value for name, value in logs.items()}
-        for tracker in self._open.values():
-            tracker.log(values, step=state.global_step)
+        self._each(lambda tracker: tracker.log(values, step=state.global_step))
 
     def show_rollouts(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
         """Send the best and worst responses of a step as a table; they are report text.
@@ -182,18 +183,39 @@ class Trackers(TrainerCallback):  # type: ignore[misc]
             step: Their step.
             records: Lines of `rollouts.jsonl`.
         """
-        columns = (*_COLUMNS, *_MORE_COLUMNS)
         rows = [_row(record) for record in records]
-        for tracker in self._open.values():
-            if isinstance(tracker, WandBTracker):
-                tracker.log_table(ROLLOUTS_TABLE, columns=list(columns), data=rows, step=step)
-            elif isinstance(tracker, TrackioTracker):
-                table = import_module("trackio").Table(columns=list(columns), data=rows)
-                tracker.log({ROLLOUTS_TABLE: table}, step=step)
-            elif isinstance(tracker, MLflowTracker):
-                _log_file(tracker, f"step-{step:06}.json", {"columns": columns, "data": rows})
-            else:
-                tracker.log({ROLLOUTS_TABLE: _markdown(columns, rows)}, step=step)
+        self._each(lambda tracker: _log_table(tracker, step, rows))
+
+    def _each(self, send: Callable[[GeneralTracker], None]) -> None:
+        """Send something to every tracker; one that fails ends no run and is told nothing more."""
+        for name, tracker in list(self._open.items()):
+            try:
+                with reading(f"report_to: {name}", _GOES_ON, error=TrainingError, fault=_FAILED):
+                    send(tracker)
+            except TrainingError as error:
+                _LOGGER.warning("%s", error)
+                del self._open[name]
+
+
+def _id_of(tracker: GeneralTracker, config: SFTConfig | TrainConfig) -> str:
+    """Return what a run is called in a tracker, so that it can be found again."""
+    if isinstance(tracker, WandBTracker):
+        return str(tracker.tracker.id)
+    if isinstance(tracker, MLflowTracker):
+        return str(tracker.tracker.info.run_id)
+    return run_name(config)
+
+
+def _log_table(tracker: GeneralTracker, step: int, rows: Sequence[Sequence[Any]]) -> None:
+    if isinstance(tracker, WandBTracker):
+        tracker.log_table(ROLLOUTS_TABLE, columns=list(_COLUMNS), data=rows, step=step)
+    elif isinstance(tracker, TrackioTracker):
+        table = import_module("trackio").Table(columns=list(_COLUMNS), data=rows)
+        tracker.log({ROLLOUTS_TABLE: table}, step=step)
+    elif isinstance(tracker, MLflowTracker):
+        _log_file(tracker, f"step-{step:06}.json", {"columns": _COLUMNS, "data": rows})
+    else:
+        tracker.log({ROLLOUTS_TABLE: _markdown(_COLUMNS, rows)}, step=step)
 
 
 def _row(record: Mapping[str, Any]) -> list[Any]:
@@ -204,7 +226,7 @@ def _row(record: Mapping[str, Any]) -> list[Any]:
         "rule": edit.get("rule", ""),
         "source_report": edit.get("source_report", ""),
     }
-    return [flat[column] for column in (*_COLUMNS, *_MORE_COLUMNS)]
+    return [flat[column] for column in _COLUMNS]
 
 
 def _log_file(tracker: MLflowTracker, name: str, content: Mapping[str, Any]) -> None:
@@ -252,10 +274,10 @@ def _mlflow(
 
 
 def _trackio(
-    config: SFTConfig | TrainConfig, checkpoint: Path | None, _: str | None
+    config: SFTConfig | TrainConfig, checkpoint: Path | None, known: str | None
 ) -> TrackioTracker:
     return TrackioTracker(
-        PROJECT, name=run_name(config), resume="never" if checkpoint is None else "allow"
+        PROJECT, name=run_name(config), resume="never" if known is None else "allow"
     )
 
 
