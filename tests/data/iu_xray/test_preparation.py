@@ -227,7 +227,7 @@ def test_the_split_of_r2gen_is_used_and_studies_outside_it_are_left_out(tmp_path
         ({"train": [{"report": "x"}]}, "must be one JSON object"),
         ({"trian": [{"id": "CXR1_IM-1"}]}, "key is 'trian'; did you mean 'train'"),
         ({"train": [{"id": "s50414267"}]}, "does not look like CXR7_IM-2263"),
-        ({"train": [{"id": "CXR1_IM-1"}], "test": [{"id": "CXR1_IM-1"}]}, "CXR1 stands in two"),
+        ({"train": [{"id": "CXR1_IM-1"}], "test": [{"id": "CXR1_IM-1"}]}, "CXR1 is in two"),
     ],
 )
 def test_a_broken_annotation_is_named(tmp_path: Path, content: object, message: str) -> None:

@@ -103,5 +103,5 @@ def _check_plain(config: TrainConfig, spread: Spread) -> None:
     for setting, is_set in wanted.items():
         if not is_set:
             raise ConfigError(
-                f"the estimate knows the plain path (model.group_pass) only with {setting}; set it"
+                f"the estimate knows the plain path (model.group_pass) only so: set {setting}"
             )
