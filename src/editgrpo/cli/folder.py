@@ -22,6 +22,21 @@ EXAMPLES = examples(
 )
 
 
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="How times are written, such as %d.%m.%Y. Default: ISO 8601 (2024-03-31) or numbers."
+    ),
+]
+ViewNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VIEW",
+        help="Meaning of a view name of your own, such as 'PORTABLE CHEST=AP'. Repeatable.",
+    ),
+]
+
+
 @prepare_options
 def prepare_folder(
     table: Annotated[
@@ -58,21 +73,8 @@ def prepare_folder(
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of the CSV file. Default: utf-8.")
     ] = None,
-    date_format: Annotated[
-        str | None,
-        typer.Option(
-            help="How times are written, such as %d.%m.%Y. "
-            "Default: ISO 8601 (2024-03-31) or numbers."
-        ),
-    ] = None,
-    view: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VIEW",
-            help="What a view name of your own stands for, such as 'PORTABLE CHEST=AP'. "
-            "Repeatable.",
-        ),
-    ] = None,
+    date_format: DateFormat = None,
+    view: ViewNames = None,
     seed: Seed = 0,
     split_shares: SplitShares = None,
     *,
