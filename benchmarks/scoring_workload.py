@@ -85,10 +85,10 @@ def load_workload(reports: Path, *, seed: int = 0, references: int = REFERENCES)
     needed = references * (1 + ROLLOUTS) + WARM_UP
     if path.is_file():
         source = f"real: findings of {path.name}"
-        texts = _read_findings(path)
+        texts = read_findings(path)
     else:
         source = f"synthetic: phantom studies, since {path.name} is not at hand"
-        texts = _phantom_findings(needed, seed)
+        texts = _distinct_phantom_findings(needed, seed)
     drawn = rng.sample(texts, needed)
     rollouts = drawn[references : references * (1 + ROLLOUTS)]
     return Workload(
@@ -99,27 +99,48 @@ def load_workload(reports: Path, *, seed: int = 0, references: int = REFERENCES)
     )
 
 
-def _read_findings(path: Path) -> list[str]:
+def read_findings(path: Path, *, distinct: bool = True) -> list[str]:
+    """Read the findings of more than one word from a CSV file.
+
+    Args:
+        path: It has a column `findings`.
+        distinct: Whether equal reports are one; they are then sorted.
+
+    Returns:
+        The reports.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        texts = (row["findings"].strip() for row in csv.DictReader(file))
-        return sorted({text for text in texts if len(text.split()) > 1})
+        texts = [row["findings"].strip() for row in csv.DictReader(file)]
+    long = [text for text in texts if len(text.split()) > 1]
+    return sorted(set(long)) if distinct else long
 
 
-def _phantom_findings(count: int, seed: int) -> list[str]:
+def phantom_findings(patients: int, seed: int) -> list[str]:
+    """Write the findings of all studies of phantom patients, in the patients' order."""
+    rng = np.random.default_rng(seed)
+    return [text for _ in range(patients) for text in _course_findings(rng)]
+
+
+def _distinct_phantom_findings(count: int, seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    texts: set[str] = set()
+    while len(texts) < count:
+        texts.update(_course_findings(rng))
+    return sorted(texts)
+
+
+def _course_findings(rng: np.random.Generator) -> list[str]:
     from editgrpo.phantom.grammar import write_report
     from editgrpo.phantom.patients import draw_course
     from editgrpo.phantom.sites import PROFILES, Site
 
     profile = PROFILES[Site.A]
-    rng = np.random.default_rng(seed)
-    texts: set[str] = set()
-    while len(texts) < count:
-        for findings in draw_course(profile, rng).findings:
-            report = write_report(
-                findings, phrasing=profile.phrasing, has_prior=False, bedside=False, rng=rng
-            )
-            texts.add(report.findings)
-    return sorted(texts)
+    return [
+        write_report(
+            findings, phrasing=profile.phrasing, has_prior=False, bedside=False, rng=rng
+        ).findings
+        for findings in draw_course(profile, rng).findings
+    ]
 
 
 def _shuffled(text: str, rng: random.Random) -> str:

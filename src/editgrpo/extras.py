@@ -22,6 +22,7 @@ class Extra(StrEnum):
 
     DATA = "data"
     DICOM = "dicom"
+    HUB = "hub"
     REPORT = "report"
     MODELS = "models"
     CLINICAL = "clinical"
@@ -47,14 +48,15 @@ class _Content:
 _CONTENT: Mapping[Extra, _Content] = {
     Extra.DATA: _Content(("PIL", "jinja2", "pyarrow")),
     Extra.DICOM: _Content(("imagecodecs", "pydicom"), (Extra.DATA,)),
+    Extra.HUB: _Content(("datasets",), (Extra.DATA,)),
     Extra.REPORT: _Content(("markupsafe", "plotly"), (Extra.DATA,)),
     Extra.MODELS: _Content(("huggingface_hub", "torch", "transformers")),
     Extra.CLINICAL: _Content(
         ("PyFastNER", "PyRuSH", "httpx2", "sentencepiece", "spacy"), (Extra.MODELS,)
     ),
     Extra.TRAIN: _Content(
-        ("accelerate", "datasets", "peft", "safetensors", "tokenizers", "trl"),
-        (Extra.DATA, Extra.MODELS),
+        ("accelerate", "peft", "safetensors", "tokenizers", "trl"),
+        (Extra.HUB, Extra.MODELS),
     ),
     Extra.DEMO: _Content(includes=(Extra.TRAIN, Extra.REPORT)),
     Extra.PAGE: _Content(("gradio",), (Extra.TRAIN, Extra.REPORT)),
@@ -68,6 +70,7 @@ _ROOMS: Mapping[str, Extra] = {
     "clinical": Extra.CLINICAL,
     "cli.output": Extra.MODELS,  # hides what transformers shows
     "data": Extra.DATA,
+    "data.huggingface": Extra.HUB,
     "data.pixels.deep_png": Extra.DICOM,
     "data.pixels.dicom": Extra.DICOM,
     "data.pixels.dicom_codecs": Extra.DICOM,
@@ -88,6 +91,8 @@ _ROOMS: Mapping[str, Extra] = {
     "reports.chexbert_network": Extra.CLINICAL,
     "reports.radgraph": Extra.CLINICAL,
     "reports.rate": Extra.CLINICAL,
+    "sharing": Extra.TRAIN,
+    "sharing.serving": Extra.DATA,
     "training": Extra.TRAIN,
 }
 """The extra of each package and module that needs one, those below it included; the longest name

@@ -52,6 +52,15 @@ FREE_ON_RESUME = frozenset(
         "model.gradient_checkpointing",
         "data.folder",
         "data.prompt_template",
+        "clinical.crimson_concurrency",
+        "clinical.crimson_endpoint",
+        "clinical.crimson_prompt",
+        "clinical.crimson_retries",
+        "clinical.crimson_timeout_s",
+        "clinical.green_concurrency",
+        "clinical.green_endpoint",
+        "clinical.green_retries",
+        "clinical.green_timeout_s",
         "clinical.models",
         "clinical.offline",
         "clinical.sources",
@@ -280,8 +289,8 @@ def check_same_config(folder: Path, config: Any) -> None:
     settings = parse_yaml(text, str(path))
     if not isinstance(settings, dict) or not settings:
         raise TrainingError(f"{path}: holds no settings; {remedy}")
-    before = _flat(settings)
-    now = flat_settings(config)
+    before = flat_settings(settings)
+    now = flat_settings(plain_value(config))
     for key in sorted(before.keys() | now.keys()):
         if not _is_free(key) and before.get(key) != now.get(key):
             raise TrainingError(
@@ -290,20 +299,23 @@ def check_same_config(folder: Path, config: Any) -> None:
             )
 
 
-def flat_settings(config: Any) -> dict[str, Any]:
-    """Return the settings of a run by dotted key, such as `optim.learning_rate`."""
-    return _flat(plain_value(config))
-
-
 def _is_free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested mappings by dotted key."""
+def flat_settings(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted key.
+
+    Args:
+        value: A mapping, such as `plain_value` makes of a configuration.
+        prefix: What stands before each key.
+
+    Returns:
+        Dotted key to value.
+    """
     if not isinstance(value, dict) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flat(item, f"{prefix}.{name}" if prefix else str(name))
+        flat |= flat_settings(item, f"{prefix}.{name}" if prefix else str(name))
     return flat

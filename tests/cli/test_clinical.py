@@ -76,7 +76,7 @@ def test_annotate_refuses_what_it_cannot_do(studies: Path, tmp_path: Path, run: 
     words = ["annotate", studies, "--annotators", "rate", "--class-rates", tmp_path / "r.json"]
     assert "add chexbert to --annotators" in run(*words, code=2)
     message = run("annotate", studies, "--split", "validation", code=2)
-    assert "no study of split validation; name another --split" in message
+    assert "no study of split validation has findings; name another --split or --t" in message
     message = run("annotate", studies, "--annotators", "chexbart", code=2)
     assert "annotator 'chexbart' is unknown; did you mean 'chexbert'?" in message
     message = run("annotate", studies, "--annotators", "rate,rules", code=2)

@@ -7,8 +7,10 @@ import pytest
 
 from editgrpo.cli import main
 from editgrpo.config import RolloutConfig, SFTConfig, TrainConfig
+from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_jsonl
 from editgrpo.recipes import dump_config
+from editgrpo.sharing.serving import PromptSettings
 
 SFT = dump_config(SFTConfig(max_completion_tokens=96))
 TRAIN = dump_config(TrainConfig(rollout=RolloutConfig(max_completion_tokens=48)))
@@ -47,3 +49,23 @@ def test_the_length_limit_is_that_of_the_run(
     assert asked[0].max_completion_tokens == limit
     shown = capsys.readouterr().out
     assert f"Reports that reached the limit of {limit} tokens: 2 of 5\n" in shown
+
+
+def test_an_export_says_how_prompts_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = PixelBudget(min_pixels=784, max_pixels=784)
+    PromptSettings(budget=budget, max_images=3, max_completion_tokens=33).write(tmp_path / "out")
+    asked: dict[str, Any] = {}
+
+    def generate(**keywords: Any) -> None:
+        asked.update(keywords)
+        write_jsonl(keywords["output"], [{"truncated": False}])
+
+    monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
+    words = ["generate", str(tmp_path / "out"), "--output", str(tmp_path / "p.jsonl")]
+    with pytest.raises(SystemExit):
+        main([*words, "--set", "data.max_images=2"])
+    assert asked["config"].max_completion_tokens == 33
+    assert asked["data"].prompt_template == str(tmp_path / "out" / "prompt.jinja")
+    assert asked["data"].max_images == 2  # what is said wins

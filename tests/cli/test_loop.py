@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pyarrow.parquet import read_schema
 
 from editgrpo.cli import main
 from editgrpo.data.prepared.store import StudySet
@@ -58,8 +59,34 @@ def test_the_commands_lead_from_data_to_a_page(
     expected = [study.study_id for study in StudySet.load(studies) if study.split == "test"][:3]
     assert [row["study_id"] for _, row in read_jsonl(predictions)] == expected
     run("evaluate", predictions, "--samples", "20")
+    pairs_are_written(rl, tmp_path, capsys)
     run("report", sft, rl, "--output", tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def pairs_are_written(rl: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the edits that a run recorded, and of fresh samples of its model."""
+    with (rl / "rollouts.jsonl").open() as stream:
+        row = json.loads(next(stream))
+    edit = {"rule": "augmentation", "source_report": "No.", "source_reward": {"total": -1}}
+    with (rl / "rollouts.jsonl").open("a") as stream:  # a model as small records hardly a gain
+        stream.write(json.dumps(row | {"kind": "edited", "edit": edit}) + "\n")
+    capsys.readouterr()
+    run("pairs", rl, "--output", folder / "recorded.parquet")
+    assert " pairs of " in capsys.readouterr().out
+    words = ["--samples", "2", "--limit", "3", "--min-gain", "-10"]
+    run("pairs", rl / "model", "--output", folder / "sampled.parquet", *words)
+    assert not (folder / "sampled.parquet.partial").exists()
+    for name in ("recorded", "sampled"):
+        assert {"prompt", "chosen", "rejected", "images"} <= set(
+            read_schema(folder / f"{name}.parquet").names
+        )
+    run("pairs", rl, "--samples", "2", "--output", folder / "other.parquet", code=2)
+    assert "--samples: " in capsys.readouterr().err
+    words = ["--set", "steps=3"]
+    run("pairs", rl, "--output", folder / "other.parquet", *words, code=2)
+    run("pairs", rl, "--output", folder / "other.parquet", "--min-gain", "9", code=2)
+    assert "none raised the reward by more than 9" in capsys.readouterr().err
 
 
 def write_table(folder: Path) -> Path:

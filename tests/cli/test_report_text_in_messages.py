@@ -282,12 +282,22 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.parametrize(
+    ("metric", "option"),
+    [("green@radllama2-7b", "--green-endpoint"), ("crimson@judge", "--crimson-endpoint")],
+)
 def test_a_server_that_answers_with_the_report(
-    tmp_path: Path, run: Run, predictions: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    run: Run,
+    predictions: Path,
+    endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    option: str,
 ) -> None:
-    monkeypatch.setattr("editgrpo.metrics.green.endpoint.LONGEST_WAIT_S", 0.01)
-    words = ("--metrics", "green@radllama2-7b", "--output", tmp_path / "scores.jsonl")
-    run("score", predictions, *words, "--green-endpoint", endpoint)
+    monkeypatch.setattr("editgrpo.metrics.judges.server.LONGEST_WAIT_S", 0.01)
+    words = ("--metrics", metric, "--output", tmp_path / "scores.jsonl")
+    run("score", predictions, *words, option, endpoint)
 
 
 def test_files_of_scores_and_predictions_are_their_owners_alone(

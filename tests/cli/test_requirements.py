@@ -17,6 +17,8 @@ DATA, REPORT, CLINICAL, TRAIN = Extra.DATA, Extra.REPORT, Extra.CLINICAL, Extra.
 NEEDS: dict[str, tuple[Extra, ...]] = {
     "prepare mimic-cxr --root . --out a": (DATA,),
     "prepare rexgradient --root . --out a": (DATA,),
+    "prepare chexpert-plus --root . --out a": (DATA,),
+    "prepare hf . --out a": (Extra.HUB,),
     "prepare iu-xray --root . --out a": (DATA,),
     "prepare padchest-gr --root . --out a": (DATA,),
     "prepare folder a.csv --out a --column study_id=a --column image=b": (DATA,),
@@ -40,18 +42,32 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
         CLINICAL,
     ),
     "train editgrpo-rules --set optim.state=8bit": (TRAIN, Extra.EIGHT_BIT),
+    "train editgrpo-rules --set model.lora.quantization=nf4": (TRAIN, Extra.EIGHT_BIT),
     "train editgrpo-rules --set report_to=[tensorboard]": (TRAIN, Extra.TRACKERS),
     "train editgrpo-rules --set rollout.engine=vllm_colocate": (TRAIN, Extra.VLLM),
     "generate organisation/model --output a.jsonl": (TRAIN,),
+    "pairs organisation/model --output a.parquet": (TRAIN,),
+    "pairs organisation/model --output a.parquet --set edit.annotator=rate": (TRAIN, CLINICAL),
     "evaluate a.jsonl --metrics chexbert --output a": (CLINICAL,),
     "score a.jsonl --metrics rules,paper --output a": (CLINICAL,),
     "edit --rollout a --reference b --annotator radgraph": (CLINICAL,),
     "demo": (Extra.DEMO,),
     "demo --train-base": (Extra.DEMO,),
     "report runs/a --output a.html": (REPORT,),
+    "card runs/a": (TRAIN,),
+    "export runs/a out": (TRAIN,),
+    "push runs/a organisation/model": (TRAIN,),
 }
-FREE = {"models list", "models verify", "recipes list", "recipes show", "recipes copy"}
-GROUPS = {"prepare", "data", "models", "recipes"}
+FREE = {
+    "rexrank table",
+    "rexrank submit",
+    "models list",
+    "models verify",
+    "recipes list",
+    "recipes show",
+    "recipes copy",
+}
+GROUPS = {"prepare", "data", "models", "recipes", "rexrank"}
 
 
 def outcome(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
@@ -94,6 +110,7 @@ BEGINS = (
     "train",
     "generate",
     "annotate",
+    "pairs",
 )
 
 

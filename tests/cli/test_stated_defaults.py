@@ -16,6 +16,7 @@ from editgrpo.display.html.report import write_report
 from editgrpo.evaluation.types import EvaluationOptions
 from editgrpo.phantom import write_phantom
 from editgrpo.training.generate import GenerationConfig
+from editgrpo.training.pairs import PairConfig
 
 
 def argument(function: Any, name: str) -> Any:
@@ -41,6 +42,9 @@ STATED = [
     ("evaluate", "confidence", EvaluationOptions().confidence),
     ("generate", "temperature", f"{GenerationConfig().temperature:g}"),
     ("generate", "batch_size", GenerationConfig().batch_size),
+    ("pairs", "samples", PairConfig().samples),
+    ("pairs", "temperature", f"{PairConfig().temperature:g}"),
+    ("pairs", "batch_size", PairConfig().batch_size),
     ("report", "max_studies", argument(write_report, "max_studies")),
 ]
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from editgrpo.clinical.catalogue import USES
 from editgrpo.errors import ConfigError
 from editgrpo.evaluation.catalogue import METRIC_SETS, METRICS, select_metrics
 from editgrpo.metrics.metric import (
@@ -14,6 +15,7 @@ from editgrpo.metrics.metric import (
     SourceKind,
     source_columns,
 )
+from editgrpo.metrics.rexrank_bleu import REXRANK_BLEU_2
 from editgrpo.metrics.table import TABLE
 from editgrpo.metrics.text_metrics import TEXT_SCALARS
 from editgrpo.reports.chexpert import FINDINGS
@@ -75,8 +77,12 @@ def test_every_metric_states_what_it_is(name: str) -> None:
     assert metric.name == name
     assert 0 < len(metric.description) <= 80
     assert metric.sources
+    # Words are counted, and CRIMSON's judge is a server's.
+    without = ("rules", "@keywords", "crimson@judge", REXRANK_BLEU_2)
     needs_model = any(
-        "rules" not in source.name and source.kind in (SourceKind.LABELS, SourceKind.COMPONENT)
+        not source.name.endswith(without)
+        and not source.name.startswith("rules/")
+        and source.kind in (SourceKind.LABELS, SourceKind.COMPONENT)
         for source in metric.sources
     )
     assert bool(metric.models) == needs_model
@@ -128,6 +134,21 @@ def test_names_and_sets_may_be_mixed() -> None:
         "bertscore@distilroberta-base",
         "semb@chexbert",
     ]
+
+
+def test_rexranks_metrics_need_the_models_that_are_fetched_for_it() -> None:
+    chosen = METRIC_SETS["rexrank"]
+    assert [metric.name for metric in chosen] == [
+        "bleu-2@rexrank",
+        "bertscore@distilroberta-base",
+        "semb@chexbert",
+        "radgraph/rexrank@radgraph",
+        "radcliq-v1",
+        "ratescore@0.6.0-long",
+        "green@radllama2-7b",
+    ]
+    assert all(metric.level is Level.REPORT for metric in chosen)  # means over reports
+    assert {model for metric in chosen for model in metric.models} == set(USES["rexrank"])
 
 
 @pytest.mark.parametrize(

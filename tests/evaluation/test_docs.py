@@ -26,7 +26,7 @@ def test_example_runs(
 
 
 def test_there_are_examples() -> None:
-    assert [name for name, _ in BLOCKS] == ["metrics.md"] * 4 + ["evaluation.md"]
+    assert [name for name, _ in BLOCKS] == ["metrics.md"] * 5 + ["evaluation.md"]
 
 
 def test_every_metric_is_explained() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from editgrpo.metrics.radcliq import RadCliQ, SembScore, radcliq_v1
+from editgrpo.metrics.radcliq import NegatedRadCliQ, RadCliQ, SembScore, radcliq_v1
 from editgrpo.rewards.composite import CompositeReward
 
 
@@ -98,6 +98,14 @@ def test_radcliq_combines_what_its_parts_say_of_each_pair() -> None:
     found = reward.score(["ab", "cd"], ["ab", "ab"]).components["radcliq-v1"]
     # "ab": all letters, so 0.5, -1 and 0.2 as in a case above; "cd": none, so all zero.
     assert found == pytest.approx([3.279425, 2.450143], abs=2e-6)
+
+
+def test_as_it_is_paid_its_sign_is_turned() -> None:
+    parts = (Shared("radgraph", 0.5), Shared("bert", -1.0), Shared("semb", 0.2))
+    paid = NegatedRadCliQ(RadCliQ(*parts))
+    found = paid.compare(paid.read(["ab", "cd"]), paid.read(["ab", "ab"]))
+    assert paid.name == "radcliq-v1-negated"
+    assert found == pytest.approx([-3.279425, -2.450143], abs=2e-6)
 
 
 def test_each_part_reads_a_text_once() -> None:

@@ -42,6 +42,9 @@ def test_what_may_be_trained_on_scores_one_report_and_rises(name: str) -> None:
         ("text/rouge-l", "is no reward: it is for evaluation only; "),
         ("reward/total@rules", "is no reward: it is for evaluation only; "),
         ("ratescore@0.6.0-long", "without entities; take ratescore@0.6.0-long-guarded"),
+        ("radcliq-v1", "lower is better; take radcliq-v1-negated"),
+        ("green@radllama2-7b", "cannot read; take green@radllama2-7b-guarded"),
+        ("temporal-f1@keywords", "is no reward: it pays 1 wherever neither"),
         ("rules/report-micro-f1", "is unknown; did you mean 'rules/report-micro-f1-14'?"),
     ],
 )
@@ -55,5 +58,7 @@ def test_only_what_is_paid_in_another_form_is_no_column() -> None:
         "ratescore@0.5.0-guarded",
         "ratescore@0.6.0-long-guarded",
         "ratescore@0.6.0-short-guarded",
+        "radcliq-v1-negated",
+        "green@radllama2-7b-guarded",
         "text/new-sentences",
     }

@@ -55,12 +55,18 @@ def rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {labeler: folder / f"{labeler}.json" for labeler in LABELERS}
 
 
-# A random judge never ends its answer before the length limit.
+# A random judge never ends its answer before the length limit, and says nothing that is paid.
 SLOW = {"green@radllama2-7b": pytest.mark.slow}
+JUDGED = ("green@radllama2-7b-guarded", "crimson@judge")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=SLOW.get(name, ())) for name in COMPONENT_NAMES]
+    "name",
+    [
+        pytest.param(name, marks=SLOW.get(name, ()))
+        for name in COMPONENT_NAMES
+        if name not in JUDGED
+    ],
 )
 def test_every_component_scores_under_its_own_name(
     name: str, config: ClinicalConfig, rates: dict[str, Path]
@@ -106,7 +112,9 @@ SILENT = ["", " \n", "...", "?!", "the", "Lungs.", "the the the", "The weather i
 TRAINABLE = [
     name
     for name in COMPONENT_NAMES
-    if not name.startswith(("green", "radcliq"))
+    if not name.startswith(("bleu", "green"))
+    and name not in ("radcliq-v1", "temporal-f1@keywords")
+    and name not in JUDGED
     and not (name.startswith("ratescore") and not name.endswith("-guarded"))
 ]
 
@@ -147,7 +155,7 @@ def test_a_metric_counts_what_is_said_of_silence(config: ClinicalConfig) -> None
     ("component", "message"),
     [
         ("ratescore@0.5.0", "take ratescore@0.5.0-guarded"),
-        ("green@radllama2-7b", "is no reward: it takes seconds a report"),
+        ("green@radllama2-7b", "take green@radllama2-7b-guarded"),
         ("radcliq-v1", "lower is better"),
     ],
 )

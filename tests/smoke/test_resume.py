@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from editgrpo.config import SFTConfig, TrainConfig
+from editgrpo.config import PromptOrder, RolloutConfig, SFTConfig, TrainConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError, EditGRPOError, RunStoppedError, TrainingError
+from editgrpo.files import read_jsonl
 from editgrpo.recipes import dump_config, load_recipe
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.run.folder import last_checkpoint
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
-from tests.training.tiny_run import Tiny
+from tests.training.tiny_run import MAX_TOKENS, PLAIN, Tiny
 
 # Runs a command of the CLI and dies by SIGKILL when one function is called for the n-th time.
 DIE = """
@@ -149,6 +150,29 @@ def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
     assert_same_run(whole_rl_run, run)
     assert run_training(rl_config(tiny, run), resume=True) == run / "model"
     assert_same_run(whole_rl_run, run)
+
+
+@pytest.mark.slow
+def test_a_killed_run_that_draws_by_results_continues_as_if_it_had_not_been(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """How many studies were drawn, and which lose turns, is in the checkpoint of step 2."""
+    config = replace(
+        rl_config(tiny, tmp_path / "whole"),
+        edit=PLAIN,
+        rollout=RolloutConfig(
+            group_size=2, max_completion_tokens=MAX_TOKENS, dynamic_sampling=True, max_draws=3
+        ),
+        prompt_order=PromptOrder.BY_HARDNESS,
+    )
+    run_training(config)
+    killed = replace(config, output=str(tmp_path / "killed"))
+    die("train", killed, at=("editgrpo.training.trainer", "tokens_of_passes", 4))
+    tear(tmp_path / "killed", "metrics.jsonl", "timings.jsonl")
+    run_training(killed, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    rows = [row for _, row in read_jsonl(tmp_path / "killed/metrics.jsonl")]
+    assert sum(row["prompts/drawn"] for row in rows[:2]) > 8, "nothing was refilled"
 
 
 @pytest.mark.slow

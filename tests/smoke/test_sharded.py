@@ -14,8 +14,10 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from editgrpo.config import (
     EditConfig,
+    EditLevel,
     EditWhen,
     OptimConfig,
+    PromptOrder,
     RolloutConfig,
     SFTConfig,
     TrainConfig,
@@ -222,3 +224,28 @@ def test_accelerate_reads_every_launch_file(name: str) -> None:
     config = load_config_from_file(str(find_published(name).path))
     assert config.distributed_type == kinds[name]
     assert config.mixed_precision == "bf16"
+
+
+@pytest.mark.slow
+def test_prompts_that_are_drawn_by_results_are_shared_by_two_processes(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """By hardness each step has the studies of one process; a refill is of equally many in each."""
+    rollout = RolloutConfig(group_size=2, max_completion_tokens=24)
+    config = replace(
+        config_of(tiny, tmp_path / "one", frozen=True),
+        edit=EditConfig(level=EditLevel.NONE),
+        rollout=rollout,
+        prompt_order=PromptOrder.BY_HARDNESS,
+    )
+    run_training(config)
+    launch("ddp", replace(config, output=str(tmp_path / "two")))
+    assert_trains_as(tiny, tmp_path / "one", tmp_path / "two")
+
+    dynamic = replace(rollout, dynamic_sampling=True, max_draws=3)
+    launch("ddp", replace(config, rollout=dynamic, output=str(tmp_path / "dynamic")))
+    rows = metrics_of(tmp_path / "dynamic")
+    assert [row["prompts/drawn"] % 2 for row in rows] == [0, 0, 0]
+    assert sum(row["prompts/drawn"] for row in rows) > 24, "nothing was refilled"
+    assert all(8 <= row["prompts/drawn"] <= 18 for row in rows)
+    assert all(row["prompts/draws"] == 3 or not row["prompts/without_signal"] for row in rows)

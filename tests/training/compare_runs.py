@@ -24,7 +24,7 @@ def assert_same_run(left: Path, right: Path) -> None:
         assert _bytes(left / name) == _bytes(right / name), name
     one, two = _last_checkpoint(left), _last_checkpoint(right)
     assert one.name == two.name
-    for name in ("model.safetensors", "adapter_model.safetensors"):
+    for name in ("model.safetensors", "adapter_model.safetensors", "prompts.json"):
         assert _bytes(one / name) == _bytes(two / name), name
     for name in ("optimizer.pt", "scheduler.pt"):
         assert_same_values(_load(one / name), _load(two / name), where=name)

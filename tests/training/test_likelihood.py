@@ -3,14 +3,23 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from editgrpo.config import Anneal, EditConfig, EditLevel, LossType, ObjectiveConfig, TrainConfig
+from editgrpo.config import (
+    Anneal,
+    EditConfig,
+    EditLevel,
+    EditWeight,
+    LossType,
+    ObjectiveConfig,
+    TrainConfig,
+)
 from editgrpo.training.packed.self_check import stock_log_probs
-from editgrpo.training.step.likelihood import likelihood_weight
+from editgrpo.training.step.likelihood import ReferenceLikelihood, likelihood_weight
 from tests.training.tiny_run import (
     MAX_TOKENS,
     PLAIN,
@@ -120,3 +129,31 @@ def test_its_weight_falls_as_edits_do() -> None:
     assert likelihood_weight(config, 10) == pytest.approx(0.4)
     assert likelihood_weight(config, 5) == pytest.approx(0.4 * (1 + math.sqrt(0.5)))
     assert likelihood_weight(config, 20) == likelihood_weight(config, 39) == 0
+
+
+@pytest.mark.parametrize(
+    ("shaping", "at_half", "at_hundredth"),
+    [
+        (EditWeight.NONE, 1.0, 1.0),
+        (EditWeight.CHORD, 0.25, 0.0099),  # phi = p (1 - p), held constant
+        (EditWeight.LUFFY, 0.05 / 0.36, 0.001 / 0.0121),  # .1 p / (p + .1)^2
+    ],
+)
+def test_its_tokens_are_shaped_by_their_probability(
+    shaping: EditWeight, at_half: float, at_hundredth: float
+) -> None:
+    """Of two studies one has a reference, of two tokens: -w / (2 C) times phi at each."""
+    objective = ObjectiveConfig(likelihood=0.8, likelihood_shaping=shaping)
+    term = ReferenceLikelihood(TrainConfig(objective=objective), constant=10)
+    rows = torch.tensor([[0.5, 0.01, 1.0]]).log().requires_grad_()
+    groups: Any = [SimpleNamespace(reference_ids=(1, 2)), SimpleNamespace(reference_ids=())]
+    loss = term.term(0, rows, groups)
+    assert isinstance(loss, torch.Tensor)
+    loss.backward()
+    assert rows.grad is not None
+    weight = -0.8 / (2 * 10)
+    assert rows.grad[0].tolist() == pytest.approx([weight * at_half, weight * at_hundredth, 0])
+    value = weight * (at_half * math.log(0.5) + at_hundredth * math.log(0.01))
+    assert float(loss.detach()) == pytest.approx(value)
+    told = term.take_metrics(0, lambda one: one, torch.device("cpu"))
+    assert told["likelihood/nats"] == pytest.approx(-(math.log(0.5) + math.log(0.01)) / 2)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from editgrpo.config import AdvantageScale, KLTerm, LossType, ObjectiveConfig
+from editgrpo.errors import ConfigError
 from editgrpo.training import trainer as trainer_module
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.run.arguments import training_arguments
@@ -217,14 +218,17 @@ def test_the_whole_losss_derivative_is_the_formulas(
 
 @pytest.mark.parametrize("loss", list(LossType))
 @pytest.mark.parametrize(
-    ("ratio", "advantage", "slope"),
+    ("ratio", "advantage", "high", "slope"),
     [
-        (1.0, 2.0, -2.0),
-        (1.1, 2.0, -2.2),
-        (1.3, 2.0, 0.0),  # above 1 + 0.2: no more pull up
-        (0.7, 2.0, -1.4),
-        (0.7, -2.0, 0.0),  # below 1 - 0.2: no more push down
-        (1.3, -2.0, 2.6),
+        (1.0, 2.0, None, -2.0),
+        (1.1, 2.0, None, -2.2),
+        (1.3, 2.0, None, 0.0),  # above 1 + 0.2: no more pull up
+        (0.7, 2.0, None, -1.4),
+        (0.7, -2.0, None, 0.0),  # below 1 - 0.2: no more push down
+        (1.3, -2.0, None, 2.6),
+        (1.25, 2.0, 0.28, -2.5),  # DAPO's clip-higher: above 1.2, below 1.28
+        (1.3, 2.0, 0.28, 0.0),  # above 1.28
+        (0.75, -2.0, 0.28, 0.0),  # below, it is 0.2 as before
     ],
 )
 def test_the_clipped_loss_has_the_slope_of_the_formula(
@@ -234,10 +238,11 @@ def test_the_clipped_loss_has_the_slope_of_the_formula(
     loss: LossType,
     ratio: float,
     advantage: float,
+    high: float | None,
     slope: float,
 ) -> None:
     """-min(r A, clip(r, 0.8, 1.2) A), whose derivative by log pi is -r A where it is not cut."""
-    objective = ObjectiveConfig(loss=loss, beta=0)
+    objective = ObjectiveConfig(loss=loss, beta=0, epsilon_high=high)
     trainer = make_trainer(
         tiny.train_config(tmp_path, objective=objective, tokens_per_pass=100_000)
     )
@@ -284,3 +289,8 @@ def test_without_beta_there_is_no_reference_and_no_kl(tiny: Tiny, tmp_path: Path
 def test_trl_is_told_which_term_it_is(tiny: Tiny, tmp_path: Path, kl: KLTerm) -> None:
     config = tiny.train_config(tmp_path, objective=ObjectiveConfig(kl=kl))
     assert training_arguments(config).use_bias_correction_kl is (kl is KLTerm.K3_TIMES_RATIO)
+
+
+def test_the_upper_clip_range_is_not_below_the_lower() -> None:
+    with pytest.raises(ConfigError, match=r"objective\.epsilon_high is 0\.1; it must be objective"):
+        ObjectiveConfig(epsilon_high=0.1)

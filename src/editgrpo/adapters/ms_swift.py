@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editgrpo.adapters.reward import load_shared_reward
+from editgrpo.metrics.judges.costs import log_costs
 from editgrpo.rewards.guard import checked_scores
 
 
@@ -37,6 +38,7 @@ def outcome_reward(*, column: str = "solution", **settings: Any) -> type:
 
         def __call__(self, completions: Sequence[str], **columns: Any) -> list[float]:
             scores = checked_scores(self._reward, list(completions), list(columns[column]))
+            log_costs("reward")
             return [float(value) for value in scores.total]
 
     return EditGRPOReward

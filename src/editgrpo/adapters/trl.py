@@ -14,6 +14,7 @@ from editgrpo.adapters.edits import GroupEditor
 from editgrpo.adapters.reward import score_or_none
 from editgrpo.config import ClinicalConfig, EditConfig
 from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.metrics.judges.costs import take_costs
 from editgrpo.rewards import Reward
 from editgrpo.training.step.loss_budget import LossBudget
 from editgrpo.training.step.responses import Kind, Response
@@ -59,6 +60,8 @@ def reward_function(
         lost = [any(value is None for _, value in group) for _, group in groups]
         if log_metric is not None:
             log_metric("errors/dropped_groups", float(sum(lost)))
+            for name, amount in take_costs().items():
+                log_metric(name, amount)
         if budget.spend(len(lost), sum(lost)):
             raise TrainingError(
                 f"{budget.lost} of {budget.seen} groups could not be edited or scored, more than "

@@ -16,6 +16,7 @@ from typing import Any
 
 from editgrpo.adapters.reward import load_shared_reward
 from editgrpo.clinical.shared import shared
+from editgrpo.metrics.judges.costs import log_costs
 from editgrpo.rewards import Reward
 from editgrpo.rewards.guard import checked_scores
 
@@ -57,6 +58,7 @@ def _score(
     reward: Reward, candidates: Sequence[str], references: Sequence[str]
 ) -> list[dict[str, float]]:
     scores = checked_scores(reward, list(candidates), list(references))
+    log_costs("reward")
     columns = {"score": scores.total, **scores.components}
     return [
         {name: float(values[row]) for name, values in columns.items()}

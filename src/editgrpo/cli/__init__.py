@@ -20,20 +20,27 @@ import typer
 from editgrpo import __version__
 from editgrpo.cli import (
     annotate,
+    card,
+    chexpert_plus,
     data,
     demo,
     edit,
     evaluate,
+    export,
     folder,
     generate,
+    huggingface,
     iu_xray,
     mimic_cxr,
     models,
     padchest_gr,
+    pairs,
     phantom,
+    push,
     recipes,
     report,
     rexgradient,
+    rexrank,
     score,
     sft,
     tiny,
@@ -74,6 +81,10 @@ prepare_app.command("rexgradient", epilog=rexgradient.EXAMPLES)(rexgradient.prep
 prepare_app.command("iu-xray", epilog=iu_xray.EXAMPLES)(iu_xray.prepare_iu_xray)
 prepare_app.command("padchest-gr", epilog=padchest_gr.EXAMPLES)(padchest_gr.prepare_padchest_gr)
 prepare_app.command("folder", epilog=folder.EXAMPLES)(folder.prepare_folder)
+prepare_app.command("chexpert-plus", epilog=chexpert_plus.EXAMPLES)(
+    chexpert_plus.prepare_chexpert_plus
+)
+prepare_app.command("hf", epilog=huggingface.EXAMPLES)(huggingface.prepare_huggingface)
 prepare_app.command("phantom", epilog=phantom.EXAMPLES)(phantom.prepare_phantom)
 app.add_typer(prepare_app, name="prepare", epilog=examples("editgrpo prepare folder --help"))
 data_app = typer.Typer(help="Inspect and check a prepared folder.")
@@ -99,8 +110,16 @@ app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=score.EXAMPLES)(score.score)
 app.command(epilog=edit.EXAMPLES)(edit.edit)
+app.command(epilog=pairs.EXAMPLES)(pairs.pairs)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=card.EXAMPLES)(card.card)
+app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=push.EXAMPLES)(push.push)
+rexrank_app = typer.Typer(help="Take part in ReXrank: cases as studies, and submissions.")
+rexrank_app.command("table", epilog=rexrank.TABLE_EXAMPLES)(rexrank.table)
+rexrank_app.command("submit", epilog=rexrank.SUBMIT_EXAMPLES)(rexrank.submit)
+app.add_typer(rexrank_app, name="rexrank", epilog=examples("editgrpo rexrank submit --help"))
 
 
 def _show_version(is_asked: bool) -> None:

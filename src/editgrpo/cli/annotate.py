@@ -9,7 +9,7 @@ import typer
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Overwrite, examples
 from editgrpo.cli.output import claim_output
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.extras import Extra, require_extras
@@ -18,6 +18,7 @@ from editgrpo.ownership import own
 EXAMPLES = examples(
     "editgrpo annotate studies/mine --annotators rate,radgraph,chexbert",
     "editgrpo annotate studies/mine --annotators chexbert --class-rates class-rates.json",
+    "editgrpo annotate studies/mine --target findings+impression",
 )
 
 
@@ -36,6 +37,9 @@ def annotate(
         ),
     ] = "rate,radgraph,chexbert",
     split: Annotated[Split, typer.Option(help="Split to annotate.")] = Split.TRAIN,
+    target: Annotated[
+        Target, typer.Option(help="Sections to read, like data.target of the run.")
+    ] = Target.FINDINGS,
     class_rates: Annotated[
         Path | None,
         typer.Option(
@@ -59,16 +63,14 @@ def annotate(
         claim_output(class_rates, overwrite=overwrite)
 
     from editgrpo.cli.output import hide_loading_bars
-    from editgrpo.data.prepared.store import ANNOTATIONS_FOLDER, StudySet
+    from editgrpo.data.prepared.store import ANNOTATIONS_FOLDER
     from editgrpo.display.terminal import progress_bar
     from editgrpo.reports.references import read_references
 
     store = clinical.store or str(studies / ANNOTATIONS_FOLDER)
     own(Path(store))
     config = replace(clinical, store=store, store_writes=True)
-    texts = [study.findings for study in StudySet.load(studies, split=split)]
-    if not texts:
-        raise DataError(f"{studies}: no study of split {split.value}; name another --split")
+    texts = _texts(studies, split, target)
     hide_loading_bars()
     with progress_bar("Annotating") as progress:
         read = read_references(texts, names, config, progress=progress)
@@ -79,6 +81,23 @@ def annotate(
     if class_rates is not None:
         write_rates(class_rates, texts, config)
         typer.echo(f"The class rates are in {class_rates}")
+
+
+def _texts(studies: Path, split: Split, target: Target) -> list[str]:
+    """Return the references, section by section, as edits and rewards read them."""
+    from editgrpo.data.prepared.store import StudySet
+
+    texts = [
+        getattr(study, section)
+        for study in StudySet.load(studies, split=split, target=target, needs_reference=True)
+        for section in target.sections
+    ]
+    if not texts:
+        raise DataError(
+            f"{studies}: no study of split {split.value} has {' and '.join(target.sections)}; name "
+            "another --split or --target"
+        )
+    return texts
 
 
 def write_rates(path: Path, texts: list[str], config: ClinicalConfig) -> None:

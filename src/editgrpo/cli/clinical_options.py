@@ -52,19 +52,45 @@ GreenEndpoint = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+CrimsonEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Server that is CRIMSON's judge, such as http://localhost:8000/v1.",
+        rich_help_panel=_PANEL,
+    ),
+]
+CrimsonModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What that server calls the judge. Default: rajpurkarlab/medgemma-4b-it-crimson.",
+        rich_help_panel=_PANEL,
+    ),
+]
+CrimsonPrompt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The question to CRIMSON's judge. Default: this package's own wording.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+_OF_JUDGES = ("green_endpoint", "crimson_endpoint", "crimson_model", "crimson_prompt")
 
 
 def clinical_options(*, judge: bool = False) -> Callable[[Command], Command]:
     """Give a command the options of the clinical models.
 
     Args:
-        judge: Whether it may run the judge GREEN.
+        judge: Whether it may ask the judges GREEN and CRIMSON.
 
     Returns:
         A decorator for a command that takes a keyword argument `clinical`, a `ClinicalConfig`; it
         puts one option for each parameter of `_clinical_config` in its place.
     """
-    without = () if judge else ("green_endpoint",)
+    without = () if judge else _OF_JUDGES
     return shared_options("clinical", _clinical_config, without=without)
 
 
@@ -77,6 +103,9 @@ def _clinical_config(
     offline: Offline = False,
     store: Store = None,
     green_endpoint: GreenEndpoint = None,
+    crimson_endpoint: CrimsonEndpoint = None,
+    crimson_model: CrimsonModel = None,
+    crimson_prompt: CrimsonPrompt = None,
 ) -> ClinicalConfig:
     """Put the options together; those that were not given keep the library's default."""
     return ClinicalConfig(
@@ -88,6 +117,9 @@ def _clinical_config(
             dtype=dtype,
             store=None if store is None else str(store),
             green_endpoint=green_endpoint,
+            crimson_endpoint=crimson_endpoint,
+            crimson_model=crimson_model,
+            crimson_prompt=None if crimson_prompt is None else str(crimson_prompt),
         ),
     )
 

@@ -11,7 +11,7 @@ import typer
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Overwrite, Seed, examples, given
 from editgrpo.cli.output import claim_output
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.errors import ConfigError
 from editgrpo.extras import Extra, require_extras
 
@@ -115,6 +115,9 @@ def show(
     prompt_template: Annotated[
         Path | None, typer.Option(help="Jinja file of the prompt, like data.prompt_template.")
     ] = None,
+    target: Annotated[
+        Target, typer.Option(help="What the prompt asks for, like data.target.")
+    ] = Target.FINDINGS,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw one study: its images, those of its prior, the prompt and the reference.
@@ -129,12 +132,18 @@ def show(
 
     from editgrpo.data.overview.contact_sheet import contact_sheet
     from editgrpo.data.overview.lookup import find_study
+    from editgrpo.data.prepared.boxes import read_boxes
     from editgrpo.data.prepared.store import StudySet
     from editgrpo.files import replacing
 
-    studies = StudySet.load(folder)
+    studies = StudySet.load(folder, target=target)
+    found = find_study(studies, study)
     sheet = contact_sheet(
-        find_study(studies, study), studies.images, max_images=max_images, template=prompt_template
+        found,
+        studies.images,
+        max_images=max_images,
+        template=prompt_template,
+        boxes=read_boxes(folder).get(found.study_id, ()),
     )
     with replacing(path) as partial:
         sheet.save(partial, "PNG")

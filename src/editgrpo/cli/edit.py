@@ -10,7 +10,7 @@ import typer
 
 from editgrpo.cli.clinical_options import clinical_options
 from editgrpo.cli.options import Seed, examples
-from editgrpo.config import ClinicalConfig, EditConfig, Placement
+from editgrpo.config import ClinicalConfig, EditConfig, Placement, Target
 from editgrpo.errors import DataError
 from editgrpo.extras import Extra, require_extras
 
@@ -20,6 +20,8 @@ EXAMPLES = examples(
     '--reference "Small left pneumothorax. Heart size is normal."',
     "editgrpo edit --rollout @generated.txt --reference @reference.txt --json",
     "editgrpo edit --rollout @generated.txt --reference @reference.txt --annotator rate",
+    "editgrpo edit --rollout @generated.txt --reference @reference.txt "
+    "--target findings+impression",
 )
 
 
@@ -43,6 +45,10 @@ def edit(
     placement: Annotated[
         Placement, typer.Option(help="Where to add a missing sentence.")
     ] = DEFAULTS.placement,
+    target: Annotated[
+        Target,
+        typer.Option(help="Sections of both reports; no edit takes a sentence to another section."),
+    ] = Target.FINDINGS,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -64,15 +70,18 @@ def edit(
     from editgrpo.edits import edit_report
     from editgrpo.reports import load_annotator
     from editgrpo.reports.references import warn_of_silence
+    from editgrpo.reports.sectioned import SectionedAnnotator
 
     if has_models:
         hide_loading_bars()
     annotator_of_edits = load_annotator(config.annotator, clinical)
-    before, target = annotator_of_edits.annotate(texts)
+    if target is Target.BOTH:
+        annotator_of_edits = SectionedAnnotator(annotator_of_edits)
+    before, wanted = annotator_of_edits.annotate(texts)
     warn_of_silence(annotator_of_edits, texts[1:])
     result = edit_report(
         before,
-        target,
+        wanted,
         rng=random.Random(seed),
         threshold=config.threshold,
         max_edits=config.max_edits,
@@ -80,11 +89,11 @@ def edit(
         in_reference_order=config.placement is Placement.REFERENCE_ORDER,
     )
     if as_json:
-        typer.echo(json.dumps(edit_as_json(result, before, target), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(edit_as_json(result, before, wanted), ensure_ascii=False, indent=2))
     elif sys.stdout.isatty():
-        Console().print(render_edit(result, before, target))
+        Console().print(render_edit(result, before, wanted))
     else:
-        typer.echo(plain_edit(result, before, target))
+        typer.echo(plain_edit(result, before, wanted))
 
 
 def read_text_option(value: str, option: str) -> str:

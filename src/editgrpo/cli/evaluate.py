@@ -15,6 +15,7 @@ from editgrpo.cli.scoring import (
     Metrics,
     OtherSystem,
     Samples,
+    SectionOption,
     System,
     evaluation_options,
     print_outcome,
@@ -48,6 +49,7 @@ def evaluate(
     ] = None,
     metrics: Metrics = "rules",
     class_rates: ClassRates = None,
+    section: SectionOption = None,
     system: System = None,
     other: Annotated[
         list[Path] | None,
@@ -73,6 +75,7 @@ def evaluate(
         confidence=confidence,
         seed=seed,
         clinical=clinical,
+        section=section,
     )
 
     from editgrpo.evaluation.files import SystemFiles

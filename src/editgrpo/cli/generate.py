@@ -30,7 +30,7 @@ def generate(
         typer.Argument(
             metavar="MODEL",
             help="A model folder, or a Hub id. For the model of a run, data settings are taken "
-            "from the run's config.yaml.",
+            "from the run's config.yaml, for an export from its editgrpo.json.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="Predictions file to write (.jsonl).")],
@@ -61,10 +61,8 @@ def generate(
     overrides += changes or []
     if studies is not None:
         overrides.append(text_override("data.folder", studies))
-    recipe = Path(model).parent / CONFIG_FILE
-    data = load_section(recipe if recipe.is_file() else None, "data", DataConfig, overrides)
-    if max_completion_tokens is None and recipe.is_file():
-        max_completion_tokens = recipe_value(recipe, *_LENGTH_LIMITS)
+    data, longest = _settings_of(Path(model), overrides)
+    max_completion_tokens = max_completion_tokens or longest
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.display.terminal import closing_bar
@@ -85,3 +83,19 @@ def generate(
         f"{sum(reports):,} of {len(reports):,}"
     )
     typer.echo(f"The predictions are in {output}")
+
+
+def _settings_of(model: Path, overrides: list[str]) -> tuple[DataConfig, int | None]:
+    """Return how prompts are made for a model, and how long a report may be, as its run or its
+    export says."""
+    from editgrpo.sharing.serving import export_settings
+
+    recipe = model.parent / CONFIG_FILE
+    if recipe.is_file():
+        data = load_section(recipe, "data", DataConfig, overrides)
+        return data, recipe_value(recipe, *_LENGTH_LIMITS)
+    exported = export_settings(model)
+    if exported is None:
+        return load_section(None, "data", DataConfig, overrides), None
+    overrides = [*exported.overrides(model), *overrides]
+    return load_section(None, "data", DataConfig, overrides), exported.max_completion_tokens

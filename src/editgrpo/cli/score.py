@@ -17,6 +17,7 @@ from editgrpo.cli.scoring import (
     Metrics,
     OtherSystem,
     Samples,
+    SectionOption,
     System,
     evaluation_options,
     print_outcome,
@@ -45,6 +46,8 @@ def list_metrics() -> None:
     width = max(map(len, METRICS))
     for metric in METRICS.values():
         needs = [*metric.models, *(["class rates"] if metric.needs_class_rates else [])]
+        if metric.judge is not None and not metric.models:
+            needs.append("a server")
         suffix = f" (needs {', '.join(needs)})" if needs else ""
         typer.echo(
             f"{arrows[metric.direction]} {metric.name:{width}}  {metric.level.value:6}  "
@@ -79,6 +82,7 @@ def score(
     clinical: ClinicalConfig,
     metrics: Metrics = "rules",
     class_rates: ClassRates = None,
+    section: SectionOption = None,
     system: System = None,
     other: Annotated[
         Path | None,
@@ -102,6 +106,7 @@ def score(
         confidence=confidence,
         seed=seed,
         clinical=clinical,
+        section=section,
     )
 
     from editgrpo.evaluation.outputs import (

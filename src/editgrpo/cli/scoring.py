@@ -9,6 +9,7 @@ import typer
 
 from editgrpo.cli.options import given
 from editgrpo.cli.requirements import runs_models
+from editgrpo.config import Section
 from editgrpo.extras import Extra, require_extras
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ Samples = Annotated[
     typer.Option(help="Bootstrap resamples, and permutations of the paired test. Default: 1000."),
 ]
 Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals. Default: 0.95.")]
+SectionOption = Annotated[
+    Section | None,
+    typer.Option(
+        "--section",
+        help="Section of predictions of findings+impression to score. Default: both, as one text.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -51,6 +59,7 @@ def evaluation_options(
     confidence: float | None,
     seed: int,
     clinical: "ClinicalConfig",
+    section: Section | None = None,
 ) -> "EvaluationOptions":
     """Put the options together; those that were not given keep the library's default.
 
@@ -61,6 +70,7 @@ def evaluation_options(
         confidence: Coverage of the intervals.
         seed: Of the resamples.
         clinical: Where clinical models run.
+        section: Scored alone.
 
     Returns:
         The options.
@@ -78,6 +88,7 @@ def evaluation_options(
         metrics=names,
         class_rates=class_rates,
         seed=seed,
+        section=section,
         **given(samples=samples, confidence=confidence),
     )
 
@@ -93,13 +104,16 @@ def score_systems(
     from editgrpo.cli.output import hide_loading_bars
     from editgrpo.display.terminal import progress_bar
     from editgrpo.evaluation.files import evaluate_systems
+    from editgrpo.metrics.judges.costs import log_costs
 
     if runs_models(options.metrics, clinical):
         hide_loading_bars()
     with progress_bar("Scoring") as progress:
-        return evaluate_systems(
+        outcome = evaluate_systems(
             systems, options=options, clinical=clinical, partials=partials, progress=progress
         )
+    log_costs("judges")
+    return outcome
 
 
 def print_outcome(record: Mapping[str, Any], *, as_json: bool) -> None:

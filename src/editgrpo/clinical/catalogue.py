@@ -238,6 +238,14 @@ USES: dict[str, tuple[ClinicalModel, ...]] = {
         ClinicalModel.RADGRAPH,
         ClinicalModel.DISTILROBERTA,
     ),
+    "rexrank": (
+        ClinicalModel.CHEXBERT,
+        ClinicalModel.RADGRAPH,
+        ClinicalModel.DISTILROBERTA,
+        ClinicalModel.RATE_NER,
+        ClinicalModel.BIOLORD,
+        ClinicalModel.GREEN,
+    ),
 }
 
 

@@ -15,8 +15,11 @@ from editgrpo.config.components import (
     ModelConfig,
     OptimConfig,
     OptimizerState,
+    Quantization,
     RewardConfig,
     Schedule,
+    Section,
+    Target,
 )
 from editgrpo.config.edits import (
     EditConfig,
@@ -65,11 +68,14 @@ __all__ = [
     "OptimizerState",
     "Placement",
     "PromptOrder",
+    "Quantization",
     "RewardConfig",
     "RolloutConfig",
     "RolloutEngine",
     "SFTConfig",
     "Schedule",
+    "Section",
+    "Target",
     "TrainConfig",
     "VLLMConfig",
 ]

@@ -71,6 +71,29 @@ class ClinicalConfig:
     """How often a request is sent again after a busy server (429), a server error (5xx) or no
     answer."""
 
+    crimson_endpoint: str | None = None
+    """Base URL of a server of OpenAI's protocol that is CRIMSON's judge; None has none.
+
+    A key goes into the environment variable EDITGRPO_CRIMSON_KEY, never in here.
+    """
+
+    crimson_model: str = "rajpurkarlab/medgemma-4b-it-crimson"
+    """What the server calls the judge."""
+
+    crimson_prompt: str | None = None
+    """Text file with the question to the judge (docs/metrics.md); None takes this package's own
+    wording, which is not the authors'."""
+
+    crimson_concurrency: int = 16
+    """Questions that the server is asked at the same time."""
+
+    crimson_timeout_s: float = 120.0
+    """Seconds after which a question that the server does not answer is put again."""
+
+    crimson_retries: int = 4
+    """How often a question is put again: busy server (429), server error (5xx), no answer, an
+    answer that is no judgement."""
+
     def __post_init__(self) -> None:
         known = self.device in ("auto", "cpu", "cuda") or (
             self.device.startswith("cuda:") and self.device[5:].isdigit()
@@ -83,18 +106,17 @@ class ClinicalConfig:
             self.store_writes,
             "false unless clinical.store names a folder",
         )
-        self._check_green()
+        self._check_judge("green")
+        self._check_judge("crimson")
 
-    def _check_green(self) -> None:
-        url = self.green_endpoint
+    def _check_judge(self, judge: str) -> None:
+        url = getattr(self, f"{judge}_endpoint")
         require(
             url is None or (url.startswith(("http://", "https://")) and "@" not in url),
-            "clinical.green_endpoint",
+            f"clinical.{judge}_endpoint",
             "(not shown)" if url is not None and "@" in url else url,
             "an http or https URL without a user or password",
         )
-        for name in ("green_concurrency", "green_timeout_s"):
-            value = getattr(self, name)
-            least = 1 if name == "green_concurrency" else 0.001
-            require(value >= least, f"clinical.{name}", value, f"at least {least}")
-        require(self.green_retries >= 0, "clinical.green_retries", self.green_retries, "0 or more")
+        for name, least in (("concurrency", 1), ("timeout_s", 0.001), ("retries", 0)):
+            value = getattr(self, f"{judge}_{name}")
+            require(value >= least, f"clinical.{judge}_{name}", value, f"at least {least}")

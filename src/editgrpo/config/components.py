@@ -55,6 +55,15 @@ class OptimizerState(StrEnum):
     """10 bytes: parameters and gradients in float32, moments in 8 bits (bitsandbytes)."""
 
 
+class Quantization(StrEnum):
+    """Number format of the frozen matrices under adapters."""
+
+    NONE = "none"
+    """`model.dtype`."""
+    NF4 = "nf4"
+    """4-bit NormalFloat, its constants quantised again: QLoRA (bitsandbytes)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraConfig:
     """Low-rank adapters (PEFT).
@@ -70,6 +79,10 @@ class LoraConfig:
 
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers of the language model that get an adapter, by name."""
+
+    quantization: Quantization = Quantization.NONE
+    """`nf4`: the language model's frozen matrices take 4 bits (QLoRA); they compute in
+    `model.dtype`, the adapters are float32."""
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, "lora.rank", self.rank, "at least 1")
@@ -144,6 +157,27 @@ class ModelConfig:
             require(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "0 or more")
 
 
+class Section(StrEnum):
+    """A section of a report, in the order in which reports have them."""
+
+    FINDINGS = "findings"
+    IMPRESSION = "impression"
+
+
+class Target(StrEnum):
+    """Which sections of a report are learned, generated and scored (docs/data.md)."""
+
+    FINDINGS = "findings"
+    IMPRESSION = "impression"
+    BOTH = "findings+impression"
+    """As one text, `FINDINGS: ...` and, on a line of its own, `IMPRESSION: ...`."""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The fields of a study that it takes."""
+        return tuple(self.value.split("+"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """Prepared studies and how they are shown to the model."""
@@ -154,6 +188,12 @@ class DataConfig:
     max_images: int = 6
     """Most images of a study in a prompt; current images come before prior ones, frontal before
     lateral."""
+
+    target: Target = Target.FINDINGS
+    """What is written: `findings`, `impression` or `findings+impression`.
+
+    Studies without such a section are left out. Paper: findings.
+    """
 
     prompt_template: str | None = None
     """Jinja file of the prompt; None uses the built-in prompt."""

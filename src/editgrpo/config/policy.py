@@ -49,13 +49,14 @@ class Credit(StrEnum):
 
 
 class EditWeight(StrEnum):
-    """What the advantage of a token that an edit put in is multiplied by, at probability p."""
+    """What the gradient at a token that the policy did not write is multiplied by, at probability
+    p."""
 
     NONE = "none"
     LUFFY = "luffy"
     """0.1 p / (p + 0.1)^2: the gradient of p / (p + 0.1)."""
     CHORD = "chord"
-    """p (1 - p), held constant."""
+    """p (1 - p), held constant: CHORD's phi."""
 
 
 class KLTerm(StrEnum):
@@ -171,6 +172,15 @@ class RolloutConfig:
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
     """Settings of vLLM; used only if vLLM samples."""
 
+    dynamic_sampling: bool = False
+    """Drop the groups whose rewards are all equal, and draw further prompts in their place (DAPO).
+
+    Paper: false.
+    """
+
+    max_draws: int = 10
+    """Most draws of prompts in a step, the first included; read only with `dynamic_sampling`."""
+
     compile: bool = False
     """Compile the decoding steps with `torch.compile`; used only with `rollout.engine: native`.
 
@@ -180,6 +190,7 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         require(self.group_size >= 2, "rollout.group_size", self.group_size, "at least 2")
+        require(self.max_draws >= 1, "rollout.max_draws", self.max_draws, "at least 1")
         require(self.temperature > 0, "rollout.temperature", self.temperature, "above 0")
         require(
             self.max_completion_tokens >= 2,
@@ -220,8 +231,8 @@ class ObjectiveConfig:
     """
 
     edit_weight: EditWeight = EditWeight.NONE
-    """How the advantage of an inserted token is weighted by its probability: `none`, `luffy` or
-    `chord` (docs/objective-variants.md).
+    """How the tokens that an edit put in, or all of a reference in the group (`edit.level:
+    report`), are weighted by their probability: `none`, `luffy` or `chord`.
 
     Paper: `none`.
     """
@@ -240,6 +251,10 @@ class ObjectiveConfig:
     """Share of the run's steps after which `objective.likelihood` is 0; used only with
     `likelihood_anneal: cosine`."""
 
+    likelihood_shaping: EditWeight = EditWeight.NONE
+    """Shapes the tokens of that likelihood by their probability: `none`, `luffy`, or `chord`
+    (CHORD's phi)."""
+
     beta: float = 0.01
     """Weight of the k3 KL to the frozen SFT policy; 0 needs no reference policy.
 
@@ -253,14 +268,28 @@ class ObjectiveConfig:
     """
 
     epsilon: float = 0.2
-    """Clip range of the probability ratio.
+    """Clip range of the probability ratio, below 1 and above.
 
     Paper: 0.2.
+    """
+
+    epsilon_high: float | None = None
+    """Clip range above 1 ("clip-higher", DAPO); None takes `epsilon`. Both act where the ratio is
+    not 1; with one update for each batch of samples, as here, it is 1.
+
+    Paper: none of its own. DAPO: 0.28.
     """
 
     def __post_init__(self) -> None:
         require(self.beta >= 0, "objective.beta", self.beta, "0 or more")
         require(0 < self.epsilon < 1, "objective.epsilon", self.epsilon, "between 0 and 1")
+        high = self.epsilon_high
+        require(
+            high is None or self.epsilon <= high < math.inf,
+            "objective.epsilon_high",
+            high,
+            f"objective.epsilon ({self.epsilon}) or more, or null",
+        )
         weight, until = self.likelihood, self.likelihood_until
         require(0 <= weight < math.inf, "objective.likelihood", weight, "0 or more, and finite")
         require(0 < until <= 1, "objective.likelihood_until", until, "above 0, at most 1")

@@ -90,6 +90,8 @@ class PromptOrder(StrEnum):
     """All in turn, in shuffled passes."""
     BY_FINDING = "by_finding"
     """Half of them so; the other half hold a finding, each finding as often as can be."""
+    BY_HARDNESS = "by_hardness"
+    """All in turn, but studies whose groups had no signal are passed over at most turns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +117,7 @@ class TrainConfig:
     Paper: 32.
     """
     prompt_order: PromptOrder = PromptOrder.UNIFORM
-    """Which studies a step gets: `uniform`, or half of them `by_finding`.
+    """Which studies a step gets: `uniform`, half of them `by_finding`, or `by_hardness`.
 
     Paper: `uniform`.
     """
@@ -169,7 +171,7 @@ class TrainConfig:
             "even when edit.level is sentence: half of a group is sampled, half edited",
         )
         require(
-            self.prompt_order is PromptOrder.UNIFORM or self.prompts_per_step >= 2,
+            self.prompt_order is not PromptOrder.BY_FINDING or self.prompts_per_step >= 2,
             "prompts_per_step",
             self.prompts_per_step,
             "at least 2 where prompt_order is by_finding, which draws half of them by finding",

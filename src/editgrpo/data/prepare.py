@@ -12,6 +12,7 @@ from typing import Any
 
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared import folder_state
+from editgrpo.data.prepared.boxes import Box, boxes_of, write_boxes
 from editgrpo.data.prepared.flow import Flow, make_flow
 from editgrpo.data.prepared.image_jobs import ImageJob, fill_store, jobs_of
 from editgrpo.data.prepared.image_store import ImageStore
@@ -84,6 +85,7 @@ class Candidates:
         facts: Further counts worth stating, by split.
         unrecognised_views: How often each view name was not understood.
         images_option: The option of `editgrpo prepare` that says where the images lie.
+        boxes: On images of these studies; those of what is left out are left out too.
     """
 
     dataset: str
@@ -95,6 +97,7 @@ class Candidates:
     facts: Mapping[str, Mapping[Split, int]] = field(default_factory=dict)
     unrecognised_views: Counter[str] = field(default_factory=Counter)
     images_option: str = "--root"
+    boxes: Sequence[Box] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,9 +203,15 @@ def finish(
     flow = plan.flow(candidates, blank=ImageStore.open(output).blank)
     warn_of_empty_splits(flow)
     write_tables(output, plan.studies)
+    write_boxes(output, _boxes(candidates, plan, options.redactor))
     account = _account(candidates, options, flow, mark)
     folder_state.complete(output, account, plan.rejections, progress=progress)
     return _summary(candidates, output, flow)
+
+
+def _boxes(candidates: Candidates, plan: "_Plan", redactor: Redactor | None) -> list[Box]:
+    boxes = candidates.boxes if redactor is None else redactor.boxes(candidates.boxes)
+    return boxes_of(boxes, plan.studies)
 
 
 def _account(

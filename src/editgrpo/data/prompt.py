@@ -1,6 +1,7 @@
 """The question put to the model: images with their views, clinical context, and what to write.
 
-The report's own sections, findings and impression, and the prior report never reach a template.
+The report's own sections, findings and impression, and the prior report never reach a template:
+it sees which of them is asked for.
 What turns messages into tokens is the model's chat template, which is not here.
 """
 
@@ -10,16 +11,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from editgrpo.config import Target
 from editgrpo.data.rendering import render
 from editgrpo.data.special_tokens import holds_special_token
 from editgrpo.data.study import Study, StudyImage, Timepoint, View
 from editgrpo.data.template_process import compile_template
 from editgrpo.errors import ConfigError, DataError
 
-DEFAULT_TEMPLATE = Path(__file__).parent / "templates" / "findings.jinja"
+_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATE_OF_TARGET = {
+    Target.FINDINGS: _TEMPLATES / "findings.jinja",
+    Target.IMPRESSION: _TEMPLATES / "impression.jinja",
+    Target.BOTH: _TEMPLATES / "findings_and_impression.jinja",
+}
 IMAGE_MARKER = "<image>"
 _LARGEST_FILE = 1_000_000  # bytes
-_HINT = "a template has images (number, timepoint, view), indication, technique and comparison"
+_HINT = (
+    "a template has images (number, timepoint, view), indication, technique, comparison and target"
+)
 _FRONTAL, _LATERAL = 0, 2
 _RANK_OF_VIEW: dict[View, int] = {
     View.FRONTAL: _FRONTAL,
@@ -45,6 +54,11 @@ class Prompt:
 
     messages: list[dict[str, Any]]
     images: tuple[StudyImage, ...]
+
+
+def default_template(target: Target) -> Path:
+    """Return the built-in template that asks for a target."""
+    return _TEMPLATE_OF_TARGET[target]
 
 
 def choose_images(study: Study, *, max_images: int) -> tuple[StudyImage, ...]:
@@ -76,11 +90,12 @@ def build_messages(study: Study, *, max_images: int, template: Path | str | None
     """Build the prompt of a study.
 
     Args:
-        study: A study; its findings and impression are not used.
+        study: A study; its findings and impression are not used, its target is.
         max_images: Most images shown; see `choose_images`.
         template: A Jinja file to use in place of the built-in one. It sees `images` (each with
             `number` from 1, `timepoint` and `view`), `indication`, `technique` and `comparison`
-            (empty if not given), and writes `<image>` once for each image, in order.
+            (empty if not given) and `target` (`findings`, `impression` or `findings+impression`),
+            and writes `<image>` once for each image, in order.
 
     Returns:
         One user message and its images.
@@ -103,8 +118,8 @@ def build_messages(study: Study, *, max_images: int, template: Path | str | None
                 f"study {study.study_id!r}: field {name!r} holds {IMAGE_MARKER} or a special token "
                 "such as <|...|>; remove it"
             )
-    path = Path(template) if template is not None else DEFAULT_TEMPLATE
-    text = _render(path, context, images)
+    path = Path(template) if template is not None else default_template(study.target)
+    text = _render(path, {**context, "target": study.target.value}, images)
     pieces = text.split(IMAGE_MARKER)
     if len(pieces) - 1 != len(images):
         raise DataError(
@@ -130,7 +145,7 @@ def _render(path: Path, context: dict[str, str], images: tuple[StudyImage, ...])
         for number, image in enumerate(images, start=1)
     ]
     variables = {"images": shown, **context}
-    if path == DEFAULT_TEMPLATE:  # ours, and so in need of no limits
+    if path in _TEMPLATE_OF_TARGET.values():  # ours, and so in need of no limits
         return compile_template(_source(path)).render(**variables).strip()
     return render(path, _source(path), variables, hint=_HINT).strip()
 

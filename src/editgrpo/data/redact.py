@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from editgrpo.data.prepared.boxes import Box
 from editgrpo.data.prepared.record import shown
 from editgrpo.data.study import Study, StudyImage
 from editgrpo.data.times import read_time
@@ -151,6 +152,17 @@ class Redactor:
                 prior_time=days(study.prior_time, study.patient_id),
             )
             for study in studies
+        ]
+
+    def boxes(self, boxes: Iterable[Box]) -> list[Box]:
+        """Rename the studies and images of boxes."""
+        return [
+            replace(
+                box,
+                study_id=self.identifier(box.study_id),
+                image_id=self.identifier(box.image_id),
+            )
+            for box in boxes
         ]
 
     def __repr__(self) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from editgrpo.data.chexpert_plus.preparation import CheXpertPlusSource, read_chexpert_plus
 from editgrpo.data.folder.preparation import TableSource, read_folder
+from editgrpo.data.huggingface.preparation import HuggingFaceSource, read_huggingface
 from editgrpo.data.iu_xray.preparation import read_iu_xray
 from editgrpo.data.iu_xray.source import IUXraySource
 from editgrpo.data.mimic_cxr.preparation import MimicCXRSource, read_mimic_cxr
@@ -27,7 +29,15 @@ from editgrpo.data.shortfall import check_that_one_exists
 from editgrpo.data.splits import SplitRule
 from editgrpo.errors import ConfigError
 
-Source = MimicCXRSource | ReXGradientSource | IUXraySource | PadChestGRSource | TableSource
+Source = (
+    MimicCXRSource
+    | ReXGradientSource
+    | IUXraySource
+    | PadChestGRSource
+    | CheXpertPlusSource
+    | TableSource
+    | HuggingFaceSource
+)
 """Where the files of a data set are."""
 
 
@@ -54,8 +64,10 @@ SOURCES: Mapping[type, SourceKind] = {
     ReXGradientSource: SourceKind(read=read_rexgradient, inclusion=REXGRADIENT_INCLUSION),
     IUXraySource: SourceKind(read=read_iu_xray),
     PadChestGRSource: SourceKind(read=read_padchest_gr),
+    CheXpertPlusSource: SourceKind(read=read_chexpert_plus),
     # A user's own folder may hold the table, the images and what is made of them.
     TableSource: SourceKind(read=read_folder, originals=(), needs_images_to_count=True),
+    HuggingFaceSource: SourceKind(read=read_huggingface, originals=("folder",)),
 }
 """Every kind of source; docs/data.md describes them."""
 

@@ -15,8 +15,11 @@ _TOKEN = re.compile(
     r"|end_of_(?:turn|image)|image_soft_token|think|tool_call|tool_response|unused\d+)>",
     re.IGNORECASE,
 )
-SHOWN_FIELDS = ("indication", "technique", "comparison", "findings")
-"""The sections that reach a model: three as its context, the last as the text to learn."""
+CONTEXT_FIELDS = ("indication", "technique", "comparison")
+"""The sections that a prompt shows."""
+
+SHOWN_FIELDS = (*CONTEXT_FIELDS, "findings", "impression")
+"""The sections that can reach a model: its context, and the text to learn."""
 
 
 def holds_special_token(text: str) -> bool:

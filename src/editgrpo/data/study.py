@@ -7,6 +7,8 @@ This is the one form of a study in the package; `store.py` keeps it on disk.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from editgrpo.config import Target
+
 
 class Split(StrEnum):
     """The part of a data set that a study belongs to."""
@@ -77,8 +79,9 @@ class Study:
         indication: Section shown to the model.
         technique: Section shown to the model.
         comparison: Section shown to the model.
-        findings: The text to learn.
-        impression: Kept, but shown to no model.
+        findings: Section of the report; no prompt shows it.
+        impression: Section of the report; no prompt shows it.
+        target: What is asked for; a set says so when it is loaded, it is not kept with the study.
     """
 
     study_id: str
@@ -93,6 +96,18 @@ class Study:
     comparison: str = ""
     findings: str = ""
     impression: str = ""
+    target: Target = Target.FINDINGS
+
+    @property
+    def reference(self) -> str:
+        """The text to learn: the sections of `target`, empty if one is missing."""
+        if self.target is not Target.BOTH:
+            return self.impression if self.target is Target.IMPRESSION else self.findings
+        # It brings numpy, which no help text waits for.
+        from editgrpo.reports.headings import with_headings
+
+        is_whole = self.findings and self.impression
+        return with_headings(self.findings, self.impression) if is_whole else ""
 
     @property
     def current_images(self) -> tuple[StudyImage, ...]:

@@ -45,7 +45,7 @@ _PLAIN_WORDS: dict[str, View] = {
 }
 FREE_TEXT = "(free text)"
 _LONGEST_NAME = 24  # characters
-_NO_NAMES: Mapping[str, View] = {}
+NO_NAMES: Mapping[str, View] = {}
 _FRONTAL_VIEWS = frozenset({View.FRONTAL, View.PA, View.AP})
 
 
@@ -77,7 +77,7 @@ def normalise_view(
     name: str | None,
     *,
     unrecognised: Counter[str] | None = None,
-    own: Mapping[str, View] = _NO_NAMES,
+    own: Mapping[str, View] = NO_NAMES,
 ) -> View:
     """Return the projection that a name stands for.
 

@@ -275,7 +275,7 @@ def texts_shown(studies: Iterable[Study], shown: DataConfig) -> Iterator[str]:
         The findings and the texts of the prompt of each study.
     """
     for study in studies:
-        yield study.findings
+        yield study.reference
         prompt = build_messages(study, max_images=shown.max_images, template=shown.prompt_template)
         for message in prompt.messages:
             yield from (part["text"] for part in message["content"] if part["type"] == "text")

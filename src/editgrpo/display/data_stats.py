@@ -141,18 +141,29 @@ def _views_table(one: SetStatistics) -> StatisticsTable:
     return _by_split("Views", "Share of the current, or of the prior images", one, row)
 
 
+def _length_cells(section: str, words: Distribution | None) -> dict[str, str]:
+    return {
+        f"{section}, words": _mean_sd(words, digits=1),
+        f"{section}, median": f"{words.median:g}" if words else MISSING,
+        f"{section}, 95th percentile": _count(words.p95) if words else MISSING,
+        f"{section}, longest": _maximum(words),
+    }
+
+
 def _reports_table(one: SetStatistics) -> StatisticsTable:
+    has_boxes = any(split.boxes for split in one.splits.values())
+    has_impressions = any(split.impression_words for split in one.splits.values())
+
     def row(split: SplitStatistics) -> dict[str, str]:
-        words = split.findings_words
         return {
-            "findings, words": _mean_sd(words, digits=1),
-            "findings, median": f"{words.median:g}" if words else MISSING,
-            "findings, 95th percentile": _count(words.p95) if words else MISSING,
-            "findings, longest": _maximum(words),
+            **_length_cells("findings", split.findings_words),
+            **(_length_cells("impression", split.impression_words) if has_impressions else {}),
             **{
                 f"{section} given": _share(count, split.studies)
                 for section, count in split.sections.items()
             },
+            "findings and impression given": _share(split.with_both, split.studies),
+            **({"with boxes": _share(split.with_boxes, split.studies)} if has_boxes else {}),
         }
 
     return _by_split("Reports", "Words are separated by white space", one, row)

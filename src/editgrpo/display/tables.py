@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from editgrpo.display.numbers import MISSING, format_interval, format_score
-from editgrpo.evaluation.statement import interval_words, p_value_words, percent
+from editgrpo.evaluation.statement import interval_words, p_value_words, percent, target_words
 
 Scores = Mapping[str, Any]
 HIGHER, LOWER = "higher", "lower"
@@ -242,7 +242,7 @@ def provenance_line(scores: Sequence[Scores]) -> str:
     if not scores:
         return ""
     first = scores[0]
-    parts = [f"n = {_distinct(scores, 'n_studies')} studies"]
+    parts = [*filter(None, [target_words(first)]), f"n = {_distinct(scores, 'n_studies')} studies"]
     if any(one.get("n_seeds", 1) > 1 for one in scores):
         parts.append(f"mean of {_distinct(scores, 'n_seeds')} training seeds")
     parts.append(f"seed {_distinct(scores, 'seed')}")

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from editgrpo.edits.by_section import ReportPart, parts_by_section
 from editgrpo.edits.comparison import Comparison, compare
 from editgrpo.edits.placement import place_in_reference_order
 from editgrpo.edits.rules import RULE_OF, RULES, Correction, EditRule, Rule
@@ -90,7 +91,9 @@ def edit_report(
         rollout: The report to edit; it may have no sentences.
         reference: The report that corrections are taken from; it may have no sentences.
         rng: The only source of randomness. A step calls `rng.choice` once, rule (b) and a deletion
-            that is refilled twice; a report with nothing to edit draws nothing.
+            that is refilled twice; a report with nothing to edit draws nothing. Where reports have
+            sections, their order is shuffled first: a step edits the first with anything to edit,
+            by the same section of the reference.
         threshold: Tau; two entities are alike if their cosine is above it.
         max_edits: Most steps taken; editing stops earlier when nothing is left to edit.
         anatomy_counts: Whether an ANATOMY entity can itself be spurious or missing.
@@ -117,24 +120,52 @@ def edit_report(
     sources = tuple(SentenceSource(Origin.ROLLOUT, i) for i in range(len(rollout.sentences)))
     steps: list[EditStep] = []
     while len(steps) < max_edits:
-        comparison = compare(report, reference, threshold=threshold, anatomy_counts=anatomy_counts)
-        step = None
-        if wanted_Y is not None:
-            step = _first_step(comparison.inserting_only(wanted_Y), rng, _INSERTING_RULES)
-        step = step or _first_step(comparison, rng, RULES)
-        if step is None:
+        parts = [
+            (part, compare(*part.reports, threshold=threshold, anatomy_counts=anatomy_counts))
+            for part in parts_by_section(report, reference, rng)
+        ]
+        found = _next_step(parts, rng, wanted_Y)
+        if found is None:
             break
-        removes = RULE_OF[step.rule].removes
-        if in_reference_order and not removes and step.reference_position is not None:
-            place = place_in_reference_order(comparison, step.reference_position)
-            step = replace(step, position=place)
+        step = _in_whole_report(*found, in_reference_order=in_reference_order)
         steps.append(step)
-        inserted = step.reference_position
+        removes, inserted = RULE_OF[step.rule].removes, step.reference_position
         sentence = () if inserted is None else (reference.sentences[inserted],)
         source = () if inserted is None else (SentenceSource(Origin.REFERENCE, inserted),)
         report = AnnotatedReport(_splice(report.sentences, step.position, removes, sentence))
         sources = _splice(sources, step.position, removes, source)
     return Edit(report=report, steps=tuple(steps), sources=sources)
+
+
+def _next_step(
+    parts: Sequence[tuple[ReportPart, Comparison]],
+    rng: random.Random,
+    wanted_Y: NDArray[np.bool_] | None,
+) -> tuple[EditStep, ReportPart, Comparison] | None:
+    """Return the step to take, counted within its section: first one that states what is wanted."""
+    if wanted_Y is not None:
+        for part, comparison in parts:
+            wanted = comparison.inserting_only(wanted_Y[part.is_entity_Y])
+            if (step := _first_step(wanted, rng, _INSERTING_RULES)) is not None:
+                return step, part, comparison
+    for part, comparison in parts:
+        if (step := _first_step(comparison, rng, RULES)) is not None:
+            return step, part, comparison
+    return None
+
+
+def _in_whole_report(
+    step: EditStep, part: ReportPart, comparison: Comparison, *, in_reference_order: bool
+) -> EditStep:
+    """Return a step of a section with its positions counted in the whole reports."""
+    position, inserted = step.position, step.reference_position
+    if inserted is None:
+        return replace(step, position=part.place(position))
+    if in_reference_order and not RULE_OF[step.rule].removes:
+        position = place_in_reference_order(comparison, inserted)
+    return replace(
+        step, position=part.place(position), reference_position=part.of_reference[inserted]
+    )
 
 
 def _first_step(

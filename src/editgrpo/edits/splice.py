@@ -19,6 +19,7 @@ from editgrpo.edits.codec import (
 )
 from editgrpo.edits.edit import Edit
 from editgrpo.edits.layout import Kept, New, Part, check_spans, complete_spans, lay_out
+from editgrpo.edits.layout_sections import lay_out_sections
 from editgrpo.errors import EditError
 from editgrpo.reports.types import AnnotatedReport, Span
 
@@ -139,7 +140,8 @@ def _edited_tokens(
     data = join_bytes(sampled, codec)
     text = data.decode("utf-8", errors="replace")
     check_spans(spans, text, edit.sources)
-    parts = lay_out(
+    has_sections = any(one.section for one in (*reference.sentences, *edit.report.sentences))
+    parts = (lay_out_sections if has_sections else lay_out)(
         text, spans=spans, sources=edit.sources, reference=reference, truncated=truncated
     )
     # Ranges count bytes from here on: a character may be spread over several tokens.

@@ -26,8 +26,23 @@ METRIC_SETS: dict[str, tuple[Metric, ...]] = {
     "radgraph": table.RADGRAPH,
     "ratescore": table.RATESCORE,
     "radcliq": (table.RADCLIQ, table.RADGRAPH[7], table.BERTSCORE[1], table.SEMB),
+    # As ReXrank lists them. It names no version of RaTEScore; 0.6.0 is what its pipeline installs.
+    "rexrank": (
+        table.REXRANK_BLEU,
+        table.BERTSCORE[1],
+        table.SEMB,
+        table.RADGRAPH[7],
+        table.RADCLIQ,
+        table.RATESCORE[1],
+        table.GREEN,
+    ),
     "text": (*table.TEXT, *table.BLEU),
-    "all": tuple(metric for metric in METRICS.values() if not metric.needs_class_rates),
+    # Without what needs a file or a server besides weights.
+    "all": tuple(
+        metric
+        for metric in METRICS.values()
+        if not metric.needs_class_rates and metric is not table.CRIMSON
+    ),
 }
 """Sets of metrics by name, each in the order in which it is shown."""
 

@@ -4,16 +4,17 @@ What comes of them is written by `outputs.py`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Section
 from editgrpo.errors import DataError
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds, with_source
 from editgrpo.evaluation.outputs import PARTIALS, Outcome, write_outcome
 from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.evaluation.rows import require_same_rows, rows_of
+from editgrpo.evaluation.scored_texts import scored_texts
 from editgrpo.evaluation.scoring_plan import load_plan
 from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
 from editgrpo.files import real_path
@@ -102,7 +103,8 @@ def evaluate_systems(
         raise DataError("no predictions to evaluate; give one file at least")
     names = system_names(systems)
     chosen = options or EvaluationOptions()
-    files = _read(systems)
+    files = _read(systems, chosen.section)
+    chosen = replace(chosen, target=next(iter(files.values()))[0].target)
     plan = load_plan(chosen, clinical or ClinicalConfig())
     count = _Counted(progress, sum(len(files[path]) for one in systems for path in one.paths))
     evaluations = []
@@ -124,14 +126,19 @@ def evaluate_systems(
     return Outcome(evaluations=tuple(evaluations), comparison=comparison)
 
 
-def _read(systems: Sequence[SystemFiles]) -> dict[Path, list[Prediction]]:
-    """Read all files, and refuse those that cannot be pooled or compared."""
+def _read(systems: Sequence[SystemFiles], section: Section | None) -> dict[Path, list[Prediction]]:
+    """Read what is scored of all files, and refuse those that cannot be pooled or compared."""
     for system in systems:
         resolved = [real_path(path) for path in system.paths]
         for path, place in zip(system.paths, resolved, strict=True):
             if resolved.count(place) > 1:
                 raise DataError(f"{path}: appears twice; give one file for each training seed")
     files = {path: read_predictions(path) for system in systems for path in system.paths}
+    targets = {rows[0].target: path for path, rows in files.items()}
+    if len(targets) > 1:
+        named = "; ".join(f"{path}: {target.value}" for target, path in targets.items())
+        raise DataError(f"predictions of several targets ({named}); score each target by itself")
+    files = {path: scored_texts(rows, section, where=str(path)) for path, rows in files.items()}
     first, *others = (rows_of(rows, system=str(path)) for path, rows in files.items())
     for other in others:
         require_same_rows(first, other)

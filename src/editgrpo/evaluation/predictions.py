@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from editgrpo.config import Target
 from editgrpo.data.given_values import is_identifier, section_text
 from editgrpo.data.identifiers import identifier
 from editgrpo.data.readers.table import read_table
@@ -16,29 +17,36 @@ _NEEDED = ", ".join(_FIELDS)
 _IDS = ("study_id", "patient_id")
 
 
-def read_predictions(path: Path) -> list[Prediction]:
+def read_predictions(path: Path, *, need_references: bool = True) -> list[Prediction]:
     """Read predictions.
 
     Args:
         path: JSON lines with `study_id`, `prediction` and `reference`, or a CSV file (`.csv`) with
-            these columns, and `patient_id` if it is known; other keys and columns are passed over.
+            these columns, `patient_id` if it is known, and `target` if it is not findings; other
+            keys and columns are passed over.
             Ids may be whole numbers: 7, "7" and 7.0 are one id.
+        need_references: Whether a reference must say something.
 
     Returns:
         The predictions in the order of the file, at least one; all have a patient, or none has.
 
     Raises:
         DataError: the file is empty or unreadable, or a line lacks a field, has one that is not
-            text, has a reference that says nothing, repeats a study or has no patient where others
-            have one; the message names file and line.
+            text, has a reference that says nothing, repeats a study, has no patient where others
+            have one or has another target; the message names file and line.
     """
     predictions: list[Prediction] = []
     line_of: dict[str, int] = {}
     first_with: dict[bool, int] = {}
     for number, row in _rows(path):
         place = f"{path}, line {number}"
-        prediction = _prediction(row, place)
+        prediction = _prediction(row, place, need_reference=need_references)
         first_with.setdefault(prediction.patient_id is not None, number)
+        if predictions and prediction.target is not predictions[0].target:
+            raise DataError(
+                f"{place}: target is {prediction.target.value}, but that of the first line is "
+                f"{predictions[0].target.value}; score each in a file of its own"
+            )
         first = line_of.setdefault(prediction.study_id, number)
         if first != number:
             raise DataError(
@@ -89,17 +97,18 @@ def copy_predictions(source: Path, copy: Path) -> None:
     )
 
 
-def _prediction(row: Mapping[str, Any], place: str) -> Prediction:
+def _prediction(row: Mapping[str, Any], place: str, *, need_reference: bool) -> Prediction:
     prediction = Prediction(
         study_id=_id(row, "study_id", place),
         prediction=_text(row, "prediction", place),
         reference=_text(row, "reference", place),
         patient_id=_id(row, "patient_id", place) or None,
+        target=_target(row, place),
     )
-    for name in ("study_id", "reference"):
+    for name in ("study_id", "reference") if need_reference else ("study_id",):
         if not getattr(prediction, name).strip():
             raise DataError(f"{place}: {name} is empty; leave this study out")
-    if not section_text(prediction.reference, "findings"):
+    if need_reference and not section_text(prediction.reference, prediction.target.sections[0]):
         raise DataError(
             f"{place}: reference holds no text, as N/A does, or only points elsewhere; leave "
             "this study out"
@@ -114,7 +123,18 @@ def _row(one: Prediction) -> dict[str, str]:
         **patient,
         "prediction": one.prediction,
         "reference": one.reference,
+        **({} if one.target is Target.FINDINGS else {"target": one.target.value}),
     }
+
+
+def _target(row: Mapping[str, Any], place: str) -> Target:
+    """Return what a line was made for; findings where it does not say."""
+    value = row.get("target") or Target.FINDINGS.value
+    try:
+        return Target(value)
+    except ValueError as error:
+        known = ", ".join(Target)
+        raise DataError(f"{place}: target is none of {known}; correct it") from error
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -84,7 +84,7 @@ def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPl
         metrics=metrics,
         scorers={source: _load_scorer(source, clinical, options.class_rates) for source in sources},
         scored_with=_identities(tuple(models), metrics, clinical, options.class_rates),
-        batch=JUDGE_BATCH if ClinicalModel.GREEN in models else BATCH,
+        batch=JUDGE_BATCH if any(metric.judge for metric in metrics) else BATCH,
     )
 
 
@@ -145,8 +145,13 @@ def _identities(
     rates = {}
     if class_rates is not None and any(metric.needs_class_rates for metric in metrics):
         rates["class-rates"] = f"sha256:{sha256(class_rates.read_bytes()).hexdigest()}"
+    judges = {}
+    if any(metric.judge == "crimson" for metric in metrics):
+        from editgrpo.metrics.crimson.judge import crimson_identity
+
+        judges["crimson"] = crimson_identity(clinical)
     if not models:
-        return rates
+        return judges | rates
     from editgrpo.clinical.weights import model_identity
 
     found = {
@@ -156,4 +161,4 @@ def _identities(
         for model in models
     }
     found["dtype"] = clinical.dtype.value
-    return found | rates
+    return found | judges | rates

@@ -65,6 +65,21 @@ def interval_words(record: Mapping[str, Any]) -> str:
     return f"{interval} {over}"
 
 
+def target_words(record: Mapping[str, Any]) -> str:
+    """Say what was scored, where it is not the findings.
+
+    Args:
+        record: An object of `scores.json` or `comparison.json`.
+
+    Returns:
+        Words such as `scored: impression of findings+impression`; empty for findings.
+    """
+    target, section = record.get("target"), record.get("section")
+    if target is None:
+        return ""
+    return f"scored: {target}" if section is None else f"scored: {section} of {target}"
+
+
 def p_value_words(record: Mapping[str, Any]) -> str:
     """Say what the p-values of a comparison speak of.
 

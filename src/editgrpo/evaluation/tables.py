@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import editgrpo
+from editgrpo.config import Target
 from editgrpo.evaluation.evaluate import Evaluation
 from editgrpo.evaluation.own_test_sets import SeedsOfOwnSets
 from editgrpo.evaluation.statement import interval_words, p_value_words
@@ -133,7 +134,16 @@ def _options_record(options: EvaluationOptions) -> dict[str, Any]:
         "seed": options.seed,
         "bootstrap_samples": options.samples,
         "confidence": options.confidence,
+        **_target_record(options),
     }
+
+
+def _target_record(options: EvaluationOptions) -> dict[str, str]:
+    """Say what was scored, where it is not the findings."""
+    if options.target is Target.FINDINGS:
+        return {}
+    section = {} if options.section is None else {"section": options.section.value}
+    return {"target": options.target.value, **section}
 
 
 def _provenance(scored_with: Mapping[str, str]) -> dict[str, Any]:

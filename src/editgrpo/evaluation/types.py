@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from editgrpo.config import Section, Target
 from editgrpo.errors import ConfigError
 from editgrpo.reports.chexpert import FINDINGS
 
@@ -21,12 +22,14 @@ class Prediction:
         prediction: The generated report; may be empty.
         reference: The reference report.
         patient_id: Whose study it is; None if that is not known, then of no study of the set.
+        target: What both texts hold; the same for a set of predictions.
     """
 
     study_id: str
     prediction: str
     reference: str
     patient_id: str | None = None
+    target: Target = Target.FINDINGS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,12 @@ class EvaluationOptions:
 
     rare_findings: tuple[str, ...] | None = None
     """The rare findings by name; None chooses them by `rare_share`."""
+
+    target: Target = Target.FINDINGS
+    """What the predictions were made for; `evaluate_systems` reads it from their files."""
+
+    section: Section | None = None
+    """Score this section of predictions of both alone; None scores both as running text."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:

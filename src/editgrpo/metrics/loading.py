@@ -111,6 +111,13 @@ def load_new_sentences(_: ClinicalConfig, __: Path | None) -> Component[Any]:
     return NewSentences()
 
 
+def load_rexrank_bleu(_: ClinicalConfig, __: Path | None) -> Component[Any]:
+    """Load BLEU-2 of one report."""
+    from editgrpo.metrics.rexrank_bleu import RexrankBleu2
+
+    return RexrankBleu2()
+
+
 def load_entity_similarity(_: ClinicalConfig, __: Path | None) -> Component[Any]:
     """Load the likeness of the entities that rules find."""
     return EntitySimilarity(rules_annotator())
@@ -157,8 +164,29 @@ def load_radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
     )
 
 
-def load_green(config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load the judge GREEN."""
+def load_negated_radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
+    """Load RadCliQ-v1 as it is paid, higher for better reports."""
+    from editgrpo.metrics.radcliq import NegatedRadCliQ
+
+    return NegatedRadCliQ(load_radcliq(config, rates))
+
+
+def load_green(guarded: bool, config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    """Load the judge GREEN; guarded, an answer that says nothing is an error."""
     from editgrpo.metrics.green import GreenJudge
 
-    return GreenJudge(config)
+    return GreenJudge(config, guarded=guarded)
+
+
+def load_crimson(config: ClinicalConfig, _: Path | None) -> Component[Any]:
+    """Load CRIMSON with its judge on a server."""
+    from editgrpo.metrics.crimson import CrimsonJudge
+
+    return CrimsonJudge(config)
+
+
+def load_temporal_f1(_: ClinicalConfig, __: Path | None) -> Component[Any]:
+    """Load the F1 of the words of change."""
+    from editgrpo.metrics.temporal_f1 import TemporalF1
+
+    return TemporalF1()

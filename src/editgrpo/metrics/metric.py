@@ -141,6 +141,8 @@ class Metric:
         no_reward: Why the component is not to be trained on, behind its name; None if it may be.
         only_reward: Whether it is a metric in the form in which it is paid, and no column of an
             evaluation.
+        judge: Name of the language model that judges, which takes seconds or a server for a report:
+            the settings are `clinical.<judge>_...`. None if none does.
         needs_class_rates: Whether it needs the class rates of a training set.
         needs_rare: Whether it is over the rare findings, and absent where there are none.
     """
@@ -155,6 +157,7 @@ class Metric:
     load: Loader | None = None
     no_reward: str | None = None
     only_reward: bool = False
+    judge: str | None = None
     needs_class_rates: bool = False
     needs_rare: bool = False
 

@@ -137,3 +137,29 @@ class RadCliQ:
             for index, part in enumerate(self._parts)
         ]
         return radcliq_v1(*values)
+
+
+class NegatedRadCliQ:
+    """RadCliQ-v1 with its sign turned, as it is paid: 1.4407 for a perfect report.
+
+    Attributes:
+        name: `radcliq-v1-negated`.
+    """
+
+    name = "radcliq-v1-negated"
+
+    def __init__(self, radcliq: Component[Any]) -> None:
+        """Keep the metric.
+
+        Args:
+            radcliq: `radcliq-v1`.
+        """
+        self._radcliq = radcliq
+
+    def read(self, texts: Sequence[str]) -> Sequence[Any]:
+        """Return what RadCliQ-v1 reads of each text."""
+        return checked_read(self._radcliq)(texts)
+
+    def compare(self, candidates: Sequence[Any], references: Sequence[Any]) -> NDArray[np.float64]:
+        """Return the (N,) negated scores of N pairs."""
+        return -score_pairs(self._radcliq, candidates, references)

@@ -21,6 +21,7 @@ from editgrpo.metrics.kinds import (
 from editgrpo.metrics.metric import Direction, Metric
 from editgrpo.metrics.radgraph_f1 import RadGraphLevel
 from editgrpo.metrics.ratescore import RateVariant
+from editgrpo.metrics.rexrank_bleu import REXRANK_BLEU_2
 from editgrpo.metrics.text_metrics import (
     EMPTY,
     NEW_SENTENCES,
@@ -155,20 +156,49 @@ SEMB = component_metric(
     loading.load_semb,
     models=(ClinicalModel.CHEXBERT,),
 )
+_RADCLIQ_MODELS = (ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT)
 RADCLIQ = component_metric(
     "radcliq-v1",
     "predicted number of errors; perfect is -1.44",
     loading.load_radcliq,
-    models=(ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT),
+    models=_RADCLIQ_MODELS,
     direction=Direction.LOWER,
-    no_reward="is no reward: it is an error, lower is better, and is not bounded below by 0",
+    no_reward="is an error, lower is better; take radcliq-v1-negated",
+)
+_RADCLIQ_NEGATED = component_metric(
+    "radcliq-v1-negated",
+    "RadCliQ-v1 as it is paid",
+    loading.load_negated_radcliq,
+    models=_RADCLIQ_MODELS,
+    only_reward=True,
 )
 GREEN = component_metric(
     "green@radllama2-7b",
     "judged by a 7B language model; slow",
-    loading.load_green,
+    partial(loading.load_green, False),
     models=(ClinicalModel.GREEN,),
-    no_reward="is no reward: it takes seconds a report; use it in `editgrpo score`",
+    judge="green",
+    no_reward="gives 0 for an answer that it cannot read; take green@radllama2-7b-guarded",
+)
+_GREEN_GUARDED = component_metric(
+    "green@radllama2-7b-guarded",
+    "GREEN as it is paid",
+    partial(loading.load_green, True),
+    models=(ClinicalModel.GREEN,),
+    judge="green",
+    only_reward=True,
+)
+CRIMSON = component_metric(
+    "crimson@judge",
+    "errors weighed by their consequence, judged by a language model on a server",
+    loading.load_crimson,
+    judge="crimson",
+)
+TEMPORAL = component_metric(
+    "temporal-f1@keywords",
+    "F1 of the words of change",
+    loading.load_temporal_f1,
+    no_reward="is no reward: it pays 1 wherever neither report has a word of change",
 )
 
 BLEU = tuple(bleu_metric(order) for order in (1, 2, 3, 4))
@@ -179,6 +209,13 @@ TEXT = (
     text_metric(EMPTY, "share of predictions without a word", Direction.LOWER),
     text_metric(WORDS, "words of a prediction", Direction.NEITHER),
     text_metric(REFERENCE_WORDS, "words of a reference", Direction.NEITHER),
+)
+
+REXRANK_BLEU = component_metric(
+    REXRANK_BLEU_2,
+    "BLEU-2 of one report, smoothed, as on ReXrank",
+    loading.load_rexrank_bleu,
+    no_reward="is no reward: it counts words, whatever they say",
 )
 
 NEW = component_metric(
@@ -217,10 +254,15 @@ TABLE: Mapping[str, Metric] = {
         *BERTSCORE,
         SEMB,
         RADCLIQ,
+        _RADCLIQ_NEGATED,
         GREEN,
+        _GREEN_GUARDED,
+        CRIMSON,
+        TEMPORAL,
         NEW,
         *TEXT,
         *BLEU,
+        REXRANK_BLEU,
     )
 }
 """Every metric by name, in the order in which lists show them."""

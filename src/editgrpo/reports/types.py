@@ -88,10 +88,18 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedSentence:
-    """A sentence and the entities found in it, in reading order."""
+    """A sentence and the entities found in it, in reading order.
+
+    Attributes:
+        text: The sentence.
+        entities: What was found.
+        section: The section that it stands in, where a report has several; else empty. An edit
+            takes no sentence from one section into another.
+    """
 
     text: str
     entities: tuple[Entity, ...] = ()
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +111,17 @@ class AnnotatedReport:
     @property
     def text(self) -> str:
         """The sentences joined by single spaces; white space between sentences is not part of a
-        report's meaning."""
-        return " ".join(sentence.text for sentence in self.sentences)
+        report's meaning.
+
+        Where they name sections, each section is a line behind its heading.
+        """
+        of_section: dict[str, list[str]] = {}
+        for sentence in self.sentences:
+            of_section.setdefault(sentence.section, []).append(sentence.text)
+        return "\n".join(
+            " ".join([f"{section.upper()}:", *texts] if section else texts)
+            for section, texts in of_section.items()
+        )
 
     @property
     def entities(self) -> tuple[Entity, ...]:

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from editgrpo.clinical.catalogue import ClinicalModel
-from editgrpo.config import ClinicalConfig, RewardConfig
+from editgrpo.config import ClinicalConfig, RewardConfig, Target
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.metrics.loading import rules_annotator
 from editgrpo.rewards.components import component_models, load_component, require_trainable
 from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.custom import CustomScore
 from editgrpo.rewards.guard import GuardedReward
+from editgrpo.rewards.sectioned import SectionedReward
 from editgrpo.rewards.types import Reward
 
 REWARDS: Mapping[str, tuple[str, ...]] = {
@@ -73,12 +74,15 @@ def load_reward(
     return CompositeReward(name, components, weights=complete, statements=rules_annotator())
 
 
-def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
+def configured_reward(
+    config: RewardConfig, clinical: ClinicalConfig, target: Target = Target.FINDINGS
+) -> Reward:
     """Load the reward of a run with all its models, behind its time limit.
 
     Args:
         config: Which reward.
         clinical: Where the models lie and how they run.
+        target: What is written: both sections are scored one by one, see `SectionedReward`.
 
     Returns:
         The reward; whatever goes wrong while it scores is a RewardError.
@@ -89,7 +93,7 @@ def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
         DataError: the annotation store or the file of class rates cannot be used.
     """
     rates = None if config.class_rates is None else Path(config.class_rates)
-    reward = load_reward(
+    reward: Reward = load_reward(
         config.name,
         config.weights,
         custom=config.custom,
@@ -98,6 +102,8 @@ def configured_reward(config: RewardConfig, clinical: ClinicalConfig) -> Reward:
     )
     # Models load when they first read; a run must learn before its first step that one is missing.
     reward.score([_ANY_REPORT], [_ANY_REPORT])
+    if target is Target.BOTH:
+        reward = SectionedReward(reward)
     return GuardedReward(reward, timeout_s=config.timeout_s)
 
 

@@ -14,8 +14,8 @@ IGNORED_LABEL = -100  # what transformers and TRL take for a token that is not s
 
 
 class FindingsCollator:
-    """Batches studies for teacher forcing: prompt, findings and end token, scored on the last two
-    only.
+    """Batches studies for teacher forcing: prompt, reference (findings, unless another target is
+    asked for) and end token, scored on the last two only.
 
     Args:
         studies: The studies that the rows' indices count.
@@ -59,8 +59,8 @@ class FindingsCollator:
         return batch | join_rows(stock, [p.input_ids_T.shape[0] for p in prompts], length)
 
     def target_tokens(self, study: Study) -> list[int]:
-        """Return the findings' token ids with the end-of-sequence token."""
-        ids: list[int] = self._tokenizer(study.findings, add_special_tokens=False)["input_ids"]
+        """Return the reference's token ids with the end-of-sequence token."""
+        ids: list[int] = self._tokenizer(study.reference, add_special_tokens=False)["input_ids"]
         return [*ids, self._tokenizer.eos_token_id]
 
 

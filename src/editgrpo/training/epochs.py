@@ -15,6 +15,7 @@ from editgrpo.data.prepared.store import StudySet
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, read_jsonl, write_json
 from editgrpo.foreign import reading, storing
+from editgrpo.metrics.judges.costs import log_costs
 from editgrpo.rewards import RewardScores, configured_reward
 from editgrpo.rewards.guard import checked_scores
 from editgrpo.training.collator import IGNORED_LABEL, FindingsCollator
@@ -39,7 +40,7 @@ class EpochScore:
 
     epoch: int
     loss: float
-    """Mean cross-entropy of a findings token, in nats."""
+    """Mean cross-entropy of a reference token, in nats."""
     reward: float
     """Mean total reward."""
     reward_se: float
@@ -92,7 +93,7 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
         self._validation = validation
         self._encoder = encoder
         self._on_metrics = on_metrics
-        self._reward = configured_reward(config.reward, with_journal(config))
+        self._reward = configured_reward(config.reward, with_journal(config), config.data.target)
         self._evaluated = _evaluated_steps(self._run)
         self.trainer: Any = None  # the trainer needs its callbacks first
 
@@ -159,7 +160,9 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             if progress is not None:
                 progress(len(reports), len(studies))
         model.train(was_training)
-        return checked_scores(self._reward, reports, [study.findings for study in studies])
+        scores = checked_scores(self._reward, reports, [study.reference for study in studies])
+        log_costs("validation")
+        return scores
 
     def _score(self, epoch: int, model: Policy, step: int) -> tuple[EpochScore, dict[str, float]]:
         was_training = model.training

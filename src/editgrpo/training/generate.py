@@ -1,14 +1,14 @@
 """Writing reports with a trained policy: in memory for validation, or to a resumable file."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from editgrpo.config import DataConfig, DType
+from editgrpo.config import DataConfig, DType, Target
 from editgrpo.config.check import require, require_seed
 from editgrpo.data.prepared.record import study_to_row
 from editgrpo.data.prepared.store import StudySet
@@ -124,7 +124,8 @@ def generate_predictions(
     Args:
         model: Folder or Hub id of the policy.
         data: The studies; `validation_limit` cuts validation and test splits, `train_limit` the
-            training split.
+            training split. Studies without the sections of `target` are left out, unless no study
+            of the split has them.
         split: Which part.
         output: The predictions file. While it is incomplete it is named `<output>.partial`.
         config: How to generate.
@@ -141,7 +142,7 @@ def generate_predictions(
         TrainingError: sampling does not take the tokens that transformers' `generate` takes.
     """
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = load_split(data.folder, split, limit)
+    studies = load_split(data.folder, split, limit, target=data.target, without_references=True)
     folder = resolve_model_folder(model)
     with owning(output):
         return _write_predictions(folder, data, studies, output, config, progress)
@@ -156,33 +157,33 @@ def _write_predictions(
     progress: Progress | None,
 ) -> Path:
     partial = output.with_name(output.name + ".partial")
-    run = {"run": _inputs(folder, studies, data, config)}
-    rows = _already_done(partial, run)
+    run = {"run": sampling_inputs(folder, studies, data, asdict(config))}
+    rows = rows_done(partial, run)
     # Whole batches, so that a continued file has the same batches, and bytes, as an uninterrupted
     # one.
     del rows[len(rows) - len(rows) % config.batch_size :]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    policy = load_for_inference(folder, dtype=dtype).to(device).eval()
     encoder = PromptEncoder(studies, load_processor(folder), data)
-    tokens = generation_tokens(policy, encoder.processor.tokenizer)
-    check_sampling(
-        policy,
-        encoder.encode(studies[0]),
-        tokens.sampling(max_tokens=config.max_completion_tokens, temperature=config.temperature),
-        dtype=DType.BFLOAT16 if dtype is torch.bfloat16 else DType.FLOAT32,
+    policy = load_sampling_policy(
+        folder,
+        encoder,
+        studies[0],
+        max_tokens=config.max_completion_tokens,
+        temperature=config.temperature,
     )
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
+    # Predictions of findings say nothing of it, as ever; evaluation takes them for that.
+    named = {} if data.target is Target.FINDINGS else {"target": data.target.value}
     with naming(partial), open_to_append(partial) as stream:
         for one in _generate(policy, encoder, studies[len(rows) :], config):
             row = {
                 "study_id": one.study.study_id,
                 "patient_id": one.study.patient_id,
                 "prediction": one.report,
-                "reference": one.study.findings,
+                "reference": one.study.reference,
                 "truncated": one.is_truncated,
+                **named,
             }
             rows.append(row)
             stream.write(json_line(row))
@@ -195,25 +196,85 @@ def _write_predictions(
     return output
 
 
-def _inputs(
-    folder: Path, studies: Sequence[Study], data: DataConfig, config: GenerationConfig
+def load_sampling_policy(
+    folder: Path, encoder: PromptEncoder, study: Study, *, max_tokens: int, temperature: float
+) -> Policy:
+    """Load a policy to sample reports with, and compare its sampling with transformers'.
+
+    Args:
+        folder: Of the model.
+        encoder: Encodes studies for it.
+        study: Any study, to compare with.
+        max_tokens: Longest report.
+        temperature: Of sampling; 0 takes the likeliest token.
+
+    Returns:
+        The policy in evaluation mode; on a GPU, and then in bfloat16, if there is one.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        DataError: an image of the study cannot be decoded.
+        TrainingError: sampling does not take the tokens that transformers' `generate` takes.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    policy = load_for_inference(folder, dtype=dtype).to(device).eval()
+    tokens = generation_tokens(policy, encoder.processor.tokenizer)
+    check_sampling(
+        policy,
+        encoder.encode(study),
+        tokens.sampling(max_tokens=max_tokens, temperature=temperature),
+        dtype=DType.BFLOAT16 if dtype is torch.bfloat16 else DType.FLOAT32,
+    )
+    return policy
+
+
+def sampling_inputs(
+    folder: Path, studies: Sequence[Study], data: DataConfig, settings: Mapping[str, Any]
 ) -> dict[str, Hashes]:
-    """Hash all that the reports depend on; folders do not count, as they may move."""
+    """Hash all that sampled reports depend on; folders do not count, as they may move.
+
+    Args:
+        folder: Of the model.
+        studies: The studies.
+        data: How they are shown.
+        settings: What else counts.
+
+    Returns:
+        For each kind of input its hashes.
+
+    Raises:
+        DataError: the images or the template cannot be read.
+        ModelError: the model cannot be read.
+    """
     digest = hashlib.sha256()
     for study in studies:
         digest.update(json_line(study_to_row(study)).encode())
-    settings = {"data.max_images": data.max_images, **asdict(config)}
+    settings = {"data.max_images": data.max_images, **settings}
+    if data.target is not Target.FINDINGS:  # files of earlier versions go on
+        settings["data.target"] = data.target.value
     return {
         "the model": model_hashes(folder),
         "the images": image_hashes(Path(data.folder)),
         "the studies": {"the text": digest.hexdigest()},
-        "the prompt": template_hashes(data.prompt_template),
+        "the prompt": template_hashes(data),
         "the settings": {name: str(value) for name, value in settings.items()},
     }
 
 
-def _already_done(partial: Path, run: dict[str, dict[str, Hashes]]) -> list[dict[str, Any]]:
-    """Return the rows that an earlier call of the same settings wrote whole."""
+def rows_done(partial: Path, run: dict[str, dict[str, Hashes]]) -> list[dict[str, Any]]:
+    """Return the rows that an earlier call of the same settings wrote whole.
+
+    Args:
+        partial: The file that they were written to; it may be absent.
+        run: Under "run" the inputs, from `sampling_inputs`; the first line of the file.
+
+    Returns:
+        The rows behind the first line.
+
+    Raises:
+        DataError: the file was begun with other inputs, or is damaged.
+    """
     if not partial.is_file():
         return []
     with partial.open("rb") as stream:

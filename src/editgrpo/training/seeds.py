@@ -19,6 +19,7 @@ class Purpose(StrEnum):
 
     ORDER = "order"
     FINDING = "finding"
+    HARDNESS = "hardness"
     SAMPLING = "sampling"
     EDIT = "edit"
     EDIT_SOURCE = "edit_source"

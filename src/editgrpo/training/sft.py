@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on the findings, with TRL's SFTTrainer.
+"""Supervised fine-tuning on the reports (`data.target`), with TRL's SFTTrainer.
 
 After every epoch the validation studies give a loss and a clinical score. Two checkpoints are kept:
 the best epoch (`model/`) and the epoch before it (`model-for-rl/`), from which reinforcement
@@ -163,8 +163,11 @@ def _run(
 ) -> Path:
     """Train from a checkpoint, or from the model of a folder, and keep the best epoch."""
     run = Path(config.output)
-    train = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
-    validation = load_split(config.data.folder, Split.VALIDATION, config.data.validation_limit)
+    data = config.data
+    train = load_split(data.folder, Split.TRAIN, data.train_limit, target=data.target)
+    validation = load_split(
+        data.folder, Split.VALIDATION, data.validation_limit, target=data.target
+    )
     boundaries = _epoch_ends(config, len(train))
     _check_size(config, len(train), boundaries[-1])
     _warn_of_few(config, len(validation))

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from editgrpo.data.pixels.resize import PixelBudget
-from editgrpo.data.prompt import DEFAULT_TEMPLATE
 from editgrpo.errors import ConfigError
 from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.load import load_processor
@@ -45,8 +44,9 @@ def write_tiny_model(folder: Path, family: str, *, seed: int = 0) -> None:
         known = ", ".join(TINY_FAMILIES)
         raise ConfigError(f"no small model of family {family!r}; take one of {known}")
     folder.mkdir(parents=True, exist_ok=True)
-    words = resources.files("editgrpo.reports").joinpath("ontology.yaml")
-    texts = [source.read_text(encoding="utf-8") for source in (DEFAULT_TEMPLATE, words)]
+    words = resources.files("editgrpo.reports") / "ontology.yaml"
+    prompt = resources.files("editgrpo.data") / "templates" / "findings.jinja"
+    texts = [source.read_text(encoding="utf-8") for source in (prompt, words)]
     TINY_FAMILIES[family](folder, texts, seed)
     publish_config(folder, torch.float32)
     known_family = family_named(family)

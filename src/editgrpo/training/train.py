@@ -9,22 +9,23 @@ from typing import Any
 
 from accelerate import PartialState
 
-from editgrpo.config import EditLevel, TrainConfig
+from editgrpo.config import EditLevel, Quantization, RolloutEngine, Target, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
-from editgrpo.errors import RewardError, TrainingError
+from editgrpo.errors import ConfigError, RewardError, TrainingError
 from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
+from editgrpo.reports.sectioned import SectionedAnnotator
 from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.policy.generation_tokens import generation_tokens
 from editgrpo.training.policy.load import load_policy, load_processor, resolve_model_folder
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.run.arguments import training_arguments
-from editgrpo.training.run.callbacks import MarkCheckpoints, StopOnSignal
+from editgrpo.training.run.callbacks import MarkCheckpoints, SavePrompts, StopOnSignal
 from editgrpo.training.run.folder import METRICS, MODEL, put_in_place
 from editgrpo.training.run.launch import (
     starting,
@@ -35,9 +36,11 @@ from editgrpo.training.run.saving import finish_model, save_merged
 from editgrpo.training.run.setup import OnGroups, OnStep, TrainingSetup
 from editgrpo.training.run.trackers import Trackers
 from editgrpo.training.sampling.vllm_settings import check_engine
+from editgrpo.training.step.dynamic_sampling import DRAWN
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.loss_budget import LossBudget
+from editgrpo.training.step.prompt_stream import prompt_stream
 from editgrpo.training.trainer import EditGRPOTrainer
 
 # The share of lost groups is taken of at least so many steps: with 32 prompts and 5 %, two groups
@@ -102,16 +105,23 @@ def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: 
     """Train from a checkpoint, or from the model of a folder, and save what came of it."""
     run = Path(config.output)
     setup, policy = _set_up(config, run, listeners.on_step, folder)
+    prompts = prompt_stream(config, setup.studies, checkpoint)
     stop = StopOnSignal()
+    saves = [] if prompts is None else [SavePrompts(run, prompts)]
+    marks = MarkCheckpoints(run, config.keep_checkpoints)
     with Trackers(config, checkpoint) as trackers:
-        shown = trackers.show_rollouts if config.report_text else None
-        setup = replace(setup, on_groups=listeners.on_groups, on_rollouts=shown)
+        setup = replace(
+            setup,
+            on_groups=listeners.on_groups,
+            on_rollouts=trackers.show_rollouts if config.report_text else None,
+            prompts=prompts,
+        )
         trainer = EditGRPOTrainer(
             config,
             policy,
             setup,
             training_arguments(config),
-            callbacks=[MarkCheckpoints(run, config.keep_checkpoints), trackers, stop],
+            callbacks=[*saves, marks, trackers, stop],
         )
         train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
     with storing(run / MODEL):
@@ -122,13 +132,22 @@ def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
     check_edits(config)
+    lora, rollout = config.model.lora, config.rollout
+    is_quantized = lora is not None and lora.quantization is Quantization.NF4
+    if is_quantized and (rollout.engine is not RolloutEngine.NATIVE or rollout.compile):
+        raise ConfigError(
+            "model.lora.quantization is nf4: neither vLLM nor rollout.compile takes such matrices; "
+            "set rollout.engine=native and rollout.compile=false"
+        )
 
 
 def _set_up(
     config: TrainConfig, run: Path, on_step: OnStep | None, folder: Path | None = None
 ) -> tuple[TrainingSetup, Any]:
     folder = folder or resolve_model_folder(config.model.path, config.model.revision)
-    studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
+    studies = load_split(
+        config.data.folder, Split.TRAIN, config.data.train_limit, target=config.data.target
+    )
     check_edit_sources(config, studies)
     processor = load_processor(folder, config.model.group_pass)
     policy = load_policy(folder, config.model, config.optim.state)
@@ -151,7 +170,7 @@ def _set_up(
         tokenizer=processor.tokenizer,
         tokens=tokens,
         groups=groups,
-        reward=configured_reward(config.reward, with_journal(config)),
+        reward=configured_reward(config.reward, with_journal(config), config.data.target),
         run=run,
         losses=_losses_so_far(config, run),
         on_step=on_step,
@@ -163,7 +182,7 @@ def _annotator(config: TrainConfig) -> Annotator:
     """Load the annotator of the edits and its models, so that a missing one ends the run here."""
     annotator = load_annotator(config.edit.annotator, with_journal(config))
     annotator.annotate(["No pleural effusion."])
-    return annotator
+    return SectionedAnnotator(annotator) if config.data.target is Target.BOTH else annotator
 
 
 def _check_language(annotator: Annotator, studies: StudySet) -> None:
@@ -173,7 +192,7 @@ def _check_language(annotator: Annotator, studies: StudySet) -> None:
     # One that makes the annotator fail costs its group, later, and not the run.
     with suppress(RewardError), failures_as_reward_errors(annotator.name):
         some = range(0, len(studies), max(1, len(studies) // _REFERENCES_LOOKED_AT))
-        warn_of_silence(annotator, [studies[number].findings for number in some])
+        warn_of_silence(annotator, [studies[number].reference for number in some])
 
 
 def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
@@ -185,7 +204,8 @@ def _losses_so_far(config: TrainConfig, run: Path) -> LossBudget:
         for number, row in read_jsonl(run / METRICS):
             with reading(f"{run / METRICS}, line {number}", remedy, error=TrainingError):
                 dropped = int(row["errors/dropped_groups"])
-            losses.spend(config.prompts_per_step, dropped)
+                drawn = int(row.get(DRAWN, config.prompts_per_step))
+            losses.spend(drawn, dropped)
     return losses
 
 

@@ -30,7 +30,6 @@ from editgrpo.training.packed.self_check import check_group_pass
 from editgrpo.training.policy.load import peft_config
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.positions import without_adapter_wrapper
-from editgrpo.training.policy.processor import EncodedPrompt
 from editgrpo.training.run.checkpoints import CheckpointTrainer
 from editgrpo.training.run.divergence import check_finite
 from editgrpo.training.run.feature_store import make_feature_store
@@ -43,6 +42,7 @@ from editgrpo.training.sampling.engines import make_sampler
 from editgrpo.training.step.batches import StepSampler, UpdatePass, loss_inputs, tokens_of_passes
 from editgrpo.training.step.clock import StepClock
 from editgrpo.training.step.credit import credit_inputs, weigh_inputs
+from editgrpo.training.step.dynamic_sampling import StepDraws
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.importance import SampleWeights
 from editgrpo.training.step.kl import aggregate_tokens, counted_sums, k3_divergence
@@ -130,6 +130,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
         self._step_log = StepLog(
             config, setup, schedule, is_main_process=self.accelerator.is_main_process
         )
+        self._draws = StepDraws(config, setup.studies, setup.prompts, self.accelerator)
         self._features = make_feature_store(
             without_adapter_wrapper(self.accelerator.unwrap_model(self.model)),
             config.model,
@@ -148,17 +149,14 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of one prompt a group; stock TRL repeats each prompt G times."""
         per_process = self._config.prompts_per_step // self.accelerator.num_processes
+        told = {"dataset": self.train_dataset, "description": "Training", "is_training": True}
         loader: DataLoader[Any] = self._get_dataloader(
-            dataset=self.train_dataset,
-            description="Training",
-            batch_size=per_process,
-            sampler_fn=self._get_train_sampler,
-            is_training=True,
+            **told, batch_size=per_process, sampler_fn=self._get_train_sampler
         )
         return loader
 
     def _get_train_sampler(self, dataset: Any = None) -> StepSampler:
-        return step_sampler(self._config, [study.findings for study in self._setup.studies])
+        return step_sampler(self._config, [study.reference for study in self._setup.studies])
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -174,8 +172,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             () float32, the step's loss on this process.
         """
         model.train()
-        studies = [self._setup.studies[row["index"]] for row in inputs]
-        passes = self._prepare_passes(studies)
+        passes = self._prepare_passes([self._setup.studies[row["index"]] for row in inputs])
         loss = torch.zeros((), device=self.accelerator.device)
         with self._clock.phase("update"):
             for number, one in enumerate(passes, start=1):
@@ -199,18 +196,15 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
 
     def _prepare_passes(self, studies: list[Study]) -> list[UpdatePass]:
         is_first, self._is_checked = not self._is_checked, True
-        with self._clock.phase("vision"):
-            asked = show(studies, self._setup.encoder, self._features)
         if is_first:
-            first = self._setup.encoder.encode(studies[0])  # with patches, kept features or not
             with self._clock.phase("rollout"):
-                self._sampler.check(first)
-        step = self.state.global_step
-        groups = self._rounds.scored(step, asked)
-        self._step_metrics = self._step_log.record(step, [one.scored for one in groups])
+                self._sampler.check(self._setup.encoder.encode(studies[0]))
+        drawn = self._draws.groups(studies, self._scored)
+        groups = drawn.trained
+        self._step_metrics = self._step_log.record(self.state.global_step, drawn)
         with self._clock.phase("reference"):
             if is_first:
-                self._check_group_pass(first, groups[0])
+                self._check_group_pass(groups[0])
             passes = [
                 self._update_pass(some, share=len(some) / len(groups))
                 for some in plan_update(
@@ -219,6 +213,11 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             ]
         self._pass_tokens = tokens_of_passes(passes, self.accelerator)
         return passes
+
+    def _scored(self, studies: Sequence[Study]) -> list[StepGroup]:
+        with self._clock.phase("vision"):
+            asked = show(studies, self._setup.encoder, self._features)
+        return self._rounds.scored(self.state.global_step, asked)
 
     def _update_pass(self, groups: Sequence[StepGroup], *, share: float) -> UpdatePass:
         packed = self._pack(groups)
@@ -244,7 +243,8 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             keeps_features=self._features is not None,
         )
 
-    def _check_group_pass(self, prompt: EncodedPrompt, group: StepGroup) -> None:
+    def _check_group_pass(self, group: StepGroup) -> None:
+        prompt = self._setup.encoder.encode(group.study)  # with patches, kept features or not
         packed = self._pack([replace(group, prompt=prompt)])
         with self.accelerator.autocast():
             check_group_pass(
@@ -264,8 +264,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             if self.ref_model is not None:
                 return packed_log_probs(self.ref_model, packed)[0]
             policy = self.accelerator.unwrap_model(self.model)
-            name = "ref" if "ref" in policy.peft_config else None
-            with use_adapter(policy, adapter_name=name):
+            with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
                 return packed_log_probs(self.model, packed)[0]
 
     def _get_per_token_logps_and_entropies(

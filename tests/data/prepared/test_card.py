@@ -137,7 +137,7 @@ def test_a_card_states_licence_terms_and_citation(dataset: str) -> None:
 
 def test_every_set_but_own_tables_and_phantoms_says_not_to_share_it() -> None:
     forbidden = {name for name, card in DATASETS.items() if card.sharing is Sharing.FORBIDDEN}
-    assert forbidden == {"mimic-cxr", "rexgradient", "iu-xray", "padchest-gr"}
+    assert forbidden == {"mimic-cxr", "rexgradient", "iu-xray", "padchest-gr", "chexpert-plus"}
     for name in DATASETS:
         text = card_text(name, prepared(studies_kept={"test": 1}))
         assert ("**Do not share this folder.**" in text) == (name in forbidden)

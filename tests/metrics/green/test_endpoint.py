@@ -11,10 +11,12 @@ import pytest
 
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import RewardError
-from editgrpo.metrics.green.endpoint import KEY_VARIABLE, EndpointBackend
+from editgrpo.metrics.green.endpoint import green_backend
 from editgrpo.metrics.green.prompt import chat_text
+from editgrpo.metrics.judges.costs import take_costs
 
 MODEL = "judge"
+KEY_VARIABLE = "EDITGRPO_GREEN_KEY"
 SECRET_REPORT = "a report that no message may show"
 
 
@@ -65,7 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         elif reply == 200:
             question = content["prompt"].splitlines()[1].removesuffix("</s>")
             text = f" answer to {question}"
-            self.send(200, {"model": MODEL, "choices": [{"index": 0, "text": text}]})
+            usage = {"prompt_tokens": 40, "completion_tokens": 9}
+            choices = [{"index": 0, "text": text}]
+            self.send(200, {"model": MODEL, "choices": choices, "usage": usage})
         else:
             status, headers = reply if isinstance(reply, tuple) else (reply, {})
             self.send(status, {"error": {"message": content["prompt"]}}, headers)
@@ -104,7 +108,7 @@ def ask(server: Server, prompts: list[str], **settings: Any) -> list[str]:
             **settings,
         }
     )
-    return EndpointBackend(config, first_wait_s=0.01).answer(prompts)
+    return green_backend(config, first_wait_s=0.01).answer(prompts)
 
 
 def failure(server: Server, **settings: Any) -> str:
@@ -146,10 +150,24 @@ def test_trouble_that_passes_is_waited_for(server: Server, trouble: object) -> N
     assert len(server.requests) == 3
 
 
+def test_tokens_are_counted_as_the_server_says(server: Server) -> None:
+    take_costs()
+    server.replies = [503, 200]
+    ask(server, ["q"])
+    costs = take_costs()
+    assert costs.pop("judge/green/seconds") >= 0.02
+    assert costs == {
+        "judge/green/calls": 1,
+        "judge/green/retries": 1,
+        "judge/green/prompt_tokens": 40,
+        "judge/green/answer_tokens": 9,
+    }
+
+
 def test_the_wait_doubles(server: Server) -> None:
     server.replies = [503, 503, 200]
     config = ClinicalConfig(green_endpoint=server.url, green_model=MODEL)
-    EndpointBackend(config, first_wait_s=0.15).answer(["q"])
+    green_backend(config, first_wait_s=0.15).answer(["q"])
     first, second, third = server.times
     assert second - first >= 0.15
     assert third - second >= 0.3

@@ -73,6 +73,14 @@ def test_answers_in_another_form_are_counted_and_said_once_a_call(
     assert "cannot tell" not in message
 
 
+def test_as_it_is_paid_an_answer_in_another_form_is_no_score() -> None:
+    config = ClinicalConfig()
+    judge = GreenJudge(config, backend=Scripted(SECTIONS.format(1), "Hm."), guarded=True)
+    assert judge.compare(["a"], ["r"]).tolist() == [0.5]
+    with pytest.raises(RewardError, match="answer at index 1 lacks a section"):
+        judge.compare(["a", "b"], ["r", "r"])
+
+
 def test_what_was_answered_before_a_failure_is_not_asked_again() -> None:
     backend = Scripted(fails_at=2)
     judge = make(backend)

@@ -10,6 +10,7 @@ from editgrpo.config import ClinicalConfig
 from editgrpo.errors import RewardError
 from editgrpo.metrics.green.local import LocalBackend, _load
 from editgrpo.metrics.green.prompt import build_prompt, chat_text
+from editgrpo.metrics.judges.costs import take_costs
 from tests.checkpoints.green import build_green
 
 REPORT = "The heart is enlarged. No pleural effusion."
@@ -74,10 +75,15 @@ def test_an_answer_ends_where_the_model_ends_it(config: ClinicalConfig) -> None:
     kept = head.detach().clone()
     try:  # make the end of sequence more likely than what was said first
         head.data[tokenizer.eos_token_id] = 1.1 * kept[first]
+        take_costs()
         (nothing,) = LocalBackend(config, max_tokens=limit).answer(PROMPTS[:1])
     finally:
         head.data.copy_(kept)
     assert nothing == ""
+    costs = take_costs()
+    assert costs["judge/green/calls"] == 1
+    assert costs["judge/green/answer_tokens"] == 0
+    assert costs["judge/green/prompt_tokens"] == token_count(config, PROMPTS[0])
 
 
 def test_a_batch_that_does_not_fit_is_halved(

@@ -26,6 +26,17 @@ def of(*changes: str, gpu: str = "h100-80gb", **spread: object) -> Estimate:
     return estimate(recipe(*changes), setup)
 
 
+def test_matrices_of_four_bits_take_what_nf4_takes() -> None:
+    """36 layers of 2048 x (2 x 2048 + 2 x 256 + 3 x 11008) entries: 4 bits, a byte for each 64 and
+    four for each 64 x 256, in place of bfloat16."""
+    entries = 36 * 2048 * (2 * 2048 + 2 * 256 + 3 * 11008)
+    plain, quantised = (
+        sum(part.update for part in of(*words).parts)
+        for words in (["model.lora.rank=16"], ["model.lora.quantization=nf4"])
+    )
+    assert plain - quantised == pytest.approx(entries * (2 - 0.5 - 1 / 64 - 1 / 4096))
+
+
 # --- which model ---------------------------------------------------------------------------------
 
 

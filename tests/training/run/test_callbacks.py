@@ -28,6 +28,7 @@ def test_signals_are_given_back_however_a_run_ends(
             raise ValueError
 
     trainer: Any = SimpleNamespace(
+        model=None,
         train=train,
         remove_callback=lambda _: None,
         state=SimpleNamespace(global_step=1),

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from editgrpo.config import AdvantageScale, Baseline, Credit, EditWeight, ObjectiveConfig
+from editgrpo.config import (
+    AdvantageScale,
+    Baseline,
+    Credit,
+    EditConfig,
+    EditLevel,
+    EditWeight,
+    ObjectiveConfig,
+)
 from editgrpo.training import trainer as trainer_module
 from editgrpo.training.step.advantages import edit_gains, group_advantages
 from editgrpo.training.step.credit import (
@@ -100,7 +108,12 @@ def test_what_is_not_used_has_no_span() -> None:
     unused = response(Kind.EDITED, 3, source=0)
     assert marks(spliced_tokens(unused)) == "..."
     assert marks(replaced_tokens(unused, response(Kind.SAMPLED, 3))) == "..."
-    assert marks(spliced_tokens(response(Kind.REFERENCE, 2))) == ".."
+    assert marks(spliced_tokens(response(Kind.REFERENCE, 2, is_unused_edit=True))) == ".."
+    assert marks(spliced_tokens(response(Kind.SAMPLED, 2))) == ".."
+
+
+def test_nobody_but_the_radiologist_wrote_the_reference() -> None:
+    assert marks(spliced_tokens(response(Kind.REFERENCE, 2))) == "xx"
 
 
 def marks(flags: list[bool]) -> str:
@@ -205,10 +218,14 @@ def test_weights_are_those_of_the_formula(
 
 OBJECTIVES = [
     pytest.param(
-        ObjectiveConfig(credit=credit, edit_weight=weight, beta=0), id=f"{credit}-{weight}"
+        ObjectiveConfig(credit=credit, edit_weight=weight, beta=0),
+        level,
+        id=f"{credit}-{weight}-{level}",
     )
     for credit in Credit
     for weight in EditWeight
+    for level in (EditLevel.SENTENCE, EditLevel.REPORT)
+    if level is EditLevel.SENTENCE or credit is Credit.RESPONSE
 ]
 
 
@@ -235,12 +252,17 @@ def by_hand(groups: list[ScoredGroup], settings: ObjectiveConfig, lp: Tensor) ->
     return total / (len(responses) * MAX_TOKENS)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(("objective", "level"), OBJECTIVES)
 def test_the_losss_gradient_is_that_of_the_formula(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: ObjectiveConfig
+    tiny: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    objective: ObjectiveConfig,
+    level: EditLevel,
 ) -> None:
+    edit = EditConfig(level=level)
     trainer = make_trainer(
-        tiny.train_config(tmp_path, objective=objective, tokens_per_pass=100_000)
+        tiny.train_config(tmp_path, objective=objective, edit=edit, tokens_per_pass=100_000)
     )
     (one,) = step_passes(trainer, 4)
     kept = [group.scored for group in one.groups]

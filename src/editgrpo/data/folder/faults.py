@@ -17,7 +17,7 @@ class Faults:
     """
 
     def __init__(self, table: Path) -> None:
-        self._table = table
+        self.table = table
         self._found: list[str] = []
 
     def __bool__(self) -> bool:
@@ -48,11 +48,11 @@ class Faults:
         if len(self._found) == 1:
             raise DataError(self._found[0])
         parts = [fault.partition("; ") for fault in self._found[:_MOST_SHOWN]]
-        places = [what.removeprefix(f"{self._table}, ") for what, _, _ in parts]
+        places = [what.removeprefix(f"{self.table}, ") for what, _, _ in parts]
         remedies = dict.fromkeys(remedy for _, _, remedy in parts if remedy)
         rest = len(self._found) - len(places)
         raise DataError(
-            f"{self._table}: {len(self._found):,} cells cannot be used: {', '.join(places)}"
+            f"{self.table}: {len(self._found):,} cells cannot be used: {', '.join(places)}"
             + (f", and {rest:,} more" if rest else "")
             + "".join(f"; {remedy}" for remedy in remedies)
         )

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from editgrpo.data.folder.columns import Columns
 from editgrpo.data.folder.faults import Faults
@@ -18,11 +19,11 @@ from editgrpo.data.prepared.record import SECTIONS, shown
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.read_options import ReadOptions
-from editgrpo.data.readers.table import Row, read_table
+from editgrpo.data.readers.table import Row, Table, read_table
 from editgrpo.data.splits import SplitRule, parse_split
 from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.data.times import Time, is_impossible_date, read_dated
-from editgrpo.data.views import normalise_view
+from editgrpo.data.views import NO_NAMES, normalise_view
 from editgrpo.errors import DataError
 
 _ONE_VALUE = ("patient_id", "split", "time", *SECTIONS)  # fields on which a study's rows must agree
@@ -99,15 +100,68 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
         ConfigError: The column map does not fit the table.
         DataError: The table or cells cannot be understood; the message counts these cells.
     """
-    how = how or ReadOptions()
     table = read_table(source.table, delimiter=source.delimiter, encoding=source.encoding)
-    columns = Columns(source.columns, table, require_image=how.require_images)
-    reader = _RowReader(source, columns)
-    faults = Faults(source.table)
+    folder = source.images if source.images is not None else source.table.parent
+    return read_rows(
+        table,
+        source.columns,
+        ImageFolder(folder, follow_links=source.follow_links),
+        how or ReadOptions(),
+        separator=source.separator,
+        date_format=source.date_format,
+        view_names=source.view_names,
+    )
+
+
+class ImagePlaces(Protocol):
+    """Where the images of a table's cells are."""
+
+    def image_id(self, path: str, where: str) -> str:
+        """Return the id of the image that a cell names."""
+        ...
+
+    def path_of(self, image_id: str) -> str:
+        """Return its file, or its place in one (`packed_images.py`)."""
+        ...
+
+
+def read_rows(
+    table: Table,
+    mapped: Mapping[str, str],
+    places: ImagePlaces,
+    how: ReadOptions,
+    *,
+    separator: str | None = None,
+    date_format: str | None = None,
+    view_names: Mapping[str, View] = NO_NAMES,
+    dataset: str = "folder",
+) -> Candidates:
+    """Read all studies of a table that is in memory.
+
+    Args:
+        table: Its rows.
+        mapped: Field to column.
+        places: Where its images are.
+        how: As of `read_folder`.
+        separator: Between several paths, or views, in one cell.
+        date_format: As of `TableSource`.
+        view_names: As of `TableSource`.
+        dataset: Key of `card.DATASETS`.
+
+    Returns:
+        The studies, before anything is left out.
+
+    Raises:
+        ConfigError: The column map does not fit the table.
+        DataError: Cells cannot be understood; the message counts them.
+    """
+    columns = Columns(mapped, table, require_image=how.require_images)
+    reader = _RowReader(places, columns, separator, view_names)
+    faults = Faults(table.path)
     for row in table.rows:
         with faults.kept():
             reader.add(row)
-    times = _times(reader.drafts, source, faults) if "time" in columns else {}
+    times = _times(reader.drafts, date_format, faults) if "time" in columns else {}
     studies: list[Study] = []
     rejections = reader.rejections
     for study_id, draft in reader.drafts.items():
@@ -118,9 +172,9 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
             else:
                 rejections.append(study)
     faults.raise_together()
-    column = source.columns.get("split")
+    column = mapped.get("split")
     return Candidates(
-        dataset="folder",
+        dataset=dataset,
         images_option="--images",
         studies=attach_priors(studies),
         image_files=reader.image_files,
@@ -134,12 +188,17 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
 class _RowReader:
     """Puts the rows of each study together."""
 
-    def __init__(self, source: TableSource, columns: Columns) -> None:
+    def __init__(
+        self,
+        places: ImagePlaces,
+        columns: Columns,
+        separator: str | None,
+        view_names: Mapping[str, View],
+    ) -> None:
         self._columns = columns
-        self._separator = source.separator
-        self._view_names = source.view_names
-        folder = source.images if source.images is not None else source.table.parent
-        self._folder = ImageFolder(folder, follow_links=source.follow_links)
+        self._separator = separator
+        self._view_names = view_names
+        self._places = places
         self._fields = [name for name in _ONE_VALUE if name in columns]
         self.drafts: dict[str, _Draft] = {}
         self.rejections: list[Rejection] = []
@@ -167,8 +226,8 @@ class _RowReader:
         for path, view in self._columns.images(row, self._separator):
             if not is_identifier(path):
                 continue  # as pandas writes a cell without a path
-            image_id = self._folder.image_id(path, row.where)
-            self.image_files.setdefault(image_id, self._folder.path_of(image_id))
+            image_id = self._places.image_id(path, row.where)
+            self.image_files.setdefault(image_id, self._places.path_of(image_id))
             known = normalise_view(view, unrecognised=self.unrecognised, own=self._view_names)
             draft.images.setdefault(image_id, known)
 
@@ -191,17 +250,18 @@ def _study(
     if problem is not None or not patient_id or split is None:
         reason = f"its rows disagree on {problem}" if problem else "no patient_id"
         return Rejection(study_id=study_id, image=None, reason=reason, split=split)
+    sections: dict[str, Any] = {name: draft.values.get(name, "") for name in SECTIONS}
     return Study(
         study_id=study_id,
         patient_id=patient_id,
         split=split,
         images=tuple(StudyImage(image_id=name, view=view) for name, view in draft.images.items()),
         time=time,
-        **{name: draft.values.get(name, "") for name in SECTIONS},
+        **sections,
     )
 
 
-def _times(drafts: Mapping[str, _Draft], source: TableSource, faults: Faults) -> dict[str, str]:
+def _times(drafts: Mapping[str, _Draft], date_format: str | None, faults: Faults) -> dict[str, str]:
     """Return the time of every study that has one, all in one form."""
     times: dict[str, str] = {}
     first: Time | None = None
@@ -210,11 +270,11 @@ def _times(drafts: Mapping[str, _Draft], source: TableSource, faults: Faults) ->
         if not time:
             continue
         with faults.kept():
-            read = _time(time, source.date_format, draft.where["time"], first)
+            read = _time(time, date_format, draft.where["time"], first)
             first = first or read
             times[study_id] = read.text
     if not times and not faults:
-        raise DataError(f"{source.table}: the time column is empty; leave it out of the map")
+        raise DataError(f"{faults.table}: the time column is empty; leave it out of the map")
     return times
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from editgrpo.config import Target
 from editgrpo.data.overview.lettering import font, wrap
+from editgrpo.data.prepared.boxes import Box
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prompt import Prompt, build_messages, choose_images
 from editgrpo.data.study import Study, StudyImage, Timepoint
@@ -24,6 +26,7 @@ _MOST_IMAGES_A_ROW = 4
 _TALLEST_PX = 720
 _LINE = 1.4  # of the size of the letters
 _LEAST_CAPTION_PX = 230
+_BOX, _EXTRA_BOX = "#ffb000", "#5cc8ff"
 _PAPER, _INK, _MUTED, _RULE = "#ffffff", "#1b2430", "#596575", "#d5d9de"
 
 
@@ -47,8 +50,20 @@ _NOTE = _Style(20, colour=_MUTED)
 _CAPTION = _Style(17, colour=_MUTED)
 
 
+_REFERENCE = {
+    Target.FINDINGS: "Findings",
+    Target.IMPRESSION: "Impression",
+    Target.BOTH: "Findings and impression",
+}
+
+
 def contact_sheet(
-    study: Study, images: ImageStore, *, max_images: int, template: Path | str | None = None
+    study: Study,
+    images: ImageStore,
+    *,
+    max_images: int,
+    template: Path | str | None = None,
+    boxes: Sequence[Box] = (),
 ) -> Image.Image:
     """Draw a study.
 
@@ -58,6 +73,7 @@ def contact_sheet(
         max_images: Most images that the prompt shows; the sheet shows all, and says which are left
             out.
         template: See `build_messages`.
+        boxes: Of the study; drawn on its images, numbered, their sentences below them.
 
     Returns:
         An RGB picture, 1,600 pixels wide. Images are scaled down where a row is too wide, and never
@@ -70,7 +86,11 @@ def contact_sheet(
     prompt = build_messages(study, max_images=max_images, template=template)
     shown = choose_images(study, max_images=max(1, len(study.images)))
     films = [
-        _Film(images.load(image.image_id), image, _caption(number, image, images, max_images))
+        _Film(
+            with_boxes(images.load(image.image_id), image.image_id, boxes),
+            image,
+            _caption(number, image, images, max_images),
+        )
         for number, image in enumerate(shown, start=1)
     ]
     page = _Page()
@@ -84,12 +104,63 @@ def contact_sheet(
         if of_time or timepoint is Timepoint.CURRENT:
             page.heading(heading)
             page.films(of_time)
+        if boxes and timepoint is Timepoint.CURRENT:
+            page.text(boxes_text(boxes), _NOTE)
     page.columns(
         ("Prompt, as the model reads it", prompt_text(prompt)),
-        ("Findings, the reference", study.findings or "not given"),
-        *([("Impression, not trained on", study.impression)] if study.impression else []),
+        (f"{_REFERENCE[study.target]}, the reference", study.reference or "not given"),
+        *_not_trained_on(study),
     )
     return page.picture()
+
+
+def with_boxes(picture: Image.Image, image_id: str, boxes: Sequence[Box]) -> Image.Image:
+    """Draw the boxes of an image on it, each with its number among all boxes of the study.
+
+    Args:
+        picture: The image.
+        image_id: Which it is.
+        boxes: Of the study.
+
+    Returns:
+        An RGB picture; the image itself if it has no box.
+    """
+    own = [(number, box) for number, box in enumerate(boxes, 1) if box.image_id == image_id]
+    if not own:
+        return picture
+    drawn = picture.convert("RGB")
+    draw = ImageDraw.Draw(drawn)
+    size = max(12, drawn.width // 40)
+    for number, box in own:
+        corners = (
+            round(box.left * (drawn.width - 1)),
+            round(box.top * (drawn.height - 1)),
+            round(box.right * (drawn.width - 1)),
+            round(box.bottom * (drawn.height - 1)),
+        )
+        colour = _EXTRA_BOX if box.is_extra else _BOX
+        draw.rectangle(corners, outline=colour, width=max(2, drawn.width // 250))
+        draw.text(
+            (corners[0] + 4, corners[1] + 3), str(number), fill=colour, font=font(size, bold=True)
+        )
+    return drawn
+
+
+def boxes_text(boxes: Sequence[Box]) -> str:
+    """Say what each box of a study shows: its number, sentence and labels."""
+    lines = []
+    for number, box in enumerate(boxes, 1):
+        labels = f" ({', '.join(box.labels)})" if box.labels else ""
+        extra = ", extra box" if box.is_extra else ""
+        lines.append(f"Box {number}{extra}: {box.sentence}{labels}")
+    return "\n".join(lines)
+
+
+def _not_trained_on(study: Study) -> list[tuple[str, str]]:
+    """Return the impression, if there is one that is no part of the reference."""
+    if not study.impression or study.impression in study.reference:
+        return []
+    return [("Impression, not trained on", study.impression)]
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from editgrpo.data.overview.distribution import Distribution
 from editgrpo.data.overview.prevalence import LabelRequest, Prevalence, count_labels, sample_rows
+from editgrpo.data.prepared.boxes import Box, read_boxes
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prepared.record import SECTIONS
 from editgrpo.data.prepared.store import StudySet, read_prepared
@@ -42,7 +43,11 @@ class SplitStatistics:
         studies_a_patient: Studies of each patient.
         views: How many image entries of each time point have each view.
         sections: How many studies give each section.
+        with_both: How many studies give findings and impression.
         findings_words: Words, separated by white space, of each findings section that is given.
+        impression_words: Likewise of each impression.
+        boxes: Boxes that are drawn around findings.
+        with_boxes: Studies that have some.
         days_since_prior: Whole days, rounded down, between a study and the prior that it shows,
             where both times are known.
         image_sizes: How many images, each counted once, have each (height, width) in pixels.
@@ -57,7 +62,11 @@ class SplitStatistics:
     studies_a_patient: Distribution | None
     views: Mapping[Timepoint, Mapping[View, int]]
     sections: Mapping[str, int]
+    with_both: int
     findings_words: Distribution | None
+    impression_words: Distribution | None
+    boxes: int
+    with_boxes: int
     days_since_prior: Distribution | None
     image_sizes: Mapping[tuple[int, int], int]
     prevalence: Prevalence | None = None
@@ -105,6 +114,7 @@ def set_statistics(
         DataError: A table is damaged.
     """
     tallies: dict[Split, _Tally] = {}
+    boxes = read_boxes(studies.folder)
     first = 0
     for batch in studies.table.to_batches(max_chunksize=_CHUNK):
         splits = batch.column("split")
@@ -113,7 +123,9 @@ def set_statistics(
             rows = first + np.flatnonzero(mask.to_numpy(zero_copy_only=False))
             part = batch if len(rows) == batch.num_rows else batch.filter(mask)
             try:
-                tallies.setdefault(Split(name), _Tally()).add(part, rows)
+                tally = tallies.setdefault(Split(name), _Tally())
+                tally.add(part, rows)
+                tally.add_boxes(part, boxes)
             except ValueError as error:  # no split or view
                 raise DataError(
                     f"{studies.folder}: a split or view is damaged; run `editgrpo data check` on it"
@@ -166,7 +178,12 @@ class _Tally:
 
     current: list[Counts] = field(default_factory=list)
     prior: list[Counts] = field(default_factory=list)
-    words: list[Counts] = field(default_factory=list)
+    words: dict[str, list[Counts]] = field(
+        default_factory=lambda: {"findings": [], "impression": []}
+    )
+    with_both: int = 0
+    boxes: int = 0
+    with_boxes: int = 0
     days: list[Counts] = field(default_factory=list)
     rows_with_findings: list[Counts] = field(default_factory=list)
     patients: Counter[str] = field(default_factory=Counter)
@@ -180,10 +197,20 @@ class _Tally:
         self._add_images(batch.column("images"))
         for name in SECTIONS:
             self.sections[name] += pc.sum(pc.not_equal(batch.column(name), "")).as_py()
-        words = _word_counts(batch.column("findings"))
-        self.words.append(words[words > 0])
-        self.rows_with_findings.append(rows[words > 0])
+        words = {name: _word_counts(batch.column(name)) for name in self.words}
+        for name, counts in words.items():
+            self.words[name].append(counts[counts > 0])
+        has_findings = words["findings"] > 0
+        self.with_both += int((has_findings & (words["impression"] > 0)).sum())
+        self.rows_with_findings.append(rows[has_findings])
         self.days.append(_days_since_prior(batch))
+
+    def add_boxes(self, batch: pa.RecordBatch, boxes: Mapping[str, tuple[Box, ...]]) -> None:
+        """Count the boxes of some studies."""
+        if boxes:
+            counts = [len(boxes.get(one, ())) for one in batch.column("study_id").to_pylist()]
+            self.boxes += sum(counts)
+            self.with_boxes += sum(count > 0 for count in counts)
 
     def _add_images(self, images: pa.ListArray) -> None:
         entries = images.flatten()
@@ -217,7 +244,11 @@ class _Tally:
                 for timepoint in Timepoint
             },
             sections={name: self.sections[name] for name in SECTIONS},
-            findings_words=Distribution.of(np.concatenate(self.words)),
+            with_both=self.with_both,
+            findings_words=Distribution.of(np.concatenate(self.words["findings"])),
+            impression_words=Distribution.of(np.concatenate(self.words["impression"])),
+            boxes=self.boxes,
+            with_boxes=self.with_boxes,
             days_since_prior=Distribution.of(np.concatenate(self.days)),
             image_sizes=dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0]))),
             prevalence=prevalence,

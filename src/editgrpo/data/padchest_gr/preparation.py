@@ -18,6 +18,7 @@ from editgrpo.data.padchest_gr.tables import (
     read_padchest_table,
 )
 from editgrpo.data.prepare import Candidates
+from editgrpo.data.prepared.flow import WITH_BOXES
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import with_prior
 from editgrpo.data.read_options import ReadOptions
@@ -79,14 +80,28 @@ def read_padchest_gr(source: PadChestGRSource, how: ReadOptions | None = None) -
         },
         split_rule="official: column split of the master table",
         rejections=rejections,
-        facts={
-            "with findings": Counter(study.split for study in studies if study.findings),
-            "with a prior study named": Counter(
-                listed.split for report, listed in put_together.values() if report.prior_study_id
-            ),
-        },
+        facts=_facts(studies, put_together),
         unrecognised_views=reader.unrecognised,
+        boxes=[box for report, _ in put_together.values() for box in report.boxes],
     )
+
+
+def _facts(
+    studies: list[Study], put_together: dict[str, tuple[GroundedReport, TableStudy]]
+) -> dict[str, Counter[Split]]:
+    facts = {
+        "with findings": Counter(study.split for study in studies if study.findings),
+        "with a prior study named": Counter(
+            listed.split for report, listed in put_together.values() if report.prior_study_id
+        ),
+        WITH_BOXES: Counter(
+            listed.split for report, listed in put_together.values() if report.boxes
+        ),
+    }
+    wrong: Counter[Split] = Counter()
+    for report, listed in put_together.values():
+        wrong[listed.split] += report.wrong_boxes
+    return facts | ({"boxes that lie in no image, left out": wrong} if wrong.total() else {})
 
 
 def _rejections(

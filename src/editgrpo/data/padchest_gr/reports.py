@@ -1,14 +1,16 @@
 """The grounded reports of PadChest-GR: sentences, joined into one report a study.
 
-Left out: boxes, labels, locations and progression, which entries of normal sentences lack.
+Boxes and labels are kept for people to see. Left out: locations and progression. Entries of normal
+sentences lack all four.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from editgrpo.data.given_values import has_text, is_given, section_text
+from editgrpo.data.prepared.boxes import Box
 from editgrpo.data.readers.json_source import is_unicode, read_items
 from editgrpo.data.study import Language
 from editgrpo.errors import DataError
@@ -27,6 +29,8 @@ class GroundedReport:
         findings: Its sentences in order, as one text; empty if it has none.
         prior_study_id: PreviousStudyID, empty if not given.
         prior_image_id: PreviousImageID without suffix, empty if not given.
+        boxes: On the images, one entry after another.
+        wrong_boxes: How many boxes are not four shares of their image in order.
     """
 
     study_id: str
@@ -34,6 +38,8 @@ class GroundedReport:
     findings: str
     prior_study_id: str
     prior_image_id: str
+    boxes: tuple[Box, ...] = ()
+    wrong_boxes: int = 0
 
 
 def find_reports(root: Path) -> Path:
@@ -110,21 +116,76 @@ def _report(entry: Mapping[str, Any], language: Language) -> GroundedReport:
     image_id = image_name(_identifier(entry, "ImageID"))
     if not study_id or not image_id:
         raise _UnusableError(f"{'ImageID' if study_id else 'StudyID'} is missing")
+    findings = _text(entry.get("findings"), language)
+    boxes = _boxes(entry.get("findings") or [], language, study_id, image_id)
+    inside = tuple(box for box in boxes if box is not None and box.is_in_image)
     return GroundedReport(
         study_id=study_id,
         image_ids=(image_id,),
-        findings=_text(entry.get("findings"), language),
+        findings=findings,
         prior_study_id=_identifier(entry, "PreviousStudyID"),
         prior_image_id=image_name(_identifier(entry, "PreviousImageID")),
+        boxes=inside,
+        wrong_boxes=len(boxes) - len(inside),
+    )
+
+
+def _boxes(
+    findings: Sequence[Mapping[str, Any]], language: Language, study_id: str, image_id: str
+) -> list[Box | None]:
+    """Return all boxes of the findings, which `_text` has checked; None for one that is none."""
+    found: list[Box | None] = []
+    for finding in findings:
+        labels = finding.get("labels")
+        names = labels if isinstance(labels, list) else []
+        for key in ("boxes", "extra_boxes"):
+            sides_of_all = finding.get(key)
+            for sides in sides_of_all if isinstance(sides_of_all, list) else []:
+                if not _are_sides(sides):
+                    found.append(None)
+                    continue
+                left, top, right, bottom = map(float, sides)
+                found.append(
+                    Box(
+                        study_id=study_id,
+                        image_id=image_id,
+                        sentence=_sentence(finding.get(f"sentence_{language}")),
+                        labels=tuple(one for one in names if isinstance(one, str)),
+                        left=left,
+                        top=top,
+                        right=right,
+                        bottom=bottom,
+                        is_extra=key == "extra_boxes",
+                    )
+                )
+    return found
+
+
+def _are_sides(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
     )
 
 
 def _merged(first: GroundedReport | None, second: GroundedReport) -> GroundedReport:
     if first is None:
         return second
-    if replace(first, image_ids=second.image_ids) != second:
+    alike = replace(
+        first,
+        image_ids=second.image_ids,
+        boxes=second.boxes,
+        wrong_boxes=second.wrong_boxes,
+    )
+    if alike != second:
         raise _UnusableError("entries of one study disagree")
-    return replace(first, image_ids=tuple(dict.fromkeys((*first.image_ids, *second.image_ids))))
+    return replace(
+        first,
+        image_ids=tuple(dict.fromkeys((*first.image_ids, *second.image_ids))),
+        boxes=tuple(dict.fromkeys((*first.boxes, *second.boxes))),
+        wrong_boxes=first.wrong_boxes + second.wrong_boxes,
+    )
 
 
 def _identifier(entry: Mapping[str, Any], name: str) -> str:

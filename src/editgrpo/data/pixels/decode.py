@@ -56,12 +56,13 @@ _TURNS = {
 }
 
 
-def decode_image(path: Path) -> Image.Image:
+def decode_image(path: Path, stream: IO[bytes] | None = None) -> Image.Image:
     """Decode a radiograph.
 
     Args:
         path: A JPEG or PNG file (1, 8 or 16 bits a value; grey, palette, RGB or CMYK; with or
             without alpha) or a DICOM file of one frame, each as it is or inside gzip.
+        stream: Its content, where that lies elsewhere; the path then serves messages alone.
 
     Returns:
         An image of mode "L" (source is grey) or "RGB". Values of more than 8 bits that come
@@ -75,7 +76,7 @@ def decode_image(path: Path) -> Image.Image:
         MissingExtraError: What decodes DICOM, or PNG files that Pillow does not, is not installed.
     """
     with _named(path):
-        content = _read(path)
+        content = _read(path, stream)
         if content[_DICOM[0]] == _DICOM[1]:
             require_extras(Extra.DICOM, what="a DICOM file")
             # pydicom and its decoders take half a second to load, which most data sets do not need.
@@ -103,9 +104,9 @@ def _named(path: Path) -> Iterator[None]:
             ) from error
 
 
-def _read(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        content = _up_to_the_most(stream)
+def _read(path: Path, stream: IO[bytes] | None) -> bytes:
+    with path.open("rb") if stream is None else stream as opened:
+        content = _up_to_the_most(opened)
     if not content:
         raise DataError("file is empty; get it again")
     if content[:2] == _GZIP:

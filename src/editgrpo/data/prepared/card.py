@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from editgrpo.data.prepared.flow import FlowKind
+from editgrpo.data.prepared.flow import WITH_BOXES, FlowKind
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard, Sharing
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, nearest_name
@@ -73,6 +73,7 @@ def card_text(dataset: str, prepared: Mapping[str, Any]) -> str:
         header=_header(card, _splits(flow), has_images=has_images),
         card=card,
         prepared=prepared,
+        has_boxes=any(row[_ALL] for row in flow if row["name"] == WITH_BOXES),
         sharing=_SHARING[card.sharing],
         identifiers=identifiers.format(fingerprint=fingerprint),
         time=time,

@@ -9,6 +9,9 @@ from typing import Any
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.study import Split, Study, View
 
+WITH_BOXES = "with boxes"
+"""Row that counts the studies of a source that have boxes around findings."""
+
 BLANK_IMAGES = "warning: images shown that are blank, of one value everywhere"
 """Name of the row that counts them; there is none where there are none."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared.boxes import BOXES_FILE
 from editgrpo.data.prepared.card import card_text
 from editgrpo.data.prepared.flow import Flow
 from editgrpo.data.prepared.image_jobs import ImageJob
@@ -47,6 +48,7 @@ ENTRIES = (
     UNFINISHED_FILE,
     CARD_FILE,
     REJECTED_FILE,
+    BOXES_FILE,
     STUDIES_FOLDER,
     IMAGES_FOLDER,
 )
@@ -175,7 +177,7 @@ def complete(
 
 def sealed_files(folder: Path) -> list[str]:
     """Return the files of a prepared folder whose hashes it keeps, relative to it, sorted."""
-    paths = [folder / REJECTED_FILE, folder / CARD_FILE]
+    paths = [folder / REJECTED_FILE, folder / CARD_FILE, folder / BOXES_FILE]
     for part in (STUDIES_FOLDER, IMAGES_FOLDER):
         paths += (folder / part).glob("*.arrow")
     return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())

@@ -13,6 +13,7 @@ from PIL import Image
 from editgrpo.data.pixels.decode import decode_image
 from editgrpo.data.pixels.resize import PixelBudget, is_blank, resize_image
 from editgrpo.data.prepared.image_writer import ImageStoreWriter, StoredImage
+from editgrpo.data.prepared.packed_images import file_of, open_packed
 from editgrpo.data.prepared.workers import Progress, ordered_map
 from editgrpo.data.study import Study
 from editgrpo.errors import DataError
@@ -33,7 +34,8 @@ class ImageJob:
 
     Attributes:
         image_id: Its key in the store.
-        path: Of the original; without suffix if `suffixes` has others than "".
+        path: Of the original; without suffix if `suffixes` has others than "". Or the place of one
+            that lies in a table, see `packed_images.py`.
         suffixes: Tried in turn; the first file that exists is taken.
     """
 
@@ -43,7 +45,7 @@ class ImageJob:
 
     def original(self) -> Path:
         """Return the file that exists, or the first that was looked for."""
-        candidates = [Path(self.path + suffix) for suffix in self.suffixes]
+        candidates = [file_of(self.path + suffix) for suffix in self.suffixes]
         return next((path for path in candidates if path.is_file()), candidates[0])
 
 
@@ -116,7 +118,7 @@ def make_image(job: ImageJob, budget: PixelBudget) -> StoredImage:
     """
     path = job.original()
     try:
-        return encode_image(job.image_id, decode_image(path), budget)
+        return encode_image(job.image_id, decode_image(path, open_packed(job.path)), budget)
     except DataError as error:
         reason = str(error).removeprefix(f"{path}: ").split("; ")[0]
         return StoredImage(image_id=job.image_id, problem=reason)

@@ -30,6 +30,7 @@ class DatasetCard:
         terms: What it asks, a sentence each.
         citations: What a paper that uses it cites.
         sharing: Whether a prepared set may be given to others.
+        models: What its pages ask of models that were trained on it; empty if they say nothing.
     """
 
     title: str
@@ -40,6 +41,7 @@ class DatasetCard:
     terms: tuple[str, ...]
     citations: tuple[str, ...]
     sharing: Sharing
+    models: str = ""
 
 
 # Sources: PhysioNet's data use agreement 1.5.0, and its notice of 18 April 2023 on online services.
@@ -76,6 +78,10 @@ _MIMIC_CXR = DatasetCard(
         "Circulation 101(23), e215-e220 (2000).",
     ),
     sharing=Sharing.FORBIDDEN,
+    models=(
+        "PhysioNet asks that what is derived from its credentialed data, models included, be "
+        "treated as sensitive, and be shared on PhysioNet under the agreement of the data."
+    ),
 )
 
 # Source: the agreement, version 1 of 7 April 2025, sections 2, 3, 9 and 12.
@@ -149,6 +155,33 @@ _PADCHEST_GR = DatasetCard(
     sharing=Sharing.FORBIDDEN,
 )
 
+# Source: the Stanford University Dataset Research Use Agreement that the data set's page asks for.
+_CHEXPERT_PLUS = DatasetCard(
+    title="CheXpert Plus",
+    source="https://aimi.stanford.edu/datasets/chexpert-plus",
+    licence="Stanford University Dataset Research Use Agreement",
+    licence_id="other",
+    licence_link="https://stanfordaimi.azurewebsites.net/datasets/5158c524-d3ab-4e02-96e9-6ee9efc110a1",
+    terms=(
+        "Given to those who registered with Stanford AIMI and accepted the agreement, for "
+        "non-commercial research.",
+        "It is not passed on, whole or in part, nor published; others accept the agreement "
+        "themselves.",
+        "It is not used for diagnosis or treatment of people.",
+        "Nobody tries to identify a person.",
+        "Publications cite CheXpert Plus.",
+    ),
+    citations=(
+        "Chambon P, Delbrouck JB, Sounack T, et al. CheXpert Plus: Augmenting a Large Chest X-ray "
+        "Dataset with Text Radiology Reports, Patient Demographics and Additional Image Formats. "
+        "arXiv:2405.19538 (2024).",
+        "Irvin J, Rajpurkar P, Ko M, et al. CheXpert: A Large Chest Radiograph Dataset with "
+        "Uncertainty Labels and Expert Comparison. AAAI 33(01), 590-597 (2019). "
+        "arXiv:1901.07031.",
+    ),
+    sharing=Sharing.FORBIDDEN,
+)
+
 _FOLDER = DatasetCard(
     title="Studies of a table of your own",
     source="",
@@ -157,6 +190,19 @@ _FOLDER = DatasetCard(
     terms=(
         "What the source of the table and of its images asks holds for this folder too; write it "
         "here before anybody else opens the folder.",
+    ),
+    citations=(),
+    sharing=Sharing.OWN_JUDGEMENT,
+)
+
+_HUGGINGFACE = DatasetCard(
+    title="Studies of a data set of the Hugging Face library",
+    source="",
+    licence="not known to editgrpo",
+    licence_id="unknown",
+    terms=(
+        "What the data set's own card asks holds for this folder too; write it here before anybody "
+        "else opens the folder.",
     ),
     citations=(),
     sharing=Sharing.OWN_JUDGEMENT,
@@ -181,6 +227,8 @@ DATASETS: Mapping[str, DatasetCard] = {
     "rexgradient": _REXGRADIENT,
     "iu-xray": _IU_XRAY,
     "padchest-gr": _PADCHEST_GR,
+    "chexpert-plus": _CHEXPERT_PLUS,
     "folder": _FOLDER,
+    "huggingface": _HUGGINGFACE,
     "phantom": _PHANTOM,
 }

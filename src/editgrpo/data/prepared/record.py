@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from editgrpo.config import Target
 from editgrpo.data.special_tokens import SHOWN_FIELDS, holds_special_token
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
 from editgrpo.errors import DataError
@@ -52,12 +53,15 @@ def study_to_row(study: Study) -> dict[str, Any]:
     }
 
 
-def studies_from_batch(batch: "pa.RecordBatch", *, where: str) -> Iterator[Study]:
+def studies_from_batch(
+    batch: "pa.RecordBatch", *, where: str, target: Target = Target.FINDINGS
+) -> Iterator[Study]:
     """Read studies from rows of a table, column by column: row by row takes three times as long.
 
     Args:
         batch: Some rows; its columns have the right types.
         where: File and row, for messages.
+        target: What is asked for of these studies.
 
     Yields:
         The studies.
@@ -84,7 +88,12 @@ def studies_from_batch(batch: "pa.RecordBatch", *, where: str) -> Iterator[Study
             "again"
         ) from error
     for split, shown_images, *texts in zip(splits, images_of_each, *columns.values(), strict=True):
-        yield Study(split=split, images=shown_images, **dict(zip(columns, texts, strict=True)))
+        yield Study(
+            split=split,
+            images=shown_images,
+            target=target,
+            **dict(zip(columns, texts, strict=True)),
+        )
 
 
 def check_study(study: Study, *, where: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from editgrpo.config import Target
 from editgrpo.data.prepared.arrow_files import (
     FileStamp,
     check_stamp,
@@ -104,12 +105,21 @@ class StudySet(Sequence[Study]):
         self._images: ImageStore | None = None
 
     @classmethod
-    def load(cls, folder: Path | str, *, split: Split | None = None) -> "StudySet":
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        split: Split | None = None,
+        target: Target = Target.FINDINGS,
+        needs_reference: bool = False,
+    ) -> "StudySet":
         """Map the studies of a folder.
 
         Args:
             folder: A folder written by `editgrpo prepare`.
             split: Keep only the studies of this split; None keeps all.
+            target: What is asked for of the studies.
+            needs_reference: Keep only the studies that have all sections of the target.
 
         Returns:
             The studies in file order; none if the split has none.
@@ -128,7 +138,10 @@ class StudySet(Sequence[Study]):
         stamps = {path: file_stamp(path) for path in paths}
         tables = [_read_table(path) for path in paths]
         table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
-        return cls(folder, table, _Origin(split, range(table.num_rows), stamps))
+        if needs_reference:
+            table = _with_sections(table, target)
+        rows = range(table.num_rows)
+        return cls(folder, table, _Origin(split, rows, stamps, target, needs_reference))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the place alone: the process that gets the set maps it itself."""
@@ -145,7 +158,7 @@ class StudySet(Sequence[Study]):
         return int(self.table.num_rows)
 
     def __iter__(self) -> Iterator[Study]:
-        return _studies(self.table, where=str(self.folder))
+        return _studies(self.table, self._origin, where=str(self.folder))
 
     @overload
     def __getitem__(self, index: int) -> Study: ...
@@ -158,7 +171,7 @@ class StudySet(Sequence[Study]):
             return StudySet(self.folder, _rows_of(self.table, part), origin)
         position = range(len(self))[index]
         row = self.table.slice(position, 1)
-        (study,) = _studies(row, where=f"{self.folder}, row {position}")
+        (study,) = _studies(row, self._origin, where=f"{self.folder}, row {position}")
         return study
 
     def __repr__(self) -> str:
@@ -172,24 +185,40 @@ class StudySet(Sequence[Study]):
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where the rows of a set stand: the split that was loaded, which of its rows, and from
-    which files."""
+    """Where the rows of a set stand: the split that was loaded, which of its rows (of those with a
+    reference, perhaps), from which files, and what is asked for."""
 
     split: Split | None
     rows: range
     stamps: Mapping[Path, FileStamp]
+    target: Target
+    needs_reference: bool
 
 
 def _load_again(folder: Path, origin: _Origin) -> StudySet:
     for path, stamp in origin.stamps.items():
         check_stamp(path, stamp)
-    whole = StudySet.load(folder, split=origin.split)
+    whole = StudySet.load(
+        folder,
+        split=origin.split,
+        target=origin.target,
+        needs_reference=origin.needs_reference,
+    )
     return StudySet(folder, _rows_of(whole.table, origin.rows), origin)
 
 
-def _studies(table: pa.Table, *, where: str) -> Iterator[Study]:
+def _studies(table: pa.Table, origin: _Origin, *, where: str) -> Iterator[Study]:
     for batch in table.to_batches(max_chunksize=_BATCH):
-        yield from studies_from_batch(batch, where=where)
+        yield from studies_from_batch(batch, where=where, target=origin.target)
+
+
+def _with_sections(table: pa.Table, target: Target) -> pa.Table:
+    """Return the rows that have all sections of a target; the mapped table itself if all do."""
+    for name in target.sections:
+        has_section = pc.not_equal(table[name], "")
+        if not pc.all(has_section).as_py():
+            table = table.filter(has_section)
+    return table
 
 
 def _rows_of(table: pa.Table, rows: range) -> pa.Table:

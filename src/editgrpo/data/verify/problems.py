@@ -26,6 +26,7 @@ class ProblemKind(StrEnum):
     PRIOR_UNNAMED = "prior images of no named study"
     PRIOR_NOT_EARLIER = "prior study is not earlier"
     PRIOR_OF_OTHER_PATIENT = "prior study is of another patient"
+    BOX = "box lies in no image"
     PRIOR_TIME = "prior study has another time"
     PRIOR_IMAGE = "prior image is of another study"
     SAME_IMAGE_IN_TWO_SPLITS = "two splits show the same picture"

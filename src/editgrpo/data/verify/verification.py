@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared.boxes import BOXES_FILE, read_boxes
 from editgrpo.data.prepared.folder_state import TRUTH_FILE, hash_files
 from editgrpo.data.prepared.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore
 from editgrpo.data.prepared.store import (
@@ -107,6 +108,7 @@ def verify(
     if store is not None:
         if columns is not None:
             _verify_references(columns, store, problems.append)
+        _verify_boxes(folder, store, problems.append)
         digests = verify_images(
             store, budget, problems.append, passed_over=amiss, workers=workers, progress=progress
         )
@@ -218,6 +220,26 @@ def _verify_references(columns: Columns, store: ImageStore, report: Report) -> N
                 Problem(
                     kind=ProblemKind.IMAGE_ABSENT,
                     message=f"study {study_id!r}: image {image_id!r} is not in the store",
+                    remedy="prepare the set again",
+                    study_id=study_id,
+                )
+            )
+
+
+def _verify_boxes(folder: Path, store: ImageStore, report: Report) -> None:
+    """Report boxes that cannot be drawn, once a study."""
+    try:
+        of_study = read_boxes(folder)
+    except DataError:
+        what = "is no whole table of boxes"
+        report(_file_problem(ProblemKind.TABLE_DAMAGED, BOXES_FILE, what, _RESTORE))
+        return
+    for study_id, boxes in of_study.items():
+        if not all(box.image_id in store and box.is_in_image for box in boxes):
+            report(
+                Problem(
+                    kind=ProblemKind.BOX,
+                    message=f"study {study_id!r}: a box lies in no image of the store",
                     remedy="prepare the set again",
                     study_id=study_id,
                 )

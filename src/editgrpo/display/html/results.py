@@ -14,7 +14,7 @@ from editgrpo.display.tables import (
     shown_metric,
     verdict,
 )
-from editgrpo.evaluation.statement import interval_words, p_value_words
+from editgrpo.evaluation.statement import interval_words, p_value_words, target_words
 
 
 def evaluation_blocks(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
         "name": name,
         "runs": list(scored),
         "studies": ", ".join({str(s.get("n_studies", MISSING)): None for s in scored.values()}),
-        "intervals": "; ".join(dict.fromkeys(map(interval_words, scored.values()))),
+        "intervals": "; ".join(dict.fromkeys(map(_statement, scored.values()))),
         "rows": [_row(metric, scored.values()) for metric in metrics],
         "notes": [(runs[index].name, provenance_line([s])) for index, s in scored.items()],
         "comparisons": [
@@ -59,6 +59,10 @@ def _block(name: str, runs: Sequence[Run]) -> dict[str, Any]:
             "values": {str(index): _chart_values(s) for index, s in scored.items()},
         },
     }
+
+
+def _statement(scores: Row) -> str:
+    return "; ".join(filter(None, (target_words(scores), interval_words(scores))))
 
 
 def _is_higher_better(metric: str, scored: Iterable[Row]) -> bool:

@@ -2,15 +2,18 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from editgrpo.config import Target
+from editgrpo.data.prepared.boxes import Box, read_boxes
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet
 from editgrpo.data.prompt import choose_images
-from editgrpo.data.study import Study
+from editgrpo.data.study import Study, StudyImage, Timepoint
 from editgrpo.display.html.runs import Run
 from editgrpo.errors import DataError
 from editgrpo.files import real_path
@@ -58,13 +61,14 @@ class StudyCatalogue:
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, Study]] = {}
         self._sets: dict[Path, StudySet] = {}
+        self._boxes: dict[Path, Mapping[str, tuple[Box, ...]]] = {}
         self._wanted: dict[str, tuple[Path, Study]] = {}
 
     def key(self, study_id: str, reference: str, folders: Iterable[Path]) -> str | None:
         """Find a study and remember that it is wanted.
 
-        Two data sets may use one study id, so a study whose findings are the reference goes before
-        one that only has the id.
+        Two data sets may use one study id, so a study that the reference is of goes before one that
+        only has the id.
 
         Args:
             study_id: The study.
@@ -77,7 +81,8 @@ class StudyCatalogue:
         found = [(one, study) for one in folders if (study := self._studies(one).get(study_id))]
         if not found:
             return None
-        same = [item for item in found if item[1].findings.split() == reference.split()]
+        words = reference.split()
+        same = [item for item in found if any(words == text.split() for text in _texts(item[1]))]
         folder, study = (same or found)[0]
         key = f"{list(self._folders).index(folder)}/{study_id}"
         self._wanted[key] = (folder, study)
@@ -109,7 +114,8 @@ class StudyCatalogue:
                 unreadable += 1
                 continue
             view, timepoint = image.view.value, image.timepoint.value
-            images.append({"src": source, "view": view, "timepoint": timepoint})
+            shown = {"src": source, "view": view, "timepoint": timepoint}
+            images.append(shown | self._boxes_of(folder, study, image))
         return {
             "images": images,
             "unreadable": unreadable,
@@ -118,12 +124,35 @@ class StudyCatalogue:
             "technique": study.technique,
         }
 
+    def _boxes_of(self, folder: Path, study: Study, image: StudyImage) -> dict[str, Any]:
+        """Return size and boxes of an image as the page draws them; nothing if it has no box."""
+        if folder not in self._boxes:
+            self._boxes[folder] = read_boxes(folder)
+        own = [
+            {
+                "sides": [box.left, box.top, box.right, box.bottom],
+                "extra": box.is_extra,
+                "text": " ".join([box.sentence, *(f"({name})" for name in box.labels)]),
+            }
+            for box in self._boxes[folder].get(study.study_id, ())
+            if box.image_id == image.image_id and image.timepoint is Timepoint.CURRENT
+        ]
+        if not own:
+            return {}
+        height, width = self._sets[folder].images.size(image.image_id)
+        return {"size": [width, height], "boxes": own}
+
     def _studies(self, folder: Path) -> dict[str, Study]:
         if folder not in self._folders:
             studies = StudySet.load(folder)
             self._sets[folder] = studies
             self._folders[folder] = {study.study_id: study for study in studies}
         return self._folders[folder]
+
+
+def _texts(study: Study) -> Iterator[str]:
+    """Yield what may have been the reference of a study, by what was asked for."""
+    return (replace(study, target=target).reference for target in Target)
 
 
 def image_as_uri(image: Image.Image) -> str:

@@ -2,68 +2,53 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.clinical.memo import Memo, Stored
-from editgrpo.clinical.store import open_store
 from editgrpo.config import ClinicalConfig
-from editgrpo.metrics.green.endpoint import EndpointBackend
+from editgrpo.errors import RewardError
+from editgrpo.metrics.green.endpoint import green_backend
 from editgrpo.metrics.green.local import LocalBackend
 from editgrpo.metrics.green.parse import GreenResult, parse_answer
 from editgrpo.metrics.green.prompt import build_prompt
+from editgrpo.metrics.judges.memory import Backend, RememberedAnswers
 
 _LOG = logging.getLogger(__name__)
-
-_PER_CALL = 256
-"""Questions put together: what is answered is remembered when a later one fails."""
-
 
 FORMAT_VERSION = 1
 """Version of the answers that are kept on disk; to be raised when a question is put differently."""
 
 
-class Backend(Protocol):
-    """Whatever answers the judge's questions."""
-
-    @property
-    def identity(self) -> str:
-        """What answers depend on besides the question."""
-        ...
-
-    def answer(self, prompts: Sequence[str]) -> list[str]:
-        """Return the answer to each question, in order."""
-        ...
-
-
 class GreenJudge:
     """The share of matched findings among matched findings and significant errors.
 
-    Evaluation only. Equal pairs are asked once; with a store (`clinical.store`), once for all runs.
+    Equal pairs are asked once; with a store (`clinical.store`), once for all runs.
 
     Attributes:
-        name: `green@radllama2-7b`.
+        name: `green@radllama2-7b`, with `-guarded` in the form in which it is paid.
         incomplete: Answers so far that lacked a section that counts; see `GreenResult`.
     """
 
-    name = "green@radllama2-7b"
-
-    def __init__(self, config: ClinicalConfig, *, backend: Backend | None = None) -> None:
+    def __init__(
+        self, config: ClinicalConfig, *, backend: Backend | None = None, guarded: bool = False
+    ) -> None:
         """Choose where the judge runs; nothing is loaded or sent yet.
 
         Args:
             config: `green_endpoint` asks a server, else the model runs in this process.
             backend: Answers in place of both.
+            guarded: Whether an answer that lacks a section is an error; else it has the score that
+                the published parser gives it, mostly 0.
         """
         if backend is None:
             is_local = config.green_endpoint is None
-            backend = LocalBackend(config) if is_local else EndpointBackend(config)
+            backend = LocalBackend(config) if is_local else green_backend(config)
+        self.name = "green@radllama2-7b" + ("-guarded" if guarded else "")
         self.incomplete = 0
-        self._config = config
-        self._backend = backend
-        self._memo: Memo[str] | None = None
+        self._guarded = guarded
+        # Both forms ask the same questions, and share what is kept of the answers.
+        self._answers = RememberedAnswers(backend, config, f"green@radllama2-7b/{FORMAT_VERSION}")
 
     def read(self, texts: Sequence[str]) -> Sequence[str]:
         """Return the texts: the judge reads both reports of a pair together."""
@@ -74,9 +59,16 @@ class GreenJudge:
 
         An answer in another form than the one asked for has the score that the published parser
         gives it (0 in nearly all cases). Such answers are counted in `incomplete` and their number
-        is logged, once a call.
+        is logged, once a call. Guarded, the first of them is a RewardError: as a reward a made-up 0
+        would teach.
         """
         results = self.judge(list(zip(candidates, references, strict=True)))
+        wrong = next((k for k, result in enumerate(results) if not result.is_complete), None)
+        if self._guarded and wrong is not None:
+            raise RewardError(
+                f"{self.name}: the judge's answer at index {wrong} lacks a section that counts, so "
+                "it says nothing of the report; is clinical.green_model the published judge?"
+            )
         return np.array([result.score for result in results], dtype=np.float64)
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[GreenResult]:
@@ -93,14 +85,11 @@ class GreenJudge:
             ModelError: the model is missing.
         """
         prompts = [build_prompt(reference, candidate) for candidate, reference in pairs]
-        distinct = list(dict.fromkeys(prompts))
-        memo = self._remembered()
-        results: dict[str, GreenResult] = {}
-        for start in range(0, len(distinct), _PER_CALL):
-            chunk = distinct[start : start + _PER_CALL]
-            results.update(zip(chunk, map(parse_answer, memo(chunk)), strict=True))
+        results = {
+            prompt: parse_answer(answer) for prompt, answer in self._answers(prompts).items()
+        }
         incomplete = sum(not results[prompt].is_complete for prompt in prompts)
-        if incomplete:
+        if incomplete and not self._guarded:
             self.incomplete += incomplete
             _LOG.warning(
                 "%s: %d of %d answers lack a section and have the score that the published parser "
@@ -110,20 +99,3 @@ class GreenJudge:
                 len(prompts),
             )
         return [results[prompt] for prompt in prompts]
-
-    def _remembered(self) -> Memo[str]:
-        """Return the memory of answers by question, made on first use: it hashes the weights."""
-        if self._memo is None:
-            store = open_store(self._config)
-            stored = (
-                None
-                if store is None
-                else Stored(
-                    store=store,
-                    namespace=f"{self.name}/{FORMAT_VERSION}/{self._backend.identity}",
-                    encode=lambda answer: answer.encode("utf-8", "surrogatepass"),
-                    decode=lambda value: value.decode("utf-8", "surrogatepass"),
-                )
-            )
-            self._memo = Memo(self._backend.answer, stored=stored)
-        return self._memo

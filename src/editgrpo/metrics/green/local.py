@@ -12,6 +12,7 @@ from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import RewardError
 from editgrpo.metrics.green.prompt import MAX_TOKENS, chat_text
+from editgrpo.metrics.judges.costs import count, timed
 
 
 class LocalBackend:
@@ -59,14 +60,15 @@ class LocalBackend:
         def run(batch: list[int]) -> list[str]:
             return self._generate(model, tokenizer, [ids[index] for index in batch])
 
-        return run_batched(lengths, run, max_tokens=self._config.batch_tokens)
+        with timed("green"):
+            return run_batched(lengths, run, max_tokens=self._config.batch_tokens)
 
     def _generate(self, model: Any, tokenizer: Any, ids: Sequence[list[int]]) -> list[str]:
         """Answer one batch greedily, padded on the left."""
         import torch
 
         inputs = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-        longest = inputs["input_ids"].shape[1]
+        longest, end = inputs["input_ids"].shape[1], tokenizer.eos_token_id
         with torch.inference_mode():
             output_BT = model.generate(
                 **inputs.to(model.device),
@@ -74,13 +76,16 @@ class LocalBackend:
                 do_sample=False,
                 temperature=None,
                 top_p=None,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.eos_token_id,
+                eos_token_id=end,
+                pad_token_id=end,
             )
         answers = [
             row[longest : longest + self._max_tokens - len(question)]
             for row, question in zip(output_BT.tolist(), ids, strict=True)
         ]
+        # Shorter answers are filled up with end tokens, which nobody generated.
+        lengths = [[*row, end].index(end) for row in answers]
+        count("green", calls=len(ids), prompt_tokens=sum(map(len, ids)), answer_tokens=sum(lengths))
         return list(tokenizer.batch_decode(answers, skip_special_tokens=True))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from editgrpo.config import DType, TrainConfig
+from editgrpo.config import DType, Quantization, TrainConfig
 from editgrpo.training.estimate.activations import (
     kept_bytes,
     largest_pass,
@@ -31,6 +31,8 @@ GIB = 2**30
 _LOGITS, _LOGIT_COPIES = 2**25, 4
 # CUDA's context and the workspaces of cuBLAS: seen on other machines, not measured here.
 _WORKSPACE = 0.7 * GIB
+# NF4: 4 bits, a constant of 8 bits for each block of 64 and one of 32 bits for each 256 of these.
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,13 +101,19 @@ def _weights(
     has_adapters = config.model.lora is not None
     frozen = shape.parameters - (0 if has_adapters else trained)
     yield _always("weights, trained", states.weight * trained / spread.shards)
-    yield _always("weights, frozen", number * frozen / spread.shards)
+    saved = (number - _NF4) * shape.text.matrices if _is_quantized(config) else 0
+    yield _always("weights, frozen", (number * frozen - saved) / spread.shards)
     if config.objective.beta and not has_adapters:
         # TRL loads the reference in the format of the policy's first weight, which is the tower's.
         each = number if is_tower_frozen(config) else states.weight
         yield _always("reference policy", each * shape.parameters / spread.shards)
     if spread.shards > 1:
         yield _gathered(shape, number, has_tower=is_tower_frozen(config))
+
+
+def _is_quantized(config: TrainConfig) -> bool:
+    lora = config.model.lora
+    return lora is not None and lora.quantization is Quantization.NF4
 
 
 def _frozen_number(config: TrainConfig) -> int:

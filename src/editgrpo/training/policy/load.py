@@ -12,7 +12,14 @@ from typing import Any, cast
 import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
-from editgrpo.config import DType, GroupPass, LoraConfig, ModelConfig, OptimizerState
+from editgrpo.config import (
+    DType,
+    GroupPass,
+    LoraConfig,
+    ModelConfig,
+    OptimizerState,
+    Quantization,
+)
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
 from editgrpo.foreign import reading
@@ -29,6 +36,7 @@ from editgrpo.training.policy.families import family_of, packed_family, supporte
 from editgrpo.training.policy.model import Policy, VisionTower
 from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
 from editgrpo.training.policy.processor import PromptProcessor
+from editgrpo.training.policy.quantization import keep_layout, nf4
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
@@ -105,7 +113,12 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
         raise ConfigError("optim.state=master keeps masters of bfloat16; set model.dtype=bfloat16")
     frozen = getattr(torch, config.dtype.value)
     is_wholly_low = config.lora is not None or state is OptimizerState.MASTER
-    model = load_for_inference(folder, dtype=frozen if is_wholly_low else torch.float32)
+    quantization = None
+    if config.lora is not None and config.lora.quantization is Quantization.NF4:
+        quantization = nf4(folder, compute=frozen)
+    model = load_for_inference(
+        folder, dtype=frozen if is_wholly_low else torch.float32, quantization=quantization
+    )
     if config.freeze_vision_tower:
         # Buffers hold angles: they stay float32.
         for parameter in vision_tower(model).parameters():
@@ -146,16 +159,19 @@ def vision_tower(model: Policy) -> VisionTower:
     return cast(VisionTower, encoder)
 
 
-def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
+def load_for_inference(
+    folder: Path, *, dtype: torch.dtype, quantization: Any | None = None
+) -> Policy:
     """Load a vision-language model.
 
     Args:
         folder: From `resolve_model_folder`.
         dtype: Number format of the parameters.
+        quantization: Which of them have fewer bits, from `nf4`; None for none.
 
     Returns:
-        The model on the CPU, in evaluation mode; a vision tower with windows computes those of one
-        length together.
+        The model in evaluation mode, on the CPU; a quantised one on the GPU, if there is one. A
+        vision tower with windows computes those of one length together.
 
     Raises:
         ModelError: the folder does not hold a model of a supported family.
@@ -176,9 +192,11 @@ def load_for_inference(folder: Path, *, dtype: torch.dtype) -> Policy:
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            quantization_config=quantization,
         )
     _check_complete(folder, report, remedy)
     policy: Policy = model
+    keep_layout(policy)
     family_of(policy).prepare(policy)
     return policy
 

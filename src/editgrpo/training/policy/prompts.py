@@ -1,6 +1,7 @@
 """From a study to an encoded prompt: message, images of the store, token ids and patches."""
 
 import hashlib
+import logging
 from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from editgrpo.config import DataConfig
+from editgrpo.config import DataConfig, Target
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet, read_prepared
@@ -25,6 +26,8 @@ _MEMORY_BYTES = 256 * 2**20
 # Pillow and numpy let other threads run while they work. More than eight gain little, and take
 # the cores from the other processes of a machine.
 _MAX_THREADS = 8
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class PromptEncoder:
@@ -64,6 +67,11 @@ class PromptEncoder:
     def max_images(self) -> int:
         """Most images of a prompt."""
         return self._config.max_images
+
+    @property
+    def target(self) -> Target:
+        """What the prompts ask for."""
+        return self._config.target
 
     @property
     def pixel_identity(self) -> str:
@@ -173,13 +181,22 @@ class PromptEncoder:
         )
 
 
-def load_split(folder: str, split: Split, limit: int | None) -> StudySet:
-    """Load the studies of one split that a run or a generation uses.
+def load_split(
+    folder: str,
+    split: Split,
+    limit: int | None,
+    *,
+    target: Target = Target.FINDINGS,
+    without_references: bool = False,
+) -> StudySet:
+    """Load the studies of one split that a run or a generation uses; warn of what is left out.
 
     Args:
         folder: A prepared folder.
         split: Which part.
-        limit: The first so many; None for all.
+        limit: The first so many of those with all sections of the target; None for all.
+        target: What is to be written.
+        without_references: Whether studies without a report will do, if no study has one.
 
     Returns:
         The studies.
@@ -187,9 +204,27 @@ def load_split(folder: str, split: Split, limit: int | None) -> StudySet:
     Raises:
         DataError: there is none.
     """
-    studies = StudySet.load(Path(folder), split=split)
-    if not len(studies):
+    every = StudySet.load(Path(folder), split=split, target=target)
+    if not len(every):
         raise DataError(
             f"{folder}: no {split.value} study; prepare it with another --seed or split column"
+        )
+    studies = StudySet.load(Path(folder), split=split, target=target, needs_reference=True)
+    if not len(studies):
+        if not without_references:
+            raise DataError(
+                f"{folder}: no {split.value} study has {' and '.join(target.sections)}, as "
+                "data.target asks for; set another target, or prepare the set again with "
+                "--keep-without-findings"
+            )
+        studies = every
+    elif len(studies) < len(every):
+        _LOGGER.warning(
+            "%s: %d of %d %s studies lack %s and are left out",
+            folder,
+            len(every) - len(studies),
+            len(every),
+            split.value,
+            " or ".join(target.sections),
         )
     return studies if limit is None else studies[:limit]

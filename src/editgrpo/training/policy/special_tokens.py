@@ -7,7 +7,7 @@ A tokenizer reads such a token wherever it stands, in a report as in its own tem
 import re
 from collections.abc import Iterable
 
-from editgrpo.data.special_tokens import SHOWN_FIELDS
+from editgrpo.data.special_tokens import CONTEXT_FIELDS
 from editgrpo.data.study import Study
 from editgrpo.errors import DataError
 from editgrpo.training.policy.model import Tokenizer
@@ -38,7 +38,7 @@ class SpecialTokens:
             DataError: A study has one; the message names study, field and token.
         """
         for study in studies:
-            for name in SHOWN_FIELDS:
+            for name in (*CONTEXT_FIELDS, *study.target.sections):
                 self.refuse_text(getattr(study, name), f"study {study.study_id!r}: field {name!r}")
 
     def refuse_text(self, text: str, place: str) -> None:

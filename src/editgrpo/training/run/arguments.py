@@ -188,6 +188,7 @@ def grpo_arguments(config: TrainConfig) -> dict[str, Any]:
         ConfigError: the prompts of a step cannot be shared evenly by the processes.
     """
     objective, rollout = config.objective, config.rollout
+    high = objective.epsilon_high
     return {
         **common_arguments(config),
         **_PLAIN_GRPO,
@@ -199,7 +200,7 @@ def grpo_arguments(config: TrainConfig) -> dict[str, Any]:
         "beta": objective.beta,
         "use_bias_correction_kl": objective.kl is KLTerm.K3_TIMES_RATIO,
         "epsilon": objective.epsilon,
-        "epsilon_high": objective.epsilon,
+        "epsilon_high": objective.epsilon if high is None else high,
         "loss_type": objective.loss.value,
         "scale_rewards": objective.scale.value,
         **vllm_arguments(rollout),

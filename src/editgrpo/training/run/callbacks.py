@@ -8,7 +8,14 @@ from typing import Any
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from editgrpo.training.run.folder import CHECKPOINTS, drop_old_checkpoints, mark_complete
+from editgrpo.foreign import storing
+from editgrpo.training.run.folder import (
+    CHECKPOINTS,
+    checkpoint_name,
+    drop_old_checkpoints,
+    mark_complete,
+)
+from editgrpo.training.step.prompt_stream import PromptStream
 
 
 class StopOnSignal(TrainerCallback):  # type: ignore[misc]
@@ -63,5 +70,25 @@ class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint that was just written and remove those over the limit."""
         if state.is_world_process_zero:
-            mark_complete(self._run / CHECKPOINTS / f"checkpoint-{state.global_step}")
+            mark_complete(self._run / CHECKPOINTS / checkpoint_name(state.global_step))
             drop_old_checkpoints(self._run, self._keep)
+
+
+class SavePrompts(TrainerCallback):  # type: ignore[misc]
+    """Write into each checkpoint where the stream of prompts stands, before it is marked whole.
+
+    Args:
+        run: The run folder.
+        prompts: The stream, in the same state in every process.
+    """
+
+    def __init__(self, run: Path, prompts: PromptStream) -> None:
+        self._run = run
+        self._prompts = prompts
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write it beside what transformers has written."""
+        if state.is_world_process_zero:
+            folder = self._run / CHECKPOINTS / checkpoint_name(state.global_step)
+            with storing(folder):
+                self._prompts.save(folder)

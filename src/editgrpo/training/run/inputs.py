@@ -23,10 +23,10 @@ import numpy as np
 from editgrpo.clinical.model_folder import file_sha256
 from editgrpo.clinical.store import FactStore, open_store
 from editgrpo.clinical.weights import model_identity
-from editgrpo.config import EditLevel, SFTConfig, TrainConfig
+from editgrpo.config import DataConfig, EditLevel, SFTConfig, TrainConfig
 from editgrpo.data.prepared.image_store import IMAGES_FOLDER
 from editgrpo.data.prepared.store import STUDIES_FOLDER, read_prepared
-from editgrpo.data.prompt import DEFAULT_TEMPLATE
+from editgrpo.data.prompt import default_template
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, replacing, write_json
 from editgrpo.foreign import reading
@@ -64,12 +64,15 @@ def run_inputs(config: SFTConfig | TrainConfig, model: Path) -> dict[str, Hashes
     inputs = {
         "model.path": model_hashes(model),
         "data.folder": set_hashes(Path(config.data.folder)),
-        "data.prompt_template": template_hashes(config.data.prompt_template),
+        "data.prompt_template": template_hashes(config.data),
         "clinical.models": _clinical_hashes(config),
     }
     if config.reward.class_rates is not None:
         rates = Path(config.reward.class_rates)
         inputs["reward.class_rates"] = {"the file": file_sha256(rates)}
+    if config.clinical.crimson_prompt is not None:
+        prompt = Path(config.clinical.crimson_prompt)
+        inputs["clinical.crimson_prompt"] = {"the file": file_sha256(prompt)}
     store = run_store(config)
     if store is not None:
         inputs[_STORE] = {"the store": store.content_hash()}
@@ -107,9 +110,11 @@ def image_hashes(folder: Path) -> Hashes:
     return hashes
 
 
-def template_hashes(template: str | None) -> Hashes:
-    """Hash a prompt template; None stands for the built-in one."""
-    return {"the template": file_sha256(Path(template or DEFAULT_TEMPLATE))}
+def template_hashes(data: DataConfig) -> Hashes:
+    """Hash the prompt template: the one that is named, or the built-in one of the target."""
+    return {
+        "the template": file_sha256(Path(data.prompt_template or default_template(data.target)))
+    }
 
 
 def _clinical_hashes(config: SFTConfig | TrainConfig) -> Hashes:

@@ -27,6 +27,7 @@ from editgrpo.provenance import (
 )
 from editgrpo.recipes import load_recipe
 from editgrpo.training.policy.load import resolve_model_folder
+from editgrpo.training.policy.quantization import adapters_in_float32
 from editgrpo.training.run.callbacks import StopOnSignal
 from editgrpo.training.run.checkpoints import check_state
 from editgrpo.training.run.folder import (
@@ -330,6 +331,7 @@ def train_to_end(
     """
     if checkpoint is not None:
         check_state(checkpoint)
+    adapters_in_float32(trainer.model)
     trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer)
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     try:

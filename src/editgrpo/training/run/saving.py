@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from editgrpo.config import Target
 from editgrpo.files import write_json, write_text
 from editgrpo.model_files import CONFIG, GENERATION_CONFIG
 from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
 from editgrpo.training.policy.prompts import PromptEncoder
+from editgrpo.training.policy.quantization import dequantized
 
 
 class OneFormat:
@@ -86,7 +88,7 @@ def save_merged(model: Any, folder: Path) -> None:
         model: A PEFT model, which stays as it is: a copy is merged.
         folder: Where to write.
     """
-    merged = copy.deepcopy(model).merge_and_unload()
+    merged = dequantized(copy.deepcopy(model)).merge_and_unload()
     state = in_one_format(merged.state_dict())
     merged.save_pretrained(folder, state_dict=state)
     publish_config(folder, format_of(state))
@@ -157,9 +159,17 @@ def _publish_generation(folder: Path, processor: PromptProcessor) -> None:
     )
 
 
+_WRITTEN = {
+    Target.FINDINGS: "",
+    Target.IMPRESSION: "\n- It writes the impression of a study, not its findings.",
+    Target.BOTH: "\n- It writes `FINDINGS: ...` and, on a line of its own, `IMPRESSION: ...`.",
+}
+
+
 def _card(config: Mapping[str, Any], encoder: PromptEncoder) -> str:
     kind = config["model_type"]
     family = family_named(kind)
+    written = _WRITTEN[encoder.target]
     return f"""\
 ---
 library_name: transformers
@@ -170,7 +180,7 @@ pipeline_tag: image-text-to-text
 
 - Family: {kind if family is None else family.name} (`{kind}`), weights in {config["dtype"]}.
 - {_images_of_training(encoder)}
-- Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.
+- Reports: `generation_config.json` takes the likeliest token, as `editgrpo generate` does.{written}
 - Settings, command and versions of the run: `config.yaml` and `provenance.json` in its folder.
 
 Research software: its reports are not for clinical use.

@@ -12,6 +12,7 @@ from editgrpo.training.policy.model import Tokenizer
 from editgrpo.training.policy.prompts import PromptEncoder
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.loss_budget import LossBudget
+from editgrpo.training.step.prompt_stream import PromptStream
 from editgrpo.training.step.scoring import ScoredGroup
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
@@ -34,6 +35,8 @@ class TrainingSetup:
     """Run folder."""
     losses: LossBudget
     """Counts groups whose scoring failed."""
+    prompts: PromptStream | None = None
+    """Where studies are drawn from; None where the seed alone decides what a step gets."""
     on_step: OnStep | None = None
     """Called on the main process after each step with its metrics and seconds by phase."""
     on_groups: OnGroups | None = None

@@ -3,17 +3,20 @@
 Left out on purpose: what the numbers are (step/records.py), and TRL's trackers (trainer.py).
 """
 
-from collections.abc import Sequence
+import logging
 
 from accelerate.utils import gather_object
 
 from editgrpo.config import TrainConfig
 from editgrpo.errors import TrainingError
+from editgrpo.metrics.judges.costs import describe_costs, summed_costs, take_costs
 from editgrpo.training.run.folder import METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.run.setup import TrainingSetup
+from editgrpo.training.step.dynamic_sampling import DrawnGroups
 from editgrpo.training.step.edit_schedule import EditSchedule
 from editgrpo.training.step.records import UnusedEdits, group_rows, rollout_records, step_metrics
-from editgrpo.training.step.scoring import ScoredGroup
+
+_LOG = logging.getLogger(__name__)
 
 
 class StepLog:
@@ -40,19 +43,20 @@ class StepLog:
         self._is_main_process = is_main_process
         self._unused_edits = UnusedEdits(config.rollout.max_completion_tokens)
 
-    def record(self, step: int, scored: Sequence[ScoredGroup]) -> dict[str, float]:
+    def record(self, step: int, drawn: DrawnGroups) -> dict[str, float]:
         """Write the best and worst responses of a step; all processes call this together.
 
         Args:
             step: Steps taken before this one.
-            scored: This process's groups.
+            drawn: This process's groups.
 
         Returns:
-            The step's metrics, of all processes' groups.
+            The step's metrics, of all processes' groups, those that were dropped included.
 
         Raises:
             TrainingError: scoring has failed for more groups than the run may lose.
         """
+        scored = drawn.scored
         rows = gather_object([group_rows(group) for group in scored])
         losses = self._setup.losses
         if losses.spend(len(rows), sum(group.is_dropped for group in rows)):
@@ -73,16 +77,23 @@ class StepLog:
                 append_line(self._setup.run / ROLLOUTS, record)
             if self._setup.on_rollouts is not None:
                 self._setup.on_rollouts(step + 1, records)
-        return step_metrics(rows) | self._schedule.metrics(step, rows)
+        return step_metrics(rows) | self._schedule.metrics(step, rows) | drawn.metrics
 
     def write(self, metrics: dict[str, float], timings: dict[str, float]) -> None:
-        """Write the numbers of a step that is done.
+        """Write the numbers of a step that is done; all processes call this together.
+
+        What judges have cost stands with the seconds: a resumed run remembers answers, and asks
+        fewer questions for the same metrics.
 
         Args:
             metrics: Its metrics.
             timings: Its seconds by phase.
         """
+        costs = summed_costs(gather_object([take_costs()]))
+        timings = timings | costs
         if self._is_main_process:
+            if costs:
+                _LOG.info("step %d: %s", int(metrics["step"]), describe_costs(costs))
             append_line(self._setup.run / METRICS, metrics)
             append_line(self._setup.run / TIMINGS, timings)
             if self._setup.on_step is not None:

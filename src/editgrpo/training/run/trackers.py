@@ -32,6 +32,7 @@ from editgrpo.extras import require_tracker
 from editgrpo.files import read_json_object, write_json
 from editgrpo.foreign import reading
 from editgrpo.provenance import flat_settings
+from editgrpo.recipes.values import plain_value
 from editgrpo.training.run.folder import checkpoint_step
 
 _LOGGER = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class Trackers(TrainerCallback):  # type: ignore[misc]
             tracker.start()
             self._open[name] = tracker
             if known is None:  # MLflow takes each setting once
-                settings = flat_settings(self._config)
+                settings = flat_settings(plain_value(self._config))
                 if isinstance(tracker, TensorBoardTracker):  # its table would be another run
                     tracker.log({"settings": _markdown(("setting", "value"), settings.items())})
                 else:

@@ -40,9 +40,17 @@ class StepSampler(Sampler[int]):
         return self._steps * self._prompts_per_step
 
     def __iter__(self) -> Iterator[int]:
-        yield from islice(self._endless_order(), len(self))
+        yield from islice(self.endless(), len(self))
 
-    def _endless_order(self) -> Iterator[int]:
+    def endless(self) -> Iterator[int]:
+        """Yield the studies of step after step without an end.
+
+        Yields:
+            Numbers of studies, the same in every call.
+        """
+        yield from self._uniform()
+
+    def _uniform(self) -> Iterator[int]:
         number = 0
         while True:
             indices = list(range(self._studies))

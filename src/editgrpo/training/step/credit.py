@@ -44,15 +44,17 @@ def parted(places: Sequence[int | None]) -> list[bool]:
 
 
 def spliced_tokens(response: Response) -> list[bool]:
-    """Mark the span of an edited response.
+    """Mark what the policy did not write: the span of an edited response, all of a reference.
 
     Args:
         response: Any response.
 
     Returns:
-        For each of its tokens whether it is in the span; nowhere for another kind, and where the
+        For each of its tokens whether it is such a one; nowhere in a sampled one, and where the
         rollout appears twice.
     """
+    if response.kind is Kind.REFERENCE:
+        return [not response.is_unused_edit] * len(response.token_ids)
     if response.kind is not Kind.EDITED or response.source_T is None:
         return [False] * len(response.token_ids)
     return parted(response.source_T)
@@ -144,25 +146,40 @@ def credit_inputs(
 def weigh_edits(
     advantages_BC: Tensor, is_spliced_BC: Tensor, log_probs_BC: Tensor, *, weight: EditWeight
 ) -> Tensor:
-    """Multiply the advantages of the tokens that edits put in.
+    """Multiply the advantages of the tokens that the policy did not write.
 
     Args:
         advantages_BC: (B, C) float.
         is_spliced_BC: (B, C) bool, True at those tokens.
         log_probs_BC: (B, C) log-probabilities by the policy; no gradient goes through them here.
-        weight: By what. At a ratio of 1 the gradient of the loss at a token is -A w grad log p:
-            for LUFFY w = f'(p) p, which makes it that of -A f(p); for CHORD w = p (1 - p).
+        weight: By what. At a ratio of 1 the gradient of the loss at a token is -A w grad log p.
 
     Returns:
         (B, C) in the format of the advantages, without gradient.
     """
-    p_BC = log_probs_BC.detach().exp()
-    weights_BC = {
-        EditWeight.NONE: lambda: torch.ones_like(p_BC),
-        EditWeight.LUFFY: lambda: _GAMMA * p_BC / (p_BC + _GAMMA) ** 2,
-        EditWeight.CHORD: lambda: p_BC * (1 - p_BC),
-    }[weight]()
+    weights_BC = token_weights(log_probs_BC, weight)
     return torch.where(is_spliced_BC, advantages_BC * weights_BC, advantages_BC)
+
+
+def token_weights(log_probs: Tensor, weight: EditWeight) -> Tensor:
+    """Weigh tokens by their probability p.
+
+    Args:
+        log_probs: Log-probabilities by the policy, any shape.
+        weight: LUFFY: f'(p) p with f(p) = p / (p + 0.1), which makes a gradient of -log p that of
+            -f(p); CHORD: p (1 - p).
+
+    Returns:
+        The same shape, without gradient, 0 to 1.
+
+    Source: LUFFY, arXiv:2504.14945; phi of CHORD, arXiv:2508.11408.
+    """
+    p = log_probs.detach().exp()
+    if weight is EditWeight.LUFFY:
+        return _GAMMA * p / (p + _GAMMA) ** 2
+    if weight is EditWeight.CHORD:
+        return p * (1 - p)
+    return torch.ones_like(p)
 
 
 def weigh_inputs(inputs: Mapping[str, Tensor], log_probs_BC: Tensor, *, weight: EditWeight) -> None:

@@ -120,7 +120,7 @@ class GroupBuilder:
     ) -> Group:
         return Group(
             study_id=study.study_id,
-            reference=study.findings,
+            reference=study.reference,
             responses=(*rollouts, *more),
             failure=failure,
         )
@@ -186,7 +186,7 @@ class GroupBuilder:
     ) -> list["_Reading"]:
         assert self.annotator is not None  # guaranteed by the trainer's construction
         with failures_as_reward_errors(f"annotator {self.annotator.name}"):
-            wanted = [self._edit_source(step, study).findings for study in studies]
+            wanted = [self._edit_source(step, study).reference for study in studies]
             references = self._as_compared(self.annotator.annotate(wanted))
             texts = [response.text for group in sampled for response in group]
             reports = iter(self._as_compared(self.annotator.annotate(texts)))
@@ -277,7 +277,7 @@ class GroupBuilder:
         Returns:
             Its token ids, the end included; empty if they are more than a response may have.
         """
-        tokens = (*self.codec.encode(study.findings.encode()), self.eos_token_id)
+        tokens = (*self.codec.encode(study.reference.encode()), self.eos_token_id)
         return tokens if len(tokens) <= self.max_tokens else ()
 
     def _reference_response(self, study: Study, fallback: Response) -> Response:
@@ -291,7 +291,7 @@ class GroupBuilder:
                 is_truncated=fallback.is_truncated,
                 is_unused_edit=True,
             )
-        return Response(kind=Kind.REFERENCE, token_ids=tokens, text=study.findings)
+        return Response(kind=Kind.REFERENCE, token_ids=tokens, text=study.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ class _ReadRollout:
     ) -> "_ReadRollout":
         spans = complete_spans(split(response.text), response.text, truncated=response.is_truncated)
         whole, rest = report.sentences[: len(spans)], report.sentences[len(spans) :]
-        return cls(response, spans, AnnotatedReport(whole), AnnotatedReport(rest).text)
+        return cls(response, spans, AnnotatedReport(whole), " ".join(one.text for one in rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from editgrpo.config import TrainConfig
 from editgrpo.training.step.annealing import what_is_left
+from editgrpo.training.step.credit import token_weights
 from editgrpo.training.step.kl import aggregate_tokens
 from editgrpo.training.step.step_group import StepGroup
 
@@ -72,7 +73,8 @@ class ReferenceLikelihood:
         """Compute the term of a pass: the weighed negative log-likelihood of its references.
 
         Tokens are added up as the policy's part of the loss does it (`objective.loss`), so that a
-        reference of weight 1 teaches as much as its whole group would with advantages of 1.
+        reference of weight 1 teaches as much as its whole group would with advantages of 1, and
+        each is multiplied by its weight of `objective.likelihood_shaping`.
 
         Args:
             step: Steps taken before this one, from 0.
@@ -94,10 +96,11 @@ class ReferenceLikelihood:
             return 0.0
         lengths_R = torch.tensor(lengths, device=rows_RC.device)
         columns_C = torch.arange(rows_RC.shape[1], device=rows_RC.device)
+        objective = self._config.objective
         loss = aggregate_tokens(
-            -rows_RC,
+            -rows_RC * token_weights(rows_RC, objective.likelihood_shaping),
             columns_C < lengths_R[:, None],
-            self._config.objective.loss,
+            objective.loss,
             constant=self._constant,
         )
         return weight * loss * (len(lengths) / len(groups))

@@ -1,10 +1,11 @@
 """Studies of a step, half of them drawn by finding, so that rare findings are met more often.
 
-docs/objective-variants.md has the reason. The uniform order is in batches.py.
+docs/objective-variants.md has the reason. The uniform order is in batches.py, the order by hardness
+in prompt_stream.py.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def step_sampler(config: TrainConfig, references: Sequence[str]) -> StepSampler:
         references: The reference reports of the N training studies, at least one.
 
     Returns:
-        What yields the studies of every step.
+        What yields the studies of every step; of an order by hardness, the order without results.
 
     Raises:
         ConfigError: studies are to be drawn by finding, and no reference holds one.
@@ -36,7 +37,7 @@ def step_sampler(config: TrainConfig, references: Sequence[str]) -> StepSampler:
         "prompts_per_step": config.prompts_per_step,
         "seed": config.seed,
     }
-    if config.prompt_order is PromptOrder.UNIFORM:
+    if config.prompt_order is not PromptOrder.BY_FINDING:
         return StepSampler(len(references), **settings)
     labels_NF = label_references(load_labeler("rules"), references)
     holds_NF = np.delete(labels_NF, NO_FINDING_INDEX, axis=1) == 1
@@ -69,15 +70,20 @@ class FindingSampler(StepSampler):
         super().__init__(len(holds_NF), steps=steps, prompts_per_step=prompts_per_step, seed=seed)
         self._holds_NF = holds_NF
 
-    def __iter__(self) -> Iterator[int]:
-        uniform = self._endless_order()
+    def endless(self) -> Iterator[int]:
+        """Yield the studies of step after step without an end.
+
+        Yields:
+            Numbers of studies, the same in every call.
+        """
+        uniform = self._uniform()
         counts_F = np.zeros(self._holds_NF.shape[1], dtype=np.int64)
         walks = {
             int(finding): _Walk(np.flatnonzero(self._holds_NF[:, finding]), self._seed, finding)
             for finding in np.flatnonzero(self._holds_NF.any(axis=0)).tolist()
         }
         by_finding = self._prompts_per_step // 2
-        for step in range(self._steps):
+        for step in count():
             studies = list(islice(uniform, self._prompts_per_step - by_finding))
             ties = random_generator(self._seed, Purpose.FINDING, "ties", step)
             for _ in range(by_finding):

@@ -108,7 +108,7 @@ def step_metrics(groups: Sequence[GroupRows]) -> dict[str, float]:
         if of_kind_PG:
             metrics |= _kind_metrics(kind, of_kind_PG)
     if rows:
-        equal = sum(_is_flat(group) for group in kept)
+        equal = sum(are_equal([row.total for row in group.rows]) for group in kept)
         metrics["zero_advantage_groups"] = equal / len(kept)
         metrics["advantage/std"] = stdev(row.advantage for row in rows) if len(rows) > 1 else 0.0
     metrics |= _edit_metrics([row for row in rows if row.kind is Kind.EDITED])
@@ -204,9 +204,16 @@ class UnusedEdits:
         )
 
 
-def _is_flat(group: GroupRows) -> bool:
-    totals = [row.total for row in group.rows]
-    return max(totals) - min(totals) <= SAME_REWARD
+def are_equal(totals_G: Sequence[float]) -> bool:
+    """Say whether the rewards of a group are all one reward.
+
+    Args:
+        totals_G: At least one.
+
+    Returns:
+        Whether they differ by no more than rounding does.
+    """
+    return max(totals_G) - min(totals_G) <= SAME_REWARD
 
 
 def rollout_records(step: int, scored: ScoredGroup) -> list[dict[str, Any]]:

@@ -6,15 +6,41 @@ report.studies = (() => {
   const byId = (id) => document.getElementById(id);
   const state = { mode: data.groups.length ? "groups" : "predictions", list: [], at: 0 };
 
+  // Lies over an image that is shown whole, whatever its size on the page.
+  function boxes(image) {
+    if (!image.boxes) return null;
+    const [width, height] = image.size;
+    const make = (name, attributes) => {
+      const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+      for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+      return node;
+    };
+    const drawing = make("svg", { viewBox: `0 0 ${width} ${height}`, class: "boxes", "aria-hidden": "true" });
+    image.boxes.forEach(({ sides: [left, top, right, bottom], extra, text }, at) => {
+      const kind = extra ? "extra" : "box";
+      const rectangle = make("rect", { class: kind, x: left * width, y: top * height, width: (right - left) * width, height: (bottom - top) * height });
+      const title = make("title", {});
+      title.textContent = text;
+      rectangle.append(title);
+      const number = make("text", { class: kind, x: left * width + 6, y: top * height + 24 });
+      number.textContent = at + 1;
+      drawing.append(rectangle, number);
+    });
+    return drawing;
+  }
+
   function film(image) {
     const caption = `${image.timepoint} · ${image.view}`;
     const button = h("button", { type: "button", class: `film ${image.timepoint}`, "aria-label": `Enlarge: ${caption}` },
-      h("img", { src: image.src, alt: `Radiograph, ${caption}`, loading: "lazy" }), h("span", {}, caption));
+      h("img", { src: image.src, alt: `Radiograph, ${caption}`, loading: "lazy" }), boxes(image), h("span", {}, caption));
     button.addEventListener("click", () => {
       const dialog = byId("zoom");
       dialog.querySelector("img").src = image.src;
       dialog.querySelector("img").alt = `Radiograph, ${caption}`;
       dialog.querySelector("p").textContent = caption;
+      dialog.querySelector(".boxes")?.remove();
+      const drawing = boxes(image);
+      if (drawing) dialog.querySelector(".zoomed").append(drawing);
       dialog.showModal();
     });
     return button;
@@ -30,8 +56,10 @@ report.studies = (() => {
     for (const section of ["indication", "comparison", "technique"]) {
       if (study[section]) context.append(h("dt", {}, section), h("dd", {}, study[section]));
     }
+    const drawn = current.flatMap((image) => image.boxes || []);
+    const legend = drawn.length ? h("ol", { class: "context" }, ...drawn.map((box) => h("li", {}, box.text))) : null;
     const lost = study.unreadable ? h("p", { class: "muted" }, `${study.unreadable} images could not be read.`) : null;
-    return h("div", {}, box, lost, context);
+    return h("div", {}, box, legend, lost, context);
   }
 
   function sentences(segments) {

@@ -1,0 +1,104 @@
+"""`editgrpo prepare hf`: a data set of the Hugging Face library into studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from editgrpo.cli.options import Seed, examples, given
+from editgrpo.cli.studies import (
+    PrepareFlags,
+    SplitShares,
+    prepare_options,
+    run_preparation,
+    split_rule_of,
+)
+from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
+
+EXAMPLES = examples(
+    "editgrpo prepare hf exports/reports --out studies/mine --column study_id=accession "
+    "--column patient_id=mrn --column image=films --column findings=report_text",
+    "editgrpo prepare hf our-group/chest-films --split validate=validation --out studies/hub",
+)
+
+
+@prepare_options
+def prepare_huggingface(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Folder of Parquet or Arrow files, or a name on the Hugging Face Hub.",
+        ),
+    ],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=COLUMN",
+            help="Maps a field to a column; one of the field's own name needs none. Fields: "
+            "study_id, patient_id, image, view, split, time, indication, technique, comparison, "
+            "findings, impression. Repeatable.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Configuration of the data set. Default: its default.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the Hub. Default: the newest.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SPLIT",
+            help="What a split of another name is: train, validation or test. Repeatable.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder that image paths start from. Default: the local data set's."),
+    ] = None,
+    follow_links: Annotated[
+        bool,
+        typer.Option(
+            "--follow-links", help="Also read symbolic links that lead out of the image folder."
+        ),
+    ] = False,
+    separator: Annotated[
+        str | None, typer.Option(help="Separates several image paths in one cell.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the library's Arrow files. Default: its cache.")
+    ] = None,
+    seed: Seed = 0,
+    split_shares: SplitShares = None,
+    *,
+    flags: PrepareFlags,
+) -> None:
+    """Prepare a data set of the Hugging Face library; if it has one split, patients are drawn."""
+    require_extras(Extra.HUB)
+
+    from editgrpo.data.folder import parse_column_map
+    from editgrpo.data.huggingface import HuggingFaceSource
+
+    columns = parse_column_map(column or [])
+    source = HuggingFaceSource(
+        name=name,
+        columns=columns,
+        config=config,
+        revision=revision,
+        image_folder=images,
+        follow_links=follow_links,
+        splits=dict(map(_split, split or [])),
+        cache=cache,
+        **given(separator=separator),
+    )
+    rule = split_rule_of(split_shares, seed, given="split" in columns)
+    run_preparation(source, flags, split_rule=rule)
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, equals, split = (piece.strip() for piece in text.partition("="))
+    if not (name and equals and split):
+        raise ConfigError(f"--split {text!r} must look like validate=validation")
+    return name, split

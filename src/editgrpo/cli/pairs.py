@@ -1,0 +1,192 @@
+"""`editgrpo pairs`: a preference set for DPO."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_override
+from editgrpo.cli.output import claim_output, hide_loading_bars
+from editgrpo.config import ClinicalConfig, DataConfig, EditConfig, RewardConfig
+from editgrpo.data.study import Split
+from editgrpo.errors import ConfigError
+from editgrpo.extras import Extra, require_extras
+from editgrpo.provenance import CONFIG_FILE
+from editgrpo.recipes import load_section, recipe_value
+
+if TYPE_CHECKING:
+    from editgrpo.training.preference_set import Pair
+
+EXAMPLES = examples(
+    "editgrpo pairs runs/editgrpo --output pairs.parquet",
+    "editgrpo pairs runs/sft/model --samples 8 --limit 2000 --output pairs.parquet",
+    "editgrpo pairs runs/sft/model --studies studies/site-b --output pairs.parquet",
+)
+
+_SECTIONS = ("data", "edit", "reward", "clinical")
+_LENGTH_LIMITS = ("rollout.max_completion_tokens", "max_completion_tokens")
+_ConfigT = TypeVar("_ConfigT")
+
+
+def pairs(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL",
+            help="The folder of a `train` run, whose recorded edits are taken; or a model folder "
+            "or Hub id, which is sampled. Settings are those of the run's config.yaml.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Preference set to write (.parquet).")],
+    studies: Annotated[
+        str | None, typer.Option(help="Prepared folder. Default: that of the run.")
+    ] = None,
+    min_gain: Annotated[
+        float, typer.Option(help="The edit must raise the reward by more than this.")
+    ] = 0.0,
+    split: Annotated[
+        Split | None, typer.Option(help="Model: split to sample. Default: train.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Model: use only this number of studies.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Model: rollouts of a study. Default: 4.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Model: divides the logits. Default: 1.")
+    ] = None,
+    max_completion_tokens: Annotated[
+        int | None,
+        typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Model: studies in one pass. Default: 16.")
+    ] = None,
+    changes: Set = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write pairs of an edited report (chosen) and its rollout (rejected) for TRL's DPOTrainer."""
+    is_run = (Path(source) / "rollouts.jsonl").is_file()
+    folder = Path(source) if is_run else Path(source).parent
+    recipe = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else None
+    overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
+    overrides += changes or []
+    if studies is not None:
+        overrides.append(text_override("data.folder", studies))
+    sections = _sections(recipe, overrides)
+    _require(sections, is_run=is_run)
+    sampling = given(
+        samples=samples,
+        temperature=temperature,
+        max_completion_tokens=max_completion_tokens,
+        batch_size=batch_size,
+    )
+    if is_run:
+        _refuse_for_runs(source, **sampling, split=split, limit=limit)
+    elif recipe is not None and max_completion_tokens is None:
+        sampling |= given(max_completion_tokens=recipe_value(recipe, *_LENGTH_LIMITS))
+    claim_output(output, overwrite=overwrite)
+
+    from editgrpo.training.pairs import recorded_pairs
+
+    partial = output.with_name(output.name + ".partial")
+    if is_run:
+        found = recorded_pairs(Path(source))
+    else:
+        found = _sampled(source, sections, split or Split.TRAIN, partial, seed=seed, **sampling)
+    _write(output, source, found, sections.data, min_gain=min_gain)
+    partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """The sections of a recipe that count here."""
+
+    data: DataConfig
+    edit: EditConfig
+    reward: RewardConfig
+    clinical: ClinicalConfig
+
+
+def _require(sections: _Sections, *, is_run: bool) -> None:
+    from editgrpo.reports.registry import annotator_models
+    from editgrpo.rewards.registry import reward_models
+
+    has_models = reward_models(sections.reward) or annotator_models(sections.edit.annotator)
+    clinical = [Extra.CLINICAL] if has_models and not is_run else []
+    require_extras(Extra.TRAIN, *clinical)
+
+
+def _sampled(
+    model: str, sections: _Sections, split: Split, partial: Path, **sampling: Any
+) -> list["Pair"]:
+    from editgrpo.display.terminal import closing_bar
+    from editgrpo.training.pairs import PairConfig, sampled_pairs
+
+    hide_loading_bars()
+    config = PairConfig(edit=sections.edit, reward=sections.reward, **sampling)
+    with closing_bar("Sampling rollouts") as progress:
+        return sampled_pairs(
+            model,
+            sections.data,
+            split,
+            partial,
+            config,
+            clinical=sections.clinical,
+            progress=progress,
+        )
+
+
+def _write(
+    output: Path, source: str, found: list["Pair"], data: DataConfig, *, min_gain: float
+) -> None:
+    from editgrpo.data.prepared.store import StudySet
+    from editgrpo.display.terminal import closing_bar
+    from editgrpo.training.pairs import preferred
+    from editgrpo.training.preference_set import write_preference_set
+
+    chosen = preferred(found, min_gain=min_gain)
+    if not chosen:
+        raise ConfigError(
+            f"{source}: of {len(found):,} edits none raised the reward by more than {min_gain:g}; "
+            "take more studies or samples, or another --min-gain"
+        )
+    with closing_bar("Writing pairs") as progress:
+        write_preference_set(output, chosen, StudySet.load(data.folder), data, progress)
+    typer.echo(
+        f"{len(chosen):,} pairs of {len({pair.study_id for pair in chosen}):,} studies; "
+        f"{len(found) - len(chosen):,} of {len(found):,} edits are left out: no gain, or twice"
+    )
+    typer.echo(f"The preference set is in {output}")
+
+
+def _sections(recipe: Path | None, overrides: list[str]) -> _Sections:
+    """Read the sections of a run that count here, or their defaults."""
+    for override in overrides:
+        if override.partition(".")[0] not in _SECTIONS:
+            names = ", ".join(_SECTIONS)
+            raise ConfigError(f"--set {override}: only settings of {names} have an effect here")
+
+    def section(name: str, kind: type[_ConfigT]) -> _ConfigT:
+        inside = [one for one in overrides if one.startswith(f"{name}.")]
+        return load_section(recipe, name, kind, inside)
+
+    return _Sections(
+        section("data", DataConfig),
+        section("edit", EditConfig),
+        section("reward", RewardConfig),
+        section("clinical", ClinicalConfig),
+    )
+
+
+def _refuse_for_runs(run: str, **options: Any) -> None:
+    for name, value in options.items():
+        if value is not None:
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"{option}: {run} is a run, whose recorded edits are taken; for fresh samples give "
+                f"its model, {run}/model"
+            )

@@ -1,0 +1,1 @@
+"""What leaves the machine: a model's card, its export for servers, and its way to the Hub."""
