@@ -1,6 +1,9 @@
 """What every test shares: the network is blocked, and no example has a deadline."""
 
+import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +12,16 @@ from hypothesis import settings
 # On a busy machine an example that usually takes a millisecond may take a second.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+# TRL imports trackio, which notes as it is imported where it writes.
+_TRACKIO = tempfile.mkdtemp(prefix="trackio-")
+os.environ["TRACKIO_DIR"] = _TRACKIO
+
+
+def pytest_unconfigure() -> None:
+    """Remove what runs have told trackio."""
+    shutil.rmtree(_TRACKIO, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

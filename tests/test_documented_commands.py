@@ -75,7 +75,7 @@ def test_annotations_are_looked_for_beside_the_studies_that_are_named(
 
 def test_the_readme_scores_with_what_it_has_fetched() -> None:
     words = commands(REPOSITORY / "README.md")
-    (fetch,) = (parsed(one) for one in words if one[:2] == ["models", "fetch"])
+    (fetch,) = (parsed(one) for one in words if one[:3] == ["models", "fetch", "--for"])
     (evaluate,) = (parsed(one) for one in words if one[0] == "evaluate")
     metrics = select_metrics(evaluate["metrics"].split(","))
     needed = {model for metric in metrics for model in metric.models}

@@ -26,6 +26,7 @@ from editgrpo.provenance import (
     check_same_config,
     command_line,
     git_state,
+    name_of_run,
     package_versions,
     write_provenance,
 )
@@ -136,3 +137,23 @@ def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
     with_adapters = replace(config, model=ModelConfig(lora=LoraConfig()))
     with pytest.raises(TrainingError, match=r"started with model.lora"):
         check_same_config(tmp_path, with_adapters)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ("run_name: mine\nseed: 1\n", "mine"),
+        ("run_name: null\n", "run"),
+        ("seed: 1\n", "run"),
+        ("run_name: [1, 2\n", "run"),
+        (None, "run"),
+    ],
+)
+def test_a_run_has_its_own_name_or_that_of_its_folder(
+    tmp_path: Path, settings: str | None, name: str
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if settings is not None:
+        (folder / "config.yaml").write_text(settings)
+    assert name_of_run(folder) == name

@@ -100,6 +100,15 @@ decides. What is not here is core."""
 
 _PACKAGE = "editgrpo"
 
+_TRACKERS: Mapping[str, str] = {
+    "tensorboard": f"pip install '{_PACKAGE}[{Extra.TRACKERS}]'",
+    "wandb": "pip install wandb",
+    "mlflow": "pip install mlflow",
+    "trackio": "pip install trackio",
+}
+"""How the library of each tracker is installed. TensorBoard alone is an extra: it keeps to this
+machine, and the others bring servers of their own."""
+
 
 def extra_of(module: str) -> Extra | None:
     """Return the extra that a module of this package may import from.
@@ -139,6 +148,19 @@ def require_extras(*extras: Extra, what: str = "this") -> None:
     if missing:
         names = sorted({name for names in missing.values() for name in names})
         raise MissingExtraError(_message(what, tuple(missing), names))
+
+
+def require_tracker(name: str) -> None:
+    """Make sure that the library of a tracker is installed; nothing of it is imported.
+
+    Args:
+        name: Of `report_to`. Trackers of other libraries pass.
+
+    Raises:
+        MissingExtraError: it is not there.
+    """
+    if name in _TRACKERS and _is_absent(name):
+        raise MissingExtraError(f"report_to: {name} is not installed; {_TRACKERS[name]}")
 
 
 def _is_absent(module: str) -> bool:

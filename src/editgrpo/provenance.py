@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import editgrpo
-from editgrpo.errors import TrainingError
-from editgrpo.files import read_json_object, write_json, write_text
+from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.files import read_json_object, real_path, write_json, write_text
 from editgrpo.foreign import reading
 from editgrpo.recipes import dump_config
 from editgrpo.recipes.values import plain_value
@@ -80,6 +81,8 @@ FREE_ON_RESUME = frozenset(
         "keep_checkpoints",
         "max_dropped_share",
         "report_to",
+        "report_text",
+        "run_name",
         "steps",
     }
 )
@@ -247,6 +250,24 @@ def _software() -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def name_of_run(folder: Path) -> str:
+    """Return what a run is called: the `run_name` of its `config.yaml`, or its folder's name.
+
+    Args:
+        folder: The run folder. A file of settings that cannot be read gives no name.
+
+    Returns:
+        The name.
+    """
+    path = folder / CONFIG_FILE
+    own = None
+    if path.is_file():
+        with suppress(ConfigError, OSError, UnicodeError):
+            settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+            own = settings.get("run_name") if isinstance(settings, dict) else None
+    return own if isinstance(own, str) and own else real_path(folder).name
 
 
 def check_same_config(folder: Path, config: Any) -> None:

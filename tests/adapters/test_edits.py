@@ -68,7 +68,7 @@ def test_half_of_an_odd_group_cannot_be_edited(tokenizer: Any) -> None:
 def test_groups_that_change_with_the_samples_or_the_step_are_refused(
     tokenizer: Any, name: str, value: Any
 ) -> None:
-    with pytest.raises(ConfigError, match=f"edit.{name} is {value}, but beside another trainer"):
+    with pytest.raises(ConfigError, match=f"edit.{name} is {value}, but with another trainer"):
         GroupEditor(tokenizer, max_tokens=MAX_TOKENS, edit=EditConfig(**{name: value}))
     plain = EditConfig(level=EditLevel.NONE, **{name: value})
     assert GroupEditor(tokenizer, max_tokens=MAX_TOKENS, edit=plain).sampled_per_group(4) == 4

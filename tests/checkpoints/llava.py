@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tests.checkpoints.gemma import byte_fallback_bpe, words_of
+from editgrpo.training.policy.tiny_gemma3 import byte_fallback_bpe, words_of
 
 _TEMPLATE = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.data.prepared.store import FORM
 from editgrpo.phantom import Site, write_phantom
 from editgrpo.provenance import PROVENANCE_FILE
 from tests.builders import bytes_of
@@ -38,6 +39,8 @@ def test_a_run_is_not_begun_and_an_earlier_one_not_cleared(
 ) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(f"model: {{path: {other}}}\ndata: {{folder: {tmp_path / 'studies'}}}\n")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies/prepared.json").write_text(json.dumps({"form": FORM, "files": {}}))
     if flag:
         (run / "model").mkdir(parents=True)
         (run / PROVENANCE_FILE).write_text("{}")

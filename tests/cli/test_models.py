@@ -219,3 +219,58 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_text("")
     message = run("fetch", "rate-ner", "--models", tmp_path / "file" / "models", code=2)
     assert "name a folder that can be written with --models or EDITGRPO_MODELS" in message
+
+
+# The base model of a recipe -----------------------------------------------------------------------
+
+BASE_COMMIT = "5f0c" * 10
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+    """What is asked of the Hub, which answers with a folder named by the commit."""
+    requests: list[tuple[str, str | None]] = []
+    snapshot = tmp_path / "snapshots" / BASE_COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl"}))
+
+    def download(path: str, *, revision: str | None, **_: object) -> str:
+        requests.append((path, revision))
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    return requests
+
+
+@pytest.mark.parametrize("recipe", ["sft-mimic-cxr", "editgrpo-mimic-cxr"])
+def test_the_base_model_of_a_recipe_is_fetched_and_its_commit_is_said(
+    run: Run, asked: list[tuple[str, str | None]], recipe: str
+) -> None:
+    said = run("fetch", "--base", recipe, "--set", "model.path=Qwen/Qwen2.5-VL-3B-Instruct")
+    assert {path for path, _ in asked} == {"Qwen/Qwen2.5-VL-3B-Instruct"}
+    assert "Qwen/Qwen2.5-VL-3B-Instruct: complete, in " in said
+    assert f"To pin it in every run: --set model.revision={BASE_COMMIT}\n" in said
+    pinned = run(
+        "fetch",
+        "--base",
+        recipe,
+        "--set",
+        "model.path=a/b",
+        "--set",
+        f"model.revision={BASE_COMMIT}",
+    )
+    assert asked[-1] == ("a/b", BASE_COMMIT)
+    assert "To pin it" not in pinned
+
+
+def test_a_base_model_on_disk_is_not_fetched_and_wrong_requests_are_refused(
+    run: Run, asked: list[tuple[str, str | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = run("fetch", "--base", "sft-mimic-cxr", "--set", f"model.path={tmp_path}")
+    assert local == f"{tmp_path}: a local folder; nothing to fetch\n"
+    assert "alone; fetch others after it" in run("fetch", "chexbert", "--base", "a", code=2)
+    assert "give one by --base" in run("fetch", "chexbert", "--set", "seed=1", code=2)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "downloads are off" in run("fetch", "--base", "sft-mimic-cxr", code=2)
+    assert asked == []

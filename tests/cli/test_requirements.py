@@ -29,6 +29,8 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
     "data show studies 1": (DATA,),
     "data check studies --json a.json": (DATA,),
     "models fetch chexbert --models a": (CLINICAL,),
+    "models tiny a": (TRAIN,),
+    "models fetch --base sft-mimic-cxr": (TRAIN,),
     "annotate studies": (DATA, CLINICAL),
     "sft sft-mimic-cxr": (TRAIN, CLINICAL),
     "sft sft-mimic-cxr --set reward.name=rules": (TRAIN,),
@@ -102,6 +104,7 @@ def test_a_command_names_the_extras_that_it_needs_and_writes_nothing(
 BEGINS = (
     "demo",
     "models fetch",
+    "models tiny",
     "prepare phantom",
     "sft",
     "train",
@@ -119,6 +122,16 @@ def test_a_command_needs_no_more(
     monkeypatch.setattr(extras, "_is_absent", lambda module: module not in there)
     _, shown = outcome(shlex.split(words), capsys)
     assert "pip install" not in shown
+
+
+def test_a_tracker_that_is_not_installed_is_said_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "_is_absent", lambda module: module == "wandb")
+    words = shlex.split("train editgrpo-rules --set report_to=[wandb]")
+    said = "error: report_to: wandb is not installed; pip install wandb\n"
+    assert outcome(words, capsys) == (2, said)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

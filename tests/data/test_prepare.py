@@ -203,7 +203,7 @@ def test_a_patient_in_two_splits_stops_the_preparation(tmp_path: Path) -> None:
         a_study("s", an_image("a"), patient_id="p"),
         a_study("t", an_image("b"), patient_id="p", split=Split.TEST),
     ]
-    with pytest.raises(DataError, match="patient 'p' stands in both"):
+    with pytest.raises(DataError, match="patient 'p' is in both"):
         run(tmp_path, studies)
     assert not (tmp_path / "out").exists()
 
@@ -281,7 +281,7 @@ def test_view_names_that_were_not_understood_are_in_the_account(tmp_path: Path) 
 
 
 def test_study_ids_are_unique(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="study_id 's' would stand in it twice"):
+    with pytest.raises(DataError, match="study_id 's' would be in it twice"):
         run(tmp_path, [a_study("s", an_image("a")), a_study("s", an_image("b"))])
 
 

@@ -40,7 +40,7 @@ def test_nothing_is_written_where_nothing_can_be_kept(tmp_path: Path) -> None:
 
 def test_a_study_that_stands_twice_is_noticed_before_the_first_image(tmp_path: Path) -> None:
     studies = [a_study("s", an_image("a")), a_study("s", an_image("b"))]
-    with pytest.raises(DataError, match="study_id 's' would stand in it twice"):
+    with pytest.raises(DataError, match="study_id 's' would be in it twice"):
         run(tmp_path, studies)
     assert not (tmp_path / "out").exists()
 
@@ -111,7 +111,7 @@ def test_nothing_is_written_among_the_originals(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(root)
     before = bytes_of(tmp_path)
-    with pytest.raises(ConfigError, match=r"lies inside .*, where nothing is written; name"):
+    with pytest.raises(ConfigError, match=r"is inside .*, where nothing is written; name"):
         finish(source, place(root), PrepareOptions(workers=1), root=root)
     assert bytes_of(tmp_path) == before
 

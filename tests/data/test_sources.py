@@ -23,7 +23,7 @@ WITH_IMAGES_ELSEWHERE = [
 @pytest.mark.parametrize("kind", WITH_IMAGES_ELSEWHERE)
 def test_nothing_is_written_among_images_outside_of_the_root(kind: Any, tmp_path: Path) -> None:
     source = kind(root=tmp_path / "root", images=tmp_path / "films")
-    with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*films, where nothing is written"):
         prepare(source, tmp_path / "films" / "studies")
 
 

@@ -76,7 +76,7 @@ def a_study(study_id: str, patient_id: str, split: Split) -> Study:
 def test_a_patient_in_two_splits_is_named() -> None:
     studies = [a_study("s1", "p1", Split.TRAIN), a_study("s2", "p2", Split.TEST)]
     check_patients_apart(studies)
-    with pytest.raises(DataError, match=r"patient 'p1' stands in both train and test .*'s3'"):
+    with pytest.raises(DataError, match=r"patient 'p1' is in both train and test .*'s3'"):
         check_patients_apart([*studies, a_study("s3", "p1", Split.TEST)])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from editgrpo.display.html import write_report
+from editgrpo.display.html.runs import load_runs
 from editgrpo.errors import ConfigError, DataError
 from tests.display.run_folders import HOSTILE, write_demo, write_rl_run, write_sft_run
 
@@ -125,6 +126,18 @@ def test_missing_pieces_are_left_out_with_a_note(tmp_path: Path) -> None:
     assert "reward" in ids
     assert "rl: no rollouts.jsonl: no study pages" in summary.notes
     assert "sft: no evaluation/*/scores.json: no results" in summary.notes
+
+
+def test_runs_are_shown_by_their_own_names_and_the_title_is_made_of_them(tmp_path: Path) -> None:
+    for name in ("first", "second", "third"):
+        write_rl_run(tmp_path / name, studies="gone", edits=True, gain=0.5, steps=4)
+    for name in ("first", "second"):
+        path = tmp_path / name / "config.yaml"
+        path.write_text(path.read_text() + "run_name: EditGRPO\n")
+    write_report([tmp_path / name for name in ("first", "third")], tmp_path / "report.html")
+    assert "<title>EditGRPO, third" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    runs = load_runs([tmp_path / name for name in ("first", "second", "third")])
+    assert [run.name for run in runs] == ["first", "second", "third"]
 
 
 def test_studies_that_are_gone_leave_pages_without_images(tmp_path: Path) -> None:

@@ -104,9 +104,9 @@ def test_progress_off_a_terminal_prints_few_plain_lines(monkeypatch: pytest.Monk
     # The clock starts at 0 and call k comes at k seconds: lines after 2 s, then 15 s apart, and at
     # the end. At 2 s 2 of 40 are done, so 38 s are left.
     assert _printed(console).splitlines() == [
-        "Scoring: 2/40, 38s left",
-        "Scoring: 17/40, 23s left",
-        "Scoring: 32/40, 8.0s left",
+        "Scoring: 2/40 after 2.0s, 38s left",
+        "Scoring: 17/40 after 17s, 23s left",
+        "Scoring: 32/40 after 32s, 8.0s left",
         "Scoring: 40/40 in 40s",
     ]
 

@@ -10,7 +10,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from editgrpo.edits.codec import ByteFallbackCodec, ByteLevelCodec, TokenCodec
-from tests.checkpoints.gemma import byte_fallback_bpe
+from editgrpo.training.policy.tiny_gemma3 import byte_fallback_bpe
 
 # The pattern that Qwen2's published tokenizer splits by.
 QWEN2_PATTERN = (

@@ -175,7 +175,7 @@ def test_progress_reaches_the_whole() -> None:
     assert calls == [(256, 300), (300, 300)]
 
 
-@pytest.mark.parametrize(("repeat", "message"), [(0, "no predictions"), (2, "stands twice")])
+@pytest.mark.parametrize(("repeat", "message"), [(0, "no predictions"), (2, "appears twice")])
 def test_unusable_predictions_are_refused(repeat: int, message: str) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(predictions(PAIRS) * repeat)

@@ -159,6 +159,15 @@ def test_no_two_systems_have_one_name(
     assert system_names(systems, by_file=by_file) == expected
 
 
+def test_what_lies_in_a_run_has_the_name_of_the_run(tmp_path: Path) -> None:
+    for folder, settings in (("a", "seed: 1\n"), ("b", "run_name: EditGRPO\n")):
+        (tmp_path / folder / "evaluation/test").mkdir(parents=True)
+        (tmp_path / folder / "config.yaml").write_text(settings)
+    paths = (tmp_path / run / "evaluation/test/predictions.jsonl" for run in "ab")
+    systems = [SystemFiles(paths=(path,)) for path in paths]
+    assert system_names(systems) == ["a", "EditGRPO"]
+
+
 def test_a_file_beside_itself_is_numbered(good: Path) -> None:
     comparison = compare_files(good, good, options=OPTIONS)
     assert comparison.a.endswith(" (1)")
@@ -192,7 +201,7 @@ def test_files_that_do_not_match_are_refused_before_anything_is_scored(
 
 def test_one_file_is_not_two_seeds(good: Path) -> None:
     again = good.parent / ".." / good.parent.name / good.name
-    with pytest.raises(DataError, match="stands twice; give one file for each training seed"):
+    with pytest.raises(DataError, match="appears twice; give one file for each training seed"):
         evaluate_file([good, again], options=OPTIONS)
 
 

@@ -60,7 +60,7 @@ def test_patients_that_are_not_a_number_are_not_known(tmp_path: Path) -> None:
         ),
         ('{"study_id": "b", "prediction": null, "reference": "y"}', "prediction is not text"),
         ('{"study_id": "b", "prediction": "x", "reference": " "}', "line 2: reference is empty"),
-        ('{"study_id": "a", "prediction": "x", "reference": "y"}', "stands on line 1 too"),
+        ('{"study_id": "a", "prediction": "x", "reference": "y"}', "is on line 1 too"),
         ('{"study_id": "b"', "line 2"),
     ],
 )
@@ -96,7 +96,7 @@ def test_whole_numbers_are_ids(tmp_path: Path) -> None:
 def test_a_study_written_in_two_ways_stands_twice(tmp_path: Path, second: str) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text(f'{{"study_id": 7, {ROW}\n{{"study_id": {second}, {ROW}\n')
-    with pytest.raises(DataError, match="line 2: study 7 stands on line 1 too"):
+    with pytest.raises(DataError, match="line 2: study 7 is on line 1 too"):
         read_predictions(path)
 
 
@@ -140,7 +140,7 @@ def test_a_cell_that_was_guarded_is_read_as_it_was(tmp_path: Path) -> None:
 def test_a_reference_that_says_nothing_is_refused(tmp_path: Path, reference: str) -> None:
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, [Prediction(study_id="s", prediction="Clear.", reference=reference)])
-    with pytest.raises(DataError, match=r"line 1: reference stands for no text"):
+    with pytest.raises(DataError, match=r"line 1: reference holds no text"):
         read_predictions(path)
 
 

@@ -35,8 +35,8 @@ from editgrpo.training.policy.load import (
 )
 from editgrpo.training.policy.plain_processor import PlainProcessor
 from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from editgrpo.training.sampling.rollouts import sample_responses
-from tests.checkpoints.gemma import write_gemma3
 from tests.parity.test_group_pass import assert_same, ours, weights_of
 from tests.training.tiny_run import SENTENCES, gradients
 

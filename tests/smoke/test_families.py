@@ -27,9 +27,9 @@ from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.packed.group_pass import packed_log_probs
 from editgrpo.training.packed.plain import add_plain_pass, check_plain_path, plain_groups
 from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
-from tests.checkpoints.gemma import write_gemma3
 from tests.checkpoints.llava import write_llava
 from tests.training.tiny_run import Tiny
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.tiny import TinyModelConfig
+from editgrpo.training.tiny_models import build_qwen2_vl, build_qwen3_vl
 from tests.training.tiny_run import SHAPE, Tiny, teach
 
 _TEXT = (
@@ -19,9 +21,7 @@ _TEXT = (
     "vocab_size",
     "num_attention_heads",
     "num_key_value_heads",
-    "rope_parameters",
 )
-_SPECIAL = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 WITH_IMAGES = ("qwen2.5-vl", "qwen2-vl", "qwen3-vl")
 FAMILIES = (*WITH_IMAGES, "qwen2")
 
@@ -33,7 +33,7 @@ def small_model(family: str, tiny: Tiny) -> Any:
         return like
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        built = _BUILDERS[family](like.config)
+        built = _BUILDERS[family](like, SHAPE)
         for parameter in built.parameters():  # a fresh model hardly looks at its input
             if parameter.dim() > 1:
                 parameter.data.mul_(4)
@@ -49,62 +49,11 @@ def small_checkpoint(family: str, tiny: Tiny, folder: Path) -> Tiny:
     return replace(tiny, checkpoint=folder)
 
 
-def _qwen2_vl(like: Any) -> Any:
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-    vision = {
-        "depth": SHAPE.vision_layers,
-        "embed_dim": SHAPE.hidden_size,
-        "hidden_size": SHAPE.hidden_size,
-        "num_heads": SHAPE.heads,
-        "patch_size": SHAPE.patch_size,
-    }
-    return Qwen2VLForConditionalGeneration(
-        Qwen2VLConfig(
-            text_config={name: getattr(like.text_config, name) for name in _TEXT},
-            vision_config=vision,
-            **{name: getattr(like, name) for name in _SPECIAL},
-        )
-    )
-
-
-def _qwen2(like: Any) -> Any:
+def _qwen2(like: Any, _: TinyModelConfig) -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    text = {name: getattr(like.text_config, name) for name in _TEXT[:-1]}
+    text = {name: getattr(like.config.text_config, name) for name in _TEXT}
     return Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=True))
-
-
-def _qwen3_vl(like: Any) -> Any:
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-
-    text = {name: getattr(like.text_config, name) for name in _TEXT}
-    # As published: heads wider than their share of the hidden size, frequencies interleaved.
-    text |= {"num_hidden_layers": 3, "head_dim": 24, "tie_word_embeddings": True}
-    text["rope_parameters"] = {
-        "rope_type": "default",
-        "rope_theta": 10_000.0,
-        "mrope_section": [4, 4, 4],
-        "mrope_interleaved": True,
-    }
-    vision = {
-        "depth": 3,
-        "hidden_size": SHAPE.hidden_size,
-        "intermediate_size": 2 * SHAPE.hidden_size,
-        "num_heads": SHAPE.heads,
-        "out_hidden_size": like.text_config.hidden_size,
-        "patch_size": SHAPE.patch_size,
-        "num_position_embeddings": 36,
-        "deepstack_visual_indexes": [0, 1],
-    }
-    return Qwen3VLForConditionalGeneration(
-        Qwen3VLConfig(
-            text_config=text,
-            vision_config=vision,
-            tie_word_embeddings=True,
-            **{name: getattr(like, name) for name in _SPECIAL},
-        )
-    )
 
 
 def stock_features(model: Any, prompt: EncodedPrompt) -> Tensor:
@@ -115,7 +64,7 @@ def stock_features(model: Any, prompt: EncodedPrompt) -> Tensor:
     return torch.cat([torch.cat(list(level)) for level in levels], dim=1)
 
 
-_BUILDERS = {"qwen2-vl": _qwen2_vl, "qwen3-vl": _qwen3_vl, "qwen2": _qwen2}
+_BUILDERS = {"qwen2-vl": build_qwen2_vl, "qwen3-vl": build_qwen3_vl, "qwen2": _qwen2}
 
 
 def look_closely(model: Any, *, language: float) -> None:

@@ -103,7 +103,7 @@ def _check_half_is_edited(edit: EditConfig) -> None:
         value, papers = getattr(edit, name), getattr(default, name)
         if edit.level is EditLevel.SENTENCE and value != papers:
             raise ConfigError(
-                f"edit.{name} is {value!s}, but beside another trainer half of each group is "
+                f"edit.{name} is {value!s}, but with another trainer half of each group is "
                 f"edited by its own reference; leave it {papers!s}, or use `editgrpo train`"
             )
 

@@ -43,6 +43,7 @@ from editgrpo.cli import (
     rexrank,
     score,
     sft,
+    tiny,
     train,
     try_model,
 )
@@ -92,10 +93,11 @@ data_app.command("stats", epilog=data.STATS_EXAMPLES)(data.stats)
 data_app.command("show", epilog=data.SHOW_EXAMPLES)(data.show)
 data_app.command("check", epilog=data.CHECK_EXAMPLES)(data.check)
 app.add_typer(data_app, name="data", epilog=examples("editgrpo data stats studies/mimic"))
-models_app = typer.Typer(help="Fetch, list and verify the weights of the clinical models.")
+models_app = typer.Typer(help="Fetch, list and verify weights; write a small model.")
 models_app.command("fetch", epilog=models.FETCH_EXAMPLES)(models.fetch)
 models_app.command("list", epilog=models.LIST_EXAMPLES)(models.list_models)
 models_app.command("verify", epilog=models.VERIFY_EXAMPLES)(models.verify)
+models_app.command("tiny", epilog=tiny.EXAMPLES)(tiny.tiny)
 app.add_typer(models_app, name="models", epilog=examples("editgrpo models fetch --for paper"))
 recipes_app = typer.Typer(help="List, show and copy the recipes that come with the package.")
 recipes_app.command("list", epilog=recipes.LIST_EXAMPLES)(recipes.list_recipes)

@@ -31,34 +31,38 @@ def estimate_options(
         bool,
         typer.Option(
             "--estimate",
-            help="Print the memory and the seconds that a step should take, and stop. Needs no "
-            "weights, data or GPU.",
+            help="Print the memory and the time of a step, calculated from the settings, and stop. "
+            "Needs no weights, data or GPU.",
         ),
     ] = False,
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="GPU, such as h100-80gb or rtx-4090; without it the one at hand.",
+            help="GPU, such as h100-80gb or rtx-4090. Default: the GPU of this machine.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(min=1, help="How many; 1 without it.", rich_help_panel=_PANEL)
+        int | None, typer.Option(min=1, help="Number of GPUs. Default: 1.", rich_help_panel=_PANEL)
     ] = None,
     launch: Annotated[
         str | None,
         typer.Option(
-            help="How they share the model: ddp or fsdp2, as the launch files are called.",
+            help="How GPUs share the model: ddp (a copy each) or fsdp2 (shards). Default: ddp.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
     images: Annotated[
         float | None,
-        typer.Option(min=0, help="Images of a study on average; 4.2.", rich_help_panel=_PANEL),
+        typer.Option(
+            min=0, help="Images of a study on average. Default: 4.2.", rich_help_panel=_PANEL
+        ),
     ] = None,
     report_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens of a report on average; 125.", rich_help_panel=_PANEL),
+        typer.Option(
+            min=1, help="Tokens of a report on average. Default: 125.", rich_help_panel=_PANEL
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)

@@ -22,6 +22,21 @@ EXAMPLES = examples(
 )
 
 
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="How times are written, such as %d.%m.%Y. Default: ISO 8601 (2024-03-31) or numbers."
+    ),
+]
+ViewNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VIEW",
+        help="Meaning of a view name of your own, such as 'PORTABLE CHEST=AP'. Repeatable.",
+    ),
+]
+
+
 @prepare_options
 def prepare_folder(
     table: Annotated[
@@ -58,6 +73,8 @@ def prepare_folder(
     encoding: Annotated[
         str | None, typer.Option(help="Encoding of the CSV file. Default: utf-8.")
     ] = None,
+    date_format: DateFormat = None,
+    view: ViewNames = None,
     seed: Seed = 0,
     split_shares: SplitShares = None,
     *,
@@ -67,6 +84,7 @@ def prepare_folder(
     require_extras(Extra.DATA)
 
     from editgrpo.data.folder import TableSource, parse_column_map
+    from editgrpo.data.views import parse_view_names
 
     columns = parse_column_map(column)
     split_rule = split_rule_of(split_shares, seed, given="split" in columns)
@@ -75,6 +93,8 @@ def prepare_folder(
         columns=columns,
         images=images,
         follow_links=follow_links,
+        view_names=parse_view_names(view or ()),
+        date_format=date_format,
         **given(separator=separator, delimiter=delimiter, encoding=encoding),
     )
     run_preparation(source, flags, split_rule=split_rule)

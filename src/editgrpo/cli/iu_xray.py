@@ -45,9 +45,7 @@ def prepare_iu_xray(
     ] = None,
     annotation: Annotated[
         Path | None,
-        typer.Option(
-            help="R2Gen's annotation.json, for its split; without it, patients are drawn."
-        ),
+        typer.Option(help="R2Gen's annotation.json, for its split. Default: patients are drawn."),
     ] = None,
     seed: Seed = 0,
     split_shares: SplitShares = None,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from editgrpo.cli.base_model import fetch_base
 from editgrpo.cli.clinical_options import Models, Sources, read_sources
-from editgrpo.cli.options import examples
+from editgrpo.cli.options import Set, examples
 from editgrpo.clinical.catalogue import USES, ClinicalModel
 from editgrpo.clinical.sources import find_source, is_offline, model_named, models_folder
 from editgrpo.config import ClinicalConfig
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FETCH_EXAMPLES = examples(
     "editgrpo models fetch --for paper",
+    "editgrpo models fetch --base sft-mimic-cxr",
     "editgrpo models fetch rate-ner biolord --lock models.lock.json",
     "editgrpo models fetch biolord --source biolord=organisation/name@commit",
 )
@@ -46,6 +48,13 @@ def fetch(
         str | None,
         typer.Option("--for", metavar="USE", help=f"The models for one use: {', '.join(USES)}."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RECIPE", help="The base model of a recipe of `sft` or `train` instead."
+        ),
+    ] = None,
+    changes: Set = None,
     models: Models = None,
     source: Sources = None,
     lock: _Lock = None,
@@ -56,14 +65,23 @@ def fetch(
 ) -> None:
     """Download models; an interrupted command continues where it stopped.
 
-    With --lock, models missing in the file are added to it.
+    With --lock, models missing in the file are added to it. --set is for --base, such as
+    model.path=google/medgemma-4b-it.
     """
+    if base is not None:
+        if names or every or use is not None:
+            raise ConfigError("--base fetches the model of a recipe alone; fetch others after it")
+        require_extras(Extra.TRAIN)
+        _check_online(ClinicalConfig())
+        fetch_base(base, changes or ())
+        return
+    if changes:
+        raise ConfigError("--set changes a recipe; give one by --base")
     require_extras(Extra.CLINICAL)
     chosen = _chosen(names, every=every, use=use)
     config = _config(models, source)
     sources = [find_source(model, config) for model in chosen]
-    if is_offline(config):
-        raise ConfigError("downloads are off; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
+    _check_online(config)
     from rich.filesize import decimal
 
     from editgrpo.clinical.fetch import fetch_model
@@ -175,6 +193,11 @@ def _chosen(names: list[str] | None, *, every: bool, use: str | None) -> list[Cl
             raise ConfigError(f"--for is {use!r}; it must be one of {', '.join(USES)}")
         return list(USES[use])
     return [model_named(name) for name in dict.fromkeys(names or ())]
+
+
+def _check_online(config: ClinicalConfig) -> None:
+    if is_offline(config):
+        raise ConfigError("downloads are off; unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE")
 
 
 def _config(models: Path | None, sources: list[str] | None) -> ClinicalConfig:

@@ -20,6 +20,8 @@ RUN_ENTRIES = (
     "metrics.jsonl",
     "timings.jsonl",
     "rollouts.jsonl",
+    "trackers.json",
+    "tensorboard",
     "annotations",
     "epochs.json",
     "epochs",
@@ -66,7 +68,13 @@ def _never_began(folder: Path) -> bool:
     # with the one sentence that models are tried on.
     entries = folder.iterdir() if folder.is_dir() else ()
     names = {entry.name for entry in entries if not is_lock(entry)}
-    return names - {"annotations", "inputs.json", "store-entries.bin"} == {
+    return names - {
+        "annotations",
+        "inputs.json",
+        "store-entries.bin",
+        "tensorboard",
+        "trackers.json",
+    } == {
         PROVENANCE_FILE,
         CONFIG_FILE,
     }

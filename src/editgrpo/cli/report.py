@@ -11,7 +11,6 @@ import typer
 from editgrpo.cli.options import Overwrite, examples, given
 from editgrpo.cli.output import claim_output
 from editgrpo.extras import Extra, require_extras
-from editgrpo.files import real_path
 
 if TYPE_CHECKING:
     from editgrpo.display.html import ReportSummary
@@ -54,7 +53,6 @@ def report(
     require_extras(Extra.REPORT)
     claim_output(output, overwrite=overwrite)
 
-    title = title or ", ".join(real_path(run).name for run in runs)
     options = {"title": title, "studies": studies, **given(max_studies=max_studies)}
     if watch:
         _watch(runs, output, every, options)

@@ -12,7 +12,7 @@ from editgrpo.config import (
     SFTConfig,
     TrainConfig,
 )
-from editgrpo.extras import Extra, require_extras
+from editgrpo.extras import Extra, require_extras, require_tracker
 
 
 def require_for_run(config: SFTConfig | TrainConfig) -> None:
@@ -46,6 +46,8 @@ def require_for_run(config: SFTConfig | TrainConfig) -> None:
     if config.optim.state is OptimizerState.EIGHT_BIT or is_quantized:
         extras.append(Extra.EIGHT_BIT)
     require_extras(*extras)
+    for tracker in config.report_to:
+        require_tracker(tracker)
 
 
 def runs_models(metrics: Sequence[str], clinical: ClinicalConfig) -> bool:

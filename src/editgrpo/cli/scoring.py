@@ -30,7 +30,8 @@ ClassRates = Annotated[
     typer.Option(help="Class rates of a training set, for the metrics that need them."),
 ]
 System = Annotated[
-    str | None, typer.Option(help="Name in tables. Default: the name of the file or its folder.")
+    str | None,
+    typer.Option(help="Name in tables. Default: the name of the run, the file or its folder."),
 ]
 OtherSystem = Annotated[
     str | None, typer.Option("--compare-system", help="Name of the other system.")

@@ -1,6 +1,5 @@
 """`editgrpo sft`: supervised fine-tuning."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from editgrpo.cli.options import (
     settings_option,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars
+from editgrpo.cli.places import check_places
 from editgrpo.cli.requirements import require_for_run
 from editgrpo.config import SFTConfig
 from editgrpo.model_files import check_model
@@ -48,30 +48,26 @@ def sft(
         typer.echo(dump_config(config), nl=False)
         return
     require_for_run(config)
+    check_places(config)
     check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 
+    from editgrpo.display.fine_tuning import FineTuningLine
     from editgrpo.display.terminal import closing_bar
     from editgrpo.training.epochs import model_for_rl
     from editgrpo.training.sft import run_sft
 
     hide_loading_bars()
+    line = FineTuningLine()
     with closing_bar("Generating validation reports") as on_validation:
         model = run_sft(
             config,
             resume=resume,
             command=command_line(),
-            on_metrics=_show_metrics,
+            on_steps=line.begin,
+            on_metrics=line.show,
             on_validation=on_validation if is_first_process() else None,
         )
     if is_first_process():
         typer.echo(f"The model of the best epoch is in {model}")
         typer.echo(f"That of the epoch before, for `editgrpo train`, is in {model_for_rl(model)}")
-
-
-def _show_metrics(metrics: Mapping[str, float]) -> None:
-    """Print one step, or the validation at the end of an epoch, as one line on the error stream."""
-    from editgrpo.display.numbers import format_number
-
-    shown = (f"{name} {format_number(value)}" for name, value in metrics.items())
-    typer.echo("  ".join(shown), err=True)

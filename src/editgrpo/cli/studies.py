@@ -198,6 +198,7 @@ def run_preparation(
         flags: The shared options.
         split_rule: Used where the source gives no split; None takes its defaults.
     """
+    from editgrpo.data.folder import TableSource
     from editgrpo.data.prepared.flow import BLANK_IMAGES
     from editgrpo.data.prepared.image_jobs import IMAGES_STAGE
     from editgrpo.data.sources import prepare
@@ -223,9 +224,11 @@ def run_preparation(
         )
     for name, count in sorted(summary.unrecognised_views.items(), key=lambda item: -item[1]):
         typer.echo(f"View not understood, {count:,} times: {name}")
+    if summary.unrecognised_views and isinstance(source, TableSource):
+        typer.echo("  --view 'NAME=VIEW' says what a view name stands for")
     typer.echo(f"Split: {summary.split_rule}")
     if flags.dry_run:
-        typer.echo("Nothing was written, and no image was looked at (--dry-run)")
+        typer.echo("Nothing was written, and no image was opened (--dry-run)")
         return
     if pace.images:
         typer.echo(pace.describe())

@@ -20,6 +20,7 @@ from editgrpo.cli.options import (
     shared_options,
 )
 from editgrpo.cli.output import claim_run_folder, hide_loading_bars
+from editgrpo.cli.places import check_places
 from editgrpo.cli.requirements import require_for_run
 from editgrpo.config import TrainConfig
 from editgrpo.model_files import check_model
@@ -57,6 +58,7 @@ def train(
         print_estimate(config, estimating)
         return
     require_for_run(config)
+    check_places(config)
     check_model(config.model.path, config.model.revision)
     claim_run_folder(Path(config.output), resume=resume, overwrite=overwrite)
 

@@ -14,26 +14,25 @@ class ClinicalConfig:
     """
 
     models: str | None = None
-    """Folder with one sub-folder a model; None takes EDITGRPO_MODELS, else ~/.cache/editgrpo/models
+    """Folder of the clinical models; None takes EDITGRPO_MODELS, else ~/.cache/editgrpo/models
     (docs/models.md)."""
 
     sources: dict[str, str] = field(default_factory=dict)
-    """Model name to a local folder, or to a Hub id with an optional `@revision`, in place of the
-    pinned source."""
+    """Other sources of models by name: a folder, or a Hub id with an optional `@revision`."""
 
     offline: bool = False
-    """Never download; a model that is missing is an error that names the command to get it."""
+    """Never download; the error for a missing model names the command that gets it."""
 
     device: str = "auto"
     """`auto` (the process's GPU if there is one), `cpu`, `cuda` or `cuda:N`."""
 
     dtype: DType = DType.FLOAT32
-    """Number format of the models; anything but float32 changes scores in the third decimal."""
+    """Number format of the models; bfloat16 changes scores in the third decimal."""
 
     batch_tokens: int = 8192
     """Most tokens in one batch of a model, padding included.
 
-    On a CPU all models but GREEN take 512 at most.
+    On a CPU the limit is 512 for all models but GREEN.
     """
 
     store: str | None = None
@@ -43,33 +42,34 @@ class ClinicalConfig:
     """
 
     store_writes: bool = False
-    """Whether what is not yet in the store is added to it; training and scoring only read."""
+    """Add new annotations to the store; training and scoring only read it."""
 
     journal: str | None = None
-    """Folder that keeps whatever is annotated besides the store; None keeps it in memory alone.
+    """Folder for annotations that are not in the store; None keeps them in memory.
 
-    The last bits of what a model says of a text depend on its batch. A run that is resumed reads
-    them from here; training sets its run folder.
+    The last bits of an annotation depend on its batch, so a resumed run reads them from here.
+    Training takes its run folder.
     """
 
     green_endpoint: str | None = None
-    """Base URL of a server of OpenAI's protocol that serves the judge GREEN, such as
-    `http://localhost:8000/v1`; None runs it in this process.
+    """Base URL of an OpenAI-compatible server of the judge GREEN, such as
+    `http://localhost:8000/v1`; None runs GREEN in this process.
 
-    A key goes into the environment variable EDITGRPO_GREEN_KEY, never in here.
+    Put the key of the server into the environment variable EDITGRPO_GREEN_KEY.
     """
 
     green_model: str = "StanfordAIMI/GREEN-RadLlama2-7b"
-    """What the server calls the judge."""
+    """Name of GREEN on the server."""
 
     green_concurrency: int = 16
-    """Questions that the server is asked at the same time."""
+    """Most requests to the server at the same time."""
 
     green_timeout_s: float = 120.0
-    """Seconds after which a question that the server does not answer is put again."""
+    """Seconds to wait for an answer of the server before the request is sent again."""
 
     green_retries: int = 4
-    """How often a question is put again: busy server (429), server error (5xx), no answer."""
+    """How often a request is sent again after a busy server (429), a server error (5xx) or no
+    answer."""
 
     crimson_endpoint: str | None = None
     """Base URL of a server of OpenAI's protocol that is CRIMSON's judge; None has none.

@@ -78,7 +78,7 @@ class LoraConfig:
     """Scale: the adapters' output is multiplied by alpha / rank."""
 
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    """Names of the linear layers that get an adapter, in the language model only."""
+    """Linear layers of the language model that get an adapter, by name."""
 
     quantization: Quantization = Quantization.NONE
     """`nf4`: the language model's frozen matrices take 4 bits (QLoRA); they compute in
@@ -95,7 +95,7 @@ class ModelConfig:
     """The vision-language model."""
 
     path: str = "Qwen/Qwen2.5-VL-3B-Instruct"
-    """A local folder or a Hub id.
+    """Folder or Hub id of the model that the run starts from.
 
     Paper: Qwen2.5-VL-3B.
     """
@@ -110,34 +110,46 @@ class ModelConfig:
     """
 
     group_attention: AttentionKernel = AttentionKernel.SPLIT
-    """Kernel for packed groups; changes the time and the last digits only (docs/training.md)."""
+    """How attention in packed groups is computed; changes only the time and the last digits
+    (docs/training.md)."""
 
     group_pass: GroupPass = GroupPass.AUTO
-    """Whether a group is one `packed` row, or `plain` rows through the stock model.
+    """How a group is computed: as one `packed` row, or as `plain` rows by the stock model, which is
+    slower.
 
-    `auto` packs the families that it knows; the plain path serves any other, slower.
+    `auto` packs the families that this package knows and takes `plain` for any other.
     """
 
     feature_ram_mib: int = 2048
-    """Memory of one process for image features that later steps may need again.
+    """Memory of each process for image features that later steps may need again, in MiB; 0 keeps
+    none.
 
-    Used while the vision tower is frozen; 0 keeps none. An image of 512 tokens takes 2 MiB. Of
-    Qwen3-VL, a token's features are four times as wide.
+    Used only if the vision tower is frozen. An image of 512 tokens takes 2 MiB, about
+    8 MiB with Qwen3-VL.
     """
 
     feature_disk_mib: int = 0
-    """Space in the run folder for features that memory has no room for, of one process."""
+    """Disk space of each process, in the run folder, for features that do not fit into memory, in
+    MiB."""
 
     freeze_vision_tower: bool = True
-    """Whether the image encoder keeps its weights.
+    """Keep the weights of the image encoder as they are.
 
-    Paper: frozen.
+    Paper: true.
     """
 
     gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass; paper: on."""
+    """Recompute activations in the backward pass: less memory, more time.
+
+    Paper: true.
+    """
+
     lora: LoraConfig | None = None
-    """None trains all parameters that are not frozen, as the paper does."""
+    """Low-rank adapters to train in place of the weights; None trains all weights that are not
+    frozen.
+
+    Paper: null.
+    """
 
     def __post_init__(self) -> None:
         require(bool(self.path), "model.path", self.path, "a folder or a Hub id")
@@ -171,10 +183,11 @@ class DataConfig:
     """Prepared studies and how they are shown to the model."""
 
     folder: str = "studies"
-    """A prepared folder (see docs/data.md); the size of the images is its own."""
+    """Prepared folder of the studies (docs/data.md); the size of the images is set there."""
 
     max_images: int = 6
-    """Most images shown for a study; current before prior, frontal before lateral."""
+    """Most images of a study in a prompt; current images come before prior ones, frontal before
+    lateral."""
 
     target: Target = Target.FINDINGS
     """What is written: `findings`, `impression` or `findings+impression`.
@@ -183,13 +196,13 @@ class DataConfig:
     """
 
     prompt_template: str | None = None
-    """A Jinja file that replaces the built-in prompt; None uses the built-in one."""
+    """Jinja file of the prompt; None uses the built-in prompt."""
 
     train_limit: int | None = None
-    """Use only the first so many training studies; None uses all."""
+    """Number of training studies to use, from the first; None uses all."""
 
     validation_limit: int | None = 500
-    """Use only the first so many validation studies; None uses all."""
+    """Number of validation studies to use, from the first; None uses all."""
 
     def __post_init__(self) -> None:
         require(self.max_images >= 1, "data.max_images", self.max_images, "at least 1")
@@ -205,34 +218,34 @@ class OptimConfig:
     learning_rate: float = 1e-6
     """Peak learning rate.
 
-    Paper, RL: 1e-6.
+    Paper: 1e-6 for reinforcement learning.
     """
 
     weight_decay: float = 0.01
-    """Share of each weight that a step of learning rate 1 would take away.
+    """Weight decay of AdamW: a step takes this share, times the learning rate, from each weight.
 
     Paper: 0.01.
     """
 
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm.
+    """Largest norm of the gradient; a larger gradient is scaled down to it.
 
     Paper: 1.0.
     """
 
     warmup_steps: int = 0
-    """Steps of linear increase from 0."""
+    """Steps in which the learning rate rises from 0 to its peak."""
 
     schedule: Schedule = Schedule.CONSTANT_WITH_WARMUP
-    """How the learning rate goes on after its warm-up; `linear` and `cosine` fall to zero."""
+    """Learning rate after the warm-up; `linear` and `cosine` fall to 0 at the last step."""
 
     beta2: float = 0.999
-    """Decay of the second moment; AdamW's usual value."""
+    """Decay of AdamW's second moment."""
 
     state: OptimizerState = OptimizerState.FLOAT32
     """Number format of parameters, gradients and moments: `float32`, `master` or `8bit`.
 
-    What each costs and gives up: docs/performance.md.
+    docs/performance.md compares their memory and their accuracy.
     """
 
     def __post_init__(self) -> None:
@@ -248,23 +261,24 @@ class RewardConfig:
     """The reward that training optimises."""
 
     name: str = "rules"
-    """Name for `load_reward`."""
+    """Reward: `paper`, `rules` or `custom` (docs/training.md)."""
 
     weights: dict[str, float] = field(default_factory=dict)
-    """Component name to weight.
+    """Weights of components by name.
 
-    A component of the reward that is left out keeps weight 1; others are added to the sum.
+    Components of `reward.name` that are not named here keep weight 1; any other is added.
     """
 
     custom: str | None = None
-    """A component of one's own as `module:function` (`editgrpo.rewards.custom`), with weight 1
-    unless `weights` names it."""
+    """A component of your own as `module:function` (docs/training.md), with weight 1 unless
+    `reward.weights` names it."""
 
     class_rates: str | None = None
-    """File of class rates of the training set, for components weighted by inverse frequency."""
+    """File of class rates from `editgrpo annotate --class-rates`; components that weigh findings by
+    inverse frequency need it."""
 
     timeout_s: float | None = 1800.0
-    """Longest that scoring one step's reports may take before their groups are dropped, in seconds;
+    """Seconds that scoring the reports of one step may take; after that their groups are dropped.
     None sets no limit."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from editgrpo.config.check import require
 
 
 class EditLevel(StrEnum):
-    """What stands beside the sampled rollouts of a group."""
+    """What a group has besides sampled rollouts."""
 
     SENTENCE = "sentence"
     REPORT = "report"
@@ -48,7 +48,7 @@ class Placement(StrEnum):
 
     END = "end"
     REFERENCE_ORDER = "reference_order"
-    """Where the reference has it, between what stands before and behind it there."""
+    """Where the reference has it, between the sentences before and after it there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,29 +56,29 @@ class EditConfig:
     """The edited half of a group."""
 
     level: EditLevel = EditLevel.SENTENCE
-    """`sentence`: half of the group is edited rollouts, which is EditGRPO.
+    """`sentence`: half of each group are edited rollouts (EditGRPO).
 
     `report`: the reference report is one of the group. `none`: GRPO or Dr. GRPO.
     """
     annotator: str = "rules"
-    """Name for `load_annotator`; it finds sentences and entities."""
+    """Finds sentences and entities: `rules`, `rate` or `radgraph` (docs/annotators.md)."""
     threshold: float = 0.6
-    """Cosine above which two entities are the same finding (tau).
+    """Cosine similarity above which two entities are the same finding (tau).
 
     Paper: 0.6.
     """
 
     max_edits: int = 1
-    """Most edits to one rollout.
+    """Most edits of one rollout.
 
     Paper: 1.
     """
 
     anatomy_counts: bool = False
-    """Whether an ANATOMY entity can itself be spurious or missing."""
+    """Also edit where an ANATOMY entity is spurious or missing, not findings alone."""
 
     placement: Placement = Placement.END
-    """Where a sentence goes that is added to a rollout: at its `end`, or in the `reference_order`.
+    """Place of a sentence that is added to a rollout: its `end`, or the `reference_order`.
 
     Paper: `end`.
     """
@@ -90,32 +90,32 @@ class EditConfig:
     """
 
     source: EditSource = EditSource.REFERENCE
-    """Whose reference report the edit is made by: the study's own, or that of another training
-    study (`shuffled`), as a control. Read only with `level: sentence`.
+    """Report that rollouts are edited by: the `reference` of the study, or as a control that of
+    another training study (`shuffled`). Used only with `level: sentence`.
     """
 
     when: EditWhen = EditWhen.ALWAYS
-    """`always`: every group has edited versions; `unsaid`: only one in which a finding of the
-    reference is in no sample, the others are sampled whole; `as_many`: that many, drawn at random
-    (a control). Read only with `level: sentence`.
+    """Groups that are edited: `always` all; `unsaid` those in which no sampled report has a finding
+    of the reference; `as_many` the same number, drawn at random (a control). The others are sampled
+    whole. Used only with `level: sentence`.
 
     Paper: `always`.
     """
 
     share: float = 1.0
-    """Share, 0 to 1, of the half of a group that is edited; what is not edited is sampled.
+    """Share, 0 to 1, of the edited half of a group that is edited; the rest of it is sampled.
 
-    Read only with `level: sentence`. Paper: 1.
+    Used only with `level: sentence`. Paper: 1.
     """
 
     anneal: Anneal = Anneal.NONE
-    """`cosine`: the share falls to 0 by half a cosine; `none`: it stays.
+    """`cosine`: `edit.share` falls to 0 by half a cosine; `none`: it stays.
 
-    Read only with `level: sentence`. Paper: `none`.
+    Used only with `level: sentence`. Paper: `none`.
     """
 
     anneal_until: float = 0.5
-    """Share of the run's steps after which no edit is left; read only with `anneal: cosine`."""
+    """Share of the run's steps after which nothing is edited; used only with `anneal: cosine`."""
 
     def __post_init__(self) -> None:
         require(0 < self.threshold < 1, "edit.threshold", self.threshold, "between 0 and 1")

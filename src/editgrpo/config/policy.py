@@ -87,7 +87,7 @@ class VLLMConfig:
     """How vLLM is run and reached; read only if it samples (docs/vllm.md)."""
 
     importance_cap: float = 3.0
-    """Largest weight of a sampled token, p_training / p_vLLM.
+    """Largest importance weight of a sampled token, p_training / p_vLLM.
 
     Default of TRL.
     """
@@ -99,22 +99,22 @@ class VLLMConfig:
     """
 
     tensor_parallel_size: int = 1
-    """Colocate: GPUs that one copy of the model is split over; divides the number of processes."""
+    """Colocate: GPUs for one copy of the model; it must divide the number of processes."""
 
     max_model_length: int = 8192
     """Colocate: longest prompt and response together, in tokens."""
 
     server_url: str = "http://127.0.0.1:8000"
-    """Server: where it answers."""
+    """Server: its address."""
 
     server_timeout_s: float = 240.0
-    """Server: how long to wait for it to come up.
+    """Server: seconds to wait for its start.
 
     Default of TRL.
     """
 
     group_port: int = 51_216
-    """Server: port of the training node on which the two meet to exchange weights.
+    """Server: port on the training node over which weights are sent.
 
     Default of TRL.
     """
@@ -155,13 +155,13 @@ class RolloutConfig:
     """
 
     temperature: float = 1.0
-    """Divides the logits when responses are sampled.
+    """Sampling temperature.
 
     Paper: 1.0.
     """
 
     max_completion_tokens: int = 256
-    """Longest response, its end-of-sequence token included."""
+    """Most tokens of a response, the end-of-sequence token included."""
 
     engine: RolloutEngine = RolloutEngine.NATIVE
     """What samples the responses: `native`, `vllm_colocate` or `vllm_server`.
@@ -170,7 +170,7 @@ class RolloutConfig:
     """
 
     vllm: VLLMConfig = field(default_factory=VLLMConfig)
-    """Settings of vLLM; read only if it samples."""
+    """Settings of vLLM; used only if vLLM samples."""
 
     dynamic_sampling: bool = False
     """Drop the groups whose rewards are all equal, and draw further prompts in their place (DAPO).
@@ -182,9 +182,9 @@ class RolloutConfig:
     """Most draws of prompts in a step, the first included; read only with `dynamic_sampling`."""
 
     compile: bool = False
-    """Let `torch.compile` make kernels of decoding steps; read only if the policy itself samples.
+    """Compile the decoding steps with `torch.compile`; used only with `rollout.engine: native`.
 
-    The first step takes longer, every token less. Needs a C++ compiler on a CPU, Triton on a GPU,
+    The first step takes longer, each token less. Needs a C++ compiler on a CPU, Triton on a GPU,
     and whole copies of the model (no FSDP, no ZeRO-3).
     """
 
@@ -231,24 +231,25 @@ class ObjectiveConfig:
     """
 
     edit_weight: EditWeight = EditWeight.NONE
-    """Shapes the tokens that an edit put in, or all of a reference in the group (`edit.level:
-    report`), by their probability: `none`, `luffy` or `chord`.
+    """How the tokens that an edit put in, or all of a reference in the group (`edit.level:
+    report`), are weighted by their probability: `none`, `luffy` or `chord`.
 
     Paper: `none`.
     """
 
     likelihood: float = 0.0
-    """Weight of the likelihood of the reference reports beside the policy gradient; at 1 the
-    reference of a study counts as its whole group would if each response had advantage 1.
+    """Weight of a loss on the reference reports, added to the policy loss; at 1 a reference counts
+    as much as its whole group would with advantages of 1.
 
     Paper: 0.
     """
 
     likelihood_anneal: Anneal = Anneal.NONE
-    """`cosine`: that weight falls to 0 by half a cosine; `none`: it stays."""
+    """`cosine`: `objective.likelihood` falls to 0 by half a cosine; `none`: it stays."""
 
     likelihood_until: float = 0.5
-    """Share of the run's steps after which it is 0; read only with `likelihood_anneal: cosine`."""
+    """Share of the run's steps after which `objective.likelihood` is 0; used only with
+    `likelihood_anneal: cosine`."""
 
     likelihood_shaping: EditWeight = EditWeight.NONE
     """Shapes the tokens of that likelihood by their probability: `none`, `luffy`, or `chord`

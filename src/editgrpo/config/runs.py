@@ -32,33 +32,34 @@ class SFTConfig:
     """
 
     max_steps: int | None = None
-    """Stop after so many steps, whatever `epochs` says; None runs all epochs."""
+    """Most optimiser steps; None runs all `epochs`."""
 
     batch_size: int = 32
-    """Studies in a step, over all processes."""
+    """Studies in an optimiser step, of all processes together."""
 
     micro_batch_size: int = 4
-    """Studies in one forward pass of one process; changes memory and speed, not the result."""
+    """Studies in a forward pass of one process; changes memory and speed, not the result."""
     reward: RewardConfig = field(default_factory=RewardConfig)
-    """The clinical score by which, with the loss, the best epoch is chosen."""
+    """Score of the validation reports; with the loss it decides which epoch is the best."""
     clinical: ClinicalConfig = field(default_factory=ClinicalConfig)
     max_completion_tokens: int = 256
-    """Longest response when the validation studies are generated."""
+    """Most tokens of a generated validation report."""
 
     save_every: int = 200
-    """Steps between checkpoints to resume from."""
+    """Optimiser steps between two checkpoints."""
 
     seed: int = 0
-    """Every draw of the run follows from it."""
+    """Seed of all random draws."""
 
     output: str = "runs/sft"
     """Run folder."""
 
-    report_to: tuple[str, ...] = ()
-    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+    run_name: str | None = None
+    """Name of the run in trackers and reports; None takes the name of the run folder."""
 
-    They get numbers, never report text.
-    """
+    report_to: tuple[str, ...] = ()
+    """Trackers that get the numbers of `metrics.jsonl`: `tensorboard`, `wandb`, `mlflow`,
+    `trackio`, or another that transformers knows."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -111,7 +112,7 @@ class TrainConfig:
     Paper: 1,000 on MIMIC-CXR.
     """
     prompts_per_step: int = 32
-    """Studies in a step, over all processes.
+    """Studies in a step, of all processes together.
 
     Paper: 32.
     """
@@ -122,36 +123,41 @@ class TrainConfig:
     """
 
     tokens_per_pass: int = 16_384
-    """Most tokens of the packed groups of one forward and backward pass of one process.
+    """Most tokens in a forward and backward pass of one process.
 
-    Changes memory and speed, not the result. A group that is longer has a pass of its own.
+    Changes memory and speed, not the result. A longer group gets a pass of its own.
     """
 
     rollout_parts: int = 1
-    """Parts in which a step's prompts are sampled.
-
-    While one part is sampled, the one before is edited and scored.
+    """Number of parts in which the prompts of a step are sampled; while one is sampled, the one
+    before is edited and scored.
     """
 
     save_every: int = 50
-    """Steps between checkpoints."""
+    """Optimiser steps between two checkpoints."""
 
     keep_checkpoints: int = 2
-    """Checkpoints kept besides the final model."""
+    """Number of checkpoints to keep."""
     max_dropped_share: float = 0.05
-    """The run stops when more than this share of the groups so far was dropped because scoring
-    failed."""
+    """Largest share of groups that may be dropped because scoring failed; above it a run stops."""
 
     seed: int = 0
-    """Every draw of the run follows from it."""
+    """Seed of all random draws."""
 
     output: str = "runs/editgrpo"
     """Run folder."""
 
-    report_to: tuple[str, ...] = ()
-    """Trackers of transformers (`tensorboard`, `wandb`, ...).
+    run_name: str | None = None
+    """Name of the run in trackers and reports; None takes the name of the run folder."""
 
-    They get numbers, never report text.
+    report_to: tuple[str, ...] = ()
+    """Trackers that get the numbers of `metrics.jsonl`: `tensorboard`, `wandb`, `mlflow`,
+    `trackio`, or another that transformers knows."""
+
+    report_text: bool = False
+    """Whether trackers also get the lines of `rollouts.jsonl` as tables.
+
+    They hold report text.
     """
 
     def __post_init__(self) -> None:

@@ -171,7 +171,7 @@ def finish(
 
     Raises:
         ConfigError: The output lies in `root`, or holds another preparation.
-        DataError: No study is kept, a patient stands in two splits, an image has no file, or the
+        DataError: No study is kept, a patient is in two splits, an image has no file, or the
             folder cannot be written to.
         StorageError: There is no room, or the disk is out of order.
     """

@@ -180,7 +180,7 @@ def _refuse_inside(path: Path, folders: Iterable[Path | str]) -> None:
     for folder in folders:
         if place.is_relative_to(real_path(Path(folder))):
             raise ConfigError(
-                f"{path}: the key lies in {folder} and would travel with the data; name a file "
+                f"{path}: the key is in {folder} and would travel with the data; name a file "
                 "elsewhere"
             )
 

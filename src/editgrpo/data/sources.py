@@ -17,6 +17,7 @@ from editgrpo.data.mimic_cxr.preparation import MimicCXRSource, read_mimic_cxr
 from editgrpo.data.padchest_gr.preparation import PadChestGRSource, read_padchest_gr
 from editgrpo.data.prepare import Candidates, Inclusion, PrepareOptions, PrepareSummary, finish
 from editgrpo.data.prepared.folder_state import check_place
+from editgrpo.data.prepared.image_jobs import jobs_of
 from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.rexgradient.preparation import (
@@ -24,6 +25,7 @@ from editgrpo.data.rexgradient.preparation import (
     ReXGradientSource,
     read_rexgradient,
 )
+from editgrpo.data.shortfall import check_that_one_exists
 from editgrpo.data.splits import SplitRule
 from editgrpo.errors import ConfigError
 
@@ -53,6 +55,9 @@ class SourceKind:
     inclusion: Inclusion = field(default_factory=Inclusion)
     """Which studies are kept if nothing else is asked for."""
 
+    needs_images_to_count: bool = False
+    """Whether a dry run stops if no image has a file. Reports of a published set may come first."""
+
 
 SOURCES: Mapping[type, SourceKind] = {
     MimicCXRSource: SourceKind(read=read_mimic_cxr),
@@ -61,7 +66,7 @@ SOURCES: Mapping[type, SourceKind] = {
     PadChestGRSource: SourceKind(read=read_padchest_gr),
     CheXpertPlusSource: SourceKind(read=read_chexpert_plus),
     # A user's own folder may hold the table, the images and what is made of them.
-    TableSource: SourceKind(read=read_folder, originals=()),
+    TableSource: SourceKind(read=read_folder, originals=(), needs_images_to_count=True),
     HuggingFaceSource: SourceKind(read=read_huggingface, originals=("folder",)),
 }
 """Every kind of source; docs/data.md describes them."""
@@ -108,7 +113,7 @@ def prepare(
 
     Raises:
         ConfigError: The output lies among the originals, or what is needed is not given.
-        DataError: A file is missing or not of the documented form, a patient stands in two splits,
+        DataError: A file is missing or not of the documented form, a patient is in two splits,
             or no study is kept.
     """
     kind = source_kind(source)
@@ -125,5 +130,9 @@ def prepare(
         progress=progress,
     )
     candidates = kind.read(source, how)
+    if options.dry_run and require_images and kind.needs_images_to_count:
+        jobs = jobs_of(candidates.studies, candidates.image_files, candidates.suffixes)
+        if jobs:
+            check_that_one_exists(jobs)
     root = getattr(source, "root", None)
     return finish(candidates, output, options, root=root, progress=progress)

@@ -137,6 +137,6 @@ def check_patients_apart(studies: Iterable[Study]) -> None:
         first = split_of_patient.setdefault(study.patient_id, study.split)
         if first is not study.split:
             raise DataError(
-                f"patient {study.patient_id!r} stands in both {first} and {study.split} (study "
+                f"patient {study.patient_id!r} is in both {first} and {study.split} (study "
                 f"{study.study_id!r}); give each patient one split"
             )

@@ -36,7 +36,10 @@ _DATE = re.compile(
 # comes of a clock: MIMIC-CXR gives one to every study.
 _MIDNIGHT_OF_A_CLOCK = re.compile(r"\d{4}-\d{2}-\d{2}T00:00:00", re.ASCII)
 _DATE_DIGITS = re.compile(r"\d{8}(?:\.0+)?|\d{12}|\d{14}", re.ASCII)
-_REMEDY = "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15"
+_REMEDY = (
+    "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15; `prepare "
+    "folder` reads others by --date-format, such as %d.%m.%Y"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,33 @@ def read_time(text: str, *, where: str) -> Time:
         # Without a cause, which would say the whole text: a misplaced report, perhaps.
         raise DataError(f"{where}: time is {shown(text)}; {_REMEDY}")
     return time
+
+
+def read_dated(text: str, date_format: str | None, *, where: str) -> Time:
+    """Read a time that may be written in a form of its own.
+
+    Args:
+        text: A number of days, a date, or a date as the format says.
+        date_format: Of `datetime.strptime`, such as `%d.%m.%Y`; None takes what `read_time` takes.
+        where: File and line, for messages.
+
+    Returns:
+        What it says.
+
+    Raises:
+        DataError: It is not of the form.
+    """
+    if date_format is None:
+        return read_time(text, where=where)
+    try:
+        moment = datetime.strptime(text.strip(), date_format)
+    except ValueError:
+        # Without a cause, as in `read_time`.
+        raise DataError(
+            f"{where}: time is {shown(text)}; the date format is {date_format!r}, give that of the "
+            "column"
+        ) from None
+    return read_time(moment.isoformat(), where=where)
 
 
 def is_impossible_date(time: Time) -> bool:

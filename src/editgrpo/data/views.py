@@ -6,10 +6,12 @@ the film was taken.
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from editgrpo.data.given_values import is_given
 from editgrpo.data.study import View
+from editgrpo.errors import ConfigError
 
 _POSITIONS = frozenset(
     {"ERECT", "UPRIGHT", "SUPINE", "PRONE", "RECUMBENT", "SITTING", "STANDING", "SEMI", "PORTABLE"}
@@ -43,10 +45,40 @@ _PLAIN_WORDS: dict[str, View] = {
 }
 FREE_TEXT = "(free text)"
 _LONGEST_NAME = 24  # characters
+NO_NAMES: Mapping[str, View] = {}
 _FRONTAL_VIEWS = frozenset({View.FRONTAL, View.PA, View.AP})
 
 
-def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None) -> View:
+def parse_view_names(items: Iterable[str]) -> dict[str, View]:
+    """Read names of projections of one's own as they are typed on a command line.
+
+    Args:
+        items: Each `NAME=VIEW`, such as `PORTABLE CHEST=AP`.
+
+    Returns:
+        Name, in the form in which names are compared, to view.
+
+    Raises:
+        ConfigError: An item has no equals sign, or names no view.
+    """
+    views = {view.value.upper(): view for view in View}
+    names: dict[str, View] = {}
+    for item in items:
+        name, _, view = item.rpartition("=")
+        if not name.strip() or view.strip().upper() not in views:
+            raise ConfigError(
+                f"--view {item!r} must look like 'PORTABLE CHEST=AP'; views are {', '.join(View)}"
+            )
+        names[_words(name)] = views[view.strip().upper()]
+    return names
+
+
+def normalise_view(
+    name: str | None,
+    *,
+    unrecognised: Counter[str] | None = None,
+    own: Mapping[str, View] = NO_NAMES,
+) -> View:
     """Return the projection that a name stands for.
 
     Case, punctuation and word separators do not matter: `antero-posterior`, `AP Supine` and
@@ -57,11 +89,14 @@ def normalise_view(name: str | None, *, unrecognised: Counter[str] | None = None
         unrecognised: Counts, in upper case, each name that says something which is not understood;
             a name that was not given or says "unknown" is not counted. What may be a sentence of a
             report, in a column that was mapped by mistake, is counted as `FREE_TEXT`.
+        own: Names of one's own, from `parse_view_names`; they go before all others.
 
     Returns:
         UNKNOWN if the name is not given, not understood, tells only a position, or names a frontal
         and a lateral projection at once; FRONTAL if it names both frontal ones.
     """
+    if own and (chosen := own.get(_words(name or ""))) is not None:
+        return chosen
     words, view = _read_name(name or "")
     if view is not None:
         return view
@@ -79,10 +114,14 @@ def _is_name(words: str) -> bool:
 @lru_cache(maxsize=4096)  # Names repeat; a column of free text, mapped by mistake, does not.
 def _read_name(name: str) -> tuple[str, View | None]:
     """Return a name's words in upper case, and its view; None where they are not understood."""
-    words = re.sub(r"[\W_]+", " ", re.sub(r"[.'’]", "", name)).strip().upper()
+    words = _words(name)
     if not is_given(words) or _POSITIONS.issuperset(words.split()):
         return words, View.UNKNOWN
     return words, _view_of(words)
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", re.sub(r"[.'’]", "", name)).strip().upper()
 
 
 def _view_of(words: str) -> View | None:

@@ -145,7 +145,7 @@ def _notes(found: Estimate) -> Iterable[str]:
     if spread.gpus > 1:
         yield "What GPUs send one another is not in the seconds."
     if spread.launch is Launch.FSDP2:
-        yield "Buffers of FSDP2 beside gathered weights are not counted."
+        yield "Buffers of FSDP2 other than gathered weights are not counted."
     if config.rollout.engine is RolloutEngine.VLLM_SERVER:
         yield "What the server's GPUs take is not counted."
     if config.rollout.compile:

@@ -155,7 +155,9 @@ class _PlainProgress:
         self._shown_at = now
         self._end = (done, total) if done >= total else None
         elapsed = now - self._started
-        left = f", {format_duration(elapsed / done * (total - done))} left" if done else ""
+        left = f" after {format_duration(elapsed)}"
+        if done:
+            left += f", {format_duration(elapsed / done * (total - done))} left"
         if done >= total:
             left = f" in {format_duration(elapsed)}"
         self._console.print(f"{self._description}: {done}/{total}{left}", soft_wrap=True)

@@ -51,7 +51,7 @@ def select_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
     """Return metrics by their names and by the names of sets.
 
     Args:
-        names: At least one; what stands twice counts once.
+        names: At least one; what appears twice counts once.
 
     Returns:
         The metrics in the order of the names.

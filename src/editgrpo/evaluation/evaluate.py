@@ -115,7 +115,7 @@ def evaluate_predictions(
         The evaluation, its rows sorted by study id.
 
     Raises:
-        DataError: there are no predictions, a study stands twice, or only some have a patient.
+        DataError: there are no predictions, a study appears twice, or only some have a patient.
         RewardError: a number is NaN or infinite.
     """
     ordered = sorted(predictions, key=lambda one: one.study_id)

@@ -18,6 +18,10 @@ from editgrpo.evaluation.scored_texts import scored_texts
 from editgrpo.evaluation.scoring_plan import load_plan
 from editgrpo.evaluation.types import Comparison, EvaluationOptions, Prediction, ProgressCallback
 from editgrpo.files import real_path
+from editgrpo.provenance import CONFIG_FILE, name_of_run
+
+# Of a run folder: where its predictions and scores lie.
+_EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +46,12 @@ def system_names(systems: Sequence[SystemFiles], *, by_file: bool = False) -> li
 
     Returns:
         The given names; for the others the shortest end of their paths that tells them apart, with
-        a number behind it where nothing does, as for one file twice.
+        a number behind it where nothing does, as for one file twice. What lies in a run's
+        `evaluation/` has the name of the run.
     """
     files = [real_path(system.paths[0]) for system in systems]
     by_name = [path.with_suffix("").parts for path in files]
-    by_folder = [path.parent.parts for path in files]
+    by_folder = [_folder_parts(path) for path in files]
     names: list[str] = []
     for parts in (by_name,) if by_file else (by_folder, by_name):
         for depth in range(1, max(map(len, parts)) + 1):
@@ -57,6 +62,14 @@ def system_names(systems: Sequence[SystemFiles], *, by_file: bool = False) -> li
             if len(set(names)) == len(names):
                 return names
     return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def _folder_parts(path: Path) -> tuple[str, ...]:
+    """Return the folder of a file in parts; of one in RUN/evaluation/TEST, that of the run."""
+    run = path.parent.parent.parent
+    if path.parent.parent.name == _EVALUATION and (run / CONFIG_FILE).is_file():
+        return (*run.parent.parts, name_of_run(run))
+    return path.parent.parts
 
 
 def evaluate_systems(
@@ -119,7 +132,7 @@ def _read(systems: Sequence[SystemFiles], section: Section | None) -> dict[Path,
         resolved = [real_path(path) for path in system.paths]
         for path, place in zip(system.paths, resolved, strict=True):
             if resolved.count(place) > 1:
-                raise DataError(f"{path}: stands twice; give one file for each training seed")
+                raise DataError(f"{path}: appears twice; give one file for each training seed")
     files = {path: read_predictions(path) for system in systems for path in system.paths}
     targets = {rows[0].target: path for path, rows in files.items()}
     if len(targets) > 1:

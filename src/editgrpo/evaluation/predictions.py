@@ -50,7 +50,7 @@ def read_predictions(path: Path, *, need_references: bool = True) -> list[Predic
         first = line_of.setdefault(prediction.study_id, number)
         if first != number:
             raise DataError(
-                f"{place}: study {prediction.study_id} stands on line {first} too; "
+                f"{place}: study {prediction.study_id} is on line {first} too; "
                 "keep one prediction for each study"
             )
         predictions.append(prediction)
@@ -110,7 +110,7 @@ def _prediction(row: Mapping[str, Any], place: str, *, need_reference: bool) -> 
             raise DataError(f"{place}: {name} is empty; leave this study out")
     if need_reference and not section_text(prediction.reference, prediction.target.sections[0]):
         raise DataError(
-            f"{place}: reference stands for no text, as N/A does, or only points elsewhere; leave "
+            f"{place}: reference holds no text, as N/A does, or only points elsewhere; leave "
             "this study out"
         )
     return prediction

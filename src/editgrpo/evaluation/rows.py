@@ -47,14 +47,14 @@ def rows_of(predictions: Sequence[Prediction], *, system: str) -> StudyRows:
         The rows, sorted by study id.
 
     Raises:
-        DataError: there are no predictions, a study stands twice, or only some have a patient.
+        DataError: there are no predictions, a study appears twice, or only some have a patient.
     """
     ordered = sorted(predictions, key=lambda one: one.study_id)
     references = {one.study_id: one.reference for one in ordered}
     if not ordered:
         raise DataError(f"{system}: no predictions to evaluate; give at least one study")
     if len(references) < len(ordered):
-        raise DataError(f"{system}: a study stands twice; keep one prediction for each study")
+        raise DataError(f"{system}: a study appears twice; keep one prediction for each study")
     known = tuple(one.patient_id for one in ordered if one.patient_id is not None)
     if known and len(known) < len(ordered):
         without = next(one.study_id for one in ordered if one.patient_id is None)

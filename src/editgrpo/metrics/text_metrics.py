@@ -8,8 +8,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
 
 from editgrpo.metrics.entity_f1 import normalised_tokens
 from editgrpo.metrics.label_metrics import safe_ratio
@@ -90,6 +88,10 @@ class TextScorer:
     def __init__(self) -> None:
         """Set up both libraries: BLEU with tokenizer 13a on lower-cased text, ROUGE-L without
         stemming."""
+        # rouge-score brings NLTK, which takes a second to load.
+        from rouge_score.rouge_scorer import RougeScorer
+        from sacrebleu.metrics import BLEU
+
         # `effective_order` changes sacreBLEU's sentence value, not the counts that are used here;
         # without it sacreBLEU logs a warning for every sentence.
         self._bleu = BLEU(tokenize="13a", lowercase=True, effective_order=True)

@@ -86,7 +86,7 @@ def parse_yaml(text: str, place: str) -> Any:
     with reading(place, "fix the YAML", error=ConfigError):
         value = _parsed(text, place)
         if _holds_itself(value, set(), set()):
-            raise ConfigError(f"{place}: an anchor stands within what it names; fix the YAML")
+            raise ConfigError(f"{place}: an anchor is inside what it names; fix the YAML")
     return value
 
 

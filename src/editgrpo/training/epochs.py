@@ -141,6 +141,10 @@ class EvaluateEpochs(TrainerCallback):  # type: ignore[misc]
             append_line(self._run / METRICS, metrics)
             if self._on_metrics is not None:
                 self._on_metrics(metrics)
+            logs = {name: value for name, value in metrics.items() if name != "step"}
+            # Not by the trainer's `log`, which keeps them in the state that checkpoints hold.
+            trainer = self.trainer
+            trainer.callback_handler.on_log(trainer.args, state, trainer.control, logs)
         self._evaluated.add(step)
 
     def _report(

@@ -7,6 +7,7 @@ learning starts, as in the paper.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from editgrpo.training.run.launch import (
 )
 from editgrpo.training.run.precision import exchange_in_float32
 from editgrpo.training.run.saving import OneFormat
+from editgrpo.training.run.trackers import Trackers
 from editgrpo.training.step.batches import StepSampler
 
 _LOGGER = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ def run_sft(
     *,
     resume: bool = False,
     command: str = "",
+    on_steps: Callable[[int], None] | None = None,
     on_metrics: OnMetrics | None = None,
     on_validation: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -116,6 +119,7 @@ def run_sft(
         config: The run.
         resume: Continue from the newest whole checkpoint of the run folder.
         command: What started the run, for its provenance.
+        on_steps: Called with the number of steps of the whole run, before the first of them.
         on_metrics: Called on the main process with the metrics of each step and of each epoch.
         on_validation: Called with (studies done, studies in all) as validation reports are made.
 
@@ -137,7 +141,17 @@ def run_sft(
     with starting(config, resume=resume, command=command) as start:
         if start is None:
             return Path(config.output) / MODEL
-        return _run(config, start.model, start.checkpoint, passes, on_metrics, on_validation)
+        listeners = _Listeners(on_steps, on_metrics, on_validation)
+        return _run(config, start.model, start.checkpoint, passes, listeners)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """Who is told how a run goes."""
+
+    on_steps: Callable[[int], None] | None
+    on_metrics: OnMetrics | None
+    on_validation: Callable[[int, int], None] | None
 
 
 def _run(
@@ -145,8 +159,7 @@ def _run(
     folder: Path,
     checkpoint: Path | None,
     passes: int,
-    on_metrics: OnMetrics | None,
-    on_validation: Callable[[int, int], None] | None,
+    listeners: _Listeners,
 ) -> Path:
     """Train from a checkpoint, or from the model of a folder, and keep the best epoch."""
     run = Path(config.output)
@@ -160,24 +173,30 @@ def _run(
     _warn_of_few(config, len(validation))
     processor = load_processor(folder, config.model.group_pass)
     encoder = PromptEncoder(train, processor, config.data)  # of both splits: one folder, one store
-    evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
+    if listeners.on_steps is not None:
+        listeners.on_steps(boundaries[-1])
+    on_metrics = listeners.on_metrics
+    evaluate = EvaluateEpochs(
+        config, boundaries, validation, encoder, on_metrics, listeners.on_validation
+    )
     stop = StopOnSignal()
     policy = load_policy(folder, config.model, config.optim.state)
     run_tower_always(policy)
-    trainer = FindingsTrainer(
-        config,
-        boundaries[-1],
-        on_metrics,
-        model=policy,
-        args=fine_tuning_arguments(config, steps=boundaries[-1], passes=passes),
-        train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
-        processing_class=processor.tokenizer,
-        data_collator=FindingsCollator(train, encoder),
-        peft_config=peft_config(config.model.lora),
-        callbacks=[MarkCheckpoints(run, keep=1), evaluate, stop],
-    )
-    evaluate.trainer = trainer
-    train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
+    with Trackers(config, checkpoint) as trackers:
+        trainer = FindingsTrainer(
+            config,
+            boundaries[-1],
+            on_metrics,
+            model=policy,
+            args=fine_tuning_arguments(config, steps=boundaries[-1], passes=passes),
+            train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
+            processing_class=processor.tokenizer,
+            data_collator=FindingsCollator(train, encoder),
+            peft_config=peft_config(config.model.lora),
+            callbacks=[MarkCheckpoints(run, keep=1), trackers, evaluate, stop],
+        )
+        evaluate.trainer = trainer
+        train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
     if trainer.accelerator.is_main_process:
         with storing(run / MODEL):
             keep_best(run)

@@ -34,6 +34,7 @@ from editgrpo.training.run.launch import (
 )
 from editgrpo.training.run.saving import finish_model, save_merged
 from editgrpo.training.run.setup import OnGroups, OnStep, TrainingSetup
+from editgrpo.training.run.trackers import Trackers
 from editgrpo.training.sampling.vllm_settings import check_engine
 from editgrpo.training.step.dynamic_sampling import DRAWN
 from editgrpo.training.step.edit_schedule import check_edit_sources, check_edits
@@ -105,17 +106,24 @@ def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: 
     run = Path(config.output)
     setup, policy = _set_up(config, run, listeners.on_step, folder)
     prompts = prompt_stream(config, setup.studies, checkpoint)
-    setup = replace(setup, on_groups=listeners.on_groups, prompts=prompts)
     stop = StopOnSignal()
     saves = [] if prompts is None else [SavePrompts(run, prompts)]
-    trainer = EditGRPOTrainer(
-        config,
-        policy,
-        setup,
-        training_arguments(config),
-        callbacks=[*saves, MarkCheckpoints(run, config.keep_checkpoints), stop],
-    )
-    train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
+    marks = MarkCheckpoints(run, config.keep_checkpoints)
+    with Trackers(config, checkpoint) as trackers:
+        setup = replace(
+            setup,
+            on_groups=listeners.on_groups,
+            on_rollouts=trackers.show_rollouts if config.report_text else None,
+            prompts=prompts,
+        )
+        trainer = EditGRPOTrainer(
+            config,
+            policy,
+            setup,
+            training_arguments(config),
+            callbacks=[*saves, marks, trackers, stop],
+        )
+        train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
     with storing(run / MODEL):
         return _save_model(trainer, setup)
 

@@ -2,6 +2,7 @@ import csv
 import gzip
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from editgrpo.data.prepare import PrepareOptions, PrepareSummary
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.splits import SplitRule
 from editgrpo.data.study import Split, Study, Timepoint, View
+from editgrpo.data.views import parse_view_names
 from editgrpo.errors import ConfigError, DataError
 from tests.builders import shared_data
 from tests.data.accounts import fact, images_left_out, kept, left_out, options, seen
@@ -254,19 +256,19 @@ def test_studies_that_cannot_be_put_together_are_left_out_with_a_reason(tmp_path
         (
             "s,a.png,PA,Clear.,7\nt,a.png,PA,Clear.,2024-01-01",
             {"time": "extra"},
-            "line 3: time is a date, but a number further up",
+            "line 3: time is a date, but a number earlier in the column",
         ),
         (
             "s,a.png,PA,Clear.,20240331\nt,a.png,PA,Clear.,20240332",
             {"time": "extra"},
-            "line 3: time is a number, but a date further up",
+            "line 3: time is a number, but a date earlier in the column",
         ),
         ("s,a.png,PA,Clear.,trian", {"split": "extra"}, "line 2: split is 'trian'; did you mean"),
         ("s,a.png,PA,Clear.,", {"split": "extra"}, "study 's': split is ''"),
         (
             "s,a.png,PA,Clear.,train\nt,a.png,PA,Clear.,test",
             {"split": "extra", "patient_id": "text"},
-            "patient 'Clear.' stands in both train and test",
+            "patient 'Clear.' is in both train and test",
         ),
     ],
 )
@@ -434,3 +436,69 @@ def test_a_table_of_the_size_of_mimic_is_read_in_less_than_a_minute(tmp_path: Pa
     assert (len(candidates.studies), len(candidates.image_files)) == (200_000, 400_000)
     # Of three studies of a patient on three days, two have a prior; 200,000 = 3 * 66,666 + 2.
     assert sum(bool(s.prior_study_id) for s in candidates.studies) == 2 * 66_666 + 1
+
+
+TIMED = {"study_id": "study", "image": "file", "findings": "text", "time": "day"}
+DAYS = ("31.03.2024", "01.04.2024", "31.02.2024")
+
+
+def timed_table(folder: Path, *days: str) -> Path:
+    rows = (f"s{k},{k}.png,Clear.,{day}" for k, day in enumerate(days))
+    return write_table(folder, "study,file,text,day", *rows)
+
+
+def test_times_are_read_in_a_form_of_ones_own(tmp_path: Path) -> None:
+    table = timed_table(tmp_path / "in", "31.03.2024", "01.04.2024 08:15")
+    with pytest.raises(DataError, match=r"2 cells cannot be used: line 2: time is '31\.03\.2024'"):
+        prepare(table, TIMED)
+    with pytest.raises(DataError, match=r"line 3: time is .*; the date format is '%d\.%m\.%Y'"):
+        prepare(table, TIMED, date_format="%d.%m.%Y")
+    whole = timed_table(tmp_path / "whole", *DAYS[:2])
+    _, studies = prepare(whole, TIMED, date_format="%d.%m.%Y")
+    assert {study.time for study in studies.values()} == {"2024-03-31", "2024-04-01"}
+
+
+def test_cells_that_cannot_be_used_are_counted_and_told_together(tmp_path: Path) -> None:
+    """Seven times of eight: five are shown, two are counted."""
+    table = timed_table(tmp_path / "in", "2024-03-31", *(f"{k}/3/24" for k in range(7)))
+    with pytest.raises(DataError) as told:
+        prepare(table, TIMED)
+    assert str(told.value) == (
+        f"{table}: 7 cells cannot be used: line 3: time is '0/3/24', line 4: time is '1/3/24', "
+        "line 5: time is '2/3/24', line 6: time is '3/3/24', line 7: time is '4/3/24', and 2 more; "
+        "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15; `prepare "
+        "folder` reads others by --date-format, such as %d.%m.%Y"
+    )
+    assert not (tmp_path / "in/studies").exists()
+
+
+def test_view_names_of_ones_own_go_before_all_others(tmp_path: Path) -> None:
+    table = write_table(
+        tmp_path / "in",
+        "study,file,text,view",
+        "s,a.png,Clear.,Portable-Chest",
+        "s,b.png,Clear.,PA",
+        "s,c.png,Clear.,room 7",
+    )
+    names = parse_view_names(["portable chest=ap", "PA=lateral"])
+    summary, studies = prepare(table, ONE_ROW_AN_IMAGE, view_names=names)
+    assert {image.view for image in studies["s"].images} == {View.AP, View.LATERAL, View.UNKNOWN}
+    assert summary.unrecognised_views == {"ROOM 7": 1}
+
+
+@pytest.mark.parametrize("item", ["PORTABLE CHEST", "=AP", "PORTABLE CHEST=chest"])
+def test_a_view_name_that_says_no_view_is_refused(item: str) -> None:
+    with pytest.raises(ConfigError, match="must look like 'PORTABLE CHEST=AP'; views are frontal"):
+        parse_view_names([item])
+
+
+def test_a_dry_run_finds_a_wrong_folder_of_images(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "in", "study,file,text,view", "s,a.png,Clear.,PA")
+    dry = replace(USUAL, dry_run=True)
+    source = TableSource(table=table, columns=ONE_ROW_AN_IMAGE)
+    assert sources.prepare(source, tmp_path / "out", dry).flow
+    with pytest.raises(DataError, match=r"a\.png: image file is missing, as are all 1; give the"):
+        sources.prepare(replace(source, images=tmp_path / "elsewhere"), tmp_path / "out", dry)
+    reports = replace(dry, inclusion=replace(dry.inclusion, require_images=False))
+    sources.prepare(replace(source, images=tmp_path / "elsewhere"), tmp_path / "out", reports)
+    assert not (tmp_path / "out").exists()

@@ -227,7 +227,7 @@ def test_the_split_of_r2gen_is_used_and_studies_outside_it_are_left_out(tmp_path
         ({"train": [{"report": "x"}]}, "must be one JSON object"),
         ({"trian": [{"id": "CXR1_IM-1"}]}, "key is 'trian'; did you mean 'train'"),
         ({"train": [{"id": "s50414267"}]}, "does not look like CXR7_IM-2263"),
-        ({"train": [{"id": "CXR1_IM-1"}], "test": [{"id": "CXR1_IM-1"}]}, "CXR1 stands in two"),
+        ({"train": [{"id": "CXR1_IM-1"}], "test": [{"id": "CXR1_IM-1"}]}, "CXR1 is in two"),
     ],
 )
 def test_a_broken_annotation_is_named(tmp_path: Path, content: object, message: str) -> None:
@@ -286,13 +286,13 @@ def test_a_truncated_archive_and_other_files_are_named(tmp_path: Path) -> None:
 
 def test_a_report_that_stands_twice_is_named(tmp_path: Path) -> None:
     path = archive(tmp_path / "r.tgz", {"1.xml": xml_of("1"), "copy.xml": xml_of("1")})
-    with pytest.raises(DataError, match="report CXR1 stands twice"):
+    with pytest.raises(DataError, match="report CXR1 appears twice"):
         read_reports(path, None)
 
 
 def test_broken_csv_files_are_named(tmp_path: Path) -> None:
     reports = reports_as_csv(tmp_path)
-    with pytest.raises(DataError, match=r"give indiana_projections\.csv beside it"):
+    with pytest.raises(DataError, match=r"give indiana_projections\.csv next to it"):
         read_reports(reports, None)
     with pytest.raises(DataError, match=r"indiana_reports\.csv: column 'filename' is missing"):
         read_reports(reports, reports)

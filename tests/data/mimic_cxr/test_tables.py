@@ -172,11 +172,11 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "two releases": (
         copy(METADATA, "mimic-cxr-2.1.0-metadata.csv"),
-        r"mimic-cxr-2\.1\.0-metadata\.csv: stands beside mimic-cxr-2\.0\.0-metadata\.csv; give a",
+        r"mimic-cxr-2\.1\.0-metadata\.csv: is next to mimic-cxr-2\.0\.0-metadata\.csv; give a",
     ),
     "packed and unpacked": (
         copy(SPLIT, f"{SPLIT}.gz"),
-        r"split\.csv\.gz: stands beside mimic-cxr-2\.0\.0-split\.csv; give a folder",
+        r"split\.csv\.gz: is next to mimic-cxr-2\.0\.0-split\.csv; give a folder",
     ),
     "empty file": (change(METADATA, lambda _: b""), r"metadata\.csv: is empty; download"),
     "header only": (
@@ -193,7 +193,7 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "column twice": (
         edit_line(METADATA, 1, "Rows", "StudyDate"),
-        r"metadata\.csv, line 1: column 'StudyDate' stands twice",
+        r"metadata\.csv, line 1: column 'StudyDate' appears twice",
     ),
     "semicolons": (
         change(SPLIT, lambda content: content.replace(b",", b";")),
@@ -221,11 +221,11 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "image twice": (
         edit_line(METADATA, 3, _SECOND, _FIRST),
-        rf"metadata\.csv, line 3: image {_FIRST} stands in the table twice; keep one",
+        rf"metadata\.csv, line 3: image {_FIRST} is in the table twice; keep one",
     ),
     "image twice in the split": (
         edit_line(SPLIT, 3, _SECOND, _FIRST),
-        rf"split\.csv, line 3: image {_FIRST} stands in the table twice; keep one",
+        rf"split\.csv, line 3: image {_FIRST} is in the table twice; keep one",
     ),
     "no split": (
         edit_line(SPLIT, 3, _SECOND, "0-other"),
@@ -245,11 +245,11 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "study in two splits": (
         edit_line(SPLIT, 5, "train", "test"),
-        r"metadata\.csv, line 5: study_id 50000030 stands in two splits; take",
+        r"metadata\.csv, line 5: study_id 50000030 is in two splits; take",
     ),
     "patient in two splits": (
         edit_line(SPLIT, 3, "train", "test"),
-        r"metadata\.csv, line 3: subject_id 10000011 stands in two splits; take",
+        r"metadata\.csv, line 3: subject_id 10000011 is in two splits; take",
     ),
     "patient id as a fraction": (
         edit_line(METADATA, 2, "10000011", "10000011.0"),

@@ -301,3 +301,10 @@ def test_a_slip_in_an_id_is_understood(typed: str) -> None:
     found = similar_ids(typed, IDS_OF_A_LARGE_SET)
     assert "s50000370" in found
     assert len(found) <= 3
+
+
+def test_the_impression_is_shown_where_there_is_one(studies: StudySet, written: list[str]) -> None:
+    contact_sheet(studies[0], studies.images, max_images=6)
+    assert not any("Impression" in text for text in written)
+    contact_sheet(replace(studies[0], impression="Sin cambios."), studies.images, max_images=6)
+    assert written[-2:] == ["Impression, not trained on", "Sin cambios."]

@@ -104,7 +104,7 @@ def test_nothing_is_written_among_the_originals(tmp_path: Path) -> None:
     before = state_of(root)
     prepare(root, tmp_path / "out")
     assert state_of(root) == before
-    with pytest.raises(ConfigError, match=r"lies inside .*gr, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*gr, where nothing is written"):
         prepare(root, root / "out")
 
 
@@ -182,8 +182,7 @@ def spoil(root: Path, name: str) -> str:
             findings = tree.report("401", "401_a.png", tree.NO_EFFUSION)
             tree.build(root, [*tree.standard_reports(), findings], rows)
             return (
-                "patient '11' stands in both train and test (study '401'); give each patient one "
-                "split"
+                "patient '11' is in both train and test (study '401'); give each patient one split"
             )
         case "parts":
             for folder in ("Padchest_GR_files", "PadChest_GR_progression_prior_studies"):

@@ -143,7 +143,7 @@ def test_a_study_that_cannot_be_written_is_named_with_its_field(
 def test_a_failed_write_leaves_the_old_tables_and_nothing_else(tmp_path: Path) -> None:
     tables_alone(tmp_path, [a_study("old")])
     before = bytes_of(tmp_path)
-    with pytest.raises(DataError, match="study_id 's1' would stand in it twice"):
+    with pytest.raises(DataError, match="study_id 's1' would be in it twice"):
         write_tables(tmp_path, [a_study("s1"), a_study("s1", Split.TEST)])
     with pytest.raises(DataError, match="there is no study to write"):
         write_tables(tmp_path, [])

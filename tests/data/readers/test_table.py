@@ -91,7 +91,7 @@ def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
         (b"id,text\n1,a\n2,b,c\n", "line 3: 3 cells under 2 columns"),
         (b"id,text\n1\n", "line 2: 1 cells under 2 columns"),
         (b'id,text\n1,"never closed\n2,b\n', "line 2: unexpected end of data"),
-        (b"id,id\n1,2\n", "line 1: column 'id' stands twice"),
+        (b"id,id\n1,2\n", "line 1: column 'id' appears twice"),
         (b"id,text\n1,a\n2,caf\xe9\n", "line 3: not utf-8; .* perhaps latin-1"),
         ("id,text\n1,a\n".encode("utf-16"), "not utf-8; .* perhaps utf-16"),
         ("id,text\n1,a\n".encode("utf-16-le"), "line 1: holds zero bytes; .* perhaps utf-16"),
@@ -160,7 +160,7 @@ def test_a_fault_below_excels_first_line_is_on_its_own_line(tmp_path: Path) -> N
     path = write(tmp_path / "a.csv", b"sep=;\nid;text\n1;a\n2\n")
     with pytest.raises(DataError, match="line 4: 1 cells under 2 columns"):
         read_table(path)
-    with pytest.raises(DataError, match="line 2: column 'id' stands twice"):
+    with pytest.raises(DataError, match="line 2: column 'id' appears twice"):
         read_table(write(tmp_path / "b.csv", b"sep=;\nid;id\n1;a\n"))
 
 

@@ -110,9 +110,9 @@ def test_nothing_is_written_among_the_originals(tmp_path: Path) -> None:
     assert state_of(root) == before
     elsewhere = tmp_path / "films"
     shutil.move(root / "deid_png", elsewhere)
-    with pytest.raises(ConfigError, match=r"lies inside .*rex, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*rex, where nothing is written"):
         prepare(root, root / "out", images=elsewhere)
-    with pytest.raises(ConfigError, match=r"lies inside .*films, where nothing is written"):
+    with pytest.raises(ConfigError, match=r"is inside .*films, where nothing is written"):
         prepare(root, elsewhere / "out", images=elsewhere)
 
 
@@ -172,14 +172,16 @@ def spoil(root: Path, name: str) -> str:
             return f"{train}, line 2: not UTF-8; save the file as UTF-8, or download it again"
         case "study twice":
             train.write_text(f'{{"{key}": {json.dumps(made)}, "{key}": {json.dumps(made)}}}')
-            return f"{train}: study {key!r} stands twice; download the metadata again"
+            return f"{train}: study {key!r} appears twice; download the metadata again"
         case "study in two splits":
             test.write_text(json.dumps({key: made}))
-            return f"{test}: study {key!r} stands also in {train.name}; download the metadata again"
+            return (
+                f"{test}: study {key!r} appears also in {train.name}; download the metadata again"
+            )
         case "patient in two splits":
             test.write_text(json.dumps(dict([tree.entry("A", "999")])))
             return (
-                "patient 'A' stands in both train and test (study 'pA_a999_s1.2.999'); give each "
+                "patient 'A' is in both train and test (study 'pA_a999_s1.2.999'); give each "
                 "patient one split"
             )
         case "parts":

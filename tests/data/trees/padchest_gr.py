@@ -113,7 +113,7 @@ def standard_reports() -> list[Report]:
 
 
 def standard_rows() -> list[Row]:
-    """Make the master table: 107 is missing, 108 stands in two splits, 109 has no report."""
+    """Make the master table: 107 is missing, 108 is in two splits, 109 has no report."""
     return [
         row("101", "101_aaa.png", "train", "11", "20100101"),
         row("101", "101_aaa.png", "train", "11", "20100101", label="normal"),

@@ -87,13 +87,13 @@ def test_every_published_recipe_can_be_estimated(name: str) -> None:
 
 
 def test_what_is_not_accounted_for_is_refused_in_a_line() -> None:
-    with pytest.raises(ConfigError, match="zero3 is not accounted for"):
+    with pytest.raises(ConfigError, match="zero3 is not part of the estimate"):
         of(gpus=8, launch=Launch.ZERO3)
-    with pytest.raises(ConfigError, match=r"model\.lora wants whole copies"):
+    with pytest.raises(ConfigError, match=r"model\.lora needs whole copies"):
         of("model.lora.rank=16", gpus=8, launch=Launch.FSDP2)
-    with pytest.raises(ConfigError, match=r"optim\.state=master wants whole copies"):
+    with pytest.raises(ConfigError, match=r"optim\.state=master needs whole copies"):
         of("optim.state=master", gpus=8, launch=Launch.FSDP2)
-    with pytest.raises(ConfigError, match="not accounted for with shards"):
+    with pytest.raises(ConfigError, match="not part of the estimate with shards"):
         of("rollout.engine=vllm_server", gpus=8, launch=Launch.FSDP2)
     with pytest.raises(ConfigError, match=r"set model\.gradient_checkpointing=true"):
         of("model.group_pass=plain", "model.gradient_checkpointing=false")

@@ -236,5 +236,5 @@ def test_precision_follows_from_how_weights_are_held() -> None:
     assert of(is_sharded=True) is Precision.BFLOAT16
     with pytest.raises(ConfigError, match=r"set model\.dtype=bfloat16"):
         of("model.dtype=float32", "optim.state=master")
-    with pytest.raises(ConfigError, match="lm_head is not accounted for"):
+    with pytest.raises(ConfigError, match="lm_head is not part of the estimate"):
         adapter_parameters(QWEN2_5_VL_3B.text, 4, ("lm_head",))

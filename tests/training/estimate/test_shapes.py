@@ -83,7 +83,7 @@ def test_a_shape_is_read_from_a_folder(family: str, tmp_path: Path) -> None:
 
 def test_another_family_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "idefics3"}))
-    with pytest.raises(ModelError, match="model_type 'idefics3' is not accounted for"):
+    with pytest.raises(ModelError, match="model_type 'idefics3' is not part of the estimate"):
         read_shape(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "none"}))
     with pytest.raises(ModelError, match=r"config\.json: .*give the folder of a saved model"):

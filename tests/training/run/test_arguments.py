@@ -56,7 +56,6 @@ COMMON: Mapping[str, tuple[Any, str]] = {
     "include_num_input_tokens_seen": ("no", NOT_SHOWN),
     "log_level": ("passive", NOT_SHOWN),
     "log_level_replica": ("warning", NOT_SHOWN),
-    "run_name": (None, NOT_SHOWN),
     "project": ("huggingface", NOT_SHOWN),
     "trackio_space_id": (None, NOT_SHOWN),
     "trackio_bucket_id": (None, NOT_SHOWN),

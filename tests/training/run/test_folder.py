@@ -13,6 +13,7 @@ from editgrpo.training.run.folder import (
     find_start,
     go_back_to,
     last_checkpoint,
+    leaving_nothing,
     mark_complete,
 )
 
@@ -135,3 +136,34 @@ def test_the_best_epoch_is_chosen_by_score_and_then_by_loss(
 ) -> None:
     assert best_epoch(scores) == best
     assert best_epoch(scores[::-1]) == best
+
+
+@pytest.mark.parametrize(
+    ("before", "written", "stays"),
+    [
+        ((), ("config.yaml", "annotations/a"), False),
+        ((".run.lock",), ("config.yaml",), False),
+        ((), ("config.yaml", "metrics.jsonl"), True),
+        ((), ("config.yaml", "checkpoints/checkpoint-1/complete"), True),
+        (("notes.txt",), ("config.yaml",), True),
+    ],
+)
+def test_a_run_that_fails_before_its_first_step_leaves_no_folder(
+    tmp_path: Path, before: tuple[str, ...], written: tuple[str, ...], stays: bool
+) -> None:
+    run = tmp_path / "run"
+
+    def write(names: tuple[str, ...]) -> None:
+        for name in names:
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).touch()
+
+    write(before)
+    with pytest.raises(TrainingError), leaving_nothing(run):
+        write(written)
+        raise TrainingError("no such model")
+    assert run.exists() is stays
+    assert all((run / name).exists() for name in (*before, *written)) is stays
+    with leaving_nothing(tmp_path / "other"):
+        (tmp_path / "other").mkdir()
+    assert (tmp_path / "other").exists()

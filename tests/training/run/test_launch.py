@@ -150,7 +150,7 @@ def test_what_wants_whole_copies_is_not_sharded(
     settings: dict[str, Any],
 ) -> None:
     run = tmp_path / "run"
-    with pytest.raises(ConfigError, match=f"{name} wants whole copies of the model"):
+    with pytest.raises(ConfigError, match=f"{name} needs whole copies of the model"):
         begin(monkeypatch, run, launch, resume=False, **settings)
     assert not run.exists()
     assert begin(monkeypatch, run, (2, "copies"), resume=False, **settings) is None

@@ -255,7 +255,7 @@ def test_images_side_by_side_are_refused(
         pixel_values=prompts[0].pixel_values,
         image_grid_thw=prompts[0].image_grid_thw,
     )
-    with pytest.raises(DataError, match="study s1: its images stand side by side"):
+    with pytest.raises(DataError, match="study s1: its images are side by side"):
         sample(colocate, 0, [joined], [images], 1)
 
 

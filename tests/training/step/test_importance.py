@@ -70,7 +70,7 @@ def test_log_probs_stay_with_the_tokens_that_they_were_sampled_with() -> None:
             response(Kind.SAMPLED, 7, 8, END),
             response(Kind.SAMPLED, 9, END),
             response(Kind.EDITED, 7, 4, END, source_index=0),
-            response(Kind.EDITED, 9, END, source_index=1),  # nothing to edit: it stands twice
+            response(Kind.EDITED, 9, END, source_index=1),  # nothing to edit: it appears twice
         ),
     )
     noted = with_sampled_log_probs([group], [rollouts])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from editgrpo.data.folder.columns import Columns
+from editgrpo.data.folder.faults import Faults
 from editgrpo.data.folder.images import ImageFolder
 from editgrpo.data.given_values import is_given, is_identifier, section_text
 from editgrpo.data.prepare import Candidates
@@ -21,8 +22,8 @@ from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.readers.table import Row, Table, read_table
 from editgrpo.data.splits import SplitRule, parse_split
 from editgrpo.data.study import Split, Study, StudyImage, View
-from editgrpo.data.times import is_impossible_date, read_time
-from editgrpo.data.views import normalise_view
+from editgrpo.data.times import Time, is_impossible_date, read_dated
+from editgrpo.data.views import NO_NAMES, normalise_view
 from editgrpo.errors import DataError
 
 _ONE_VALUE = ("patient_id", "split", "time", *SECTIONS)  # fields on which a study's rows must agree
@@ -52,6 +53,12 @@ class TableSource:
 
     encoding: str = "utf-8"
     """Of a CSV file."""
+
+    date_format: str | None = None
+    """How times are written, as `datetime.strptime` reads it; None takes ISO 8601 and numbers."""
+
+    view_names: Mapping[str, View] = field(default_factory=dict)
+    """Names of projections of one's own; `views.parse_view_names` reads them."""
 
 
 @dataclass(slots=True)
@@ -91,7 +98,7 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
 
     Raises:
         ConfigError: The column map does not fit the table.
-        DataError: The table or a cell cannot be understood.
+        DataError: The table or cells cannot be understood; the message counts these cells.
     """
     table = read_table(source.table, delimiter=source.delimiter, encoding=source.encoding)
     folder = source.images if source.images is not None else source.table.parent
@@ -101,6 +108,8 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
         ImageFolder(folder, follow_links=source.follow_links),
         how or ReadOptions(),
         separator=source.separator,
+        date_format=source.date_format,
+        view_names=source.view_names,
     )
 
 
@@ -123,6 +132,8 @@ def read_rows(
     how: ReadOptions,
     *,
     separator: str | None = None,
+    date_format: str | None = None,
+    view_names: Mapping[str, View] = NO_NAMES,
     dataset: str = "folder",
 ) -> Candidates:
     """Read all studies of a table that is in memory.
@@ -133,6 +144,8 @@ def read_rows(
         places: Where its images are.
         how: As of `read_folder`.
         separator: Between several paths, or views, in one cell.
+        date_format: As of `TableSource`.
+        view_names: As of `TableSource`.
         dataset: Key of `card.DATASETS`.
 
     Returns:
@@ -140,21 +153,25 @@ def read_rows(
 
     Raises:
         ConfigError: The column map does not fit the table.
-        DataError: A cell cannot be understood.
+        DataError: Cells cannot be understood; the message counts them.
     """
     columns = Columns(mapped, table, require_image=how.require_images)
-    reader = _RowReader(places, columns, separator)
+    reader = _RowReader(places, columns, separator, view_names)
+    faults = Faults(table.path)
     for row in table.rows:
-        reader.add(row)
-    times = _times(reader.drafts, table.path) if "time" in columns else {}
+        with faults.kept():
+            reader.add(row)
+    times = _times(reader.drafts, date_format, faults) if "time" in columns else {}
     studies: list[Study] = []
     rejections = reader.rejections
     for study_id, draft in reader.drafts.items():
-        study = _study(study_id, draft, columns, how.split_rule, time=times.get(study_id, ""))
-        if isinstance(study, Study):
-            studies.append(study)
-        else:
-            rejections.append(study)
+        with faults.kept():
+            study = _study(study_id, draft, columns, how.split_rule, time=times.get(study_id, ""))
+            if isinstance(study, Study):
+                studies.append(study)
+            else:
+                rejections.append(study)
+    faults.raise_together()
     column = mapped.get("split")
     return Candidates(
         dataset=dataset,
@@ -171,9 +188,16 @@ def read_rows(
 class _RowReader:
     """Puts the rows of each study together."""
 
-    def __init__(self, places: ImagePlaces, columns: Columns, separator: str | None) -> None:
+    def __init__(
+        self,
+        places: ImagePlaces,
+        columns: Columns,
+        separator: str | None,
+        view_names: Mapping[str, View],
+    ) -> None:
         self._columns = columns
         self._separator = separator
+        self._view_names = view_names
         self._places = places
         self._fields = [name for name in _ONE_VALUE if name in columns]
         self.drafts: dict[str, _Draft] = {}
@@ -204,7 +228,8 @@ class _RowReader:
                 continue  # as pandas writes a cell without a path
             image_id = self._places.image_id(path, row.where)
             self.image_files.setdefault(image_id, self._places.path_of(image_id))
-            draft.images.setdefault(image_id, normalise_view(view, unrecognised=self.unrecognised))
+            known = normalise_view(view, unrecognised=self.unrecognised, own=self._view_names)
+            draft.images.setdefault(image_id, known)
 
 
 def _given(text: str) -> str:
@@ -236,28 +261,33 @@ def _study(
     )
 
 
-def _times(drafts: Mapping[str, _Draft], table: Path) -> dict[str, str]:
+def _times(drafts: Mapping[str, _Draft], date_format: str | None, faults: Faults) -> dict[str, str]:
     """Return the time of every study that has one, all in one form."""
     times: dict[str, str] = {}
-    form_of_first: str | None = None
+    first: Time | None = None
     for study_id, draft in drafts.items():
         time = draft.values.get("time", "")
         if not time:
             continue
-        where = draft.where["time"]
-        read = read_time(time, where=where)
-        form_of_first = form_of_first or read.form
-        if read.form != form_of_first:
-            raise DataError(
-                f"{where}: time is a {read.form}, but a {form_of_first} further up; use one form "
-                "for the whole column"
-            )
-        if is_impossible_date(read):
-            raise DataError(f"{where}: time is {shown(time)}, no date of the calendar; correct it")
-        times[study_id] = read.text
-    if not times:
-        raise DataError(f"{table}: the time column is empty; leave it out of the map")
+        with faults.kept():
+            read = _time(time, date_format, draft.where["time"], first)
+            first = first or read
+            times[study_id] = read.text
+    if not times and not faults:
+        raise DataError(f"{faults.table}: the time column is empty; leave it out of the map")
     return times
+
+
+def _time(text: str, date_format: str | None, where: str, first: Time | None) -> Time:
+    read = read_dated(text, date_format, where=where)
+    if first is not None and read.form != first.form:
+        raise DataError(
+            f"{where}: time is a {read.form}, but a {first.form} earlier in the column; use one "
+            "form for the whole column"
+        )
+    if is_impossible_date(read):
+        raise DataError(f"{where}: time is {shown(text)}, no date of the calendar; correct it")
+    return read
 
 
 def _facts(

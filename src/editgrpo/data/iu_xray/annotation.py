@@ -45,5 +45,5 @@ def read_annotation(path: Path) -> dict[str, Split]:
         if match is None:
             raise DataError(f"{path}: an id does not look like CXR7_IM-2263; is it for IU X-Ray?")
         if split_of_uid.setdefault(match[1], split) is not split:
-            raise DataError(f"{path}: report CXR{match[1]} stands in two splits; correct one")
+            raise DataError(f"{path}: report CXR{match[1]} is in two splits; correct one")
     return split_of_uid

@@ -75,7 +75,7 @@ def read_reports(reports: Path, projections: Path | None) -> list[IUReport]:
     if reports.name.lower().endswith((".csv", ".csv.gz")):
         if projections is None:
             raise DataError(
-                f"{reports}: says nothing of images; give indiana_projections.csv beside it"
+                f"{reports}: says nothing of images; give indiana_projections.csv next to it"
             )
         read = [_from_row(row, views) for row in _rows(reports, _REPORT_COLUMNS)]
     else:
@@ -83,7 +83,7 @@ def read_reports(reports: Path, projections: Path | None) -> list[IUReport]:
     by_uid: dict[str, IUReport] = {}
     for report in read:
         if by_uid.setdefault(report.uid, report) is not report:
-            raise DataError(f"{reports}: report CXR{report.uid} stands twice; remove one")
+            raise DataError(f"{reports}: report CXR{report.uid} appears twice; remove one")
     return sorted(by_uid.values(), key=lambda report: int(report.uid))
 
 

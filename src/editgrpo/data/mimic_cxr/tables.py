@@ -77,10 +77,10 @@ def read_listing(folder: Path) -> Listing:
         over, so that a part of the metadata is a part of the data set.
 
     Raises:
-        DataError: A table is missing, stands twice, or cannot be read; an id is malformed; an image
-            stands twice, has no split, or belongs to another study in the other table; a study has
-            two patients; a study or a patient stands in two splits. The message names file and
-            line.
+        DataError: A table is missing, appears twice, or cannot be read; an id is malformed; an
+            image appears twice, has no split, or belongs to another study in the other table; a
+            study has two patients; a study or a patient is in two splits. The message names file
+            and line.
     """
     metadata = read_columns(find_table(folder, "metadata"), (*_IDS, *_TAKEN))
     split = read_columns(find_table(folder, "split"), (*_IDS, "split"))
@@ -91,8 +91,8 @@ def read_listing(folder: Path) -> Listing:
     studies_I, first_row_S = _one_each(metadata, "study_id")
     subjects_I, _ = _one_each(metadata, "subject_id")
     _check_same(metadata, "study_id", studies_I, subjects_I, "has two patients")
-    _check_same(metadata, "study_id", studies_I, splits_I, "stands in two splits")
-    _check_same(metadata, "subject_id", subjects_I, splits_I, "stands in two splits")
+    _check_same(metadata, "study_id", studies_I, splits_I, "is in two splits")
+    _check_same(metadata, "subject_id", subjects_I, splits_I, "is in two splits")
     views, unrecognised = _views(metadata)
     studies = _studies(metadata, studies_I, first_row_S, splits_I, views)
     return Listing(studies=studies, unrecognised_views=unrecognised)
@@ -120,7 +120,7 @@ def find_table(folder: Path, kind: str) -> Path:
         )
     if len(found) > 1:
         raise DataError(
-            f"{found[1]}: stands beside {found[0].name}; give a folder that holds one of the two"
+            f"{found[1]}: is next to {found[0].name}; give a folder that holds one of the two"
         )
     return found[0]
 
@@ -139,7 +139,7 @@ def _check_ids(table: Columns) -> None:
         first = np.unique(codes, return_index=True)[1]
         row = int(np.flatnonzero(first[codes] != np.arange(len(codes)))[0])
         raise DataError(
-            f"{table.where(row)}: image {table['dicom_id'][row]} stands in the table twice; keep "
+            f"{table.where(row)}: image {table['dicom_id'][row]} is in the table twice; keep "
             "one of its rows"
         )
 

@@ -109,6 +109,7 @@ def contact_sheet(
     page.columns(
         ("Prompt, as the model reads it", prompt_text(prompt)),
         (f"{_REFERENCE[study.target]}, the reference", study.reference or "not given"),
+        *_not_trained_on(study),
     )
     return page.picture()
 
@@ -153,6 +154,13 @@ def boxes_text(boxes: Sequence[Box]) -> str:
         extra = ", extra box" if box.is_extra else ""
         lines.append(f"Box {number}{extra}: {box.sentence}{labels}")
     return "\n".join(lines)
+
+
+def _not_trained_on(study: Study) -> list[tuple[str, str]]:
+    """Return the impression, if there is one that is no part of the reference."""
+    if not study.impression or study.impression in study.reference:
+        return []
+    return [("Impression, not trained on", study.impression)]
 
 
 def prompt_text(prompt: Prompt) -> str:

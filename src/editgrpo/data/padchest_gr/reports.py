@@ -74,7 +74,7 @@ def read_reports(
 ) -> tuple[dict[str, GroundedReport], dict[str, str]]:
     """Read all reports.
 
-    A study that stands twice is one study with two images if both entries say the same, and no
+    A study that appears twice is one study with two images if both entries say the same, and no
     study if they do not.
 
     Args:

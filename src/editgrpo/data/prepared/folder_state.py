@@ -97,7 +97,7 @@ def check_place(output: Path, root: Path) -> None:
     """
     if real_path(output).is_relative_to(real_path(root)):
         raise ConfigError(
-            f"{output}: lies inside {root}, where nothing is written; name a folder outside"
+            f"{output}: is inside {root}, where nothing is written; name a folder outside"
         )
 
 

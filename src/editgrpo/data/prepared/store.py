@@ -275,7 +275,7 @@ def check_studies(folder: Path, studies: Iterable[Study]) -> None:
     seen: set[str] = set()
     for study in studies:
         if study.study_id in seen:
-            raise DataError(f"{folder}: study_id {study.study_id!r} would stand in it twice")
+            raise DataError(f"{folder}: study_id {study.study_id!r} would be in it twice")
         seen.add(study.study_id)
         check_study(study, where=str(folder))
 

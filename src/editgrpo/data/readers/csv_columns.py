@@ -134,7 +134,7 @@ def _check_header(path: Path, content: bytes, columns: Sequence[str]) -> None:
         raise DataError(f"{path}, line 1: {error}; {_AGAIN}") from error
     for column in columns:
         if names.count(column) != 1:
-            problem = "stands twice" if column in names else "is missing"
+            problem = "appears twice" if column in names else "is missing"
             wanted = ", ".join(columns)
             raise DataError(
                 f"{path}, line 1: column {column!r} {problem}; it must name {wanted}, with commas "

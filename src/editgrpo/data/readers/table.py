@@ -168,7 +168,7 @@ def _columns(path: Path, names: list[str], *, line: int) -> tuple[str, ...]:
     if repeated is not None:
         what = f"column {columns.index(repeated) + 1}"
         what = f"column {repeated!r}" if is_header(columns) else what
-        raise DataError(f"{path}, line {line}: {what} stands twice; rename one")
+        raise DataError(f"{path}, line {line}: {what} appears twice; rename one")
     return tuple(columns)
 
 

@@ -108,7 +108,7 @@ def read_metadata(metadata: Mapping[Split, Path]) -> Iterator[Record | Rejection
         Every study, or why it could not be put together.
 
     Raises:
-        DataError: A file is not of the documented form, or a study stands twice.
+        DataError: A file is not of the documented form, or a study appears twice.
     """
     split_of_study: dict[str, Split] = {}
     for split, path in metadata.items():
@@ -120,7 +120,7 @@ def read_metadata(metadata: Mapping[Split, Path]) -> Iterator[Record | Rejection
                 where = metadata[split_of_study[study_id]]
                 other = "twice" if where == path else f"also in {where.name}"
                 raise DataError(
-                    f"{path}: study {study_id!r} stands {other}; download the metadata again"
+                    f"{path}: study {study_id!r} appears {other}; download the metadata again"
                 )
             split_of_study[study_id] = split
             yield read_record(study_id, entry, split)

@@ -65,7 +65,7 @@ def read_rexgradient(source: ReXGradientSource, how: ReadOptions | None = None) 
         Every study that could be put together, and why others could not.
 
     Raises:
-        DataError: A file is missing or not of the documented form, or a study stands twice.
+        DataError: A file is missing or not of the documented form, or a study appears twice.
     """
     how = how or ReadOptions()
     metadata = find_metadata(source.root, source.splits)

@@ -52,7 +52,7 @@ def write_report(
     runs: Sequence[Path],
     output: Path,
     *,
-    title: str,
+    title: str | None = None,
     studies: Path | None = None,
     max_studies: int = 80,
     wanted: Sequence[tuple[int, int, str]] = (),
@@ -65,7 +65,7 @@ def write_report(
     Args:
         runs: Run folders, in the order in which they shall be shown.
         output: The file to write; it appears only when it is whole.
-        title: Heading of the page.
+        title: Heading of the page; None takes the names of the runs.
         studies: A folder of studies, or a folder of such folders; None takes the folder that each
             run's `config.yaml` names.
         max_studies: Most study pages of each kind (training groups, test predictions).
@@ -93,6 +93,7 @@ def write_report(
     broken = pages["broken"] + sum(run.broken_lines for run in loaded)
     blocks = evaluation_blocks(loaded)
     notes = _notes(loaded, pages, broken)
+    title = title or ", ".join(run.name for run in loaded)
     write_text(output, _render(title, loaded, blocks, pages, notes, reload_s))
     return ReportSummary(
         output=output,

@@ -150,7 +150,7 @@ def read_group(run: Run, group: Group) -> dict[str, Any]:
 
 
 def _rule(row: Row) -> str | None:
-    """Return the rule of an edited response; an edited response without an edit stands twice."""
+    """Return the rule of an edited response; an edited response without an edit appears twice."""
     if row.get("kind") != "edited":
         return None
     edit = row.get("edit")

@@ -17,6 +17,7 @@ import yaml
 
 from editgrpo.errors import DataError
 from editgrpo.files import real_path
+from editgrpo.provenance import name_of_run
 
 Row = dict[str, Any]
 
@@ -151,10 +152,11 @@ def _without_nan(value: Any) -> Any:
 
 
 def _unique_names(folders: Sequence[Path]) -> list[str]:
-    """Name a run by its folder, and by as many parents as are needed to tell runs apart."""
+    """Name a run by its own name or its folder, and by as many parents as are needed to tell runs
+    apart."""
     resolved = [real_path(folder) for folder in folders]
-    names = [folder.name for folder in resolved]
-    depth = 1
+    names = [name_of_run(folder) for folder in resolved]
+    depth = 0
     while len(set(names)) < len(set(resolved)):
         depth += 1
         repeated = {name for name in names if names.count(name) > 1}

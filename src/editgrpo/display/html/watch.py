@@ -23,7 +23,7 @@ def watch_report(
     runs: Sequence[Path],
     output: Path,
     *,
-    title: str,
+    title: str | None = None,
     every_s: float = 30.0,
     studies: Path | None = None,
     max_studies: int = 80,
@@ -37,7 +37,7 @@ def watch_report(
     Args:
         runs: Run folders, in the order in which they shall be shown; they need not exist.
         output: The file to write.
-        title: Heading of the page.
+        title: Heading of the page; None takes the names of the runs.
         every_s: Seconds between two looks at the runs; nothing is written where nothing changed.
         studies: See `write_report`.
         max_studies: See `write_report`.

@@ -41,7 +41,7 @@ def find_model(config: ModelConfig) -> KnownModel:
     if name is None:
         raise ModelError(
             f"model {config.path!r} is no folder with a {CONFIG} and none of the known models "
-            f"({', '.join(PUBLISHED)}); give what it will be made from, such as "
+            f"({', '.join(PUBLISHED)}); name the model that it will be made from, such as "
             "--set model.path=Qwen/Qwen2.5-VL-3B-Instruct"
         )
     if name in PUBLISHED:

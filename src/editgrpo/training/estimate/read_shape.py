@@ -49,7 +49,7 @@ def shape_of(config: Any) -> ModelShape:
     family = config.model_type
     if family not in _TOWERS:
         raise ModelError(
-            f"model_type {family!r} is not accounted for; the counts know {', '.join(_TOWERS)}"
+            f"model_type {family!r} is not part of the estimate; it knows {', '.join(_TOWERS)}"
         )
     return ModelShape(
         text=_text_shape(config),

@@ -50,7 +50,7 @@ class Spread:
 
 
 def check_spread(config: TrainConfig, spread: Spread, *, is_packed: bool) -> None:
-    """Refuse what a run would refuse, and what is not accounted for.
+    """Refuse what a run would refuse, and what the estimate does not count.
 
     Args:
         config: The run.
@@ -62,7 +62,8 @@ def check_spread(config: TrainConfig, spread: Spread, *, is_packed: bool) -> Non
     """
     if spread.launch is Launch.ZERO3:
         raise ConfigError(
-            "--launch zero3 is not accounted for: DeepSpeed decides its own buffers; fsdp2 is near"
+            "--launch zero3 is not part of the estimate: DeepSpeed decides its own buffers; use "
+            "--launch fsdp2, which needs about as much"
         )
     if not is_packed:
         _check_plain(config, spread)
@@ -84,16 +85,16 @@ def check_spread(config: TrainConfig, spread: Spread, *, is_packed: bool) -> Non
     }
     for setting, is_set in refused.items():
         if is_set:
-            raise ConfigError(f"{setting} wants whole copies of the model; take --launch ddp")
+            raise ConfigError(f"{setting} needs whole copies of the model; use --launch ddp")
     if config.rollout.engine is not RolloutEngine.NATIVE:
         raise ConfigError(
-            f"rollout.engine={config.rollout.engine.value} is not accounted for with shards; take "
-            "--launch ddp"
+            f"rollout.engine={config.rollout.engine.value} is not part of the estimate with "
+            "shards; use --launch ddp"
         )
 
 
 def _check_plain(config: TrainConfig, spread: Spread) -> None:
-    """Refuse what the plain path does not serve, and what is not accounted for on it."""
+    """Refuse what the plain path does not serve, and what the estimate does not count."""
     wanted = {
         "model.gradient_checkpointing=true": config.model.gradient_checkpointing,
         "rollout.engine=native": config.rollout.engine is RolloutEngine.NATIVE,
@@ -102,5 +103,5 @@ def _check_plain(config: TrainConfig, spread: Spread) -> None:
     for setting, is_set in wanted.items():
         if not is_set:
             raise ConfigError(
-                f"the plain path (model.group_pass) is not accounted for so; set {setting}"
+                f"the estimate knows the plain path (model.group_pass) only so: set {setting}"
             )

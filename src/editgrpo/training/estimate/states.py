@@ -119,7 +119,7 @@ def adapter_parameters(text: TextShape, rank: int, modules: tuple[str, ...]) -> 
     unknown = sorted(set(modules) - set(_ADAPTED))
     if unknown:
         raise ConfigError(
-            f"model.lora.target_modules: {unknown[0]} is not accounted for; the counts know "
+            f"model.lora.target_modules: {unknown[0]} is not part of the estimate; it knows "
             f"{', '.join(_ADAPTED)}"
         )
     sides = {

@@ -22,6 +22,7 @@ from editgrpo.errors import ConfigError
 from editgrpo.training.run.folder import CHECKPOINTS
 from editgrpo.training.run.launch import processes_of_launch
 from editgrpo.training.run.optimizers import optimizer_arguments
+from editgrpo.training.run.trackers import others, run_name
 from editgrpo.training.sampling.vllm_settings import vllm_arguments
 
 _LOGGER = logging.getLogger(__name__)
@@ -147,7 +148,8 @@ def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:
         "use_cpu": not torch.cuda.is_available(),
         "seed": config.seed,
         "save_steps": config.save_every,
-        "report_to": list(config.report_to) or "none",
+        "report_to": others(config.report_to) or "none",
+        "run_name": run_name(config),
         "disable_tqdm": True,
         **optimizer_arguments(config.optim),
     }

@@ -1,17 +1,13 @@
-"""What happens around the steps of a run: stop when asked to, mark checkpoints whole, and refuse
-trackers that cannot be used."""
+"""What happens around the steps of a run: stop when asked to, mark checkpoints whole."""
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
-from transformers.integrations import get_reporting_integration_callbacks
 
-from editgrpo.errors import ConfigError
 from editgrpo.foreign import storing
 from editgrpo.training.run.folder import (
     CHECKPOINTS,
@@ -96,20 +92,3 @@ class SavePrompts(TrainerCallback):  # type: ignore[misc]
             folder = self._run / CHECKPOINTS / checkpoint_name(state.global_step)
             with storing(folder):
                 self._prompts.save(folder)
-
-
-def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that transformers does not know, or whose library is not installed.
-
-    Args:
-        names: Of `report_to`.
-
-    Raises:
-        ConfigError: a tracker cannot be used.
-    """
-    for name in names:
-        try:
-            for kind in get_reporting_integration_callbacks([name]):
-                kind()
-        except (ImportError, RuntimeError, ValueError) as error:
-            raise ConfigError(f"report_to: {name} cannot be used: {error}") from error

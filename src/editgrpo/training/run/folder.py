@@ -9,12 +9,14 @@ from, so that they end up as if the run had never stopped.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.files import json_line, naming, open_to_append, parse_json_object, write_text
+from editgrpo.ownership import is_first_process, is_lock
 
 METRICS = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
@@ -155,6 +157,26 @@ def find_start(run: Path, *, resume: bool) -> Path | None:
             f"start another in a new folder, with model.path={run / MODEL}"
         )
     return checkpoint
+
+
+@contextmanager
+def leaving_nothing(run: Path) -> Iterator[None]:
+    """Remove what a run wrote into a folder that was empty, if it fails before its first step.
+
+    Args:
+        run: The run folder; it need not exist.
+
+    Yields:
+        Nothing.
+    """
+    is_new = not run.exists() or (run.is_dir() and all(map(is_lock, run.iterdir())))
+    try:
+        yield
+    except BaseException:
+        is_begun = (run / METRICS).exists() or any(_checkpoints(run))
+        if is_new and not is_begun and is_first_process():
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 def go_back_to(run: Path, checkpoint: Path | None) -> None:

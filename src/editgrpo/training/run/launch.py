@@ -28,7 +28,7 @@ from editgrpo.provenance import (
 from editgrpo.recipes import load_recipe
 from editgrpo.training.policy.load import resolve_model_folder
 from editgrpo.training.policy.quantization import adapters_in_float32
-from editgrpo.training.run.callbacks import StopOnSignal, check_trackers
+from editgrpo.training.run.callbacks import StopOnSignal
 from editgrpo.training.run.checkpoints import check_state
 from editgrpo.training.run.folder import (
     ANNOTATIONS,
@@ -36,10 +36,12 @@ from editgrpo.training.run.folder import (
     find_start,
     go_back_to,
     has_model,
+    leaving_nothing,
     steps_done,
 )
 from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs
 from editgrpo.training.run.optimizers import optimizer_class
+from editgrpo.training.run.trackers import check_trackers
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ def starting(
     """Own a run folder while the block runs, and find what the run starts from.
 
     A run that is to go on and is refused keeps whatever it has written: settings and inputs are
-    compared before anything is removed.
+    compared before anything is removed. One that fails before its first step leaves no folder.
 
     Args:
         config: The run.
@@ -111,7 +113,7 @@ def starting(
         DataError: the prepared set or the annotation store cannot be read.
         ModelError: the model, or weights of a clinical model, are missing.
     """
-    with owning(Path(config.output)):
+    with owning(Path(config.output)), leaving_nothing(Path(config.output)):
         if resume and _is_finished(config):
             yield None
             return
@@ -139,8 +141,8 @@ def _check_settings(run: Path, config: SFTConfig | TrainConfig) -> None:
     began."""
     if not (run / CONFIG_FILE).is_file():
         raise TrainingError(
-            f"{run}: no {CONFIG_FILE}, so nobody can say that it goes on as it began; put back the "
-            "file, or start another run in a new folder"
+            f"{run}: no {CONFIG_FILE}, so the settings that the run began with are not known; put "
+            "back the file, or start another run in a new folder"
         )
     check_same_config(run, config)
 
@@ -205,6 +207,7 @@ def _settle_inputs(
             check_same_inputs(run, inputs, store)
         go_back_to(run, checkpoint)
         if checkpoint is not None:
+            _LOGGER.info("%s: goes on after step %d", run, checkpoint_step(checkpoint))
             note_resume(
                 run,
                 config=config,
@@ -226,7 +229,7 @@ def _check_length(config: SFTConfig | TrainConfig, checkpoint: Path) -> None:
     if isinstance(config, TrainConfig) and config.steps < done:
         raise TrainingError(
             f"{config.output}: has {done} steps already, and steps is {config.steps}; set steps to "
-            "as many at least"
+            f"{done} or more"
         )
 
 
@@ -241,7 +244,7 @@ def _check_launcher(
         wants_copies.append("rollout.compile")  # the hooks of shards break its graph at every layer
     if wants_copies and sharding is not Sharding.COPIES:
         raise ConfigError(
-            f"{wants_copies[0]} wants whole copies of the model, and this launch makes "
+            f"{wants_copies[0]} needs whole copies of the model, and this launch makes "
             f"{sharding.value}: take torchrun, or ddp.yaml of `editgrpo recipes copy ddp`"
         )
     precision = environment.get("ACCELERATE_MIXED_PRECISION", "no")

@@ -17,6 +17,7 @@ from editgrpo.training.step.scoring import ScoredGroup
 
 OnStep = Callable[[Mapping[str, float], Mapping[str, float]], None]
 OnGroups = Callable[[int, Sequence[ScoredGroup]], None]
+OnRollouts = Callable[[int, Sequence[Mapping[str, Any]]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,3 +41,5 @@ class TrainingSetup:
     """Called on the main process after each step with its metrics and seconds by phase."""
     on_groups: OnGroups | None = None
     """Called on every process with a step's number, counted from 1, and its own scored groups."""
+    on_rollouts: OnRollouts | None = None
+    """Called on the main process with a step's number and its lines of `rollouts.jsonl`."""

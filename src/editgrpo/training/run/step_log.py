@@ -75,6 +75,8 @@ class StepLog:
             self._unused_edits.look(rows)
             for record in records:
                 append_line(self._setup.run / ROLLOUTS, record)
+            if self._setup.on_rollouts is not None:
+                self._setup.on_rollouts(step + 1, records)
         return step_metrics(rows) | self._schedule.metrics(step, rows) | drawn.metrics
 
     def write(self, metrics: dict[str, float], timings: dict[str, float]) -> None:

@@ -137,7 +137,7 @@ class VLLMSampler:
         collapsed = collapse_runs(ids, self._processor.image_token_id)
         if collapsed.count(self._processor.image_token_id) != len(images):
             raise DataError(
-                f"study {prompt.study_id}: its images stand side by side in the prompt; vLLM needs "
+                f"study {prompt.study_id}: its images are side by side in the prompt; vLLM needs "
                 "a chat template with something between them"
             )
         pictures = [Image.fromarray(pixels) for pixels in images] or None
@@ -178,7 +178,7 @@ class VLLMSampler:
         if not token_ids or not len(token_ids) == len(log_probs) == len(named_ids):
             fault = f"{len(token_ids)} tokens with {len(log_probs)} log-probabilities"
         elif len(token_ids) > settings.max_tokens or any(is_end[:-1]):
-            fault = "a response that goes on behind its end"
+            fault = "a response that goes on after its end"
         elif not is_end[-1] and len(token_ids) < settings.max_tokens:
             fault = (
                 f"a response cut at {len(token_ids)} tokens; raise rollout.vllm.max_model_length, "

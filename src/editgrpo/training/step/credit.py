@@ -51,7 +51,7 @@ def spliced_tokens(response: Response) -> list[bool]:
 
     Returns:
         For each of its tokens whether it is such a one; nowhere in a sampled one, and where the
-        rollout stands twice.
+        rollout appears twice.
     """
     if response.kind is Kind.REFERENCE:
         return [not response.is_unused_edit] * len(response.token_ids)

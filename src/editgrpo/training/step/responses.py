@@ -28,7 +28,7 @@ class Response:
         text: What the tokens say; this is scored.
         source: For an edited one, the index in the group of the rollout it was made from.
         source_T: For an edited one, for each token which token of that rollout it is, None for one
-            that the rollout does not hold; None where the rollout stands twice.
+            that the rollout does not hold; None where the rollout appears twice.
         edit: For an edited one, the edit; its rule is NONE if there was nothing to edit.
         before: For an edited one, the annotated rollout that the edit was made on: without the
             sentence that the length limit cut.
@@ -36,7 +36,7 @@ class Response:
             that is gone here; empty if there is none.
         is_truncated: Whether sampling stopped at the length limit.
         is_unused_edit: Whether the edited text was over the length limit, so that the rollout
-            stands twice.
+            appears twice.
         is_shortened: Whether no rule applied, but the rollout was truncated, so that it ends here
             where its last whole sentence does.
         sampled_log_probs: For each token its log-probability under the engine that sampled it, if

@@ -101,7 +101,7 @@ report.studies = (() => {
     } else if (row.rule === "shortened") {
       why.append("No rule applied: a rollout that the length limit cut ends with its last whole sentence.");
     } else if (row.kind === "edited" && row.rule === "none") {
-      why.append("Nothing to edit: the rollout stands twice in its group.");
+      why.append("Nothing to edit: the rollout appears twice in its group.");
     }
     return h("div", { class: "card text" }, head, sentences(row.segments), why.childNodes.length ? why : null, rewards(row.reward, row.sourceReward));
   }

@@ -8,6 +8,7 @@ the text does, and the template in a file of its own. The template is read from 
 
 import json
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
-
-from tests.checkpoints.published import trl_template
 
 SPECIAL = (
     "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>",
@@ -26,7 +25,15 @@ IMAGE_TOKENS = 4
 
 
 def gemma_tokenizer(texts: Sequence[str], entries: int = 700) -> Any:
-    """Learn a vocabulary as Gemma's: pieces of characters with U+2581 for spaces, and 256 bytes."""
+    """Learn a vocabulary as Gemma's: pieces of characters with U+2581 for spaces, and 256 bytes.
+
+    Args:
+        texts: What it learns from.
+        entries: Most entries, the added tokens left out.
+
+    Returns:
+        A transformers tokenizer.
+    """
     from transformers import PreTrainedTokenizerFast
 
     # Pieces begin with their space, as SentencePiece learns them; spaces are cut off for that.
@@ -54,7 +61,7 @@ def gemma_tokenizer(texts: Sequence[str], entries: int = 700) -> Any:
 
 
 def byte_fallback_bpe(
-    texts: Sequence[str], first: Sequence[str], entries: int, **limits: int
+    texts: Sequence[str], first: Sequence[str], entries: int, **limits: Any
 ) -> Tokenizer:
     """Learn a BPE of characters that writes a space as U+2581, and spells what it does not know.
 
@@ -91,7 +98,14 @@ def byte_fallback_bpe(
 
 
 def words_of(text: str) -> list[str]:
-    """Cut a text into words that begin with their space, written as U+2581."""
+    """Cut a text into words that begin with their space, written as U+2581.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The words.
+    """
     spaced = text.replace(" ", "\u2581").replace("\u2581", " \u2581").replace("\n", " \n ")
     return spaced.split(" ")
 
@@ -107,10 +121,38 @@ def write_gemma3(folder: Path, texts: Sequence[str], *, seed: int = 5) -> Path:
     Returns:
         The folder.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = gemma_tokenizer(texts)
+    model = _model(tokenizer, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    template = (files("trl") / "chat_templates/gemma3.jinja").read_text(encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    _write(folder / "processor_config.json", {
+        "image_seq_length": IMAGE_TOKENS,
+        "processor_class": "Gemma3Processor",
+    })  # fmt: skip
+    _write(folder / "preprocessor_config.json", {
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_pan_and_scan": None,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "Gemma3ImageProcessor",
+        "image_seq_length": IMAGE_TOKENS,
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "Gemma3Processor",
+        "resample": 2,
+        "rescale_factor": 1 / 255,
+        "size": {"height": 56, "width": 56},
+    })  # fmt: skip
+    return folder
+
+
+def _model(tokenizer: Any, seed: int) -> Any:
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-    folder.mkdir(parents=True)
-    tokenizer = gemma_tokenizer(texts)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     config = Gemma3Config(
         text_config={
@@ -151,29 +193,7 @@ def write_gemma3(folder: Path, texts: Sequence[str], *, seed: int = 5) -> Path:
         model.model.multi_modal_projector.mm_input_projection_weight.data.normal_(std=0.3)
     model.generation_config.eos_token_id = [ids["<eos>"], ids["<end_of_turn>"]]
     model.generation_config.pad_token_id = ids["<pad>"]
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "chat_template.jinja").write_text(trl_template("gemma3"), encoding="utf-8")
-    _write(folder / "processor_config.json", {
-        "image_seq_length": IMAGE_TOKENS,
-        "processor_class": "Gemma3Processor",
-    })  # fmt: skip
-    _write(folder / "preprocessor_config.json", {
-        "do_convert_rgb": None,
-        "do_normalize": True,
-        "do_pan_and_scan": None,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_processor_type": "Gemma3ImageProcessor",
-        "image_seq_length": IMAGE_TOKENS,
-        "image_std": [0.5, 0.5, 0.5],
-        "processor_class": "Gemma3Processor",
-        "resample": 2,
-        "rescale_factor": 1 / 255,
-        "size": {"height": 56, "width": 56},
-    })  # fmt: skip
-    return folder
+    return model
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

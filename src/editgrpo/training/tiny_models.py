@@ -1,0 +1,176 @@
+"""Small models of each family with random weights, for a run that only shows that everything works.
+
+Their classes, files and keys are those of the published models. They know nothing: their reports
+are noise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.errors import ConfigError
+from editgrpo.training.policy.families import family_named
+from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.tiny import (
+    TinyModelConfig,
+    build_tiny_model,
+    train_tokenizer,
+)
+from editgrpo.training.policy.tiny_gemma3 import write_gemma3
+from editgrpo.training.run.saving import publish_config
+
+_QWEN3_PATCH = 16
+"""Pixels along a patch of Qwen3-VL; the other Qwen families have 14."""
+
+
+def write_tiny_model(folder: Path, family: str, *, seed: int = 0) -> None:
+    """Write a small model of a family as its models are published.
+
+    Args:
+        folder: Where; made if absent.
+        family: A `model_type` of `TINY_FAMILIES`.
+        seed: Of its weights.
+
+    Raises:
+        ConfigError: there is no small model of this family.
+    """
+    if family not in TINY_FAMILIES:
+        known = ", ".join(TINY_FAMILIES)
+        raise ConfigError(f"no small model of family {family!r}; take one of {known}")
+    folder.mkdir(parents=True, exist_ok=True)
+    words = resources.files("editgrpo.reports") / "ontology.yaml"
+    prompt = resources.files("editgrpo.data") / "templates" / "findings.jinja"
+    texts = [source.read_text(encoding="utf-8") for source in (prompt, words)]
+    TINY_FAMILIES[family](folder, texts, seed)
+    publish_config(folder, torch.float32)
+    known_family = family_named(family)
+    assert known_family is not None  # tests compare the tables
+    processor = load_processor(folder)
+    known_family.publish_files(folder, processor, PixelBudget(multiple_of=multiple_of(family)))
+
+
+def multiple_of(family: str) -> int:
+    """Return what the sides of images must be multiples of for a family, in pixels."""
+    return 2 * (_QWEN3_PATCH if family == "qwen3_vl" else TinyModelConfig().patch_size)
+
+
+def _write_qwen(
+    build: Callable[[Any, TinyModelConfig], Any],
+    shape: TinyModelConfig,
+    folder: Path,
+    texts: Sequence[str],
+    seed: int,
+) -> None:
+    from transformers import Qwen2VLImageProcessorPil
+
+    tokenizer = train_tokenizer(texts, shape.vocabulary)
+    like = build_tiny_model(tokenizer, shape, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build(like, shape)
+    model.generation_config = like.generation_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(patch_size=shape.patch_size).save_pretrained(folder)
+
+
+_TEXT = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "vocab_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "rope_parameters",
+)
+_SPECIAL = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+def build_qwen2_vl(like: Any, shape: TinyModelConfig) -> Any:
+    """Build a Qwen2-VL with the text layers and tokens of a small Qwen2.5-VL.
+
+    Args:
+        like: That model.
+        shape: Its shape.
+
+    Returns:
+        A float32 `Qwen2VLForConditionalGeneration`, its weights drawn from torch's generator.
+    """
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    vision = {
+        "depth": shape.vision_layers,
+        "embed_dim": shape.hidden_size,
+        "hidden_size": shape.hidden_size,
+        "num_heads": shape.heads,
+        "patch_size": shape.patch_size,
+    }
+    return Qwen2VLForConditionalGeneration(
+        Qwen2VLConfig(
+            text_config={name: getattr(like.config.text_config, name) for name in _TEXT},
+            vision_config=vision,
+            **{name: getattr(like.config, name) for name in _SPECIAL},
+        )
+    )
+
+
+def build_qwen3_vl(like: Any, shape: TinyModelConfig) -> Any:
+    """Build a Qwen3-VL with the tokens of a small Qwen2.5-VL.
+
+    Args:
+        like: That model.
+        shape: Its shape; text and vision layers are three, so that DeepStack has two to read.
+
+    Returns:
+        A float32 `Qwen3VLForConditionalGeneration`, its weights drawn from torch's generator.
+    """
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    text = {name: getattr(like.config.text_config, name) for name in _TEXT}
+    # As published: heads wider than their share of the hidden size, frequencies interleaved.
+    text |= {"num_hidden_layers": 3, "head_dim": 24, "tie_word_embeddings": True}
+    text["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": 10_000.0,
+        "mrope_section": [4, 4, 4],
+        "mrope_interleaved": True,
+    }
+    vision = {
+        "depth": 3,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": 2 * shape.hidden_size,
+        "num_heads": shape.heads,
+        "out_hidden_size": like.config.text_config.hidden_size,
+        "patch_size": shape.patch_size,
+        "num_position_embeddings": 36,
+        "deepstack_visual_indexes": [0, 1],
+    }
+    return Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(
+            text_config=text,
+            vision_config=vision,
+            tie_word_embeddings=True,
+            **{name: getattr(like.config, name) for name in _SPECIAL},
+        )
+    )
+
+
+def _write_gemma3(folder: Path, texts: Sequence[str], seed: int) -> None:
+    write_gemma3(folder, texts, seed=seed)
+
+
+_SHAPE = TinyModelConfig()
+
+TINY_FAMILIES: Mapping[str, Callable[[Path, Sequence[str], int], None]] = {
+    "qwen2_5_vl": partial(_write_qwen, lambda like, _: like, _SHAPE),
+    "qwen2_vl": partial(_write_qwen, build_qwen2_vl, _SHAPE),
+    "qwen3_vl": partial(_write_qwen, build_qwen3_vl, replace(_SHAPE, patch_size=_QWEN3_PATCH)),
+    "gemma3": _write_gemma3,
+}
+"""`model_type` of each family to what writes a small model of it."""
