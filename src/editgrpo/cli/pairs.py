@@ -52,9 +52,7 @@ def pairs(
         int | None, typer.Option(min=1, help="Model: use only this number of studies.")
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Model: rollouts each. Default: 4.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Model: of samples. Default: 1.")
-    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Model: sampling. Default: 1.")] = None,
     max_completion_tokens: Annotated[
         int | None,
         typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
