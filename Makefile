@@ -14,6 +14,10 @@ BIN := $(VENV)/bin
 SAY_TORCH = $(if $(TORCH_INDEX),@echo "torch: from $(TORCH_INDEX); from the package index: make setup TORCH_INDEX=")
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# A test process for each core, with one thread each; who has no test left takes over some of
+# another's.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
 # The reference packages and what they need (older numpy and, for one, older transformers).
 PARITY_VENV ?= .venv-parity
 CLINICAL    := tests/parity/clinical
@@ -37,7 +41,7 @@ demo: setup
 	$(BIN)/editgrpo demo --output demo $(ARGS)
 
 test: lint types docs
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -52,7 +56,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 unit: setup
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not parity and not browser"
 
 # Our clinical models against the packages that they replace, each package in a process of its own.
 parity: parity-environment

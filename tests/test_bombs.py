@@ -122,6 +122,7 @@ def test_a_deflated_dicom_bomb_is_refused(tmp_path: Path) -> None:
         decode_image(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [b"iCCP", b"zTXt", b"iTXt"])
 def test_text_and_profiles_of_a_png_are_not_unpacked_without_bound(
     tmp_path: Path, name: bytes
@@ -196,6 +197,7 @@ def test_many_small_reports_cannot_fill_memory(
         list(read_reports(path, None))
 
 
+@pytest.mark.slow
 def test_a_table_of_the_largest_size_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 200_000))

@@ -37,6 +37,8 @@ from tests.checkpoints.rate import build_biolord, build_rate_ner
 from tests.data.small_sets import write_small_set
 from tests.mutations import mutations
 
+pytestmark = pytest.mark.slow
+
 Read = Callable[[Path], object]
 
 XML = b"<a><uId id='CXR7'/><AbstractText Label='FINDINGS'>Clear.</AbstractText></a>"

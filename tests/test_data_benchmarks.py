@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from benchmarks.mimic_tree import PUBLISHED, TreeForm, generate, write_tree
 from benchmarks.prepare_mimic import measure, prepare_sample
 from benchmarks.start_up import measure as measure_start_up
@@ -19,6 +20,7 @@ def test_published_numbers_add_up_to_those_of_the_whole_set() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_generated_tree_keeps_the_published_proportions() -> None:
     studies = generate(2278)  # one in a hundred
     splits = Counter(study.split for study in studies)

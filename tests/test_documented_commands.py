@@ -43,6 +43,7 @@ def parsed(words: list[str]) -> dict[str, Any]:
         return dict(context.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "words"), ALL, ids=lambda value: str(value)[:60])
 def test_every_documented_command_takes_its_options(page: Path, words: list[str]) -> None:
     if "--list" in words or "--settings" in words:

@@ -130,10 +130,12 @@ def run_core(code: str, *words: str, folder: Path) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
+@pytest.mark.slow
 def test_every_module_of_the_core_loads_without_any_extra(tmp_path: Path) -> None:
     assert run_core(EVERY_CORE_MODULE, folder=tmp_path).stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "shown"),
     [

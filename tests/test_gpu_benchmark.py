@@ -153,6 +153,7 @@ def test_the_fullest_pass_within_the_budget_is_measured() -> None:
     assert fullest([[0], [1]], [90, 80], 60) == [1]
 
 
+@pytest.mark.slow
 def test_a_section_that_fails_leaves_the_others(tmp_path: Path) -> None:
     report = Report(tmp_path / "out.json", 60, CPU)
 
@@ -201,12 +202,14 @@ def test_checks_tell_missed_from_unmeasured() -> None:
     assert "master in 76 GiB: not measured" in tables(result)
 
 
+@pytest.mark.slow
 def test_a_packed_group_equals_stock_rows_in_float32() -> None:
     found = Bench(SMALL, CPU).agreement()
     assert found["log_prob_differences"]["largest"] < 1e-5
     assert found["gradient_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_windows_in_batches_give_the_features_of_single_ones() -> None:
     found = Bench(SMALL, CPU).windows(FULL)
     assert found["images"] == 2  # of 8 x 6 and 6 x 10 patches, which is two windows of unequal size
@@ -235,6 +238,7 @@ def test_all_of_it_runs_on_a_bare_machine(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_step_over_the_limit_is_measured_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [torch.OutOfMemoryError("CUDA out of memory"), {"step_s": 5.0}]
 

@@ -131,6 +131,7 @@ def test_no_second_run_starts_resumes_or_replaces_beside_a_live_one(
     assert (run / "metrics.jsonl").read_text() == '{"step": 1}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "output"),
     [

@@ -47,6 +47,7 @@ def pins(python: str) -> dict[str, str]:
     return {one.name.lower(): str(one.specifier).removeprefix("==") for one in chosen}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 @pytest.mark.parametrize("dependency", direct_dependencies(), ids=str)
 def test_every_direct_dependency_is_pinned_within_its_bounds(
@@ -154,6 +155,7 @@ def test_every_import_is_of_a_distribution_of_the_core_or_of_the_extra_of_its_ro
     assert {name: modules for name, modules in found.items() if modules} == {}
 
 
+@pytest.mark.slow
 def test_a_module_loads_with_its_own_extra() -> None:
     found = {name: undeclared(loaded_with(name), extra_of(name)) for name in TREES}
     assert {name: modules for name, modules in found.items() if modules} == {}

@@ -276,6 +276,7 @@ def configs(kind: type) -> st.SearchStrategy[Any]:
     return st.builds(kind, **drawn)
 
 
+@pytest.mark.slow
 @given(config=configs(TrainConfig) | configs(SFTConfig))
 def test_a_dumped_config_is_read_back_equal(
     config: TrainConfig | SFTConfig, tmp_path_factory: pytest.TempPathFactory
@@ -371,6 +372,7 @@ def test_every_recipe_has_its_command_on_the_page_of_recipes() -> None:
     assert [one.name for one in RECIPES if f"`{one.reader.command} {one.name}`" not in page] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

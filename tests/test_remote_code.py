@@ -143,6 +143,7 @@ def test_code_in_a_model_folder_is_not_run_after_yes(
     assert sys.stdin.readline() == "y\n", "a prompt was shown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_whoever_loads_something_says_so(path: Path) -> None:
     """A new place is refused here before anybody thinks of adding it above."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.builders import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip(
     "mkdocs", reason="mkdocs, which builds the site, is not installed; run make setup"
 )
@@ -21,7 +23,6 @@ def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
 def test_the_site_builds_strictly_and_its_pages_fetch_nothing_from_elsewhere(
     tmp_path: Path,
 ) -> None:

@@ -28,6 +28,7 @@ def test_examples_are_short(block: str) -> None:
     assert len([line for line in block.splitlines() if line.strip()]) <= 20
 
 
+@pytest.mark.slow
 def test_the_example_for_trl(
     tmp_path: Path, model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

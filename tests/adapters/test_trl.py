@@ -43,6 +43,7 @@ def texts_of(tokenizer: Any, inputs: dict[str, Any]) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 def test_the_reward_of_a_run_is_the_package_s(tmp_path: Path, model: Any, tokenizer: Any) -> None:
     scored: list[tuple[str, str, float]] = []
     inner = reward_function(load_shared_reward(name="rules"))
@@ -98,6 +99,7 @@ def test_half_of_every_group_is_edited(tmp_path: Path, model: Any, tokenizer: An
     assert shown == [prompt for prompt in prompts for _ in range(GROUP)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"num_iterations": 2, "max_steps": 4}], ids=str)
 def test_the_ratio_of_every_completion_is_one_at_its_first_update(
     tmp_path: Path, model: Any, tokenizer: Any, settings: dict[str, Any]
@@ -207,6 +209,7 @@ def test_a_group_that_cannot_be_edited_takes_no_part(
     assert reward.calls == [2 * GROUP]  # the group is not even scored
 
 
+@pytest.mark.slow
 def test_too_many_lost_groups_end_the_run(tmp_path: Path, model: Any, tokenizer: Any) -> None:
     trainer = make_trainer(
         tmp_path,

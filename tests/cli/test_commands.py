@@ -94,6 +94,7 @@ def test_an_unknown_site_is_named(tmp_path: Path, run: Run) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_table_becomes_studies(studies: Path, tmp_path: Path, run: Run) -> None:
     table = tmp_path / "table.csv"
     with table.open("w", newline="") as stream:

@@ -105,6 +105,7 @@ def test_what_cannot_be_told_is_refused_in_a_line(run: Run) -> None:
     assert message.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_slow_library_is_loaded() -> None:
     code = f"""
 import sys

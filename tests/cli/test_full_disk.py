@@ -21,7 +21,10 @@ from tests.training.tiny_run import Tiny
 
 __all__ = ["tiny"]
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit"),
+]
 
 LIMITED = """
 import resource, sys
@@ -89,7 +92,6 @@ def test_a_full_disk_is_one_line(place: Path, words: str, named: str, advice: st
     assert not [path for path in place.iterdir() if path.suffix in (".lock", ".partial")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lora", ["", "--set model.lora={}"])
 @pytest.mark.parametrize("kind", ["train", "sft"])
 def test_a_checkpoint_without_room_is_one_line(

@@ -58,6 +58,7 @@ def test_every_command_helps_with_an_example(
     assert f"editgrpo {' '.join(words)} " in shown.partition("Example")[2]
 
 
+@pytest.mark.slow
 def test_no_help_text_loads_a_slow_library() -> None:
     code = f"""
 import sys
@@ -73,6 +74,7 @@ print({sorted(SLOW)!r} and sorted(set({sorted(SLOW)!r}) & set(sys.modules)), fil
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("train",)], ids=["editgrpo", "train"])
 def test_help_starts_within_half_a_second(words: tuple[str, ...]) -> None:
     def seconds_of_children() -> float:
@@ -245,6 +247,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "what", "code"),
     [(signal.SIGTERM, "stopped by SIGTERM", 143), (signal.SIGINT, "interrupted", 130)],

@@ -155,6 +155,7 @@ def test_a_preparation_says_nothing_of_its_reports(tmp_path: Path, run: Run) -> 
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+@pytest.mark.slow
 def test_a_wrong_template(tmp_path: Path, run: Run) -> None:
     spoken = replace(STUDIES[0], indication=CANARY, technique=CANARY, comparison=CANARY)
     studies = write_set(tmp_path / "set", [spoken])

@@ -102,6 +102,7 @@ def test_a_full_disk_is_no_fault_of_the_store_nor_of_what_is_scored(tmp_path: Pa
     assert store.count() == {}
 
 
+@pytest.mark.slow
 def test_threads_share_a_store(tmp_path: Path) -> None:
     store = FactStore(tmp_path, writable=True)
     with ThreadPoolExecutor(8) as pool:
@@ -126,6 +127,7 @@ def writer(folder: Path, name: str, batches: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_write_at_once(tmp_path: Path) -> None:
     FactStore(tmp_path, writable=True)
     writers = [writer(tmp_path, name, 5) for name in "xyz"]

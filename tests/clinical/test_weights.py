@@ -350,6 +350,7 @@ def _fetch_in_a_process(address: str, models: str, results: "multiprocessing.Que
         results.put(model_identity(NER, ClinicalConfig(models=models)))
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_fetch_once(hub: FakeHub, config: ClinicalConfig) -> None:
     from huggingface_hub import constants
 

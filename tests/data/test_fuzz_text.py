@@ -29,6 +29,8 @@ from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.files import read_jsonl
 from tests.data.trees import padchest_gr, rexgradient
 
+pytestmark = pytest.mark.slow
+
 _ROUNDS = 120
 _HURTFUL: tuple[bytes, ...] = (
     b"", b"\0", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b'"', b"'", b",", b";", b"\n", b"\r",

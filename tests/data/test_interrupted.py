@@ -88,6 +88,7 @@ def test_a_preparation_of_two_processes_killed_at_any_moment_continues_to_the_sa
     assert bytes_of(output) == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_process_and_continues_to_the_same_bytes(
     root: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_while_it_is_prepared_again_a_set_does_not_load(root: Path, tmp_path: Pa
         StudySet.load(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fsync", "replace"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_an_error_of_the_disk_says_so_in_one_line_and_can_be_continued(
@@ -189,6 +191,7 @@ def test_a_full_disk_says_how_far_it_came_and_how_much_is_needed(
     )
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files_is_named(
     root: Path, whole: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -238,6 +238,7 @@ def test_an_image_that_several_studies_show_is_made_once(tmp_path: Path) -> None
     assert shown(tmp_path) == {"s": ["a"], "t": ["b", "a"]}
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(tmp_path: Path) -> None:
     root = preparation.write_originals(tmp_path / "root")
     for workers in (1, 2):

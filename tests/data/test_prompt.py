@@ -183,6 +183,7 @@ def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "TIME_LIMIT_S", 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("template", "message"), BOMBS.values(), ids=BOMBS)
 @pytest.mark.usefixtures("one_second")
 def test_a_template_without_an_end_is_ended(tmp_path: Path, template: str, message: str) -> None:
@@ -208,6 +209,7 @@ def _in_a_worker(path: Path) -> tuple[str, str]:
     return good, ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_limits_hold_in_worker_processes(tmp_path: Path, method: str) -> None:
     path = tmp_path / "own.jinja"
@@ -221,6 +223,7 @@ def test_limits_hold_in_worker_processes(tmp_path: Path, method: str) -> None:
     assert _in_a_worker(path)[0] == "<image>Cough."  # ours is still there
 
 
+@pytest.mark.slow
 def test_limits_hold_in_threads(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}" / "own.jinja" for number in range(8)]
     for path in paths:
@@ -244,6 +247,7 @@ def test_a_renderer_that_somebody_ended_is_started_again(tmp_path: Path) -> None
     assert text_of(a_study(indication="Fever."), template=path) == "<image>Fever."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "template",
     [

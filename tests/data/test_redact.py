@@ -138,6 +138,7 @@ def test_priors_are_the_same_studies_before_and_after(times: list[str]) -> None:
     assert attach_priors(REDACTOR.studies(studies)) == first_then_hidden
 
 
+@pytest.mark.slow
 @given(times=st.lists(dates, min_size=1), shift=st.timedeltas())
 def test_days_do_not_tell_when_it_was(times: list[str], shift: timedelta) -> None:
     try:

@@ -18,6 +18,8 @@ from editgrpo.cli import main
 from editgrpo.errors import EditGRPOError
 from tests.data.trees import mimic, padchest_gr, rexgradient
 
+pytestmark = pytest.mark.slow
+
 MARK = "xanthelasma"
 TEXT = f"The {MARK} is unchanged, and there is no effusion on either side of the {MARK}."
 TINY = ("--min-pixels", "784", "--max-pixels", "1568", "--workers", "1")

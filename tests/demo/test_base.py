@@ -85,6 +85,7 @@ def test_it_sees_what_its_card_says(facts: dict[str, object], tmp_path: Path) ->
     assert found.metrics[name].value == pytest.approx(scores[name], abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_small_base_is_made_whole_and_not_twice(tmp_path: Path) -> None:
     size = BaseSize(studies=80, steps=2, reading_studies=240, reading_steps=2)
     folder = train_base(tmp_path, size=size, command="a test", progress_bar=silent)

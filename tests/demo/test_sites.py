@@ -48,6 +48,7 @@ def test_rare_findings_are_planned_to_be_rare(site: Site) -> None:
     assert max(DEMO_PROFILES[site].prevalence[kind] for kind in RARE_KINDS) <= 0.03
 
 
+@pytest.mark.slow
 def test_rare_findings_are_rare_in_what_is_written(studies: list[set[str]]) -> None:
     counts = Counter(kind for found in studies for kind in found)
     # All of them together: 5 x 400 chances at 3 % or less. Of a single one, 400 chances at 3 %

@@ -173,6 +173,7 @@ def test_half_written_rollouts_are_counted(tmp_path: Path) -> None:
     assert (len(after), broken) == (len(before), 1)
 
 
+@pytest.mark.slow
 def test_studies_are_found_beside_the_runs_or_where_the_caller_says(tmp_path: Path) -> None:
     runs = load_runs(write_demo(tmp_path, steps=10))
     assert [path.name for path in find_studies(runs[0], None)] == ["site-a"]

@@ -50,6 +50,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_page_loads_nothing_from_elsewhere(demo: tuple[Path, str]) -> None:
     page = _Page(demo[1])
     assert {address for address in page.addresses if not address.startswith("#")} == {"data:,"}
@@ -93,6 +94,7 @@ def test_same_runs_give_the_same_bytes(demo: tuple[Path, str], tmp_path: Path) -
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == text
 
 
+@pytest.mark.slow
 def test_summary_counts_what_went_in(tmp_path: Path) -> None:
     runs = write_demo(tmp_path, steps=20)
     with (runs[3] / "rollouts.jsonl").open("a") as stream:

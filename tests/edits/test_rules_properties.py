@@ -50,6 +50,7 @@ def apply(x: AnnotatedReport, y: AnnotatedReport, outcome: Outcome) -> Annotated
     return AnnotatedReport(tuple(sentences))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(pairs(), st.booleans())
 def test_outcomes_are_those_allowed_each_with_its_share(
@@ -115,6 +116,7 @@ def test_sources_name_the_very_objects_of_the_edited_report(
         assert found is origin.sentences[source.position]
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(pairs(), st.integers(0, 2**32), st.integers(1, 4))
 def test_each_of_several_steps_is_allowed_where_it_is_taken(
@@ -146,6 +148,7 @@ def test_editing_until_none_ends_with_nothing_spurious_and_nothing_missing(
     assert again.report is edit.report
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(pairs(), st.integers(0, 2**32))
 def test_only_anatomy_makes_a_replacement_possible(
@@ -206,6 +209,7 @@ def test_one_right_finding_beside_the_wrong_one_is_enough_to_lower_f1() -> None:
     assert (unmatched(x, y), unmatched(edit.report, y)) == (1, 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(annotated_pairs(), st.integers(0, 2**32), st.booleans())
 def test_an_edit_removes_spurious_entities_and_adds_none(
@@ -223,6 +227,7 @@ def test_an_edit_removes_spurious_entities_and_adds_none(
     assert after == before - removed
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(annotated_pairs(), st.integers(0, 2**32), st.booleans())
 def test_the_score_falls_exactly_if_more_lone_counterparts_go_than_false_positives(
@@ -245,6 +250,7 @@ def test_the_score_falls_exactly_if_more_lone_counterparts_go_than_false_positiv
         assert entity_f1(edit.report, y, anatomy_counts) >= entity_f1(x, y, anatomy_counts)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(annotated_pairs(1), st.integers(0, 2**32), st.booleans())
 def test_with_one_finding_a_sentence_no_edit_lowers_the_score(

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from editgrpo.edits.splice import (
 from editgrpo.reports.types import AnnotatedReport, Span
 from tests.edits.reports import ABSENT, PRESENT, finding, report, sentence
 from tests.edits.tokenizers_for_tests import Words, all_words
+
+pytestmark = pytest.mark.slow
 
 WORDS = st.sampled_from(all_words())
 BODIES = [

@@ -45,6 +45,7 @@ def test_exchanging_the_systems_changes_the_sign() -> None:
         assert backward[name].p == difference.p
 
 
+@pytest.mark.slow
 def test_equal_systems_are_seldom_called_different() -> None:
     # Under the null hypothesis p is uniform: of 20 comparisons about 2 lie below .1, and more than
     # 6 with a probability of 0.0024.

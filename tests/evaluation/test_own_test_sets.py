@@ -38,6 +38,7 @@ def test_the_luck_of_other_patients_averages_out_over_the_seeds() -> None:
     assert widths[0] / widths[1] == pytest.approx(3**0.5, rel=0.15)
 
 
+@pytest.mark.slow
 def test_intervals_cover() -> None:
     # Variance of a seed .05 and of a patient 1 over 40 patients: as much from either.
     rng = np.random.default_rng(3)
@@ -63,6 +64,7 @@ def test_differences_are_paired_within_each_test_set() -> None:
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
 
 
+@pytest.mark.slow
 def test_under_the_null_few_p_values_are_small() -> None:
     rng = np.random.default_rng(4)
     small = 0

@@ -92,6 +92,7 @@ def test_intervals_over_patients_cover() -> None:
         assert 0.925 <= share <= 0.975, name
 
 
+@pytest.mark.slow
 def test_intervals_over_correlated_studies_do_not_cover() -> None:
     # What the patients are for: with half of the variance between them the standard error is
     # sqrt(1 + 6 / 2) = 2 times what independent studies would have; 1.96 / 2 covers 67 %.

@@ -86,6 +86,7 @@ def test_one_seed_of_either_side_says_nothing_of_a_method() -> None:
     assert (single.low, single.high) == (single.runs_low, single.runs_high)
 
 
+@pytest.mark.slow
 def test_intervals_of_methods_cover() -> None:
     # Variances of seeds .05 and of patients 1 (the same for all seeds) and 1/2 (beside it): a mean
     # over 40 patients has about as much from the patients as from five seeds.

@@ -117,6 +117,7 @@ study_statistics(GIVEN, fake_plan(batch=2), partials=Path(sys.argv[1]), progress
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_whole_batch(plan: ScoringPlan, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=REPOSITORY)
     assert done.returncode == -9

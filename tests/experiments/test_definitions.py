@@ -31,6 +31,7 @@ STAGES = names_in(HERE / "stages")
 TABLES = names_in(HERE / "tables")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_has_a_configuration_at_every_stage(stage: str, arm: str) -> None:

@@ -90,6 +90,7 @@ def test_the_gates_of_several_seeds_are_taken_together() -> None:
     assert kinds_of([], Bands()) == ({}, {})
 
 
+@pytest.mark.slow
 def test_pairs_are_compared_over_the_seeds_that_both_have(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from tests.experiments.hand_made import gate, judged, write_results
 from tests.experiments.small_study import STAGE, TABLE
 
 
+@pytest.mark.slow
 def test_blocks_are_written_anew_and_prose_stays(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     places, page = write_results(tmp_path), tmp_path / "docs" / "page.md"
@@ -33,6 +34,7 @@ def test_blocks_are_written_anew_and_prose_stays(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in written} == before
 
 
+@pytest.mark.slow
 def test_a_page_is_begun_with_a_block_for_each_table_and_stage(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     places, page = write_results(tmp_path), tmp_path / "page.md"

@@ -140,6 +140,7 @@ def full_model_score(folder: Path, candidate: str, reference: str, baseline: flo
     return float((2 * precision * recall / (precision + recall) - baseline) / (1 - baseline))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_scores_are_those_of_layer_5_of_the_whole_model(
     models: Path, config: ClinicalConfig, model: ClinicalModel
@@ -189,6 +190,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 def test_a_reference_is_embedded_once_though_its_candidates_stand_far_apart(
     config: ClinicalConfig, embedded: list[int]
 ) -> None:

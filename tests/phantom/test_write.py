@@ -109,6 +109,7 @@ def test_only_studies_with_a_prior_speak_of_change(written: tuple[Path, PhantomS
         assert all((f["progress"] != "none") == has_prior for f in record["findings"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path) -> None:
     for name, workers in (("one", 1), ("two", 2)):
         write_phantom(tmp_path / name, studies=40, site=Site.B, seed=5, size_px=32, workers=workers)

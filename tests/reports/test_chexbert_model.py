@@ -74,6 +74,7 @@ def expected_reading(models: Path, text: str) -> tuple[list[int], torch.Tensor]:
     return [int(logits.argmax()) for logits in heads], cls_D
 
 
+@pytest.mark.slow
 def test_classes_and_embeddings_are_those_of_the_checkpoint(
     models: Path, config: ClinicalConfig
 ) -> None:

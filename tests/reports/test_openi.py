@@ -11,6 +11,8 @@ from editgrpo.reports import load_annotator, load_labeler
 from editgrpo.reports.chexpert import FINDINGS, LabelClass
 from tests.builders import shared_data
 
+pytestmark = pytest.mark.slow
+
 # Columns of the gold file (NegBio's labels of OpenI) and the CheXpert findings they correspond to.
 SHARED = {
     "Atelectasis": "Atelectasis",

@@ -47,6 +47,7 @@ def found(row: Row) -> dict[str, str]:
     return {label: LabelClass(classes[FINDINGS.index(label)]).name.lower() for label in wanted(row)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['kind']}: {row['text']}")
 def test_a_sentence_has_its_class(row: Row) -> None:
     assert found(row) == wanted(row)

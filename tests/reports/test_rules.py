@@ -163,6 +163,7 @@ def seconds_for(text: str) -> float:
     return min(times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["effusion - none ", "effusion: none, ", "no change in ", "a: "])
 def test_words_that_repeat_without_end_take_time_by_their_length(unit: str) -> None:
     """As a policy writes that has collapsed; eight times the text took 60 times the time."""

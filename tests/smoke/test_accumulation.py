@@ -18,6 +18,8 @@ from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import Tiny, largest_difference
 
+pytestmark = pytest.mark.slow
+
 
 def config_of(tiny: Tiny, output: Path, **changes: Any) -> TrainConfig:
     """Return a run of two steps with eight prompts."""
@@ -81,7 +83,6 @@ def run_in_two_processes(config: TrainConfig) -> None:
     assert list(Path(config.output).glob("checkpoints/*/rng_state_1.pth"))
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_does(tiny: Tiny, tmp_path: Path) -> None:
     one, two = (config_of(tiny, tmp_path / name, tokens_per_pass=300) for name in ("one", "two"))
     run_training(one)

@@ -19,6 +19,8 @@ from tests.smoke.test_resume import die
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
+pytestmark = pytest.mark.slow
+
 PAPER = (
     "radgraph/partial@radgraph-xl",
     "chexbert/report-micro-f1-14",
@@ -96,7 +98,6 @@ def test_the_same_run_twice_gives_the_same_bytes(
     assert_same_run(run, tmp_path / "again")
 
 
-@pytest.mark.slow
 def test_a_killed_run_continues_with_the_very_same_annotations(
     tiny: Tiny, run: Path, clinical: ClinicalConfig, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from tests.metrics.judges.chat_server import ChatServer
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
+pytestmark = pytest.mark.slow
+
 RIGHT = json.dumps(judgement({"R1": URGENT}, {"P1": URGENT}, matched="R1-P1"))
 
 

@@ -17,6 +17,8 @@ from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
+pytestmark = pytest.mark.slow
+
 
 def lora_config(tiny: Tiny, output: Path) -> TrainConfig:
     return tiny.train_config(

@@ -46,6 +46,8 @@ from tests.checkpoints.published import (
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import Tiny
 
+pytestmark = pytest.mark.slow
+
 TOKENS = 24
 
 
@@ -145,7 +147,6 @@ def test_a_published_model_can_be_written_twice(family: str, tmp_path: Path) -> 
     assert one == two
 
 
-@pytest.mark.slow
 def test_what_is_saved_has_one_number_format_and_the_published_names(
     start: Tiny, saved: Tiny
 ) -> None:
@@ -156,7 +157,6 @@ def test_what_is_saved_has_one_number_format_and_the_published_names(
     assert formats == {config["dtype"]} == {config["torch_dtype"]}
 
 
-@pytest.mark.slow
 def test_the_saved_configuration_keeps_every_published_key(start: Tiny, saved: Tiny) -> None:
     """transformers 4 and vLLM look for these; transformers 5 by itself writes others."""
     before, after = (read(one.checkpoint / "config.json") for one in (start, saved))
@@ -216,7 +216,6 @@ def plain_reports(tiny: Tiny) -> list[str]:
     return reports
 
 
-@pytest.mark.slow
 def test_plain_transformers_writes_the_same_reports(saved: Tiny, tmp_path: Path) -> None:
     predictions = generate.generate_predictions(
         model=str(saved.checkpoint),
@@ -230,7 +229,6 @@ def test_plain_transformers_writes_the_same_reports(saved: Tiny, tmp_path: Path)
     assert all(len(report) > 20 for report in ours), "a model that says nothing proves nothing"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pil", "torchvision"])
 def test_a_raw_film_makes_no_more_tokens_than_training_had(saved: Tiny, backend: str) -> None:
     if backend == "torchvision":
@@ -247,7 +245,6 @@ def test_a_raw_film_makes_no_more_tokens_than_training_had(saved: Tiny, backend:
     )
 
 
-@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_bytes(
     tuned: Tiny, trained: Tiny, tmp_path: Path
 ) -> None:
@@ -307,7 +304,6 @@ def qwen_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", [QWEN2_5_VL, QWEN3_VL])
 def test_the_true_vocabulary_goes_through_a_run(
     tiny: Tiny, tiny_32: Tiny, tmp_path: Path, qwen_vocabulary: Vocabulary, family: str

@@ -31,6 +31,8 @@ from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import SHAPE, Tiny, teach
 
+pytestmark = pytest.mark.slow
+
 LORA = LoraConfig(rank=4, alpha=8, quantization=Quantization.NF4)
 
 
@@ -144,7 +146,6 @@ def test_it_resumes_to_the_same_bytes(wide: Tiny, run: Path, tmp_path: Path) -> 
     assert_same_run(run, tmp_path / "again")
 
 
-@pytest.mark.slow
 def test_fine_tuning_leaves_whole_models(wide: Tiny, tmp_path: Path) -> None:
     run_sft(
         SFTConfig(

@@ -43,6 +43,8 @@ def counted(*args, **keywords):
     return original(*args, **keywords)
 setattr(owner, name, counted)
 from editgrpo.cli import main
+
+pytestmark = pytest.mark.slow
 main(sys.argv[4:])
 """
 
@@ -138,7 +140,6 @@ def killed_rl_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
     tiny: Tiny, tmp_path: Path, whole_rl_run: Path, killed_rl_run: Path
 ) -> None:
@@ -152,7 +153,6 @@ def test_a_run_killed_in_the_middle_of_a_step_continues_as_if_it_had_not(
     assert_same_run(whole_rl_run, run)
 
 
-@pytest.mark.slow
 def test_a_killed_run_that_draws_by_results_continues_as_if_it_had_not_been(
     tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -175,7 +175,6 @@ def test_a_killed_run_that_draws_by_results_continues_as_if_it_had_not_been(
     assert sum(row["prompts/drawn"] for row in rows[:2]) > 8, "nothing was refilled"
 
 
-@pytest.mark.slow
 def test_a_checkpoint_without_its_marker_is_passed_over(
     tiny: Tiny, tmp_path: Path, whole_rl_run: Path, killed_rl_run: Path
 ) -> None:
@@ -327,7 +326,6 @@ def test_fine_tuning_stopped_by_sigterm_continues_as_if_it_had_not(
     assert_same_run(whole_sft_run, run)
 
 
-@pytest.mark.slow
 # Two passes a step, two for four validation studies: the 8th call is in the evaluation of epoch 1,
 # whose checkpoint stands; the 9th in step 4; the 16th in the last evaluation, after all steps.
 @pytest.mark.parametrize("call", [8, 9, 16])

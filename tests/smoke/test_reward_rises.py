@@ -13,6 +13,8 @@ from editgrpo.config import EditConfig, ObjectiveConfig, OptimConfig, RolloutCon
 from editgrpo.rewards.types import RewardScores
 from tests.training.tiny_run import MAX_TOKENS, PLAIN, Tiny
 
+pytestmark = pytest.mark.slow
+
 
 class EffusionReward:
     """Pays 1 for a report that speaks of an effusion, whatever the image shows."""

@@ -17,6 +17,8 @@ from editgrpo.training.step.batches import StepSampler
 from tests.smoke import sft_gradients
 from tests.training.tiny_run import Tiny, gradients
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BATCH = 8
 
@@ -80,7 +82,6 @@ def test_the_loss_is_the_token_mean_whatever_a_pass_holds(
     assert_is_the_token_mean(run, kept, expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of_family", "micro_batch_size"),
     [("qwen2.5-vl", 1), ("qwen2.5-vl", 4), ("qwen3-vl", 4)],

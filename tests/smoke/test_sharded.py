@@ -31,6 +31,8 @@ from editgrpo.training.train import run_training
 from tests.smoke.test_accumulation import metrics_of
 from tests.training.tiny_run import Tiny, largest_difference
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NEEDS_DEEPSPEED = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="DeepSpeed is not installed"
@@ -130,14 +132,12 @@ def two_processes(
     return request.param, run
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one_does(
     mixed: Tiny, one_process: tuple[bool, Path], two_processes: tuple[str, Path]
 ) -> None:
     assert_trains_as(mixed, one_process[1], two_processes[1])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("launcher", KINDS)
 def test_two_processes_edit_on_demand_as_one_does(
     mixed: Tiny, tmp_path: Path, launcher: str
@@ -158,7 +158,6 @@ def test_two_processes_edit_on_demand_as_one_does(
     assert_trains_as(mixed, tmp_path / "one", tmp_path / "two")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("one_process", [False], indirect=True, ids=["tower trained"])
 def test_their_run_is_resumed_as_if_it_had_not_been_stopped(
     mixed: Tiny, tmp_path: Path, one_process: tuple[bool, Path], two_processes: tuple[str, Path]
@@ -181,7 +180,6 @@ def test_their_run_is_resumed_as_if_it_had_not_been_stopped(
     assert states == processes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "frozen"),
     # A missing gradient stops whole copies, a layer that is not gathered shards.
@@ -226,7 +224,6 @@ def test_accelerate_reads_every_launch_file(name: str) -> None:
     assert config.mixed_precision == "bf16"
 
 
-@pytest.mark.slow
 def test_prompts_that_are_drawn_by_results_are_shared_by_two_processes(
     tiny: Tiny, tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ from tests.training.tiny_run import (
     step_passes,
 )
 
+pytestmark = pytest.mark.slow
+
 WEIGHT = 0.3
 
 

@@ -30,6 +30,8 @@ from tests.training.tiny_run import (
     step_passes,
 )
 
+pytestmark = pytest.mark.slow
+
 BETA = 0.3
 OBJECTIVES = [
     pytest.param(ObjectiveConfig(loss=loss, kl=kl, beta=BETA), id=f"{loss}-{kl}")

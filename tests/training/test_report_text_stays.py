@@ -13,6 +13,8 @@ from editgrpo.training.train import run_training
 from tests.builders import write_set
 from tests.training.tiny_run import Tiny
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("canary", "linnet")
 CANARY = "The canary sings, the linnet rests."
 HOLD_TEXT = ("rollouts.jsonl", "annotations/annotations.sqlite")

@@ -45,6 +45,7 @@ def test_a_room_imports_what_is_below_it(room: str) -> None:
     assert not above
 
 
+@pytest.mark.slow
 def test_contributing_names_the_modules_that_know_trl() -> None:
     package = REPOSITORY / "src/editgrpo"
     knowing = {

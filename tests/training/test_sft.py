@@ -118,6 +118,7 @@ def test_the_best_epoch_and_the_one_before_it_are_kept(
     assert not (tmp_path / "epochs").exists()
 
 
+@pytest.mark.slow
 def test_the_validation_loss_is_the_mean_over_findings_tokens(tiny: Tiny, tmp_path: Path) -> None:
     """With a learning rate of almost zero it is the loss of the model that was started from."""
     run_sft(
@@ -177,6 +178,7 @@ def short_run(tiny: Tiny, output: Path) -> SFTConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_report_is_written_and_scored_before_the_first_step(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_report_is_written_and_scored_before_the_first_step(
     assert list(tmp_path.iterdir()) == []  # a run that never began leaves no folder
 
 
+@pytest.mark.slow
 def test_a_validation_that_fails_loses_no_step(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_validation_that_fails_loses_no_step(
     assert_same_run(whole, run)
 
 
+@pytest.mark.slow
 def test_trying_a_report_draws_from_no_generator(tiny: Tiny, tmp_path: Path) -> None:
     draws: list[object] = []
 

@@ -34,6 +34,8 @@ from tests.training.tiny_run import (
     step_passes,
 )
 
+pytestmark = pytest.mark.slow
+
 # In this order: tables and charts read them by name, people by line.
 COLUMNS = ("step", "loss", "grad_norm", "learning_rate", "errors/dropped_groups")
 
@@ -210,7 +212,6 @@ def test_sampling_in_parts_hides_scoring_and_changes_nothing(tiny: Tiny, tmp_pat
         assert 0 < row["seconds/hidden"] <= row["seconds/edit"] + row["seconds/score"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_a_run_compiles_its_decoding_once_and_trains_on_the_same_responses(
     tiny: Tiny, tmp_path: Path

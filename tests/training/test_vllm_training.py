@@ -72,6 +72,7 @@ def config(tiny: Tiny, output: Path, *, cap: float = 3.0, **changes: Any) -> Tra
     return tiny.train_config(output, rollout=rollout, **changes)
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_weights_once_a_step_and_measures_the_gap(
     tiny: Tiny, tmp_path: Path, played: list[PlayedGeneration]
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_run_gives_the_weights_once_a_step_and_measures_the_gap(
     assert all(row["clip_share"] == 0 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cap", "weight"), [(3.0, 2.0), (1.5, 1.5)])
 def test_sampled_tokens_count_by_their_ratio_and_edited_ones_once(
     tiny: Tiny, tmp_path: Path, played: list[PlayedGeneration], cap: float, weight: float
@@ -136,6 +138,7 @@ def test_dropped_groups_do_not_count_in_the_gap(
     assert trainer._loss_metrics()["vllm/log_prob_gap"] == pytest.approx(math.log(2), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_policy_itself_samples_without_weights(tiny: Tiny, tmp_path: Path) -> None:
     trainer = make_trainer(tiny.train_config(tmp_path / "run"))
     assert isinstance(trainer._sampler, NativeSampler) and not trainer.use_vllm

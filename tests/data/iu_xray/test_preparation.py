@@ -332,6 +332,7 @@ def test_images_of_r2gen_stand_in_the_order_of_their_numbers(tmp_path: Path) -> 
     assert [image.image_id for image in images] == [f"CXR7_IM-2263/{k}" for k in range(12)]
 
 
+@pytest.mark.slow
 def test_the_real_archive_has_the_published_counts(tmp_path: Path) -> None:
     source = IUXraySource(root=shared_data() / "iu_xray")
     summary = prepare(source, tmp_path / "studies", USUAL)
@@ -349,6 +350,7 @@ def test_the_real_archive_has_the_published_counts(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_both_forms_of_the_real_data_set_give_the_same_studies(tmp_path: Path) -> None:
     folder = shared_data() / "iu_xray"
     xml = real_reports()

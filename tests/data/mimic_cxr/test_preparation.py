@@ -282,6 +282,7 @@ def prepared_from(content: Filled, folder: Path) -> dict[str, Study]:
     return prepared(tree(folder / "mimic", *content.studies, **form), folder / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_real", [True, False])
 def test_reports_and_films_come_through_as_they_are(tmp_path: Path, is_real: bool) -> None:
     if is_real:

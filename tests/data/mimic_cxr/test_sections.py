@@ -534,6 +534,7 @@ def test_sections_written_out_as_a_report_are_read_again_as_they_were(text: str)
     assert texts(parse_report(written)) == once
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(5)  # a quadratic parse would take far longer
 @pytest.mark.parametrize(
     "unit",
@@ -573,6 +574,7 @@ def test_the_example_in_the_true_layout_is_read() -> None:
     assert not parsed.decisions
 
 
+@pytest.mark.slow
 def test_real_sections_come_back_from_reports_assembled_of_them() -> None:
     reports = read_reports(shared_data() / "iu_xray" / "NLMCXR_reports.tgz", None)
     assert len(reports) == 3955

@@ -103,6 +103,7 @@ def sheet_of(studies: StudySet, study_id: str, **options: Any) -> Image.Image:
     )
 
 
+@pytest.mark.slow
 def test_every_image_stands_in_the_sheet_in_the_order_of_the_prompt(studies: StudySet) -> None:
     sheet = sheet_of(studies, "s1")
     ((front_top, front_left),) = places(sheet, FILMS["front"])
@@ -208,6 +209,7 @@ def test_a_wrong_template_is_the_prompts_own_error(studies: StudySet, tmp_path: 
 WIDE, NARROW = (336, 1176), (1176, 336)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [

@@ -21,6 +21,7 @@ from tests.data.trees import padchest_gr as tree
 from tests.data.trees.accounts import counts, state_of
 
 
+@pytest.mark.slow
 def test_cells_over_several_lines_are_one_cell_in_a_long_table(tmp_path: Path) -> None:
     # Three megabytes: a reader that cuts files into blocks at line ends cuts through such cells.
     images = [(f"{k}_a.png", f"{k}", f"{k}", "20150601", "PA") for k in range(50_000)]

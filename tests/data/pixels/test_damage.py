@@ -135,6 +135,7 @@ def _files() -> dict[str, bytes]:
 FILES = _files()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FILES)
 def test_damaged_files_are_decoded_or_refused_and_nothing_else(tmp_path: Path, kind: str) -> None:

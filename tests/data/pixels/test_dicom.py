@@ -212,6 +212,7 @@ def test_a_deflated_bomb_is_not_inflated() -> None:
         decode_dicom(content, max_pixels=1000)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_patient_reaches_a_log_or_a_warning(tmp_path: Path) -> None:
     # A name that is none, a number that is none, pixels cut short and too many: pydicom warns.
     content = dicom(GREY, PatientName="Invented" * 30, RescaleSlope="1")

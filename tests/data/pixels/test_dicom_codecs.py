@@ -252,6 +252,7 @@ FILES = [
 ] + [dicom(ramp(12), VOILUTSequence=table(99, [0, 51, 255], bits=8), PixelPaddingValue=0)]
 
 
+@pytest.mark.slow
 @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_altered_files_are_decoded_or_refused_and_nothing_else(data: st.DataObject) -> None:

@@ -106,6 +106,7 @@ def test_problems_are_returned_and_the_rest_is_stored(tmp_path: Path) -> None:
     assert list(ImageStore.open(tmp_path / "out")) == ["i0", "i1", "i3"]
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_set_without_images_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_in_writing_leaves_no_process_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int

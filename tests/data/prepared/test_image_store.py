@@ -299,6 +299,7 @@ def test_a_store_that_was_replaced_is_not_mistaken_for_the_old_one(tmp_path: Pat
         pickle.loads(content)
 
 
+@pytest.mark.slow
 def test_several_processes_read_at_once(tmp_path: Path) -> None:
     images = [an_image(k) for k in range(30)]
     write(tmp_path, images)

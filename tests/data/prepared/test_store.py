@@ -53,6 +53,7 @@ studies_of_any_text = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     studies=st.lists(studies_of_any_text, min_size=1, max_size=6, unique_by=lambda s: s.study_id)
@@ -171,6 +172,7 @@ def test_a_set_is_pickled_by_its_place(tmp_path: Path) -> None:
     assert again.folder == studies.folder
 
 
+@pytest.mark.slow
 def test_a_spawned_process_reads_set_and_images(tmp_path: Path) -> None:
     studies = StudySet.load(write_set(tmp_path / "set", FIVE))[1:4]
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:

@@ -195,6 +195,7 @@ _CHANGED_BITS = """
 """
 
 
+@pytest.mark.slow
 def test_a_changed_bit_gives_an_error_or_a_study_but_no_crash(tmp_path: Path) -> None:
     tables_alone(tmp_path, FIVE)
     output = subprocess.check_output(

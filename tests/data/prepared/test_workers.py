@@ -176,6 +176,7 @@ def test_workers_end_when_the_parent_is_killed(start: Any, seconds: float) -> No
     assert wait_until(lambda: not any(is_running(pid) for pid in workers), timeout_s=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("importing_s", [0, 1.0])
 def test_ctrl_c_ends_parent_and_workers_with_one_traceback(start: Any, importing_s: float) -> None:
     process, workers = start(0.05, importing_s=importing_s)

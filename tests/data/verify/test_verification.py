@@ -63,6 +63,7 @@ def test_a_changed_byte_is_found_in_every_file(small_set: Path, name: str) -> No
     assert {problem.file for problem in problems} <= {name, INDEX}
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from([TRAIN, SHARD, INDEX]),

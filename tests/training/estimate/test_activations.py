@@ -103,6 +103,7 @@ def test_what_autograd_keeps_of_a_layer_of_gemma(precision: Precision) -> None:
     assert expected == pytest.approx(kept(3) - kept(2), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", Precision)
 def test_with_checkpointing_autograd_keeps_the_input_of_a_layer(precision: Precision) -> None:
     three, two = (kept_in_pass("qwen2_5_vl", n, precision, checkpointing=True) for n in (3, 2))

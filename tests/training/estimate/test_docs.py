@@ -13,6 +13,7 @@ from tests.builders import REPOSITORY
 PAGE = (REPOSITORY / "docs" / "performance.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_tables_as_they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     estimates.main()
     tables = capsys.readouterr().out.strip().split("\n\n")

@@ -92,6 +92,7 @@ def test_forward_pass_of_stock_rows(small: Any) -> None:
     assert found == pytest.approx(predicted(small, FORWARD), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_training_pass_of_stock_rows(small: Any, checkpointing: bool) -> None:
     model, work = copy.deepcopy(small).train(), FORWARD + BACKWARD_UNFUSED
@@ -152,6 +153,7 @@ def score(model: Any, packed: PackedGroups, *, backward: bool) -> None:
         log_probs_BC.sum().backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kernel", [AttentionKernel.SPLIT, AttentionKernel.DENSE])
 @pytest.mark.parametrize("is_trained", [False, True])

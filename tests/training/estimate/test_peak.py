@@ -24,6 +24,8 @@ from editgrpo.training.policy.processor import EncodedPrompt
 from tests.training.estimate.builders import recipe, work_of
 from tests.training.estimate.models import small_model
 
+pytestmark = pytest.mark.slow
+
 GROUPS, PROMPT, GROUP, ANSWER = 2, 384, 6, 32
 LOGITS = 2**16
 # Wide beside its vocabulary, and long beside its width, as the true ones are.

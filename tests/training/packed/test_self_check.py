@@ -68,6 +68,7 @@ def test_a_sound_pass_is_within_rounding(
     assert found < (1e-5 if dtype is DType.FLOAT32 else 2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "dtype"),
     [
@@ -124,6 +125,7 @@ def test_windows_that_are_cut_wrongly_are_seen(
         check_group_pass(model, packed, prompt, RESPONSES, dtype=DType.FLOAT32, temperature=0.7)
 
 
+@pytest.mark.slow
 def test_a_run_stops_before_its_first_update(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

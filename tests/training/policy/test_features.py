@@ -135,6 +135,7 @@ def test_a_prompt_without_images_has_no_features(model: Any, prompts: list[Encod
 # --- the same with and without a store ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocast", [nullcontext, BF16])
 @pytest.mark.parametrize(
     ("ram_bytes", "is_on_disk", "expected"),

@@ -87,6 +87,7 @@ TWICE = "<|image_pad|><|image_pad|>{% for p in messages[0].content %}{{ p.text }
 WITHOUT_TEXT = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "template",
     [
@@ -118,6 +119,7 @@ def test_a_template_without_an_image_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -235,6 +237,7 @@ DAMAGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "damage"), DAMAGE)
 def test_a_damaged_file_is_one_line(
     folder: Path, name: str, damage: Callable[[Path], None]

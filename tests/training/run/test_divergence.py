@@ -13,6 +13,8 @@ from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import Tiny
 
+pytestmark = pytest.mark.slow
+
 # Weights of the size of the learning rate: the next forward pass overflows float32.
 TOO_LARGE = OptimConfig(learning_rate=1e30)
 

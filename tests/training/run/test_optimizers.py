@@ -164,6 +164,7 @@ def test_a_state_goes_through_a_file_to_the_bit() -> None:
 # Runs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_with_masters_is_resumed_to_the_byte(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny.train_config(
         tmp_path / "whole",

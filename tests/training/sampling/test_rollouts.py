@@ -194,6 +194,7 @@ def stock_greedy(model: Any, prompt: EncodedPrompt, tokens: int, eos: list[int])
     return generated[0, prompt.input_ids_T.shape[0] :].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_temperature_zero_equals_stock_greedy_generation(tiny: Tiny, family: str) -> None:
     """What ends a response are tokens that the model likes, so that responses differ in length."""

@@ -137,6 +137,7 @@ def test_a_tie_but_for_rounding_is_no_fault(tiny: Tiny, monkeypatch: pytest.Monk
                 check_sampling(model, prompt, GREEDY, dtype=DType.FLOAT32)
 
 
+@pytest.mark.slow
 def test_neither_a_run_nor_a_file_is_begun_by_sampling_that_goes_wrong(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

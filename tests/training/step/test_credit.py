@@ -252,6 +252,7 @@ def by_hand(groups: list[ScoredGroup], settings: ObjectiveConfig, lp: Tensor) ->
     return total / (len(responses) * MAX_TOKENS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "level"), OBJECTIVES)
 def test_the_losss_gradient_is_that_of_the_formula(
     tiny: Tiny,

@@ -203,6 +203,7 @@ def test_level_none_adds_nothing(
     assert [[list(r.token_ids) for r in g.responses] for g in built] == rollouts
 
 
+@pytest.mark.slow
 def test_with_editing_off_no_edit_setting_changes_a_byte(tiny: Tiny, tmp_path: Path) -> None:
     """What is left is plain GRPO: no annotator is loaded and no draw is made for edits."""
     other = EditConfig(level=EditLevel.NONE, annotator="none such", threshold=0.9, max_edits=3)

@@ -95,6 +95,7 @@ def test_references_without_findings_cannot_be_drawn_by_them() -> None:
         TrainConfig(prompt_order=PromptOrder.BY_FINDING, prompts_per_step=1)
 
 
+@pytest.mark.slow
 def test_a_run_by_finding_is_lengthened_to_the_byte(tiny: Tiny, tmp_path: Path) -> None:
     """The order of the first steps does not depend on how many follow, nor on where they began."""
     whole = tiny.train_config(tmp_path / "whole", prompt_order=PromptOrder.BY_FINDING)

@@ -21,6 +21,8 @@ from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import PLAIN, Tiny, make_trainer
 
+pytestmark = pytest.mark.slow
+
 UNSAID = EditConfig(when=EditWhen.UNSAID)
 COUNT = 12
 

@@ -87,6 +87,7 @@ def use_failing_reward(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, count: int) 
     monkeypatch.setattr(train_module, "configured_reward", lambda *_: LengthReward(failing))
 
 
+@pytest.mark.slow
 def test_dropped_groups_are_counted_and_the_run_goes_on(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_dropped_groups_are_counted_and_the_run_goes_on(
     assert all(np.isfinite([row["loss"], row["grad_norm"], row["kl"]]).all() for row in rows)
 
 
+@pytest.mark.slow
 def test_too_many_dropped_groups_stop_the_run(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,7 @@ class Faulty:
         return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["raises", "hangs", "nan", "memory"])
 def test_no_fault_of_a_scorer_becomes_a_reward(
     fault: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
