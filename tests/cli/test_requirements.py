@@ -57,6 +57,7 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
     "card runs/a": (TRAIN,),
     "export runs/a out": (TRAIN,),
     "push runs/a organisation/model": (TRAIN,),
+    "try runs/a": (Extra.PAGE,),
 }
 FREE = {
     "rexrank table",

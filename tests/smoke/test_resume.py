@@ -27,6 +27,8 @@ from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import MAX_TOKENS, PLAIN, Tiny
 
 # Runs a command of the CLI and dies by SIGKILL when one function is called for the n-th time.
+pytestmark = pytest.mark.slow
+
 DIE = """
 import importlib, os, signal, sys
 module, name, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -43,8 +45,6 @@ def counted(*args, **keywords):
     return original(*args, **keywords)
 setattr(owner, name, counted)
 from editgrpo.cli import main
-
-pytestmark = pytest.mark.slow
 main(sys.argv[4:])
 """
 
