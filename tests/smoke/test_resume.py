@@ -26,9 +26,9 @@ from editgrpo.training.train import run_training
 from tests.training.compare_runs import assert_same_run
 from tests.training.tiny_run import MAX_TOKENS, PLAIN, Tiny
 
-# Runs a command of the CLI and dies by SIGKILL when one function is called for the n-th time.
 pytestmark = pytest.mark.slow
 
+# Runs a command of the CLI and dies by SIGKILL when one function is called for the n-th time.
 DIE = """
 import importlib, os, signal, sys
 module, name, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
