@@ -15,7 +15,7 @@ from tests.builders import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "adapters.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(?:python|bash)\n(.*?)```", PAGE, flags=re.DOTALL)
-TRL, VERL, MS_SWIFT, MS_SWIFT_COMMAND, ANY = BLOCKS
+TRL, _PAIRS, _DPO, VERL, MS_SWIFT, MS_SWIFT_COMMAND, ANY = BLOCKS
 
 
 def run(block: str, **names: Any) -> dict[str, Any]:

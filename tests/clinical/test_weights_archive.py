@@ -51,7 +51,11 @@ def test_an_encoder_that_is_no_repository_is_refused(tmp_path: Path, encoder: st
         encoder_of_archive(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", radgraph_archive()[:100]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", radgraph_archive()[:100]],
+    ids=["empty", "another", "torn off"],  # archives say when they were made
+)
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ModelError, match=r"not a readable \.tar\.gz"):
         encoder_of_archive(write(tmp_path / "a.tar.gz", content))

@@ -7,10 +7,10 @@ import pytest
 
 from editgrpo.config import DType, LoraConfig, OptimConfig, SFTConfig
 from editgrpo.data.prepared.store import StudySet
+from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
 from tests.checkpoints.corpus import SENTENCES
-from tests.checkpoints.gemma import write_gemma3
 from tests.checkpoints.published import QWEN2_5_VL, QWEN3_VL, learnt_vocabulary, write_published
 from tests.smoke.conftest import tiny_32
 from tests.training.conftest import tiny
