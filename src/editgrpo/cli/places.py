@@ -24,6 +24,7 @@ def check_places(config: SFTConfig | TrainConfig) -> None:
     files = {
         "data.prompt_template": config.data.prompt_template,
         "reward.class_rates": config.reward.class_rates,
+        "clinical.crimson_prompt": config.clinical.crimson_prompt,
     }
     for key, place in files.items():
         if place is not None and not Path(place).is_file():
