@@ -7,7 +7,6 @@ from editgrpo.config import (
     ClinicalConfig,
     EditLevel,
     OptimizerState,
-    Quantization,
     RolloutEngine,
     SFTConfig,
     TrainConfig,
@@ -41,9 +40,7 @@ def require_for_run(config: SFTConfig | TrainConfig) -> None:
         extras.append(Extra.TRACKERS)
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":  # set by accelerate's launcher
         extras.append(Extra.DEEPSPEED)
-    lora = config.model.lora
-    is_quantized = lora is not None and lora.quantization is Quantization.NF4
-    if config.optim.state is OptimizerState.EIGHT_BIT or is_quantized:
+    if config.optim.state is OptimizerState.EIGHT_BIT or config.model.is_quantized:
         extras.append(Extra.EIGHT_BIT)
     require_extras(*extras)
     for tracker in config.report_to:

@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from editgrpo.config import EditLevel, Quantization, RolloutEngine, TrainConfig
+from editgrpo.config import EditLevel, RolloutEngine, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
@@ -132,9 +132,8 @@ def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
     check_edits(config)
-    lora, rollout = config.model.lora, config.rollout
-    is_quantized = lora is not None and lora.quantization is Quantization.NF4
-    if is_quantized and (rollout.engine is not RolloutEngine.NATIVE or rollout.compile):
+    rollout, is_native = config.rollout, config.rollout.engine is RolloutEngine.NATIVE
+    if config.model.is_quantized and (rollout.compile or not is_native):
         raise ConfigError(
             "model.lora.quantization is nf4: neither vLLM nor rollout.compile takes such matrices; "
             "set rollout.engine=native and rollout.compile=false"
