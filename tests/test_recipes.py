@@ -160,6 +160,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ("model: {attention: sdpa}", "unknown key model.attention; model.group_attention took"),
         ("data: {train_limit: 0}", "data.train_limit is 0; it must be at least 1, or null"),
         ("keep_checkpoints: 0", "keep_checkpoints is 0; it must be at least 1"),
+        ("run_name: ../elsewhere", "run_name is '../elsewhere'; it must be a name without slashes"),
         ("seed: -1", "seed is -1; it must be from 0 to"),
         ("seed: 1\nseed: 2", ", line 2: the key seed is given twice"),
         ("seed: [1", ", line 2: expected"),

@@ -65,8 +65,7 @@ def pairs(
     """Write pairs of an edited report (chosen) and its rollout (rejected) for TRL's DPOTrainer."""
     is_run = (Path(source) / "rollouts.jsonl").is_file()
     model = Path(source) / "model" if is_run else Path(source)
-    sections = _sections(model, _overrides(changes, limit, studies))
-    _require(sections, is_run=is_run)
+    sections = _sections(model, _overrides(changes, limit, studies), is_run=is_run)
     sampling = given(
         samples=samples,
         temperature=temperature,
@@ -102,11 +101,11 @@ class _Sections:
     """Most tokens of a report, if anything says it."""
 
 
-def _require(sections: _Sections, *, is_run: bool) -> None:
+def _require(edit: EditConfig, reward: RewardConfig, *, is_run: bool) -> None:
     from editgrpo.reports.registry import annotator_models
     from editgrpo.rewards.registry import reward_models
 
-    has_models = reward_models(sections.reward) or annotator_models(sections.edit.annotator)
+    has_models = reward_models(reward) or annotator_models(edit.annotator)
     clinical = [Extra.CLINICAL] if has_models and not is_run else []
     require_extras(Extra.TRAIN, *clinical)
 
@@ -115,12 +114,13 @@ def _sampled(
     model: str, sections: _Sections, split: Split, partial: Path, **sampling: Any
 ) -> list["Pair"]:
     from editgrpo.display.terminal import closing_bar
+    from editgrpo.metrics.judges.costs import log_costs
     from editgrpo.training.pairs import PairConfig, sampled_pairs
 
     hide_loading_bars()
     config = PairConfig(edit=sections.edit, reward=sections.reward, **sampling)
     with closing_bar("Sampling rollouts") as progress:
-        return sampled_pairs(
+        found = sampled_pairs(
             model,
             sections.data,
             split,
@@ -129,6 +129,8 @@ def _sampled(
             clinical=sections.clinical,
             progress=progress,
         )
+    log_costs("judges")
+    return found
 
 
 def _write(
@@ -161,11 +163,8 @@ def _overrides(changes: list[str] | None, limit: int | None, studies: str | None
     return [*limits, *(changes or []), *folder]
 
 
-def _sections(model: Path, overrides: list[str]) -> _Sections:
+def _sections(model: Path, overrides: list[str], *, is_run: bool) -> _Sections:
     """Read what counts here of the run or export that a model is of, or the defaults."""
-    require_extras(Extra.TRAIN)
-    from editgrpo.sharing.model_settings import settings_of_model
-
     recipe = model.parent / CONFIG_FILE
     for override in overrides:
         if override.partition(".")[0] not in _SECTIONS:
@@ -178,14 +177,12 @@ def _sections(model: Path, overrides: list[str]) -> _Sections:
     def section(name: str, kind: type[_ConfigT]) -> _ConfigT:
         return load_section(recipe if recipe.is_file() else None, name, kind, inside(name))
 
+    edit, reward = section("edit", EditConfig), section("reward", RewardConfig)
+    _require(edit, reward, is_run=is_run)
+    from editgrpo.sharing.model_settings import settings_of_model
+
     data, longest = settings_of_model(model, inside("data"))
-    return _Sections(
-        data,
-        section("edit", EditConfig),
-        section("reward", RewardConfig),
-        section("clinical", ClinicalConfig),
-        longest,
-    )
+    return _Sections(data, edit, reward, section("clinical", ClinicalConfig), longest)
 
 
 def _refuse_for_runs(run: str, **options: Any) -> None:
