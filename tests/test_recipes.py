@@ -236,6 +236,7 @@ BOUNDED: dict[str, st.SearchStrategy[Any]] = {
     "green_timeout_s": st.floats(1e-3, 1e6),
     "crimson_endpoint": st.none() | st.just("http://localhost:8000/v1"),
     "crimson_timeout_s": st.floats(1e-3, 1e6),
+    "run_name": st.none() | st.sampled_from(["1e-6", "null", "007", "a b", "~", "2020-01-01"]),
     "importance_cap": st.floats(1, 1e3),
     "gpu_memory_utilization": st.floats(0.001, 0.999),
     "server_url": st.just("http://node:8000"),

@@ -101,13 +101,16 @@ class _Sections:
     """Most tokens of a report, if anything says it."""
 
 
-def _require(edit: EditConfig, reward: RewardConfig, *, is_run: bool) -> None:
+def _require(
+    edit: EditConfig, reward: RewardConfig, clinical: ClinicalConfig, *, is_run: bool
+) -> None:
+    from editgrpo.clinical.sources import models_here
     from editgrpo.reports.registry import annotator_models
     from editgrpo.rewards.registry import reward_models
 
-    has_models = reward_models(reward) or annotator_models(edit.annotator)
-    clinical = [Extra.CLINICAL] if has_models and not is_run else []
-    require_extras(Extra.TRAIN, *clinical)
+    models = [*reward_models(reward), *annotator_models(edit.annotator)]
+    has_models = not is_run and models_here(models, clinical)
+    require_extras(Extra.TRAIN, *([Extra.CLINICAL] if has_models else []))
 
 
 def _sampled(
@@ -178,11 +181,12 @@ def _sections(model: Path, overrides: list[str], *, is_run: bool) -> _Sections:
         return load_section(recipe if recipe.is_file() else None, name, kind, inside(name))
 
     edit, reward = section("edit", EditConfig), section("reward", RewardConfig)
-    _require(edit, reward, is_run=is_run)
+    clinical = section("clinical", ClinicalConfig)
+    _require(edit, reward, clinical, is_run=is_run)
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(model, inside("data"))
-    return _Sections(data, edit, reward, section("clinical", ClinicalConfig), longest)
+    return _Sections(data, edit, reward, clinical, longest)
 
 
 def _refuse_for_runs(run: str, **options: Any) -> None:
