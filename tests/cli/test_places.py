@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from editgrpo.cli import main
+from editgrpo.cli.places import check_places
+from editgrpo.config import ClinicalConfig, DataConfig, TrainConfig
+from editgrpo.errors import DataError
 
 _SLOW = ("torch", "transformers", "trl", "pyarrow", "nltk")
 _SCRIPT = f"""
@@ -40,6 +43,7 @@ def test_a_wrong_folder_of_studies_is_told_before_anything_slow_is_imported(tmp_
         ("clinical.store", "clinical.store: no folder nowhere; write it with `editgrpo annotate`"),
         ("data.prompt_template", "data.prompt_template: no file nowhere; give the right path"),
         ("reward.class_rates", "reward.class_rates: no file nowhere; give the right path"),
+        ("clinical.crimson_prompt", "clinical.crimson_prompt: no file nowhere; give the right"),
         ("seed", "studies: holds no prepared.json; give a folder written by `editgrpo prepare`"),
     ],
 )
@@ -61,3 +65,10 @@ def test_each_path_is_looked_at(
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {shown}")
     assert [path.name for path in tmp_path.iterdir()] == ["studies"]
+
+
+def test_a_store_that_is_to_be_written_need_not_be_there(tmp_path: Path) -> None:
+    clinical = ClinicalConfig(store=str(tmp_path / "new"), store_writes=True)
+    config = TrainConfig(data=DataConfig(folder=str(tmp_path)), clinical=clinical)
+    with pytest.raises(DataError, match=r"holds no prepared\.json"):
+        check_places(config)

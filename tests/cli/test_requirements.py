@@ -41,6 +41,8 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
         TRAIN,
         CLINICAL,
     ),
+    "train editgrpo-rules --set 'reward.weights={green@radllama2-7b-guarded: 1}' "
+    "--set clinical.green_endpoint=http://a/v1": (TRAIN,),
     "train editgrpo-rules --set optim.state=8bit": (TRAIN, Extra.EIGHT_BIT),
     "train editgrpo-rules --set model.lora.quantization=nf4": (TRAIN, Extra.EIGHT_BIT),
     "train editgrpo-rules --set report_to=[tensorboard]": (TRAIN, Extra.TRACKERS),

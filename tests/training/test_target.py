@@ -4,8 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from editgrpo.cli import main
 from editgrpo.config import (
     ClinicalConfig,
     DataConfig,
@@ -21,6 +23,8 @@ from editgrpo.data.study import Split
 from editgrpo.errors import DataError
 from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.files import read_jsonl
+from editgrpo.rewards import load_reward
+from editgrpo.rewards.sectioned import SectionedReward
 from editgrpo.training.collator import FindingsCollator
 from editgrpo.training.generate import GenerationConfig, generate_predictions
 from editgrpo.training.policy.load import load_processor
@@ -138,6 +142,30 @@ def test_a_run_learns_edits_and_scores_its_target(
         studies, Split.VALIDATION, target
     )
     assert {one.target for one in predictions} == {target}
+
+
+def test_a_preference_set_asks_for_edits_and_scores_both_sections(
+    tiny: Tiny, studies: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "pairs.parquet"
+    settings = ["--studies", str(studies), "--set", "data.target=findings+impression"]
+    sampling = ["--samples", "2", "--max-completion-tokens", "64", "--min-gain=-9"]
+    with pytest.raises(SystemExit) as stop:
+        main(["pairs", str(tiny.checkpoint), *settings, *sampling, "--output", str(output)])
+    assert stop.value.code == 0
+    rows = pq.read_table(output).drop_columns("images").to_pylist()
+    wanted = references(studies, Split.TRAIN, Target.BOTH)
+    reward = SectionedReward(load_reward("rules"))
+    answers = []
+    for row in rows:
+        chosen, rejected = (row[name][0]["content"][0]["text"] for name in ("chosen", "rejected"))
+        totals = reward.score([chosen, rejected], [wanted[row["study_id"]]] * 2).total.tolist()
+        assert [row["chosen_reward"], row["rejected_reward"]] == pytest.approx(totals)
+        assert "impression" in row["prompt"][0]["content"][-1]["text"].lower()
+        answers.append((chosen, rejected))
+    assert any("IMPRESSION:" in chosen and "IMPRESSION:" not in one for chosen, one in answers), (
+        "a section that the rollout lacks is added under its heading"
+    )
 
 
 def test_predictions_of_findings_are_as_they_were(

@@ -70,13 +70,11 @@ def edit(
     from editgrpo.edits import edit_report
     from editgrpo.reports import load_annotator
     from editgrpo.reports.references import warn_of_silence
-    from editgrpo.reports.sectioned import SectionedAnnotator
+    from editgrpo.reports.sectioned import annotator_of_target
 
     if has_models:
         hide_loading_bars()
-    annotator_of_edits = load_annotator(config.annotator, clinical)
-    if target is Target.BOTH:
-        annotator_of_edits = SectionedAnnotator(annotator_of_edits)
+    annotator_of_edits = annotator_of_target(load_annotator(config.annotator, clinical), target)
     before, wanted = annotator_of_edits.annotate(texts)
     warn_of_silence(annotator_of_edits, texts[1:])
     result = edit_report(

@@ -57,7 +57,7 @@ def generate(
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(Path(model), overrides)
-    max_completion_tokens = max_completion_tokens or longest
+    max_completion_tokens = longest if max_completion_tokens is None else max_completion_tokens
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.display.terminal import closing_bar

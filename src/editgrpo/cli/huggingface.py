@@ -75,7 +75,10 @@ def prepare_huggingface(
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Prepare a data set of the Hugging Face library; if it has one split, patients are drawn."""
+    """Prepare a data set of the Hugging Face library; its own splits are used if it has several.
+
+    Patients are drawn if it has one split, or with --split-shares.
+    """
     require_extras(Extra.HUB)
 
     from editgrpo.data.folder import parse_column_map
@@ -90,10 +93,11 @@ def prepare_huggingface(
         image_folder=images,
         follow_links=follow_links,
         splits=dict(map(_split, split or [])),
+        draw_splits=split_shares is not None,
         cache=cache,
         **given(separator=separator),
     )
-    rule = split_rule_of(split_shares, seed, given="split" in columns)
+    rule = split_rule_of(split_shares, seed, given="split" in columns or bool(split))
     run_preparation(source, flags, split_rule=rule)
 
 

@@ -13,7 +13,7 @@ from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.extras import Extra, require_extras
 from editgrpo.provenance import CONFIG_FILE
-from editgrpo.recipes import load_section, recipe_value
+from editgrpo.recipes import load_section
 
 if TYPE_CHECKING:
     from editgrpo.training.preference_set import Pair
@@ -25,7 +25,6 @@ EXAMPLES = examples(
 )
 
 _SECTIONS = ("data", "edit", "reward", "clinical")
-_LENGTH_LIMITS = ("rollout.max_completion_tokens", "max_completion_tokens")
 _ConfigT = TypeVar("_ConfigT")
 
 
@@ -35,7 +34,8 @@ def pairs(
         typer.Argument(
             metavar="RUN|MODEL",
             help="The folder of a `train` run, whose recorded edits are taken; or a model folder "
-            "or Hub id, which is sampled. Settings are those of the run's config.yaml.",
+            "or Hub id, which is sampled. Settings are those of the run's config.yaml, or of the "
+            "export's editgrpo.json.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="Preference set to write (.parquet).")],
@@ -64,9 +64,8 @@ def pairs(
 ) -> None:
     """Write pairs of an edited report (chosen) and its rollout (rejected) for TRL's DPOTrainer."""
     is_run = (Path(source) / "rollouts.jsonl").is_file()
-    recipe = (Path(source) if is_run else Path(source).parent) / CONFIG_FILE
-    sections = _sections(recipe, _overrides(changes, limit, studies))
-    _require(sections, is_run=is_run)
+    model = Path(source) / "model" if is_run else Path(source)
+    sections = _sections(model, _overrides(changes, limit, studies), is_run=is_run)
     sampling = given(
         samples=samples,
         temperature=temperature,
@@ -75,8 +74,8 @@ def pairs(
     )
     if is_run:
         _refuse_for_runs(source, **sampling, split=split, limit=limit)
-    elif recipe.is_file() and max_completion_tokens is None:
-        sampling |= given(max_completion_tokens=recipe_value(recipe, *_LENGTH_LIMITS))
+    else:
+        sampling = given(max_completion_tokens=sections.max_completion_tokens) | sampling
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.training.pairs import recorded_pairs
@@ -98,27 +97,33 @@ class _Sections:
     edit: EditConfig
     reward: RewardConfig
     clinical: ClinicalConfig
+    max_completion_tokens: int | None
+    """Most tokens of a report, if anything says it."""
 
 
-def _require(sections: _Sections, *, is_run: bool) -> None:
+def _require(
+    edit: EditConfig, reward: RewardConfig, clinical: ClinicalConfig, *, is_run: bool
+) -> None:
+    from editgrpo.clinical.sources import models_here
     from editgrpo.reports.registry import annotator_models
     from editgrpo.rewards.registry import reward_models
 
-    has_models = reward_models(sections.reward) or annotator_models(sections.edit.annotator)
-    clinical = [Extra.CLINICAL] if has_models and not is_run else []
-    require_extras(Extra.TRAIN, *clinical)
+    models = [*reward_models(reward), *annotator_models(edit.annotator)]
+    has_models = not is_run and models_here(models, clinical)
+    require_extras(Extra.TRAIN, *([Extra.CLINICAL] if has_models else []))
 
 
 def _sampled(
     model: str, sections: _Sections, split: Split, partial: Path, **sampling: Any
 ) -> list["Pair"]:
     from editgrpo.display.terminal import closing_bar
+    from editgrpo.metrics.judges.costs import log_costs
     from editgrpo.training.pairs import PairConfig, sampled_pairs
 
     hide_loading_bars()
     config = PairConfig(edit=sections.edit, reward=sections.reward, **sampling)
     with closing_bar("Sampling rollouts") as progress:
-        return sampled_pairs(
+        found = sampled_pairs(
             model,
             sections.data,
             split,
@@ -127,6 +132,8 @@ def _sampled(
             clinical=sections.clinical,
             progress=progress,
         )
+    log_costs("judges")
+    return found
 
 
 def _write(
@@ -144,7 +151,8 @@ def _write(
             "take more studies or samples, or another --min-gain"
         )
     with closing_bar("Writing pairs") as progress:
-        write_preference_set(output, chosen, StudySet.load(data.folder), data, progress)
+        studies = StudySet.load(data.folder, target=data.target)
+        write_preference_set(output, chosen, studies, data, progress)
     typer.echo(
         f"{len(chosen):,} pairs of {len({pair.study_id for pair in chosen}):,} studies; "
         f"{len(found) - len(chosen):,} of {len(found):,} edits are left out: no gain, or twice"
@@ -158,23 +166,27 @@ def _overrides(changes: list[str] | None, limit: int | None, studies: str | None
     return [*limits, *(changes or []), *folder]
 
 
-def _sections(recipe: Path, overrides: list[str]) -> _Sections:
-    """Read the sections of a run that count here, or their defaults."""
+def _sections(model: Path, overrides: list[str], *, is_run: bool) -> _Sections:
+    """Read what counts here of the run or export that a model is of, or the defaults."""
+    recipe = model.parent / CONFIG_FILE
     for override in overrides:
         if override.partition(".")[0] not in _SECTIONS:
             names = ", ".join(_SECTIONS)
             raise ConfigError(f"--set {override}: only settings of {names} have an effect here")
 
-    def section(name: str, kind: type[_ConfigT]) -> _ConfigT:
-        inside = [one for one in overrides if one.startswith(f"{name}.")]
-        return load_section(recipe if recipe.is_file() else None, name, kind, inside)
+    def inside(name: str) -> list[str]:
+        return [one for one in overrides if one.startswith(f"{name}.")]
 
-    return _Sections(
-        section("data", DataConfig),
-        section("edit", EditConfig),
-        section("reward", RewardConfig),
-        section("clinical", ClinicalConfig),
-    )
+    def section(name: str, kind: type[_ConfigT]) -> _ConfigT:
+        return load_section(recipe if recipe.is_file() else None, name, kind, inside(name))
+
+    edit, reward = section("edit", EditConfig), section("reward", RewardConfig)
+    clinical = section("clinical", ClinicalConfig)
+    _require(edit, reward, clinical, is_run=is_run)
+    from editgrpo.sharing.model_settings import settings_of_model
+
+    data, longest = settings_of_model(model, inside("data"))
+    return _Sections(data, edit, reward, clinical, longest)
 
 
 def _refuse_for_runs(run: str, **options: Any) -> None:

@@ -16,7 +16,10 @@ def check_places(config: SFTConfig | TrainConfig) -> None:
         ConfigError: a path leads nowhere; the message names its setting.
         DataError: the folder of studies is no prepared one.
     """
-    folders = {"data.folder": config.data.folder, "clinical.store": config.clinical.store}
+    clinical = config.clinical
+    # A store that is written to is made.
+    store = None if clinical.store_writes else clinical.store
+    folders = {"data.folder": config.data.folder, "clinical.store": store}
     for key, place in folders.items():
         if place is not None and not Path(place).is_dir():
             remedy = _REMEDIES[key]
@@ -24,6 +27,7 @@ def check_places(config: SFTConfig | TrainConfig) -> None:
     files = {
         "data.prompt_template": config.data.prompt_template,
         "reward.class_rates": config.reward.class_rates,
+        "clinical.crimson_prompt": clinical.crimson_prompt,
     }
     for key, place in files.items():
         if place is not None and not Path(place).is_file():

@@ -7,7 +7,6 @@ from editgrpo.config import (
     ClinicalConfig,
     EditLevel,
     OptimizerState,
-    Quantization,
     RolloutEngine,
     SFTConfig,
     TrainConfig,
@@ -25,6 +24,7 @@ def require_for_run(config: SFTConfig | TrainConfig) -> None:
         MissingExtraError: an extra is not installed; the message names all that are not.
         ConfigError: a part of the reward is unknown or not fit to train on.
     """
+    from editgrpo.clinical.sources import models_here
     from editgrpo.reports.registry import annotator_models
     from editgrpo.rewards.registry import reward_models
 
@@ -35,15 +35,13 @@ def require_for_run(config: SFTConfig | TrainConfig) -> None:
             models += annotator_models(config.edit.annotator)
         if config.rollout.engine is not RolloutEngine.NATIVE:
             extras.append(Extra.VLLM)
-    if models:
+    if models_here(models, config.clinical):
         extras.append(Extra.CLINICAL)
     if "tensorboard" in config.report_to:
         extras.append(Extra.TRACKERS)
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":  # set by accelerate's launcher
         extras.append(Extra.DEEPSPEED)
-    lora = config.model.lora
-    is_quantized = lora is not None and lora.quantization is Quantization.NF4
-    if config.optim.state is OptimizerState.EIGHT_BIT or is_quantized:
+    if config.optim.state is OptimizerState.EIGHT_BIT or config.model.is_quantized:
         extras.append(Extra.EIGHT_BIT)
     require_extras(*extras)
     for tracker in config.report_to:
@@ -63,10 +61,8 @@ def runs_models(metrics: Sequence[str], clinical: ClinicalConfig) -> bool:
     Raises:
         ConfigError: a metric is unknown.
     """
-    from editgrpo.clinical.catalogue import ClinicalModel
+    from editgrpo.clinical.sources import models_here
     from editgrpo.evaluation.catalogue import select_metrics
 
-    models = {model for metric in select_metrics(metrics) for model in metric.models}
-    if clinical.green_endpoint is not None:
-        models.discard(ClinicalModel.GREEN)
-    return bool(models)
+    models = [model for metric in select_metrics(metrics) for model in metric.models]
+    return bool(models_here(models, clinical))

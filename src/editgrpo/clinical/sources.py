@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def models_folder(config: ClinicalConfig) -> Path:
     """Return the folder that holds one sub-folder a model; it need not exist."""
     chosen = config.models or os.environ.get(MODELS_VARIABLE) or _DEFAULT_FOLDER
     return Path(chosen).expanduser()
+
+
+def models_here(
+    models: Iterable[ClinicalModel], config: ClinicalConfig
+) -> tuple[ClinicalModel, ...]:
+    """Return those of some models that run in this process, each once: GREEN may be on a server."""
+    is_served = config.green_endpoint is not None
+    return tuple(
+        model for model in dict.fromkeys(models) if not (is_served and model is ClinicalModel.GREEN)
+    )
 
 
 def is_offline(config: ClinicalConfig) -> bool:

@@ -156,6 +156,11 @@ class ModelConfig:
         for name in ("feature_ram_mib", "feature_disk_mib"):
             require(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "0 or more")
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether adapters lie on matrices of 4 bits."""
+        return self.lora is not None and self.lora.quantization is Quantization.NF4
+
 
 class Section(StrEnum):
     """A section of a report, in the order in which reports have them."""
@@ -278,8 +283,8 @@ class RewardConfig:
     inverse frequency need it."""
 
     timeout_s: float | None = 1800.0
-    """Seconds that scoring the reports of one step may take; after that their groups are dropped.
-    None sets no limit."""
+    """Seconds that scoring the reports of a step may take, or of each of its parts or draws if it
+    has several; after that their groups are dropped. None sets no limit."""
 
     def __post_init__(self) -> None:
         require(

@@ -81,6 +81,13 @@ class SFTConfig:
         )
         require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
         require_seed(self.seed)
+        _check_name(self.run_name)
+
+
+def _check_name(name: str | None) -> None:
+    """Refuse a name that would lead TensorBoard's files to another folder."""
+    is_name = name is None or (name.strip() and not {"/", "\\"} & set(name) and name != "..")
+    require(bool(is_name), "run_name", name, "a name without slashes, or null")
 
 
 class PromptOrder(StrEnum):
@@ -179,6 +186,7 @@ class TrainConfig:
         require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
         require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")
         require_seed(self.seed)
+        _check_name(self.run_name)
         require(
             0 <= self.max_dropped_share < 1,
             "max_dropped_share",

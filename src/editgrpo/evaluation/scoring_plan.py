@@ -152,12 +152,12 @@ def _identities(
         judges["crimson"] = crimson_identity(clinical)
     if not models:
         return judges | rates
+    from editgrpo.clinical.sources import models_here
     from editgrpo.clinical.weights import model_identity
 
+    here = models_here(models, clinical)
     found = {
-        model.value: clinical.green_model
-        if model is ClinicalModel.GREEN and clinical.green_endpoint is not None
-        else model_identity(model, clinical)
+        model.value: model_identity(model, clinical) if model in here else clinical.green_model
         for model in models
     }
     found["dtype"] = clinical.dtype.value

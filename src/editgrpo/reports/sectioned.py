@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from editgrpo.config import Target
 from editgrpo.reports.headings import read_passages
 from editgrpo.reports.types import AnnotatedReport, Annotator, Span
+
+
+def annotator_of_target(annotator: Annotator, target: Target) -> Annotator:
+    """Return what reads reports of a target: of both sections one by one, else the annotator."""
+    return SectionedAnnotator(annotator) if target is Target.BOTH else annotator
 
 
 class SectionedAnnotator:

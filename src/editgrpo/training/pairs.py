@@ -26,6 +26,7 @@ from editgrpo.files import json_line, naming, open_to_append, read_jsonl, write_
 from editgrpo.foreign import reading
 from editgrpo.ownership import owning
 from editgrpo.reports import load_annotator
+from editgrpo.reports.sectioned import annotator_of_target
 from editgrpo.rewards import configured_reward
 from editgrpo.training.generate import load_sampling_policy, rows_done, sampling_inputs
 from editgrpo.training.policy.generation_tokens import generation_tokens
@@ -155,7 +156,7 @@ def sampled_pairs(
     is_edited = config.edit.level is EditLevel.SENTENCE
     require(is_edited, "edit.level", config.edit.level.value, "sentence to make pairs")
     limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = load_split(data.folder, split, limit)
+    studies = load_split(data.folder, split, limit, target=data.target)
     folder = resolve_model_folder(model)
     with owning(partial):
         rows = _sampled_rows(folder, studies, data, partial, config, clinical, progress)
@@ -211,8 +212,10 @@ class _Maker:
         clinical: ClinicalConfig | None,
     ) -> "_Maker":
         encoder = PromptEncoder(studies, load_processor(folder), data)
-        reward = configured_reward(config.reward, clinical or ClinicalConfig())
-        annotator = load_annotator(config.edit.annotator, clinical)
+        reward = configured_reward(config.reward, clinical or ClinicalConfig(), data.target)
+        annotator = annotator_of_target(
+            load_annotator(config.edit.annotator, clinical), data.target
+        )
         annotator.annotate(["No pleural effusion."])  # a missing model ends the command here
         policy = load_sampling_policy(
             folder,

@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from editgrpo.config import EditLevel, Quantization, RolloutEngine, Target, TrainConfig
+from editgrpo.config import EditLevel, RolloutEngine, TrainConfig
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.edits.codec import codec_of
@@ -18,7 +18,7 @@ from editgrpo.files import read_jsonl
 from editgrpo.foreign import reading, storing
 from editgrpo.reports import Annotator, load_annotator
 from editgrpo.reports.references import warn_of_silence
-from editgrpo.reports.sectioned import SectionedAnnotator
+from editgrpo.reports.sectioned import annotator_of_target
 from editgrpo.rewards import configured_reward
 from editgrpo.rewards.guard import failures_as_reward_errors
 from editgrpo.training.policy.generation_tokens import generation_tokens
@@ -132,9 +132,8 @@ def _check_machine(config: TrainConfig) -> None:
     """Refuse what this machine cannot do, before the run folder is made."""
     check_engine(config.rollout)
     check_edits(config)
-    lora, rollout = config.model.lora, config.rollout
-    is_quantized = lora is not None and lora.quantization is Quantization.NF4
-    if is_quantized and (rollout.engine is not RolloutEngine.NATIVE or rollout.compile):
+    rollout, is_native = config.rollout, config.rollout.engine is RolloutEngine.NATIVE
+    if config.model.is_quantized and (rollout.compile or not is_native):
         raise ConfigError(
             "model.lora.quantization is nf4: neither vLLM nor rollout.compile takes such matrices; "
             "set rollout.engine=native and rollout.compile=false"
@@ -182,7 +181,7 @@ def _annotator(config: TrainConfig) -> Annotator:
     """Load the annotator of the edits and its models, so that a missing one ends the run here."""
     annotator = load_annotator(config.edit.annotator, with_journal(config))
     annotator.annotate(["No pleural effusion."])
-    return SectionedAnnotator(annotator) if config.data.target is Target.BOTH else annotator
+    return annotator_of_target(annotator, config.data.target)
 
 
 def _check_language(annotator: Annotator, studies: StudySet) -> None:

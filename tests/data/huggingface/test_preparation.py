@@ -180,6 +180,8 @@ def test_one_split_is_drawn_by_patient_and_several_are_the_sets_own(
     own = read_huggingface(source(films_of_the_hub, splits={"test": "validation"}))
     assert own.split_rule == "the data set's own: train, test as validation"
     assert [study.split for study in own.studies] == [Split.TRAIN] * 2 + [Split.VALIDATION]
+    anew = read_huggingface(source(films_of_the_hub, draw_splits=True))
+    assert anew.split_rule == drawn.split_rule
 
 
 def test_lists_of_films_keep_their_order(tmp_path: Path) -> None:

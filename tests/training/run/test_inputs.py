@@ -206,6 +206,13 @@ def test_the_weights_of_scorers_and_annotator_count(
     found = run_inputs(config, tiny.checkpoint)["clinical.models"]
     assert found.keys() == {"radgraph-xl", "chexbert", "rate-ner", "biolord"}
     assert found["chexbert"] == "content of chexbert"
+    served = replace(
+        config,
+        reward=RewardConfig(name="custom", weights={"green@radllama2-7b-guarded": 1}),
+        clinical=ClinicalConfig(green_endpoint="http://localhost:8001/v1"),
+    )
+    found = run_inputs(served, tiny.checkpoint)["clinical.models"]
+    assert found.keys() == {"rate-ner", "biolord"}, "nobody needs the weights of a served judge"
     plain = SFTConfig(data=tiny.data())
     assert run_inputs(plain, tiny.checkpoint)["clinical.models"] == {}  # its reward is `rules`
 

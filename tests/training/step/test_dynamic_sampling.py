@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from editgrpo.config import PromptOrder, RolloutConfig, TrainConfig
+from editgrpo.config import (
+    Baseline,
+    Credit,
+    ObjectiveConfig,
+    PromptOrder,
+    RolloutConfig,
+    TrainConfig,
+)
 from editgrpo.errors import ConfigError
 from editgrpo.files import read_jsonl
 from editgrpo.rewards.types import RewardScores
@@ -17,7 +24,7 @@ from editgrpo.training import train as train_module
 from editgrpo.training.step.batches import StepSampler
 from editgrpo.training.step.dynamic_sampling import StepDraws, has_signal
 from editgrpo.training.step.prompt_stream import PromptStream
-from editgrpo.training.step.responses import Group
+from editgrpo.training.step.responses import Group, Kind, Response
 from editgrpo.training.step.scoring import ScoredGroup
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import MAX_TOKENS, PLAIN, Tiny
@@ -137,9 +144,32 @@ def test_each_process_takes_its_part_and_as_many_as_the_one_that_lacks_most(
 
 
 def test_rewards_that_differ_by_rounding_are_no_signal() -> None:
-    assert not has_signal(scored(0, 0.3, 0.1 + 0.2).scored)
-    assert has_signal(scored(0, 0.3, 0.3001).scored)
-    assert not has_signal(scored(0, failure="out of order").scored)
+    objective = ObjectiveConfig()
+    assert not has_signal(scored(0, 0.3, 0.1 + 0.2).scored, objective)
+    assert has_signal(scored(0, 0.3, 0.3001).scored, objective)
+    assert not has_signal(scored(0, failure="out of order").scored, objective)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "credit", "totals", "expected"),
+    [
+        (Baseline.HALVES, Credit.RESPONSE, (0.5, 0.5, 0.75, 0.75), False),
+        (Baseline.HALVES, Credit.RESPONSE, (0.5, 0.5, 0.75, 0.5), True),
+        (Baseline.HALVES, Credit.RESPONSE, (0.5, 0.25, 0.75, 0.75), True),
+        (Baseline.HALVES, Credit.SPAN, (0.5, 0.5, 0.75, 0.75), True),  # each edit gained
+        (Baseline.SAMPLED, Credit.RESPONSE, (0.5, 0.5, 0.75, 0.75), True),
+        (Baseline.GROUP, Credit.RESPONSE, (0.5, 0.5, 0.75, 0.75), True),
+    ],
+)
+def test_halves_that_are_equal_in_themselves_teach_nothing_apart(
+    baseline: Baseline, credit: Credit, totals: tuple[float, ...], expected: bool
+) -> None:
+    """Rewards 0.5 and 0.5 beside 0.75 and 0.75 have the means 0.5 and 0.75: advantages of 0."""
+    kinds = (Kind.SAMPLED, Kind.SAMPLED, Kind.EDITED, Kind.EDITED)
+    responses = tuple(Response(kind=kind, token_ids=(1,), text="") for kind in kinds)
+    group = Group(study_id="0", reference="", responses=responses)
+    one = replace(scored(0, *totals).scored, group=group)
+    assert has_signal(one, ObjectiveConfig(baseline=baseline, credit=credit)) is expected
 
 
 def test_a_cap_of_no_draw_is_refused() -> None:

@@ -53,6 +53,9 @@ class HuggingFaceSource:
     splits: Mapping[str, str] = field(default_factory=dict)
     """Split of the data set to split here, for names that are none of the usual ones."""
 
+    draw_splits: bool = False
+    """Draw patients into splits, also where the data set has several."""
+
     separator: str | None = None
     """Stands between several paths, or views, in one cell; a list needs none."""
 
@@ -70,7 +73,8 @@ def read_huggingface(source: HuggingFaceSource, how: ReadOptions | None = None) 
 
     Args:
         source: The data set, and which column holds what.
-        how: The split rule is used where the data set has one split and no column of splits.
+        how: The split rule is used where the data set has one split, or with `draw_splits`, and no
+            column of splits.
 
     Returns:
         The studies, before anything is left out. A row without a study id is a study.
@@ -82,7 +86,7 @@ def read_huggingface(source: HuggingFaceSource, how: ReadOptions | None = None) 
     how = how or ReadOptions()
     rows = load_rows(source.name, source.config, source.revision, source.cache)
     mapped = _mapped(source, rows)
-    has_splits = "split" not in mapped and len(rows.splits) > 1
+    has_splits = not ("split" in mapped or source.draw_splits) and len(rows.splits) > 1
     if has_splits:
         mapped["split"] = SPLIT
     names = source.splits

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from editgrpo.config import DType, Quantization, TrainConfig
+from editgrpo.config import DType, TrainConfig
 from editgrpo.training.estimate.activations import (
     kept_bytes,
     largest_pass,
@@ -101,7 +101,7 @@ def _weights(
     has_adapters = config.model.lora is not None
     frozen = shape.parameters - (0 if has_adapters else trained)
     yield _always("weights, trained", states.weight * trained / spread.shards)
-    saved = (number - _NF4) * shape.text.matrices if _is_quantized(config) else 0
+    saved = (number - _NF4) * shape.text.matrices if config.model.is_quantized else 0
     yield _always("weights, frozen", (number * frozen - saved) / spread.shards)
     if config.objective.beta and not has_adapters:
         # TRL loads the reference in the format of the policy's first weight, which is the tower's.
@@ -109,11 +109,6 @@ def _weights(
         yield _always("reference policy", each * shape.parameters / spread.shards)
     if spread.shards > 1:
         yield _gathered(shape, number, has_tower=is_tower_frozen(config))
-
-
-def _is_quantized(config: TrainConfig) -> bool:
-    lora = config.model.lora
-    return lora is not None and lora.quantization is Quantization.NF4
 
 
 def _frozen_number(config: TrainConfig) -> int:

@@ -18,7 +18,6 @@ from editgrpo.config import (
     LoraConfig,
     ModelConfig,
     OptimizerState,
-    Quantization,
 )
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
@@ -113,11 +112,10 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
         raise ConfigError("optim.state=master keeps masters of bfloat16; set model.dtype=bfloat16")
     frozen = getattr(torch, config.dtype.value)
     is_wholly_low = config.lora is not None or state is OptimizerState.MASTER
-    quantization = None
-    if config.lora is not None and config.lora.quantization is Quantization.NF4:
-        quantization = nf4(folder, compute=frozen)
     model = load_for_inference(
-        folder, dtype=frozen if is_wholly_low else torch.float32, quantization=quantization
+        folder,
+        dtype=frozen if is_wholly_low else torch.float32,
+        quantization=nf4(folder, compute=frozen) if config.is_quantized else None,
     )
     if config.freeze_vision_tower:
         # Buffers hold angles: they stay float32.

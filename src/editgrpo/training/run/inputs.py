@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from editgrpo.clinical.model_folder import file_sha256
+from editgrpo.clinical.sources import models_here
 from editgrpo.clinical.store import FactStore, open_store
 from editgrpo.clinical.weights import model_identity
 from editgrpo.config import DataConfig, EditLevel, SFTConfig, TrainConfig
@@ -121,7 +122,10 @@ def _clinical_hashes(config: SFTConfig | TrainConfig) -> Hashes:
     models = reward_models(config.reward)
     if isinstance(config, TrainConfig) and config.edit.level is EditLevel.SENTENCE:
         models += annotator_models(config.edit.annotator)
-    return {model.value: model_identity(model, config.clinical) for model in dict.fromkeys(models)}
+    return {
+        model.value: model_identity(model, config.clinical)
+        for model in models_here(models, config.clinical)
+    }
 
 
 def _digest(value: object) -> str:
