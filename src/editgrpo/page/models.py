@@ -38,6 +38,9 @@ class TriedModel:
     max_completion_tokens: int = _LENGTH
     """Longest report, its end-of-sequence token included."""
 
+    def __post_init__(self) -> None:
+        GenerationConfig(max_completion_tokens=self.max_completion_tokens)  # says what is wrong
+
     @property
     def name(self) -> str:
         """What it is called on the page: its folder, of a run the run's."""
@@ -67,10 +70,11 @@ def tried_model(
         The model; nothing is loaded.
 
     Raises:
-        ConfigError: the run's `config.yaml` cannot be read, or an override is wrong.
+        ConfigError: the run's `config.yaml` cannot be read, or an override or the length is wrong.
     """
     data, longest = settings_of_model(Path(path), overrides)
-    tried, length = TriedModel(path=path, data=data), max_completion_tokens or longest
+    length = longest if max_completion_tokens is None else max_completion_tokens
+    tried = TriedModel(path=path, data=data)
     return tried if length is None else replace(tried, max_completion_tokens=length)
 
 
