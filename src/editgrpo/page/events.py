@@ -88,8 +88,9 @@ class _Events:
         if bench.phase is Phase.READY:
             names = [shelf.name for shelf in bench.shelves]
             updates |= {one: gr.update(interactive=True) for one in self.starters}
-            updates[study.shelf] = gr.update(choices=names, value=names[0])
-            updates[study.listed] = gr.update(choices=bench.shelves[0].listed(), value=None)
+            ids = bench.shelves[0].listed()
+            updates[study.shelf] = gr.update(choices=names, value=names[0], interactive=True)
+            updates[study.listed] = gr.update(choices=ids, value=None, interactive=True)
         return updates
 
     def list_studies(self, shelf: str) -> Updates:
@@ -129,8 +130,8 @@ class _Events:
                 films = (*films, read_film(path, path.name, timepoint))
             except EditGRPOError as error:
                 faults.append(str(error))
-            finally:
-                shutil.rmtree(path.parent, ignore_errors=True)  # a folder of its own
+        for path in files:  # each in a folder by its content, which two of them may share
+            shutil.rmtree(Path(path).parent, ignore_errors=True)
         cards = self._cards(message=" · ".join(faults))
         return {drop: None, **self._films(films), **cards}
 

@@ -1,6 +1,7 @@
 """The models of the page: how each is shown a study, and how it writes."""
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,7 +111,13 @@ class LoadedModel:
     budget: PixelBudget
 
     def write(
-        self, shown: PageStudy, *, rows: range = range(1), temperature: float = 0.0, seed: int = 0
+        self,
+        shown: PageStudy,
+        *,
+        rows: range = range(1),
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: threading.Event | None = None,
     ) -> Iterator[tuple[Draft, ...]]:
         """Write reports of a study; see `stream_reports`.
 
@@ -119,6 +126,7 @@ class LoadedModel:
             rows: Numbers of the reports.
             temperature: 0 takes the likeliest token.
             seed: Decides the draws.
+            stop: Ends writing when it is set.
 
         Yields:
             The drafts, each time that something was added.
@@ -129,7 +137,8 @@ class LoadedModel:
         encoder, study = self._encoder(shown)
         config = self._config(temperature=temperature, seed=seed)
         tokenizer = self.processor.tokenizer
-        yield from stream_reports(self.policy, tokenizer, encoder.encode(study), config, rows=rows)
+        prompt = encoder.encode(study)
+        yield from stream_reports(self.policy, tokenizer, prompt, config, rows=rows, stop=stop)
 
     def check(self, shown: PageStudy) -> None:
         """Make sure that it writes as transformers does; see `check_writing`."""
