@@ -80,8 +80,8 @@ _MIMIC_CXR = DatasetCard(
     ),
     sharing=Sharing.FORBIDDEN,
     models=(
-        "MIMIC's guidelines (https://mimic.mit.edu/docs/community/derived/) ask that a derived model "
-        "be treated as containing sensitive information and, if it is shared, be shared on "
+        "MIMIC's guidelines (https://mimic.mit.edu/docs/community/derived/) ask that a derived "
+        "model be treated as containing sensitive information and, if it is shared, be shared on "
         "PhysioNet under the agreement of the data."
     ),
 )
