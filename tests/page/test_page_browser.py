@@ -1,6 +1,7 @@
 """The page in a real browser: at both widths, by keyboard, in the dark, with a damaged file."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,36 @@ def test_scores_go_when_the_reference_changes_and_reports_when_the_study_does(
     reader.reports(1)
     reader.find("#indication textarea").send_keys("Cough")
     reader.wait("!document.querySelector('.report')")
+
+
+def test_scores_of_another_study_do_not_come_back(
+    pages: Callable[[int], Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
+    original = bench_module.Bench.judge
+
+    def slowly(*arguments: Any) -> Any:
+        begun.set()
+        assert gate.wait(WAIT_S)
+        try:
+            return original(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(bench_module.Bench, "judge", slowly)
+    reader = pages(1)
+    reader.look_at(1280)
+    reader.pick_first()
+    reader.click("Write report")
+    reader.reports(1)
+    reader.click("Edit and score")
+    assert begun.wait(WAIT_S)
+    reader.find("#indication textarea").send_keys("Cough")
+    reader.wait("!document.querySelector('.report')")
+    gate.set()
+    assert ended.wait(WAIT_S)
+    time.sleep(0.5)  # as long as an answer may take
+    assert not reader.driver.find_elements("css selector", ".report")
 
 
 def test_everything_is_reached_by_keyboard(pages: Callable[[int], Reader]) -> None:

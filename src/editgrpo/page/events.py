@@ -50,8 +50,11 @@ def wire(bench: Bench, page: Page) -> None:
             events.sample, [reports.cards, *how, *shown], writing, **one_at_a_time
         ),
     ]
-    stopping: dict[str, Any] = {"cancels": started, **_QUIET}
-    reports.stop.click(events.stop, reports.cards, writing, **stopping)
+    reports.stop.click(events.stop, reports.cards, writing, cancels=started, **_QUIET)
+    scored = [reports.cards, reports.reference, reports.scoring]
+    scoring = reports.score.click(events.score, scored, writing, **_QUIET)
+    # Nothing that was asked of another study may come back.
+    stopping: dict[str, Any] = {"cancels": [*started, scoring], **_QUIET}
     slots = [part for slot in study.slots for part in (slot.group, slot.picture, slot.view)]
     changed = [*slots, study.films, *writing]
     study.shelf.input(events.list_studies, study.shelf, study.listed, **_QUIET)
@@ -67,9 +70,9 @@ def wire(bench: Bench, page: Page) -> None:
         view.input(events.clear, None, writing, queue=False, **stopping)
     for text in study.texts:
         text.input(events.clear, None, writing, queue=False, **stopping)
-    scored = [reports.cards, reports.reference, reports.scoring]
-    reports.reference.input(events.unjudge, reports.cards, writing, queue=False, **_QUIET)
-    reports.score.click(events.score, scored, writing, **_QUIET)
+    reports.reference.input(
+        events.unjudge, reports.cards, writing, queue=False, cancels=[scoring], **_QUIET
+    )
 
 
 class _Events:
@@ -179,8 +182,11 @@ class _Events:
 
     def score(self, cards: Cards, reference: str, scoring: str) -> Updates:
         """Edit and score all reports."""
-        if not (cards and all(card.draft.is_finished for card in cards)):
-            return self._cards(cards, message="There is no report yet; write one first.")
+        if not all(card.draft.is_finished for card in cards):
+            said = "A report is being written; wait for its end, or stop it."
+            return {self._page.message: show_message(said)}
+        if not cards:
+            return self._cards(message="There is no report yet; write one first.")
         if not reference.strip():
             return self._cards(cards, message="The reference is empty; paste a report first.")
         try:
