@@ -13,6 +13,7 @@ from editgrpo.data.study import Study
 from editgrpo.errors import ModelError
 from editgrpo.files import real_path
 from editgrpo.page.films import Film, FilmPixels
+from editgrpo.provenance import name_of_run
 from editgrpo.sharing.model_settings import settings_of_model
 from editgrpo.sharing.serving import export_settings
 from editgrpo.training.generate import GenerationConfig, check_writing, load_to_write
@@ -20,10 +21,9 @@ from editgrpo.training.policy.load import load_processor, resolve_model_folder
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
 from editgrpo.training.policy.prompts import StudyEncoder
+from editgrpo.training.run.folder import MODEL
 from editgrpo.training.streaming import Draft, stream_reports
 
-# What `save_pretrained` of a run is called, which tells no run from another.
-_MODEL_FOLDER = "model"
 _LENGTH = GenerationConfig().max_completion_tokens
 
 
@@ -44,10 +44,10 @@ class TriedModel:
 
     @property
     def name(self) -> str:
-        """What it is called on the page: its folder, of a run the run's."""
+        """What it is called on the page: its folder, of a run the run's name."""
         folder = real_path(Path(self.path))
-        is_of_run = folder.name == _MODEL_FOLDER and folder.is_dir()
-        return folder.parent.name if is_of_run else folder.name
+        is_of_run = folder.name == MODEL and folder.is_dir()
+        return name_of_run(folder.parent) if is_of_run else folder.name
 
     @property
     def prepared(self) -> Path | None:
