@@ -117,7 +117,7 @@ def test_the_text_names_data_terms_training_reward_and_results(run: Path, tmp_pa
         "- At most 4 images of a study",
         'INDICATION: {{ indication or "not given" }}',
         "@inproceedings{zhang2025editgrpo,",
-        "models included, be treated as sensitive",
+        "be treated as containing sensitive information",
     ):
         assert part in text, part
 

@@ -44,7 +44,7 @@ def wire(bench: Bench, page: Page) -> None:
     shown = [study.films, study.study, *study.texts, *views]
     how = [reports.rows, reports.temperature, reports.seed]
     one_at_a_time: dict[str, Any] = {"concurrency_id": "writing", **_QUIET}
-    started = [
+    started: list[Any] = [
         reports.write.click(events.write, shown, writing, **one_at_a_time),
         reports.sample.click(
             events.sample, [reports.cards, *how, *shown], writing, **one_at_a_time
@@ -133,8 +133,8 @@ class _Events:
                 films = (*films, read_film(path, path.name, timepoint))
             except EditGRPOError as error:
                 faults.append(str(error))
-        for path in files:  # each in a folder by its content, which two of them may share
-            shutil.rmtree(Path(path).parent, ignore_errors=True)
+        for file in files:  # each in a folder by its content, which two of them may share
+            shutil.rmtree(Path(file).parent, ignore_errors=True)
         cards = self._cards(message=" · ".join(faults))
         return {drop: None, **self._films(films), **cards}
 
