@@ -157,10 +157,13 @@ class Bench:
         with self._turn:
             judge = self._judges.get(scoring)
             if judge is None:
-                judge = self._judges[scoring] = Judge(SCORINGS[scoring], self.clinical)
+                judge = self._judges[scoring] = self._new_judge(scoring)
             found = judge.judge(reports, reference)
         self.counts.scored += len(found)
         return found
+
+    def _new_judge(self, scoring: str) -> Judge:
+        return Judge(SCORINGS[scoring], self.clinical, self.target)
 
     def _begin(self, stage: str) -> None:
         if self._is_closed.is_set():
@@ -195,7 +198,7 @@ class Bench:
         study, films = shelves[-1].take(shelves[-1].listed()[0], max_images=self.max_images)
         for model in loaded:
             model.check(PageStudy(study=study, films=films))
-        self._judges[RULES] = Judge(SCORINGS[RULES], self.clinical)
+        self._judges[RULES] = self._new_judge(RULES)
         self.models, self.shelves = tuple(loaded), shelves
         self._begin("Ready.")
         self.phase = Phase.READY
