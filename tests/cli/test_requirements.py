@@ -56,7 +56,6 @@ NEEDS: dict[str, tuple[Extra, ...]] = {
     "demo": (Extra.DEMO,),
     "demo --train-base": (Extra.DEMO,),
     "report runs/a --output a.html": (REPORT,),
-    "try runs/a/model": (Extra.PAGE,),
     "card runs/a": (TRAIN,),
     "export runs/a out": (TRAIN,),
     "push runs/a organisation/model": (TRAIN,),
