@@ -66,16 +66,16 @@ def fetched(path: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    if not _may_be_hub_id(path):
+    if not may_be_hub_id(path):
         raise ModelError(f"model {path!r} is no folder; give a model folder or a Hub id")
     remedy = "give a model folder or a Hub id, or fetch it where there is a network"
     with reading(f"model {path!r} is no folder, and as a Hub id", remedy, error=ModelError):
         return Path(snapshot_download(path, revision=revision, allow_patterns=list(patterns)))
 
 
-def _may_be_hub_id(path: str) -> bool:
-    # `name` or `organisation/name`, of letters, digits, `-`, `_` and `.`
-    # (huggingface_hub.utils.validate_repo_id).
+def may_be_hub_id(path: str) -> bool:
+    """Say whether a text has the form of a Hub id, `name` or `organisation/name`, and is not surely
+    a path."""
     return path.count("/") <= 1 and not path.startswith((".", "/", "~")) and "\\" not in path
 
 

@@ -69,3 +69,22 @@ def test_an_export_says_how_prompts_are_made(
     assert asked["config"].max_completion_tokens == 33
     assert asked["data"].prompt_template == str(tmp_path / "out" / "prompt.jinja")
     assert asked["data"].max_images == 2  # what is said wins
+
+
+def test_pairs_of_an_export_are_sampled_with_its_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = PixelBudget(min_pixels=784, max_pixels=784)
+    PromptSettings(budget=budget, max_images=3, max_completion_tokens=33).write(tmp_path / "out")
+    asked: list[Any] = []
+
+    def sample(model: str, data: Any, split: Any, partial: Any, config: Any, **_: Any) -> list[Any]:
+        asked.extend([data, config])
+        return []
+
+    monkeypatch.setattr("editgrpo.training.pairs.sampled_pairs", sample)
+    with pytest.raises(SystemExit):
+        main(["pairs", str(tmp_path / "out"), "--output", str(tmp_path / "p.parquet")])
+    data, config = asked
+    assert (data.max_images, config.max_completion_tokens) == (3, 33)
+    assert data.prompt_template == str(tmp_path / "out" / "prompt.jinja")

@@ -74,6 +74,7 @@ def test_the_page_is_there_until_the_command_ends_and_then_nothing_is(
         (["MODEL", "--set", "data.max_imges=2"], "max_imges"),
         (["MODEL", "--set", "optim.learning_rate=1"], "only data.key=value"),
         (["MODEL", "--min-pixels", "0"], "min_pixels=0"),
+        (["MODEL", "--max-completion-tokens", "0"], "max_completion_tokens"),
     ],
 )
 def test_what_is_wrong_is_said_before_there_is_a_page(

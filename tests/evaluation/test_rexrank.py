@@ -151,6 +151,30 @@ def test_the_command_writes_both_and_nothing_twice(
         assert (stop.value.code, shown in said.out + said.err) == (code, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["submit", "predictions.jsonl", "cases.json", "--output", "."],
+        ["table", "cases.json", "--output", "cases.json"],
+    ],
+)
+def test_nothing_is_written_over_what_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_cases(tmp_path / "cases.json", {"CXR7_IM-2263": CASE})
+    write_predictions(tmp_path / "predictions.jsonl", [prediction("CXR7")])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit) as stop:
+        main(["rexrank", *words, "--overwrite"])
+    assert stop.value.code == 2
+    assert "this command reads it" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_table_of_cases_becomes_studies(tmp_path: Path) -> None:
     cases = {
         "CXR7_IM-2263": {

@@ -12,7 +12,7 @@ from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
 from editgrpo.page.bench import Bench, Phase
 from editgrpo.page.models import PageStudy, TriedModel
-from editgrpo.page.shelf import PHANTOMS
+from editgrpo.page.shelf import PHANTOMS, told_apart
 from tests.training.tiny_run import Tiny
 
 
@@ -41,6 +41,17 @@ def test_phantoms_have_the_size_that_the_model_reads(ready: Bench) -> None:
     assert {film.image.size for film in films} == {(56, 56)}
     with pytest.raises(DataError, match="has no study 'no-such'"):
         phantom.take("no-such", max_images=2)
+
+
+def test_sets_of_one_name_are_told_apart(ready: Bench) -> None:
+    prepared, phantom = ready.shelves
+    other = replace(phantom, name=prepared.name)
+    names = [shelf.name for shelf in told_apart([prepared, other, phantom])]
+    assert names == [
+        f"studies ({prepared.studies.folder})",
+        f"studies ({phantom.studies.folder})",
+        "Phantom",
+    ]
 
 
 def test_two_models_write_in_turn_and_reports_are_counted(ready: Bench) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.display.diff import Change
 from editgrpo.page.judge import SCORINGS, Judge, available_scorings
 from editgrpo.rewards import load_reward
+from editgrpo.rewards.sectioned import SectionedReward
 
 REFERENCE = "Moderate cardiomegaly. No pleural effusion."
 REPORT = "Heart size is normal. There is a small left pleural effusion."
@@ -49,6 +50,18 @@ def test_metrics_of_a_single_report_are_shown_and_those_of_a_test_set_are_not(
     assert rows["text/words"].edited == 7
     assert "rules/micro-f1-14" not in rows
     assert not {row.name for row in found.components} & rows.keys()
+
+
+def test_both_sections_are_edited_and_paid_one_by_one() -> None:
+    judge = Judge(SCORINGS["rules"], ClinicalConfig(), Target.BOTH)
+    reference = "FINDINGS: Moderate cardiomegaly. IMPRESSION: No pleural effusion."
+    report = "FINDINGS: Moderate cardiomegaly. IMPRESSION: Small left pleural effusion."
+    (found,) = judge.judge([report], reference)
+    paid = SectionedReward(load_reward("rules")).score([report, reference], [reference] * 2)
+    assert (found.reward.report, found.reward.edited) == tuple(paid.total)
+    assert found.reward.edited > found.reward.report
+    rows = {row.name: row for row in found.metrics}
+    assert rows["text/words"].report == 6  # headings are no words of a report
 
 
 def test_equal_and_empty_reports_are_judged_too(judge: Judge) -> None:

@@ -110,8 +110,12 @@ def test_a_model_is_described_by_its_run(tiny: Tiny, tmp_path: Path) -> None:
         str(run / "model"), overrides=["data.max_images=1"], max_completion_tokens=9
     )
     assert (changed.data.max_images, changed.max_completion_tokens) == (1, 9)
+    (run / "config.yaml").write_text("run_name: chest-3b\n")
+    assert tried_model(str(run / "model")).name == "chest-3b"
     bare = tried_model(str(tmp_path / "other"))
     assert (bare.name, bare.max_completion_tokens, bare.prepared) == ("other", 256, None)
+    with pytest.raises(ConfigError, match="max_completion_tokens"):
+        tried_model(str(run / "model"), max_completion_tokens=0)
     with pytest.raises(ConfigError, match="max_imges"):
         tried_model(str(run / "model"), overrides=["data.max_imges=1"])
 

@@ -1,6 +1,7 @@
 """The page in a real browser: at both widths, by keyboard, in the dark, with a damaged file."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,36 @@ def test_scores_go_when_the_reference_changes_and_reports_when_the_study_does(
     reader.wait("!document.querySelector('.report')")
 
 
+def test_scores_of_another_study_do_not_come_back(
+    pages: Callable[[int], Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
+    original = bench_module.Bench.judge
+
+    def slowly(*arguments: Any) -> Any:
+        begun.set()
+        assert gate.wait(WAIT_S)
+        try:
+            return original(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(bench_module.Bench, "judge", slowly)
+    reader = pages(1)
+    reader.look_at(1280)
+    reader.pick_first()
+    reader.click("Write report")
+    reader.reports(1)
+    reader.click("Edit and score")
+    assert begun.wait(WAIT_S)
+    reader.find("#indication textarea").send_keys("Cough")
+    reader.wait("!document.querySelector('.report')")
+    gate.set()
+    assert ended.wait(WAIT_S)
+    time.sleep(0.5)  # as long as an answer may take
+    assert not reader.driver.find_elements("css selector", ".report")
+
+
 def test_everything_is_reached_by_keyboard(pages: Callable[[int], Reader]) -> None:
     from selenium.webdriver.common.keys import Keys
 
@@ -213,19 +244,21 @@ def test_dropped_films_have_their_views_and_leave_no_file(
     film, prior = tmp_path / "12345.dcm", tmp_path / "AP.png"
     film.write_bytes(dicom(ramp(12, height=90, width=80), ViewPosition="LL"))
     noise(90, 80).save(prior)
+    same = tmp_path / "PA.png"
+    same.write_bytes(prior.read_bytes())  # Gradio keeps files of one content in one folder
     reader.drop("current", film)
     reader.wait("document.querySelectorAll('.film').length === 1")
-    reader.drop("prior", prior)
-    reader.wait("document.querySelectorAll('.film').length === 2")
+    reader.drop("prior", prior, same)
+    reader.wait("document.querySelectorAll('.film').length === 3")
     values = "[...document.querySelectorAll('input[aria-label^=View]')].map((i) => i.value)"
-    assert reader.wait(values) == ["lateral", "AP"]
+    assert reader.wait(values) == ["lateral", "AP", "PA"]
     uploads = reader.page.folder / "uploads"
     assert [path for path in uploads.rglob("*") if path.is_file() and path.stat().st_size] == []
     reader.click("Write report")
     reader.reports(1)
     reader.click("Remove")
-    reader.wait("document.querySelectorAll('.film').length === 1")
-    assert reader.wait(values) == ["AP"]
+    reader.wait("document.querySelectorAll('.film').length === 2")
+    assert reader.wait(values) == ["AP", "PA"]
     assert not reader.driver.find_elements("css selector", ".report")
 
 
@@ -294,6 +327,7 @@ def test_the_page_is_there_before_the_model_and_opens_by_itself(
         reader.open(1280)
         reader.wait("document.querySelector('#state .loading')?.innerText.includes('checkpoint')")
         assert not reader.button("Write report").is_enabled()
+        assert not reader.find("input[aria-label^='Study']").is_enabled()
         gate.set()
         reader.wait("document.querySelector('#state .ready')")
         reader.pick_first()

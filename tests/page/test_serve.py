@@ -80,6 +80,19 @@ def test_nobody_is_told_and_nothing_stays(opened: Opener, monkeypatch: pytest.Mo
     assert "GRADIO_TEMP_DIR" not in os.environ
 
 
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_a_proxy_is_not_asked_for_the_page(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody answers
+    for one in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, "intranet.example")
+    with opened() as page:
+        assert answer(page.address, "localhost")[0] == 200
+    assert os.environ[name] == "intranet.example"
+
+
 def test_a_second_page_of_a_process_leaves_nothing_either(opened: Opener) -> None:
     with opened() as first, opened() as second:
         assert first.address != second.address

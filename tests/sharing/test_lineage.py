@@ -112,6 +112,15 @@ def test_a_base_in_the_hubs_cache_has_its_name_and_another_folder_none(
     assert read_lineage(run, base_model="a/b").base == "a/b"
 
 
+@pytest.mark.parametrize("name", ["sft/model-for-rl", "/gone/base", "./base", "some/where/base"])
+def test_a_beginning_that_is_not_there_is_no_model_of_the_hub(tmp_path: Path, name: str) -> None:
+    # Its card would lack the data of a first run, and `push` what their terms ask.
+    run = rl_run(tmp_path, write_studies(tmp_path / "own", "phantom"), name)
+    with pytest.raises(TrainingError, match=r"/rl began with this folder, and it is not there"):
+        read_lineage(run)
+    assert read_lineage(run, base_model="a/b").base == "a/b"
+
+
 def test_an_unknown_data_set_counts_as_ones_own(tmp_path: Path) -> None:
     run = sft_run(tmp_path, write_studies(tmp_path / "studies", "of a later version"))
     assert read_lineage(run).datasets == ("folder",)

@@ -57,6 +57,13 @@ def header_of(text: str) -> dict[str, Any]:
     return value
 
 
+def test_a_run_is_called_by_its_own_name(tmp_path: Path) -> None:
+    run = sft_run(tmp_path, write_studies(tmp_path / "studies"))
+    assert "\n# sft\n" in model_card(read_lineage(run))
+    named = rl_run(tmp_path, write_studies(tmp_path / "own"), BASE, run_name="chest-3b")
+    assert "\n# chest-3b\n" in model_card(read_lineage(named))
+
+
 def test_the_header_is_one_that_the_hub_reads(run: Path, tmp_path: Path) -> None:
     results = tuple(read_results([scores(tmp_path / "evaluation" / "test")]))
     text = model_card(read_lineage(run), CardOptions(title="cxr", results=results))
@@ -110,7 +117,7 @@ def test_the_text_names_data_terms_training_reward_and_results(run: Path, tmp_pa
         "- At most 4 images of a study",
         'INDICATION: {{ indication or "not given" }}',
         "@inproceedings{zhang2025editgrpo,",
-        "models included, be treated as sensitive",
+        "be treated as containing sensitive information",
     ):
         assert part in text, part
 

@@ -73,7 +73,8 @@ def test_data_under_an_agreement_ask_for_a_word(
 def test_the_warning_of_mimic_says_what_physionet_asks_of_models(tmp_path: Path) -> None:
     parcel = pack(write_model_folder(tmp_path / "model", "mimic-cxr", "phantom"))
     (line,) = warning(parcel.restricted).splitlines()
-    assert "models included, be treated as sensitive" in line
+    assert "be shared on PhysioNet under the agreement of the data" in line
+    assert "https://mimic.mit.edu/docs/community/derived/" in line
     assert "physionet.org/content/mimic-cxr/view-license" in line
 
 
@@ -87,6 +88,16 @@ def test_a_repository_that_is_public_already_is_not_written_to(
     assert NAME not in hub.files
     push(parcel, NAME, is_public=True)
     assert sorted(hub.files[NAME]) == GOES
+
+
+def test_a_repository_that_is_private_already_is_not_called_public(
+    hub: UploadHub, tmp_path: Path
+) -> None:
+    hub.private[NAME] = True
+    parcel = pack(write_model_folder(tmp_path / "model", "phantom"))
+    with pytest.raises(ConfigError, match="is there and private; make it public"):
+        push(parcel, NAME, is_public=True)
+    assert NAME not in hub.files
 
 
 def test_public_is_asked_for(hub: UploadHub, tmp_path: Path) -> None:

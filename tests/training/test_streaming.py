@@ -107,6 +107,27 @@ def test_sampling_ends_when_the_reader_stops(writer: Any, monkeypatch: pytest.Mo
     assert not [one for one in threading.enumerate() if one.name.startswith("sampling")]
 
 
+def test_sampling_ends_when_it_is_told_to(writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, encoder, study = writer
+    told: list[int] = []
+    original, stop = streaming.sample_responses, threading.Event()
+
+    def counted(*arguments: Any, listener: Any, **keywords: Any) -> Any:
+        def tell(row: int, token: int) -> None:
+            listener(row, token)
+            told.append(token)
+            stop.set()
+
+        return original(*arguments, listener=tell, **keywords)
+
+    monkeypatch.setattr(streaming, "sample_responses", counted)
+    prompt, tokenizer = encoder.encode(study), encoder.processor.tokenizer
+    config = replace(DRAWN, temperature=0.0)
+    *_, (last,) = stream_reports(model, tokenizer, prompt, config, stop=stop)
+    assert len(told) == 1
+    assert not last.is_finished
+
+
 def test_what_goes_wrong_reaches_the_reader(tiny: Tiny) -> None:
     studies = StudySet.load(tiny.studies, split=Split.TRAIN)
     processor = load_processor(tiny.checkpoint)

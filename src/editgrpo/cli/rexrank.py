@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.options import Overwrite, examples
-from editgrpo.cli.output import claim_output
+from editgrpo.cli.output import claim_output, spare_inputs
 from editgrpo.evaluation.rexrank_texts import RexrankTrack
 
 TABLE_EXAMPLES = examples(
@@ -25,6 +25,7 @@ def table(
     overwrite: Overwrite = False,
 ) -> None:
     """Write ReXrank's cases as a table for `editgrpo prepare folder`."""
+    spare_inputs([output], [cases])
     claim_output(output, overwrite=overwrite)
 
     from editgrpo.evaluation.rexrank import read_cases, write_table
@@ -52,8 +53,10 @@ def submit(
         write_rexrank,
     )
 
-    for name in (SUBMISSION_FILE, SCORED_FILE):
-        claim_output(output / name, overwrite=overwrite)
+    outputs = [output / SUBMISSION_FILE, output / SCORED_FILE]
+    spare_inputs(outputs, [predictions, cases])
+    for one in outputs:
+        claim_output(one, overwrite=overwrite)
     reports = read_predictions(predictions, need_references=False)
     summary = write_rexrank(output, reports, read_cases(cases), track)
     typer.echo(f"Cases: {summary.cases:,}; predictions of other studies: {summary.unused:,}")

@@ -30,7 +30,7 @@ def card_request(
         ),
     ] = None,
     title: Annotated[
-        str | None, typer.Option(help="Heading. Default: the name of the run folder.")
+        str | None, typer.Option(help="Heading. Default: the name of the run.")
     ] = None,
     licence: Annotated[
         str | None,

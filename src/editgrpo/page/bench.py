@@ -12,7 +12,7 @@ from editgrpo.errors import EditGRPOError
 from editgrpo.page.cards import Card
 from editgrpo.page.judge import RULES, SCORINGS, Judge, Judgement
 from editgrpo.page.models import LoadedModel, PageStudy, TriedModel, load_model
-from editgrpo.page.shelf import Shelf, phantom_shelf, prepared_shelf
+from editgrpo.page.shelf import Shelf, phantom_shelf, prepared_shelf, told_apart
 
 
 class Phase(StrEnum):
@@ -93,7 +93,8 @@ class Bench:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop loading at the next stage, and wait for it: a process cannot end in the midst."""
+        """Stop writing at the next token and loading at the next stage, and wait for loading: a
+        process cannot end in the midst."""
         self._is_closed.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -119,7 +120,9 @@ class Bench:
         with self._turn:
             for model, name in zip(self.models, self.names, strict=True):
                 cards: tuple[Card, ...] = ()
-                for drafts in model.write(shown, rows=rows, temperature=temperature, seed=seed):
+                for drafts in model.write(
+                    shown, rows=rows, temperature=temperature, seed=seed, stop=self._is_closed
+                ):
                     kinds = _kinds(rows, temperature)
                     cards = tuple(
                         Card(
@@ -132,6 +135,8 @@ class Bench:
                         for kind, draft, number in zip(kinds, drafts, rows, strict=True)
                     )
                     yield (*written, *cards)
+                if self._is_closed.is_set():
+                    return
                 self.counts.reports += len(cards)
                 written += cards
 
@@ -152,10 +157,13 @@ class Bench:
         with self._turn:
             judge = self._judges.get(scoring)
             if judge is None:
-                judge = self._judges[scoring] = Judge(SCORINGS[scoring], self.clinical)
+                judge = self._judges[scoring] = self._new_judge(scoring)
             found = judge.judge(reports, reference)
         self.counts.scored += len(found)
         return found
+
+    def _new_judge(self, scoring: str) -> Judge:
+        return Judge(SCORINGS[scoring], self.clinical, self.target)
 
     def _begin(self, stage: str) -> None:
         if self._is_closed.is_set():
@@ -184,12 +192,13 @@ class Bench:
         self._begin("Drawing phantom studies.")
         prepared = dict.fromkeys(one.prepared for one in self.tried if one.prepared is not None)
         sets = [prepared_shelf(folder) for folder in prepared]
-        shelves = (*sets, phantom_shelf(self._folder / "phantom", loaded[0].budget))
+        drawn = phantom_shelf(self._folder / "phantom", loaded[0].budget)
+        shelves = told_apart((*sets, drawn))
         self._begin("Comparing a report with transformers' own.")
         study, films = shelves[-1].take(shelves[-1].listed()[0], max_images=self.max_images)
         for model in loaded:
             model.check(PageStudy(study=study, films=films))
-        self._judges[RULES] = Judge(SCORINGS[RULES], self.clinical)
+        self._judges[RULES] = self._new_judge(RULES)
         self.models, self.shelves = tuple(loaded), shelves
         self._begin("Ready.")
         self.phase = Phase.READY

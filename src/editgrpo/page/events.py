@@ -44,14 +44,17 @@ def wire(bench: Bench, page: Page) -> None:
     shown = [study.films, study.study, *study.texts, *views]
     how = [reports.rows, reports.temperature, reports.seed]
     one_at_a_time: dict[str, Any] = {"concurrency_id": "writing", **_QUIET}
-    started = [
+    started: list[Any] = [
         reports.write.click(events.write, shown, writing, **one_at_a_time),
         reports.sample.click(
             events.sample, [reports.cards, *how, *shown], writing, **one_at_a_time
         ),
     ]
-    stopping: dict[str, Any] = {"cancels": started, **_QUIET}
-    reports.stop.click(events.stop, reports.cards, writing, **stopping)
+    reports.stop.click(events.stop, reports.cards, writing, cancels=started, **_QUIET)
+    scored = [reports.cards, reports.reference, reports.scoring]
+    scoring = reports.score.click(events.score, scored, writing, **_QUIET)
+    # Nothing that was asked of another study may come back.
+    stopping: dict[str, Any] = {"cancels": [*started, scoring], **_QUIET}
     slots = [part for slot in study.slots for part in (slot.group, slot.picture, slot.view)]
     changed = [*slots, study.films, *writing]
     study.shelf.input(events.list_studies, study.shelf, study.listed, **_QUIET)
@@ -67,9 +70,9 @@ def wire(bench: Bench, page: Page) -> None:
         view.input(events.clear, None, writing, queue=False, **stopping)
     for text in study.texts:
         text.input(events.clear, None, writing, queue=False, **stopping)
-    scored = [reports.cards, reports.reference, reports.scoring]
-    reports.reference.input(events.unjudge, reports.cards, writing, queue=False, **_QUIET)
-    reports.score.click(events.score, scored, writing, **_QUIET)
+    reports.reference.input(
+        events.unjudge, reports.cards, writing, queue=False, cancels=[scoring], **_QUIET
+    )
 
 
 class _Events:
@@ -88,8 +91,9 @@ class _Events:
         if bench.phase is Phase.READY:
             names = [shelf.name for shelf in bench.shelves]
             updates |= {one: gr.update(interactive=True) for one in self.starters}
-            updates[study.shelf] = gr.update(choices=names, value=names[0])
-            updates[study.listed] = gr.update(choices=bench.shelves[0].listed(), value=None)
+            ids = bench.shelves[0].listed()
+            updates[study.shelf] = gr.update(choices=names, value=names[0], interactive=True)
+            updates[study.listed] = gr.update(choices=ids, value=None, interactive=True)
         return updates
 
     def list_studies(self, shelf: str) -> Updates:
@@ -129,8 +133,8 @@ class _Events:
                 films = (*films, read_film(path, path.name, timepoint))
             except EditGRPOError as error:
                 faults.append(str(error))
-            finally:
-                shutil.rmtree(path.parent, ignore_errors=True)  # a folder of its own
+        for file in files:  # each in a folder by its content, which two of them may share
+            shutil.rmtree(Path(file).parent, ignore_errors=True)
         cards = self._cards(message=" · ".join(faults))
         return {drop: None, **self._films(films), **cards}
 
@@ -178,8 +182,11 @@ class _Events:
 
     def score(self, cards: Cards, reference: str, scoring: str) -> Updates:
         """Edit and score all reports."""
-        if not (cards and all(card.draft.is_finished for card in cards)):
-            return self._cards(cards, message="There is no report yet; write one first.")
+        if not all(card.draft.is_finished for card in cards):
+            said = "A report is being written; wait for its end, or stop it."
+            return {self._page.message: show_message(said)}
+        if not cards:
+            return self._cards(message="There is no report yet; write one first.")
         if not reference.strip():
             return self._cards(cards, message="The reference is empty; paste a report first.")
         try:

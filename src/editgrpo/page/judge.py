@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from editgrpo.config import ClinicalConfig, RewardConfig
+from editgrpo.config import ClinicalConfig, RewardConfig, Target
 from editgrpo.display.diff import Segment, diff_step
 from editgrpo.edits import Edit, edit_report
 from editgrpo.edits.rules import RULE_OF
+from editgrpo.evaluation.scored_texts import scored_texts
 from editgrpo.evaluation.scoring_plan import ScoringPlan, load_plan
 from editgrpo.evaluation.statistics import study_statistics
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
 from editgrpo.metrics.metric import Direction, Level, Metric
 from editgrpo.reports import load_annotator
-from editgrpo.reports.types import AnnotatedReport, Annotator
+from editgrpo.reports.sectioned import annotator_of_target
+from editgrpo.reports.types import AnnotatedReport
 from editgrpo.rewards import Reward, load_reward
+from editgrpo.rewards.sectioned import SectionedReward
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,14 +93,19 @@ class Judge:
     Args:
         scoring: The way.
         clinical: Where the clinical models lie and how they run.
+        target: What reports and references hold; both sections are edited and scored one by one.
 
     Raises:
         ModelError: weights are missing; it names the command that gets them.
     """
 
-    def __init__(self, scoring: Scoring, clinical: ClinicalConfig) -> None:
-        self._reward: Reward = load_reward(scoring.reward, clinical=clinical)
-        self._annotator: Annotator = load_annotator(scoring.annotator, clinical)
+    def __init__(
+        self, scoring: Scoring, clinical: ClinicalConfig, target: Target = Target.FINDINGS
+    ) -> None:
+        reward: Reward = load_reward(scoring.reward, clinical=clinical)
+        self._reward = SectionedReward(reward) if target is Target.BOTH else reward
+        self._annotator = annotator_of_target(load_annotator(scoring.annotator, clinical), target)
+        self._target = target
         self._plan: ScoringPlan = load_plan(EvaluationOptions(metrics=scoring.metrics), clinical)
         known = set(self._reward.component_names)
         self._metrics: tuple[Metric, ...] = tuple(
@@ -146,10 +154,11 @@ class Judge:
 
     def _metric_values(self, texts: Sequence[str], reference: str) -> dict[str, list[float]]:
         pairs = [
-            Prediction(study_id=str(k), prediction=text, reference=reference)
+            Prediction(study_id=str(k), prediction=text, reference=reference, target=self._target)
             for k, text in enumerate(texts)
         ]
-        statistics = study_statistics(pairs, self._plan)
+        scored = scored_texts(pairs, None, where="the page")
+        statistics = study_statistics(scored, self._plan)
         means = statistics.means(statistics.values_NK)
         return {
             metric.name: np.broadcast_to(metric.formula(means), len(texts)).tolist()

@@ -136,13 +136,14 @@ def _study_panel(bench: Bench) -> StudyPanel:
     films, study = gr.State(()), gr.State("")
     gr.HTML("<h2>Study</h2>", elem_classes="step")
     with gr.Row():
-        shelf = gr.Dropdown([], label="Pick from", scale=2, min_width=135, interactive=True)
+        # Open when there is something to pick.
+        shelf = gr.Dropdown([], label="Pick from", scale=2, min_width=135, interactive=False)
         listed = gr.Dropdown(
             [],
             label="Study, or any id of the set",
             scale=3,
             min_width=135,
-            interactive=True,
+            interactive=False,
             allow_custom_value=True,
         )
     drops, slots = {}, []

@@ -1,6 +1,7 @@
 """The models of the page: how each is shown a study, and how it writes."""
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from editgrpo.data.study import Study
 from editgrpo.errors import ModelError
 from editgrpo.files import real_path
 from editgrpo.page.films import Film, FilmPixels
+from editgrpo.provenance import name_of_run
 from editgrpo.sharing.model_settings import settings_of_model
 from editgrpo.sharing.serving import export_settings
 from editgrpo.training.generate import GenerationConfig, check_writing, load_to_write
@@ -19,10 +21,9 @@ from editgrpo.training.policy.load import load_processor, resolve_model_folder
 from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
 from editgrpo.training.policy.prompts import StudyEncoder
+from editgrpo.training.run.folder import MODEL
 from editgrpo.training.streaming import Draft, stream_reports
 
-# What `save_pretrained` of a run is called, which tells no run from another.
-_MODEL_FOLDER = "model"
 _LENGTH = GenerationConfig().max_completion_tokens
 
 
@@ -38,12 +39,15 @@ class TriedModel:
     max_completion_tokens: int = _LENGTH
     """Longest report, its end-of-sequence token included."""
 
+    def __post_init__(self) -> None:
+        GenerationConfig(max_completion_tokens=self.max_completion_tokens)  # says what is wrong
+
     @property
     def name(self) -> str:
-        """What it is called on the page: its folder, of a run the run's."""
+        """What it is called on the page: its folder, of a run the run's name."""
         folder = real_path(Path(self.path))
-        is_of_run = folder.name == _MODEL_FOLDER and folder.is_dir()
-        return folder.parent.name if is_of_run else folder.name
+        is_of_run = folder.name == MODEL and folder.is_dir()
+        return name_of_run(folder.parent) if is_of_run else folder.name
 
     @property
     def prepared(self) -> Path | None:
@@ -67,10 +71,11 @@ def tried_model(
         The model; nothing is loaded.
 
     Raises:
-        ConfigError: the run's `config.yaml` cannot be read, or an override is wrong.
+        ConfigError: the run's `config.yaml` cannot be read, or an override or the length is wrong.
     """
     data, longest = settings_of_model(Path(path), overrides)
-    tried, length = TriedModel(path=path, data=data), max_completion_tokens or longest
+    length = longest if max_completion_tokens is None else max_completion_tokens
+    tried = TriedModel(path=path, data=data)
     return tried if length is None else replace(tried, max_completion_tokens=length)
 
 
@@ -106,7 +111,13 @@ class LoadedModel:
     budget: PixelBudget
 
     def write(
-        self, shown: PageStudy, *, rows: range = range(1), temperature: float = 0.0, seed: int = 0
+        self,
+        shown: PageStudy,
+        *,
+        rows: range = range(1),
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: threading.Event | None = None,
     ) -> Iterator[tuple[Draft, ...]]:
         """Write reports of a study; see `stream_reports`.
 
@@ -115,6 +126,7 @@ class LoadedModel:
             rows: Numbers of the reports.
             temperature: 0 takes the likeliest token.
             seed: Decides the draws.
+            stop: Ends writing when it is set.
 
         Yields:
             The drafts, each time that something was added.
@@ -125,7 +137,8 @@ class LoadedModel:
         encoder, study = self._encoder(shown)
         config = self._config(temperature=temperature, seed=seed)
         tokenizer = self.processor.tokenizer
-        yield from stream_reports(self.policy, tokenizer, encoder.encode(study), config, rows=rows)
+        prompt = encoder.encode(study)
+        yield from stream_reports(self.policy, tokenizer, prompt, config, rows=rows, stop=stop)
 
     def check(self, shown: PageStudy) -> None:
         """Make sure that it writes as transformers does; see `check_writing`."""

@@ -79,9 +79,12 @@ def open_page(
 
 def _settings(folder: Path) -> dict[str, str]:
     """Return the environment in which Gradio and the Hub client tell nobody, and write there."""
-    direct = filter(None, (os.environ.get("NO_PROXY"), HOST))  # Gradio looks whether it answers
+    # Gradio looks whether the page answers. Of the two names, small letters go first.
+    before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    direct = ",".join(filter(None, (before, HOST)))
     return {
-        "NO_PROXY": ",".join(direct),
+        "no_proxy": direct,
+        "NO_PROXY": direct,
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "True",
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
@@ -147,8 +150,10 @@ def _served(bench: Bench, port: int | None) -> Iterator[str]:
         bench.start()
         yield address
     finally:
-        page.close(verbose=False)
-        bench.close()
+        try:
+            bench.close()  # else the server waits for what is being written
+        finally:
+            page.close(verbose=False)
 
 
 class OnlyThisMachine:

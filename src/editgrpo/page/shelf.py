@@ -1,7 +1,7 @@
 """The studies that the page offers: phantoms that it draws itself, and those of a prepared set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editgrpo.data.pixels.resize import PixelBudget
@@ -110,6 +110,17 @@ def prepared_shelf(folder: Path) -> Shelf:
             name = folder.resolve().name
             return Shelf(name=name, studies=StudySet.load(folder), split=split)
     raise DataError(f"{folder}: holds no study; prepare another set")
+
+
+def told_apart(shelves: Sequence[Shelf]) -> tuple[Shelf, ...]:
+    """Return shelves of which no two have one name: those that had are named by their folders."""
+    names = [shelf.name for shelf in shelves]
+    return tuple(
+        replace(shelf, name=f"{shelf.name} ({shelf.studies.folder})")
+        if names.count(shelf.name) > 1
+        else shelf
+        for shelf in shelves
+    )
 
 
 def shelf_named(shelves: Sequence[Shelf], name: str) -> Shelf:

@@ -17,11 +17,12 @@ from editgrpo.data.prompt import default_template
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.files import real_path
-from editgrpo.model_files import CONFIG, read_json_object
+from editgrpo.model_files import CONFIG, may_be_hub_id, read_json_object
 from editgrpo.provenance import CONFIG_FILE, read_provenance
 from editgrpo.recipes import load_recipe
 from editgrpo.recipes.yaml_core import parse_yaml
 from editgrpo.sharing.serving import PromptSettings
+from editgrpo.training.epochs import MODEL_FOR_RL
 from editgrpo.training.run.folder import MODEL
 from editgrpo.training.run.inputs import INPUTS_FILE, set_hashes, template_hashes
 
@@ -116,7 +117,8 @@ def read_lineage(
         The runs, up to the first that started from no run's model.
 
     Raises:
-        TrainingError: there is no run, it has no model yet, or its records are damaged.
+        TrainingError: there is no run, it has no model yet, its records are damaged, or the folder
+            that it began with is not there.
         DataError: a prepared set is not there, or is another than the run read.
         ConfigError: a run's settings cannot be read.
     """
@@ -126,6 +128,8 @@ def read_lineage(
         stage = _read_stage(run, studies)
         stages.insert(0, stage)
         start = Path(stage.config.model.path)
+        if base_model is None:
+            _check_start(run, stage.config.model.path)
         if not (start.is_dir() and (start.parent / CONFIG_FILE).is_file()):
             break
         if real_path(start.parent) in {real_path(one.run) for one in stages}:
@@ -234,6 +238,18 @@ def _check_template(run: Path, data: DataConfig, noted: Any) -> None:
 def template_of(data: DataConfig) -> Path:
     """Return the prompt template of a run: its own, or the built-in one of its target."""
     return Path(data.prompt_template or default_template(data.target))
+
+
+def _check_start(run: Path, start: str) -> None:
+    """Refuse a run that began with a folder that is not there: it may have been that of another
+    run, whose data the card must name."""
+    is_a_runs = Path(start).name in (MODEL, MODEL_FOR_RL)
+    if not Path(start).is_dir() and (is_a_runs or not may_be_hub_id(start)):
+        raise TrainingError(
+            f"{start}: {run} began with this folder, and it is not there; put it back, start the "
+            "command where the run was started, or, if it was no run's model, name it with "
+            "--base-model"
+        )
 
 
 def _base(path: str, revision: str | None) -> tuple[str | None, str | None]:

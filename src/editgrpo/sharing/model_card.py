@@ -16,11 +16,11 @@ from editgrpo.config import EditLevel, LossType, RewardConfig, SFTConfig, Target
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard
 from editgrpo.display.numbers import format_score
 from editgrpo.errors import ModelError
-from editgrpo.files import read_json_object, real_path
+from editgrpo.files import read_json_object
 from editgrpo.foreign import reading
 from editgrpo.metrics.table import TABLE
 from editgrpo.model_files import CONFIG
-from editgrpo.provenance import flat_settings
+from editgrpo.provenance import flat_settings, name_of_run
 from editgrpo.recipes.values import plain_value
 from editgrpo.recipes.yaml_core import dump_inline
 from editgrpo.rewards.registry import REWARDS, complete_weights
@@ -87,7 +87,7 @@ class CardOptions:
     """What a card says that a run does not know."""
 
     title: str | None = None
-    """Heading, and the model's name in results; None takes the name of the run folder."""
+    """Heading, and the model's name in results; None takes the run's own."""
     licence: str | None = None
     """Identifier of the weights' licence on the Hub; None leaves it open, and the card says so."""
     results: tuple[TestSetResult, ...] = ()
@@ -109,7 +109,7 @@ def model_card(lineage: Lineage, options: CardOptions | None = None) -> str:
         ConfigError: a reward's components are unknown.
     """
     options = options or CardOptions()
-    title = options.title or real_path(lineage.last.run).name
+    title = options.title or name_of_run(lineage.last.run)
     config = read_json_object(lineage.model / CONFIG, "give a whole model", error=ModelError)
     kind = str(config["model_type"])
     family = family_named(kind)

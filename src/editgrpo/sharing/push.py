@@ -114,7 +114,7 @@ def push(
 
     Raises:
         ConfigError: the data's terms ask for a word of the sender, or the repository is there and
-            public and `is_public` is off.
+            is public where `is_public` is off, or private where it is on.
         ModelError: the Hub cannot be reached or refuses; one line says why.
     """
     if parcel.restricted and not may_share:
@@ -129,6 +129,10 @@ def push(
     if is_open and not is_public:
         raise ConfigError(
             f"{repository}: is there and public; make it private on the Hub, or add --public"
+        )
+    if is_public and not is_open:
+        raise ConfigError(
+            f"{repository}: is there and private; make it public on the Hub, or leave out --public"
         )
     with _hub(repository):
         commit = api.create_commit(

@@ -68,6 +68,7 @@ def stream_reports(
     config: GenerationConfig,
     *,
     rows: range = range(1),
+    stop: threading.Event | None = None,
 ) -> Iterator[tuple[Draft, ...]]:
     """Write K reports of one study side by side.
 
@@ -82,9 +83,12 @@ def stream_reports(
         prompt: The study as the model reads it, with its images.
         config: How to write; `batch_size` does not matter.
         rows: Numbers of the K reports.
+        stop: Set in another thread, it ends sampling as if the reader stopped; for a reader who
+            may never ask again, as where a server is shut down.
 
     Yields:
-        K drafts each time that something was added; all of the last are finished.
+        K drafts each time that something was added; all of the last are finished, unless `stop`
+        was set.
 
     Raises:
         DataError: the prompt's image tokens do not match its images (the message names the study).
@@ -103,8 +107,11 @@ def stream_reports(
     written: _Tokens = queue.SimpleQueue()
     is_stopped = threading.Event()
 
+    def is_told() -> bool:
+        return stop is not None and stop.is_set()
+
     def tell(row: int, token: int) -> None:
-        if is_stopped.is_set():
+        if is_stopped.is_set() or is_told():
             raise _StoppedError
         written.put((row, token))
 
@@ -122,7 +129,8 @@ def stream_reports(
                 yield tuple(row.draft(tokenizer, tokens.eos_token_ids, limit) for row in reports)
         finally:
             is_stopped.set()
-        sampling.result()
+        if not is_told():
+            sampling.result()
 
 
 def _add(reports: list[_Row], written: _Tokens) -> bool:

@@ -44,7 +44,8 @@ class DatasetCard:
     models: str = ""
 
 
-# Sources: PhysioNet's data use agreement 1.5.0, and its notice of 18 April 2023 on online services.
+# Sources: PhysioNet's data use agreement 1.5.0; its notices of 18 April 2023 on online services and
+# of 24 April 2024, "Guidelines for creating datasets and models from MIMIC".
 _MIMIC_CXR = DatasetCard(
     title="MIMIC-CXR and MIMIC-CXR-JPG",
     source="https://physionet.org/content/mimic-cxr/",
@@ -79,8 +80,9 @@ _MIMIC_CXR = DatasetCard(
     ),
     sharing=Sharing.FORBIDDEN,
     models=(
-        "PhysioNet asks that what is derived from its credentialed data, models included, be "
-        "treated as sensitive, and be shared on PhysioNet under the agreement of the data."
+        "MIMIC's guidelines (https://mimic.mit.edu/docs/community/derived/) ask that a derived "
+        "model be treated as containing sensitive information and, if it is shared, be shared on "
+        "PhysioNet under the agreement of the data."
     ),
 )
 
