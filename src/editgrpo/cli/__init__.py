@@ -258,5 +258,7 @@ def _message(error: Exception, words: Sequence[str]) -> str:
 def _set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("editgrpo").setLevel(logging.INFO)
+    # The Hub's client writes its own lines; through the root logger each would come twice.
+    logging.getLogger("huggingface_hub").propagate = False
     # Announcements of other libraries to their callers, about which a user can do nothing.
     warnings.simplefilter("ignore", FutureWarning)

@@ -276,6 +276,8 @@ def test_what_is_no_data_set_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: cannot be loaded as a data set"):
         read_huggingface(source(tmp_path / "empty"))
+    with pytest.raises(DataError, match=r"mistyped: is no folder, and as a name on the Hub"):
+        read_huggingface(source(tmp_path / "mistyped"))
     write(tmp_path / "paths" / "a.parquet", {"image": pa.array(["../a.png"])})
     with pytest.raises(DataError, match="leads out of"):
         read_huggingface(source(tmp_path / "paths"))

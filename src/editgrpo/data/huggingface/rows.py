@@ -142,7 +142,10 @@ def load_rows(name: str, config: str | None, revision: str | None, cache: Path |
     import datasets
 
     remedy = "give a folder of Parquet or Arrow files, or the name of a data set that you may read"
-    with reading(name, remedy, fault="cannot be loaded as a data set ({reason})"):
+    fault = "cannot be loaded as a data set ({reason})"
+    if not Path(name).is_dir():
+        fault = f"is no folder, and as a name on the Hub: {fault}"
+    with reading(name, remedy, fault=fault):
         if any((Path(name) / one).is_file() for one in _SAVED):
             loaded = datasets.load_from_disk(name)
         else:
