@@ -119,7 +119,9 @@ def test_no_second_run_starts_resumes_or_replaces_beside_a_live_one(
     run.mkdir()
     (run / "metrics.jsonl").write_text('{"step": 1}\n')
     (run / "provenance.json").write_text("{}")
-    (tmp_path / "recipe.yaml").write_text(f"model: {{path: '{tmp_path}'}}\n")
+    (tmp_path / "prepared.json").write_text('{"form": 1, "files": {}}')
+    folders = f"model: {{path: '{tmp_path}'}}\ndata: {{folder: '{tmp_path}'}}\n"
+    (tmp_path / "recipe.yaml").write_text(folders)
     (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
     words = [command, str(tmp_path / "recipe.yaml"), "--output", str(run), *how.split()]
     with other_owner(run), pytest.raises(SystemExit) as stop:

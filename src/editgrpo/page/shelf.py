@@ -10,6 +10,7 @@ from editgrpo.data.prompt import choose_images
 from editgrpo.data.study import Split, Study
 from editgrpo.demo.sites import DEMO_PROFILES
 from editgrpo.errors import DataError
+from editgrpo.files import real_path
 from editgrpo.page.films import Film
 from editgrpo.phantom import Site, write_phantom
 
@@ -107,7 +108,7 @@ def prepared_shelf(folder: Path) -> Shelf:
     """
     for split in (Split.TEST, Split.VALIDATION, Split.TRAIN):
         if len(StudySet.load(folder, split=split)):
-            name = folder.resolve().name
+            name = real_path(folder).name
             return Shelf(name=name, studies=StudySet.load(folder), split=split)
     raise DataError(f"{folder}: holds no study; prepare another set")
 

@@ -189,8 +189,8 @@ def test_responses_come_back_by_prompt_with_their_log_probs(
     [
         ([], "study s2: vLLM gave 0 tokens"),
         ([(7, -1.0)], "cut at 1 tokens; raise rollout.vllm.max_model_length"),
-        ([(END, -1.0), (7, -1.0)], "goes on behind its end"),
-        ([(7, -1.0)] * 5, "goes on behind its end"),
+        ([(END, -1.0), (7, -1.0)], "goes on after its end"),
+        ([(7, -1.0)] * 5, "goes on after its end"),
         ([(IMAGE, -1.0), (END, -1.0)], "with an image token"),
     ],
 )

@@ -170,13 +170,14 @@ def leaving_nothing(run: Path) -> Iterator[None]:
         Nothing.
     """
     is_new = not run.exists() or (run.is_dir() and all(map(is_lock, run.iterdir())))
+    has_failed = True
     try:
         yield
-    except BaseException:
+        has_failed = False
+    finally:
         is_begun = (run / METRICS).exists() or any(_checkpoints(run))
-        if is_new and not is_begun and is_first_process():
+        if has_failed and is_new and not is_begun and is_first_process():
             shutil.rmtree(run, ignore_errors=True)
-        raise
 
 
 def go_back_to(run: Path, checkpoint: Path | None) -> None:

@@ -29,7 +29,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError, TrainingError
 from editgrpo.extras import require_tracker
-from editgrpo.files import read_json_object, write_json
+from editgrpo.files import read_json_object, real_path, write_json
 from editgrpo.foreign import reading
 from editgrpo.provenance import flat_settings
 from editgrpo.recipes.values import plain_value
@@ -79,7 +79,7 @@ def name_in_trackers(name: str) -> str:
 
 def run_name(config: SFTConfig | TrainConfig) -> str:
     """Return the name of a run: `run_name`, or that of its folder."""
-    return config.run_name or Path(config.output).resolve().name
+    return config.run_name or real_path(Path(config.output)).name
 
 
 def others(names: Sequence[str]) -> list[str]:
