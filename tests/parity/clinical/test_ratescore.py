@@ -252,7 +252,7 @@ def test_scores_are_the_packages(
     found = np.array(our_scores(annotator, variant, pairs()))
     bounds_N2 = np.array([score_bounds(annotator, variant, pair) for pair in pairs()])
     is_clear_N = bounds_N2[:, 1] - bounds_N2[:, 0] < 1e-6
-    assert is_clear_N.sum() >= 60
+    assert is_clear_N.sum() >= len(pairs()) // 4
     np.testing.assert_allclose(found[is_clear_N], np.array(said)[is_clear_N], rtol=0, atol=1e-5)
     # Elsewhere one text has several types, and the package's choice is left to rounding.
     for scores in (said, found):
