@@ -159,7 +159,7 @@ def _stock_processor(folder: Path, ours: PromptProcessor) -> Any:
 
 def _rows(config: TrainConfig) -> Any:
     """Lay the studies out as TRL reads them: messages, images and the reference report."""
-    studies = load_split(config.data.folder, Split.TRAIN, config.data.train_limit)
+    studies = load_split(config.data, Split.TRAIN)
     rows: dict[str, list[Any]] = {"prompt": [], "images": [], "reference": []}
     for study in studies:
         prompt = build_messages(study, max_images=config.data.max_images)

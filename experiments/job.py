@@ -191,7 +191,7 @@ def _train(job: Job, told: Told) -> None:
         told("training", step, total)
 
     if isinstance(config, SFTConfig):
-        studies = len(load_split(config.data.folder, Split.TRAIN, config.data.train_limit))
+        studies = len(load_split(config.data, Split.TRAIN))
         total = config.max_steps or round(config.epochs * studies / config.batch_size)
         run_sft(
             config, resume=True, command=command_line(), on_metrics=lambda row: note(row, total)

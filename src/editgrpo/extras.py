@@ -80,6 +80,7 @@ _ROOMS: Mapping[str, Extra] = {
     "display.data_stats": Extra.DATA,
     "display.flow": Extra.DATA,
     "display.html": Extra.REPORT,
+    "markdown_pages": Extra.DATA,
     "metrics.bert_score": Extra.CLINICAL,
     "metrics.green.local": Extra.CLINICAL,
     "metrics.ratescore": Extra.CLINICAL,

@@ -84,10 +84,9 @@ def radgraph_archive(encoder: str = ENCODER, **extra: bytes) -> bytes:
 
 
 @contextmanager
-def serve(hub: FakeHub) -> Iterator[str]:
-    """Serve a hub; gives its address."""
-    handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serve(hub: object, handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Let a handler answer for a hub, which it has as `hub`; gives the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), {"hub": hub}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -106,7 +105,7 @@ def served_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     hub = FakeHub()
     hub.add_model(ClinicalModel.RATE_NER, model_files())
-    with serve(hub) as address:
+    with serve(hub, _Handler) as address:
         point_to(monkeypatch, address)
         yield hub
 

@@ -5,12 +5,12 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.clinical.hub_server import serve
 
 _PLACE = re.compile(
     r"/(?:api/models/)?(?P<repository>[^/]+/[^/.]+)"
@@ -35,19 +35,9 @@ class UploadHub:
     """Every answer, if it is set."""
 
 
-@contextmanager
-def serve_uploads(hub: UploadHub) -> Iterator[str]:
+def serve_uploads(hub: UploadHub) -> AbstractContextManager[str]:
     """Serve a hub; gives its address."""
-    handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return serve(hub, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

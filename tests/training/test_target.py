@@ -62,7 +62,7 @@ def references(folder: Path, split: Split, target: Target) -> dict[str, str]:
 @pytest.mark.parametrize("target", [Target.IMPRESSION, Target.BOTH])
 def test_the_tokens_to_learn_are_the_reference(tiny: Tiny, studies: Path, target: Target) -> None:
     processor = load_processor(tiny.checkpoint)
-    chosen = load_split(str(studies), Split.TRAIN, None, target=target)
+    chosen = load_split(data(studies, target), Split.TRAIN)
     encoder = PromptEncoder(chosen, processor, data(studies, target))
     collate = FindingsCollator(chosen, encoder)
     labels = collate([{"index": 0}, {"index": 1}])["labels"]
@@ -76,19 +76,19 @@ def test_what_is_left_out_is_counted(
     tiny: Tiny, studies: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = StudySet.load(studies, split=Split.TRAIN)
-    kept = load_split(str(studies), Split.TRAIN, None, target=Target.IMPRESSION)
+    kept = load_split(data(studies, Target.IMPRESSION), Split.TRAIN)
     assert [study.study_id for study in kept] == [one.study_id for one in whole if one.impression]
     missing = len(whole) - len(kept)
     assert f"{missing} of {len(whole)} train studies lack impression" in caplog.text
-    assert len(load_split(str(studies), Split.TRAIN, 3, target=Target.BOTH)) == 3
+    three = replace(data(studies, Target.BOTH), train_limit=3)
+    assert len(load_split(three, Split.TRAIN)) == 3
     caplog.clear()
-    assert len(load_split(str(studies), Split.TRAIN, None)) == len(whole)
+    assert len(load_split(data(studies, Target.FINDINGS), Split.TRAIN)) == len(whole)
     assert not caplog.records, "all of them have findings"
     with pytest.raises(DataError, match=r"no train study has impression, as data\.target"):
-        load_split(str(tiny.studies), Split.TRAIN, None, target=Target.IMPRESSION)
-    asked = load_split(
-        str(tiny.studies), Split.TRAIN, 2, target=Target.IMPRESSION, without_references=True
-    )
+        load_split(data(tiny.studies, Target.IMPRESSION), Split.TRAIN)
+    two = replace(data(tiny.studies, Target.IMPRESSION), train_limit=2)
+    asked = load_split(two, Split.TRAIN, without_references=True)
     assert [one.target for one in asked] == [Target.IMPRESSION] * 2
 
 

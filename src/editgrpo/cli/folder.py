@@ -7,7 +7,9 @@ import typer
 
 from editgrpo.cli.options import Seed, examples, given
 from editgrpo.cli.studies import (
+    FollowLinks,
     PrepareFlags,
+    Separator,
     SplitShares,
     prepare_options,
     run_preparation,
@@ -58,15 +60,8 @@ def prepare_folder(
         Path | None,
         typer.Option(help="Folder that image paths start from. Default: the table's folder."),
     ] = None,
-    follow_links: Annotated[
-        bool,
-        typer.Option(
-            "--follow-links", help="Also read symbolic links that lead out of the image folder."
-        ),
-    ] = False,
-    separator: Annotated[
-        str | None, typer.Option(help="Separates several image paths in one cell.")
-    ] = None,
+    follow_links: FollowLinks = False,
+    separator: Separator = None,
     delimiter: Annotated[
         str | None, typer.Option(help="Separates CSV cells. Default: found in the header.")
     ] = None,

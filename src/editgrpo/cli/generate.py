@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_override
+from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.data.study import Split
 from editgrpo.extras import Extra, require_extras
@@ -50,10 +50,7 @@ def generate(
 ) -> None:
     """Write a report for every study of a split; an interrupted command continues."""
     require_extras(Extra.TRAIN)
-    overrides = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
-    overrides += changes or []
-    if studies is not None:
-        overrides.append(text_override("data.folder", studies))
+    overrides = study_overrides(changes, limit=limit, studies=studies)
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(Path(model), overrides)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from editgrpo.recipes import text_override
 from editgrpo.recipes.settings import list_settings
 
 _MOST_SEED = 2**32 - 1  # NumPy takes no larger one
@@ -115,9 +116,17 @@ def recipe_overrides(
     return overrides
 
 
-def text_override(key: str, text: str) -> str:
-    """Write an override whose value stays text, were it `2026` or `null`."""
-    return f"{key}='" + text.replace("'", "''") + "'"
+def study_overrides(
+    changes: list[str] | None, *, limit: int | None, studies: str | None
+) -> list[str]:
+    """Put `--limit` before the `--set` overrides, and `--studies` after them, so that it wins.
+
+    Without a limit all studies of a split are taken, whatever the run took.
+    """
+    most = "null" if limit is None else str(limit)
+    limits = [f"data.train_limit={most}", f"data.validation_limit={most}"]
+    folder = [] if studies is None else [text_override("data.folder", studies)]
+    return [*limits, *(changes or []), *folder]
 
 
 def given(**options: Any) -> dict[str, Any]:

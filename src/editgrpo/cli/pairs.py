@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, text_override
+from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.config import ClinicalConfig, DataConfig, EditConfig, RewardConfig
 from editgrpo.data.study import Split
@@ -65,7 +65,9 @@ def pairs(
     """Write pairs of an edited report (chosen) and its rollout (rejected) for TRL's DPOTrainer."""
     is_run = (Path(source) / "rollouts.jsonl").is_file()
     model = Path(source) / "model" if is_run else Path(source)
-    sections = _sections(model, _overrides(changes, limit, studies), is_run=is_run)
+    sections = _sections(
+        model, study_overrides(changes, limit=limit, studies=studies), is_run=is_run
+    )
     sampling = given(
         samples=samples,
         temperature=temperature,
@@ -158,12 +160,6 @@ def _write(
         f"{len(found) - len(chosen):,} of {len(found):,} edits are left out: no gain, or twice"
     )
     typer.echo(f"The preference set is in {output}")
-
-
-def _overrides(changes: list[str] | None, limit: int | None, studies: str | None) -> list[str]:
-    limits = [f"data.train_limit={limit or 'null'}", f"data.validation_limit={limit or 'null'}"]
-    folder = [] if studies is None else [text_override("data.folder", studies)]
-    return [*limits, *(changes or []), *folder]
 
 
 def _sections(model: Path, overrides: list[str], *, is_run: bool) -> _Sections:

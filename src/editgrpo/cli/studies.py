@@ -67,6 +67,13 @@ RedactIds = Annotated[
     ),
 ]
 
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links", help="Also read symbolic links that lead out of the image folder."
+    ),
+]
+Separator = Annotated[str | None, typer.Option(help="Separates several image paths in one cell.")]
 SplitShares = Annotated[
     str | None,
     typer.Option(

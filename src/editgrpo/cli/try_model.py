@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.clinical_options import clinical_options
-from editgrpo.cli.options import Set, examples, given, text_override
+from editgrpo.cli.options import Set, examples, given
 from editgrpo.config import ClinicalConfig
 from editgrpo.extras import Extra, require_extras
+from editgrpo.recipes import text_override
 
 EXAMPLES = examples(
     "editgrpo try demo/editgrpo/model",

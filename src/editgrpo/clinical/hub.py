@@ -1,4 +1,7 @@
-"""The only file that talks to the Hub: what a repository holds at a commit, and its files."""
+"""What a repository of the Hub holds at a commit, and its files: of the clinical models.
+
+The model of a run is fetched by `training/policy/load.py`, and pushed by `sharing/push.py`.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator

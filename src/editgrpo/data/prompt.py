@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from editgrpo.config import Target
+from editgrpo.config import DataConfig, Target
 from editgrpo.data.rendering import render
 from editgrpo.data.special_tokens import holds_special_token
 from editgrpo.data.study import Study, StudyImage, Timepoint, View
@@ -59,6 +59,11 @@ class Prompt:
 def default_template(target: Target) -> Path:
     """Return the built-in template that asks for a target."""
     return _TEMPLATE_OF_TARGET[target]
+
+
+def template_of(data: DataConfig) -> Path:
+    """Return the prompt template of a run: its own, or the built-in one of its target."""
+    return Path(data.prompt_template or default_template(data.target))
 
 
 def choose_images(study: Study, *, max_images: int) -> tuple[StudyImage, ...]:

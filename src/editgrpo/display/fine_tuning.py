@@ -1,13 +1,12 @@
 """The lines of a fine-tuning run: one for each step, one for each validation."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
 from editgrpo.display.numbers import format_duration, format_number
-from editgrpo.display.terminal import ETA_WINDOW, message_console
+from editgrpo.display.terminal import Pace, message_console
 
 _COUNTS = ("epoch",)
 
@@ -30,7 +29,7 @@ class FineTuningLine:
         self._clock = clock
         self._total_steps: int | None = None
         self._seen_at: float | None = None
-        self._durations: deque[float] = deque(maxlen=ETA_WINDOW)
+        self._pace = Pace()
 
     def begin(self, total_steps: int) -> None:
         """Note how many steps the whole run has, before its first."""
@@ -53,11 +52,11 @@ class FineTuningLine:
     def _times(self, step: int) -> list[str]:
         if self._seen_at is None:  # the first step holds what came before it, too
             return []
-        self._durations.append(self._clock() - self._seen_at)
-        times = [format_duration(self._durations[-1])]
+        took = self._clock() - self._seen_at
+        self._pace.add(took)
+        times = [format_duration(took)]
         if self._total_steps is not None:
-            mean = sum(self._durations) / len(self._durations)
-            times.append(f"eta {format_duration(mean * (self._total_steps - step))}")
+            times.append(f"eta {format_duration(self._pace.remaining(self._total_steps - step))}")
         return times
 
 

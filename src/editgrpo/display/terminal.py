@@ -40,7 +40,7 @@ PLAIN_INTERVAL_S = 15.0
 PLAIN_DELAY_S = 2.0
 
 # The steps whose mean duration the estimate of the remaining time rests on.
-ETA_WINDOW = 20
+_ETA_WINDOW = 20
 
 _WIDE_COLUMNS = 100
 
@@ -163,6 +163,23 @@ class _PlainProgress:
         self._console.print(f"{self._description}: {done}/{total}{left}", soft_wrap=True)
 
 
+class Pace:
+    """How long the last steps took, and so how long the next will."""
+
+    def __init__(self) -> None:
+        self._durations: deque[float] = deque(maxlen=_ETA_WINDOW)
+
+    def add(self, seconds: float) -> None:
+        """Note the duration of a step."""
+        self._durations.append(seconds)
+
+    def remaining(self, steps: float) -> float | None:
+        """Return the seconds that so many steps will take; None before the first duration."""
+        if not self._durations:
+            return None
+        return sum(self._durations) / len(self._durations) * max(0.0, steps)
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     title: str
@@ -197,7 +214,7 @@ class StepLine:
         self._header_every = header_every
         self._columns: list[_Column] | None = None
         self._lines = 0
-        self._durations: deque[float] = deque(maxlen=ETA_WINDOW)
+        self._pace = Pace()
 
     def show(self, metrics: Mapping[str, float], timings: Mapping[str, float]) -> None:
         """Print the line of one step, below a header where one is due.
@@ -235,7 +252,7 @@ class StepLine:
             One line without a line break.
         """
         if "seconds/step" in timings:
-            self._durations.append(timings["seconds/step"])
+            self._pace.add(timings["seconds/step"])
         line = Text(no_wrap=True)
         for index, column in enumerate(self._fitting(metrics)):
             text = column.text(metrics, timings).rjust(column.width)
@@ -276,10 +293,9 @@ class StepLine:
         return f"{step}/{self._total_steps}"
 
     def _remaining(self, metrics: Mapping[str, float]) -> float | None:
-        if not self._durations or "step" not in metrics:
+        if "step" not in metrics:
             return None
-        mean = sum(self._durations) / len(self._durations)
-        return mean * max(0.0, self._total_steps - metrics["step"])
+        return self._pace.remaining(self._total_steps - metrics["step"])
 
 
 def _total_width(columns: list[_Column]) -> int:

@@ -18,8 +18,8 @@ from editgrpo.metrics.metric import Direction, Level, Metric
 from editgrpo.reports import load_annotator
 from editgrpo.reports.sectioned import annotator_of_target
 from editgrpo.reports.types import AnnotatedReport
-from editgrpo.rewards import Reward, load_reward
-from editgrpo.rewards.sectioned import SectionedReward
+from editgrpo.rewards import load_reward
+from editgrpo.rewards.sectioned import reward_of_target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +102,7 @@ class Judge:
     def __init__(
         self, scoring: Scoring, clinical: ClinicalConfig, target: Target = Target.FINDINGS
     ) -> None:
-        reward: Reward = load_reward(scoring.reward, clinical=clinical)
-        self._reward = SectionedReward(reward) if target is Target.BOTH else reward
+        self._reward = reward_of_target(load_reward(scoring.reward, clinical=clinical), target)
         self._annotator = annotator_of_target(load_annotator(scoring.annotator, clinical), target)
         self._target = target
         self._plan: ScoringPlan = load_plan(EvaluationOptions(metrics=scoring.metrics), clinical)

@@ -133,6 +133,11 @@ def dump_config(config: Any) -> str:
     return dump_yaml(plain_value(config))
 
 
+def text_override(key: str, text: str) -> str:
+    """Write an override whose value stays text, were it `2026` or `null`."""
+    return f"{key}='" + text.replace("'", "''") + "'"
+
+
 def parse_override(override: str) -> tuple[str, Any]:
     """Split `a.b=value` into its dotted key and its YAML value.
 

@@ -15,7 +15,7 @@ from editgrpo.rewards.components import component_models, load_component, requir
 from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.custom import CustomScore
 from editgrpo.rewards.guard import GuardedReward
-from editgrpo.rewards.sectioned import SectionedReward
+from editgrpo.rewards.sectioned import reward_of_target
 from editgrpo.rewards.types import Reward
 
 REWARDS: Mapping[str, tuple[str, ...]] = {
@@ -93,7 +93,7 @@ def configured_reward(
         DataError: the annotation store or the file of class rates cannot be used.
     """
     rates = None if config.class_rates is None else Path(config.class_rates)
-    reward: Reward = load_reward(
+    reward = load_reward(
         config.name,
         config.weights,
         custom=config.custom,
@@ -102,9 +102,7 @@ def configured_reward(
     )
     # Models load when they first read; a run must learn before its first step that one is missing.
     reward.score([_ANY_REPORT], [_ANY_REPORT])
-    if target is Target.BOTH:
-        reward = SectionedReward(reward)
-    return GuardedReward(reward, timeout_s=config.timeout_s)
+    return GuardedReward(reward_of_target(reward, target), timeout_s=config.timeout_s)
 
 
 def reward_models(config: RewardConfig) -> tuple[ClinicalModel, ...]:

@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 
-from editgrpo.config import Section
+from editgrpo.config import Section, Target
 from editgrpo.reports.headings import in_sections
 from editgrpo.rewards.types import Reward, RewardScores
+
+
+def reward_of_target(reward: Reward, target: Target) -> Reward:
+    """Return what scores reports of a target: both sections one by one, else the reward."""
+    return SectionedReward(reward) if target is Target.BOTH else reward
 
 
 class SectionedReward:

@@ -13,7 +13,7 @@ from editgrpo.config import DataConfig, SFTConfig, TrainConfig
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard
 from editgrpo.data.prepared.store import PREPARED_FILE, StudySet, read_prepared
-from editgrpo.data.prompt import default_template
+from editgrpo.data.prompt import template_of
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.files import real_path
@@ -233,11 +233,6 @@ def _check_template(run: Path, data: DataConfig, noted: Any) -> None:
         is_own = data.prompt_template is not None
         remedy = "put back the one of then" if is_own else "take the editgrpo that trained it"
         raise TrainingError(f"{template}: the prompt has changed since {run} was trained; {remedy}")
-
-
-def template_of(data: DataConfig) -> Path:
-    """Return the prompt template of a run: its own, or the built-in one of its target."""
-    return Path(data.prompt_template or default_template(data.target))
 
 
 def _check_start(run: Path, start: str) -> None:

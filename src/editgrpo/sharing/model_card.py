@@ -18,6 +18,7 @@ from editgrpo.display.numbers import format_score
 from editgrpo.errors import ModelError
 from editgrpo.files import read_json_object
 from editgrpo.foreign import reading
+from editgrpo.markdown_pages import render_page
 from editgrpo.metrics.table import TABLE
 from editgrpo.model_files import CONFIG
 from editgrpo.provenance import flat_settings, name_of_run
@@ -25,7 +26,6 @@ from editgrpo.recipes.values import plain_value
 from editgrpo.recipes.yaml_core import dump_inline
 from editgrpo.rewards.registry import REWARDS, complete_weights
 from editgrpo.sharing.lineage import Lineage, Stage
-from editgrpo.sharing.pages import render_page
 from editgrpo.sharing.results import TestSetResult
 from editgrpo.training.epochs import SELECTION
 from editgrpo.training.policy.families import family_named
@@ -115,6 +115,7 @@ def model_card(lineage: Lineage, options: CardOptions | None = None) -> str:
     family = family_named(kind)
     settings = lineage.prompt_settings()
     return render_page(
+        "editgrpo.sharing",
         "model_card.jinja",
         header=_header(lineage, options, title, kind),
         title=title,

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from editgrpo.data.prompt import Prompt
-from editgrpo.sharing.pages import render_page
+from editgrpo.markdown_pages import render_page
 from editgrpo.sharing.serving import PROMPT_FILE, SETTINGS_FILE, PromptSettings, request_body
 
 _CHAT_TEMPLATE = "chat_template.jinja"
@@ -62,6 +62,7 @@ def serve_page(prompt: Prompt, settings: PromptSettings, command: Sequence[str])
         for part in prompt.messages[0]["content"]
     ]
     return render_page(
+        "editgrpo.sharing",
         "serve.jinja",
         name=name,
         command=wrapped(command),

@@ -16,6 +16,7 @@ from editgrpo.data.study import Study
 from editgrpo.errors import DataError, ModelError
 from editgrpo.files import read_json_object, real_path, write_json
 from editgrpo.foreign import reading
+from editgrpo.recipes import text_override
 
 SETTINGS_FILE = "editgrpo.json"
 """In an exported folder: how its prompts are made."""
@@ -59,11 +60,10 @@ class PromptSettings:
         Returns:
             `data.key=value` texts.
         """
-        template = str(folder / PROMPT_FILE).replace("'", "''")
         return [
             f"data.max_images={self.max_images}",
             f"data.target={self.target.value}",
-            f"data.prompt_template='{template}'",
+            text_override("data.prompt_template", str(folder / PROMPT_FILE)),
         ]
 
 

@@ -183,8 +183,7 @@ def generate_predictions(
         ModelError: the model cannot be loaded.
         TrainingError: sampling does not take the tokens that transformers' `generate` takes.
     """
-    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = load_split(data.folder, split, limit, target=data.target, without_references=True)
+    studies = load_split(data, split, without_references=True)
     folder = resolve_model_folder(model)
     with owning(output):
         return _write_predictions(folder, data, studies, output, config, progress)

@@ -29,7 +29,7 @@ from editgrpo.reports import load_annotator
 from editgrpo.reports.sectioned import annotator_of_target
 from editgrpo.rewards import configured_reward
 from editgrpo.training.generate import load_sampling_policy, rows_done, sampling_inputs
-from editgrpo.training.policy.generation_tokens import generation_tokens
+from editgrpo.training.policy.generation_tokens import SamplingSettings, generation_tokens
 from editgrpo.training.policy.load import load_processor, resolve_model_folder
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.preference_set import Pair, Progress
@@ -155,8 +155,7 @@ def sampled_pairs(
     """
     is_edited = config.edit.level is EditLevel.SENTENCE
     require(is_edited, "edit.level", config.edit.level.value, "sentence to make pairs")
-    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
-    studies = load_split(data.folder, split, limit, target=data.target)
+    studies = load_split(data, split)
     folder = resolve_model_folder(model)
     with owning(partial):
         rows = _sampled_rows(folder, studies, data, partial, config, clinical, progress)
@@ -201,6 +200,7 @@ class _Maker:
     builder: GroupBuilder
     reward: Any
     config: PairConfig
+    sampling: SamplingSettings
 
     @classmethod
     def of(
@@ -235,11 +235,13 @@ class _Maker:
             seed=config.seed,
             others=studies,
         )
-        return cls(policy, encoder, builder, reward, config)
+        sampling = tokens.sampling(
+            max_tokens=config.max_completion_tokens, temperature=config.temperature
+        )
+        return cls(policy, encoder, builder, reward, config, sampling)
 
     def groups(self, studies: Sequence[Study]) -> list[ScoredGroup]:
         config = self.config
-        tokens = generation_tokens(self.policy, self.encoder.processor.tokenizer)
         rollouts = sample_responses(
             self.policy,
             self.encoder.encode_all(studies),
@@ -250,9 +252,7 @@ class _Maker:
                 rows=config.samples,
                 count=config.max_completion_tokens,
             ),
-            tokens.sampling(
-                max_tokens=config.max_completion_tokens, temperature=config.temperature
-            ),
+            self.sampling,
         )
         groups = self.builder.build(0, studies, rollouts)
         return score_groups(self.reward, groups, scale=AdvantageScale.NONE)

@@ -163,11 +163,8 @@ def _run(
 ) -> Path:
     """Train from a checkpoint, or from the model of a folder, and keep the best epoch."""
     run = Path(config.output)
-    data = config.data
-    train = load_split(data.folder, Split.TRAIN, data.train_limit, target=data.target)
-    validation = load_split(
-        data.folder, Split.VALIDATION, data.validation_limit, target=data.target
-    )
+    train = load_split(config.data, Split.TRAIN)
+    validation = load_split(config.data, Split.VALIDATION)
     boundaries = _epoch_ends(config, len(train))
     _check_size(config, len(train), boundaries[-1])
     _warn_of_few(config, len(validation))

@@ -144,9 +144,7 @@ def _set_up(
     config: TrainConfig, run: Path, on_step: OnStep | None, folder: Path | None = None
 ) -> tuple[TrainingSetup, Any]:
     folder = folder or resolve_model_folder(config.model.path, config.model.revision)
-    studies = load_split(
-        config.data.folder, Split.TRAIN, config.data.train_limit, target=config.data.target
-    )
+    studies = load_split(config.data, Split.TRAIN)
     check_edit_sources(config, studies)
     processor = load_processor(folder, config.model.group_pass)
     policy = load_policy(folder, config.model, config.optim.state)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from editgrpo.errors import DataError
 from editgrpo.files import replacing
-from editgrpo.foreign import reading
+from editgrpo.foreign import reading, storing
 
 _RESTORE = "restore it or prepare the set again"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -32,6 +32,29 @@ def write_arrow(path: Path, table: pa.Table) -> None:
         # The name must never stand for a file whose end a power cut took.
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_or_remove(path: Path, table: pa.Table | None) -> None:
+    """Write a table of a prepared set; where there is none, no file stays.
+
+    Args:
+        path: The final name.
+        table: See `write_arrow`; None for none.
+
+    Raises:
+        DataError: The folder cannot be written to.
+        StorageError: There is no room, or the disk is out of order.
+    """
+    try:
+        with storing(path):
+            if table is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_arrow(path, table)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
 
 
 def read_arrow(path: Path) -> pa.Table:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from editgrpo.data.prepared.arrow_files import read_arrow, write_arrow
+from editgrpo.data.prepared.arrow_files import read_arrow, write_or_remove
 from editgrpo.data.study import Study
 from editgrpo.errors import DataError
-from editgrpo.foreign import storing
 
 BOXES_FILE = "boxes.arrow"
 
@@ -81,17 +80,8 @@ def write_boxes(folder: Path, boxes: Sequence[Box]) -> None:
         DataError: The folder cannot be written to.
         StorageError: There is no room, or the disk is out of order.
     """
-    path = folder / BOXES_FILE
-    try:
-        with storing(path):
-            if boxes:
-                write_arrow(path, pa.Table.from_pylist([asdict(one) for one in boxes], _SCHEMA))
-            else:
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder"
-        ) from error
+    rows = [asdict(one) for one in boxes]
+    write_or_remove(folder / BOXES_FILE, pa.Table.from_pylist(rows, _SCHEMA) if rows else None)
 
 
 def read_boxes(folder: Path | str) -> Mapping[str, tuple[Box, ...]]:

@@ -8,13 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import yaml
 
 from editgrpo.data.prepared.flow import WITH_BOXES, FlowKind
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard, Sharing
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, nearest_name
+from editgrpo.markdown_pages import render_page
 
 __all__ = ["DATASETS", "DatasetCard", "Sharing", "card_text"]
 
@@ -69,7 +69,9 @@ def card_text(dataset: str, prepared: Mapping[str, Any]) -> str:
     columns = [*Split, _UNASSIGNED, _ALL]
     if not any(row[_UNASSIGNED] for row in flow):
         columns.remove(_UNASSIGNED)
-    return _template().render(
+    return render_page(
+        "editgrpo.data.prepared",
+        "card.jinja",
         header=_header(card, _splits(flow), has_images=has_images),
         card=card,
         prepared=prepared,
@@ -125,16 +127,3 @@ def _header(card: DatasetCard, splits: Sequence[Split], *, has_images: bool) -> 
         )
     header["configs"] = configs
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1_000)
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("editgrpo.data.prepared"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, from our own words and names
-    )
-    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
-    return environment.get_template("card.jinja")

@@ -19,13 +19,13 @@ from editgrpo.data.prepared.arrow_files import (
     check_stamp,
     file_stamp,
     read_arrow,
-    write_arrow,
+    write_or_remove,
 )
 from editgrpo.data.prepared.image_store import ImageStore
 from editgrpo.data.prepared.record import check_study, studies_from_batch, study_to_row
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
-from editgrpo.foreign import reading, storing
+from editgrpo.foreign import reading
 
 STUDIES_FOLDER = "studies"
 PREPARED_FILE = "prepared.json"
@@ -301,17 +301,7 @@ def write_tables(folder: Path, studies: Iterable[Study]) -> dict[Split, int]:
         raise DataError(f"{folder}: there is no study to write")
     rows = {split: [study for study in studies if study.split is split] for split in Split}
     for split, part in rows.items():
-        path = table_path(folder, split)
-        try:
-            with storing(path):
-                if part:
-                    write_arrow(path, _table(part))
-                else:
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
+        write_or_remove(table_path(folder, split), _table(part) if part else None)
     return {split: len(part) for split, part in rows.items()}
 
 

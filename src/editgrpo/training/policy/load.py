@@ -12,13 +12,7 @@ from typing import Any, cast
 import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
-from editgrpo.config import (
-    DType,
-    GroupPass,
-    LoraConfig,
-    ModelConfig,
-    OptimizerState,
-)
+from editgrpo.config import DType, GroupPass, LoraConfig, ModelConfig, OptimizerState
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
 from editgrpo.foreign import reading

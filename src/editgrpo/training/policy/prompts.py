@@ -208,21 +208,13 @@ class PromptEncoder(StudyEncoder):
         return digest.hexdigest()
 
 
-def load_split(
-    folder: str,
-    split: Split,
-    limit: int | None,
-    *,
-    target: Target = Target.FINDINGS,
-    without_references: bool = False,
-) -> StudySet:
+def load_split(data: DataConfig, split: Split, *, without_references: bool = False) -> StudySet:
     """Load the studies of one split that a run or a generation uses; warn of what is left out.
 
     Args:
-        folder: A prepared folder.
+        data: Folder and target. `train_limit` takes the first so many of the training studies that
+            have all sections of the target, `validation_limit` of those of the other splits.
         split: Which part.
-        limit: The first so many of those with all sections of the target; None for all.
-        target: What is to be written.
         without_references: Whether studies without a report will do, if no study has one.
 
     Returns:
@@ -231,6 +223,7 @@ def load_split(
     Raises:
         DataError: there is none.
     """
+    folder, target = data.folder, data.target
     every = StudySet.load(Path(folder), split=split, target=target)
     if not len(every):
         raise DataError(
@@ -254,4 +247,5 @@ def load_split(
             split.value,
             " or ".join(target.sections),
         )
+    limit = data.train_limit if split is Split.TRAIN else data.validation_limit
     return studies if limit is None else studies[:limit]

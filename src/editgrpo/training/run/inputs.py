@@ -27,7 +27,7 @@ from editgrpo.clinical.weights import model_identity
 from editgrpo.config import DataConfig, EditLevel, SFTConfig, TrainConfig
 from editgrpo.data.prepared.image_store import IMAGES_FOLDER
 from editgrpo.data.prepared.store import STUDIES_FOLDER, read_prepared
-from editgrpo.data.prompt import default_template
+from editgrpo.data.prompt import template_of
 from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, replacing, write_json
 from editgrpo.foreign import reading
@@ -113,9 +113,7 @@ def image_hashes(folder: Path) -> Hashes:
 
 def template_hashes(data: DataConfig) -> Hashes:
     """Hash the prompt template: the one that is named, or the built-in one of the target."""
-    return {
-        "the template": file_sha256(Path(data.prompt_template or default_template(data.target)))
-    }
+    return {"the template": file_sha256(template_of(data))}
 
 
 def _clinical_hashes(config: SFTConfig | TrainConfig) -> Hashes:

@@ -1,14 +1,15 @@
-"""Pages of Markdown from the templates of this package."""
+"""Pages of Markdown from templates: cards of data sets and models, how to serve a model."""
 
 from typing import Any
 
 import jinja2
 
 
-def render_page(template: str, **values: Any) -> str:
-    """Fill in a template of `templates/`.
+def render_page(package: str, template: str, **values: Any) -> str:
+    """Fill in a template of a package.
 
     Args:
+        package: Where its folder `templates` is.
         template: Name of its file.
         **values: What it shows; all that it names must be there.
 
@@ -16,7 +17,7 @@ def render_page(template: str, **values: Any) -> str:
         The page.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("editgrpo.sharing"),
+        loader=jinja2.PackageLoader(package),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
