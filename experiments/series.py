@@ -48,16 +48,50 @@ def saying_series(results: Iterable[Mapping[str, Any]], findings: Sequence[str])
         Shares of the windows that all seeds have; None for an arm that samples nothing, or without
         any of the findings.
     """
+    by_seed = [_said_shares(result, findings) for result in results]
+    return _series([shares for shares in by_seed if shares])
+
+
+def saying_differences(
+    judged: Judged, pair: tuple[str, str], findings: Sequence[str]
+) -> Series | None:
+    """Return how much oftener the first arm's samples say findings, while the runs go.
+
+    Args:
+        judged: The table at a stage.
+        pair: One of its pairs with results.
+        findings: Whose counts are added up, where they are present.
+
+    Returns:
+        Differences of shares, paired by seed; None if an arm samples nothing, or without any of the
+        findings.
+    """
+    first, second = (judged.results[judged.table.arm(name)] for name in pair)
     by_seed = []
-    for result in results:
-        said = result["said"]
-        rows = [said["findings"][name] for name in findings if name in said.get("findings", {})]
-        if rows:
-            hits = np.sum([row["said_present"] for row in rows], axis=0)
-            samples = np.sum([row["present"] for row in rows], axis=0)
-            shares = [hit / n if n else None for hit, n in zip(hits, samples, strict=True)]
-            by_seed.append(dict(zip(said["step"], shares, strict=True)))
+    for seed in sorted(set(first) & set(second)):
+        shares = _said_shares(first[seed], findings)
+        others = _said_shares(second[seed], findings)
+        both = {step: (share, others.get(step)) for step, share in shares.items()}
+        by_seed.append(
+            {
+                step: share - other
+                for step, (share, other) in both.items()
+                if share is not None and other is not None
+            }
+        )
     return _series(by_seed)
+
+
+def _said_shares(result: Mapping[str, Any], findings: Sequence[str]) -> dict[int, float | None]:
+    """Return step to share of the samples that say findings of theirs; None without a sample."""
+    said = result["said"]
+    rows = [said["findings"][name] for name in findings if name in said.get("findings", {})]
+    if not rows:
+        return {}
+    hits = np.sum([row["said_present"] for row in rows], axis=0)
+    samples = np.sum([row["present"] for row in rows], axis=0)
+    shares = [hit / n if n else None for hit, n in zip(hits, samples, strict=True)]
+    return dict(zip(said["step"], shares, strict=True))
 
 
 def _series(by_seed: Sequence[Mapping[int, float | None]]) -> Series | None:
@@ -85,18 +119,21 @@ class MapPoint:
     is_bound: bool
     """Whether it was never said, so that p is an upper bound."""
     value: float
-    """Recall of the first arm minus the second's."""
+    """The score of the first arm minus the second's."""
     low: float
     high: float
 
 
-def map_points(judged: Judged, pair: tuple[str, str], test_set: TestSet) -> list[MapPoint]:
-    """Return what a pair's difference in recall is for each finding that the gate knows.
+def map_points(
+    judged: Judged, pair: tuple[str, str], test_set: TestSet, score: str
+) -> list[MapPoint]:
+    """Return what a pair's difference in a score is for each finding that the gate knows.
 
     Args:
         judged: The table at a stage.
         pair: One of its pairs with results.
         test_set: Where.
+        score: `recall` or `f1`.
 
     Returns:
         Points in the order of p.
@@ -104,7 +141,7 @@ def map_points(judged: Judged, pair: tuple[str, str], test_set: TestSet) -> list
     metrics = judged.pairs[pair][test_set].metrics
     points = []
     for finding, (p, samples) in judged.p_present.items():
-        row = metrics[f"recall/{finding}"]
+        row = metrics[f"{score}/{finding}"]
         ends = (row.difference if end is None else end for end in (row.low, row.high))
         low, high = ends
         points.append(

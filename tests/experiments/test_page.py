@@ -1,11 +1,12 @@
 """Blocks of the page and what is drawn, from result files made by hand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from experiments.page import build_page
-from experiments.series import map_points, metric_series, saying_series
+from experiments.series import map_points, metric_series, saying_differences, saying_series
 
 from editgrpo.demo.plan import TestSet
 from editgrpo.errors import ConfigError
@@ -120,7 +121,7 @@ def test_what_is_said_is_added_up_over_findings_before_shares_are_taken() -> Non
 def test_a_finding_that_was_never_said_stands_at_its_bound(tmp_path: Path) -> None:
     places = write_results(tmp_path)
     write_json(places.gate(STAGE, 0), gate(effusion=50, fracture=0))
-    points = map_points(judged(places), ("editgrpo", "dr-grpo"), TestSet.IN_DOMAIN)
+    points = map_points(judged(places), ("editgrpo", "dr-grpo"), TestSet.IN_DOMAIN, "recall")
     assert [(one.finding, one.p, one.is_bound) for one in points] == [
         ("Fracture", 0.01, True),
         ("Pleural Effusion", 0.5, False),
@@ -128,3 +129,33 @@ def test_a_finding_that_was_never_said_stands_at_its_bound(tmp_path: Path) -> No
     # Fracture: said by EditGRPO in both seeds and never by Dr. GRPO; effusion: (1 - .5 + .5 - 1)/2.
     assert [one.value for one in points] == pytest.approx([1.0, 0.0])
     assert all(one.low <= one.value <= one.high for one in points)
+
+
+def test_f1_of_the_map_counts_what_is_said_falsely(tmp_path: Path) -> None:
+    places = write_results(tmp_path)
+    write_json(places.gate(STAGE, 0), gate(effusion=50, fracture=0))
+    points = map_points(judged(places), ("editgrpo", "dr-grpo"), TestSet.IN_DOMAIN, "f1")
+    # Fracture: 1 and 2/3 (one false) for EditGRPO. Effusion: (1, 2/3) against (2/3, 1).
+    assert [one.value for one in points] == pytest.approx([5 / 6, 0.0])
+
+
+def test_differences_in_what_is_said_are_paired_by_seed_and_step(tmp_path: Path) -> None:
+    places = write_results(tmp_path)
+    said = {
+        ("dr-grpo", 0): ([0, 1], [4, 4]),
+        ("dr-grpo", 1): ([2, 2], [4, 0]),  # no sample in the second window
+        ("editgrpo", 0): ([2, 4], [4, 4]),
+        ("editgrpo", 1): ([3, 3], [4, 4]),
+    }
+    for (arm, seed), (hits, present) in said.items():
+        path = places.result(STAGE, arm, seed)
+        result = json.loads(path.read_text())
+        row = {"said_present": hits, "present": present}
+        result["said"] = {"step": [5, 10], "findings": {"Fracture": row}}
+        write_json(path, result)
+    pair = ("editgrpo", "dr-grpo")
+    found = saying_differences(judged(places), pair, ["Fracture"])
+    assert found is not None
+    assert (found.steps, found.mean) == ((5,), (0.375,))  # of 2/4 - 0 and 3/4 - 2/4
+    assert (found.low, found.high) == ((0.25,), (0.5,))
+    assert saying_differences(judged(places), pair, ["Edema"]) is None
