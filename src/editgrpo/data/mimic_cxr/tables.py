@@ -4,16 +4,14 @@ Left out: reports and pixels, and the list of records, which says nothing that t
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from editgrpo.data.readers.csv_columns import Columns, first_row, read_columns, shown_cell
 from editgrpo.data.splits import parse_split
@@ -86,16 +84,14 @@ def read_listing(folder: Path) -> Listing:
     split = read_columns(find_table(folder, "split"), (*_IDS, "split"))
     for table in (metadata, split):
         _check_ids(table)
-    split_row = _join(metadata, split)
-    splits_I = _splits(split)[split_row]
-    studies_I, first_row_S = _one_each(metadata, "study_id")
-    subjects_I, _ = _one_each(metadata, "subject_id")
-    _check_same(metadata, "study_id", studies_I, subjects_I, "has two patients")
-    _check_same(metadata, "study_id", studies_I, splits_I, "is in two splits")
-    _check_same(metadata, "subject_id", subjects_I, splits_I, "is in two splits")
+    rows = _join(metadata, split)
+    of_row = _splits(split)
+    splits = [of_row[row] for row in rows]
+    _check_same(metadata, "study_id", metadata["subject_id"].to_pylist(), "has two patients")
+    _check_same(metadata, "study_id", splits, "is in two splits")
+    _check_same(metadata, "subject_id", splits, "is in two splits")
     views, unrecognised = _views(metadata)
-    studies = _studies(metadata, studies_I, first_row_S, splits_I, views)
-    return Listing(studies=studies, unrecognised_views=unrecognised)
+    return Listing(studies=_studies(metadata, splits, views), unrecognised_views=unrecognised)
 
 
 def find_table(folder: Path, kind: str) -> Path:
@@ -133,18 +129,16 @@ def _check_ids(table: Columns) -> None:
                 f"{table.where(row)}: {shown_cell(table, column, row)}, which is no id; download "
                 "the file again"
             )
-    encoded = table["dicom_id"].dictionary_encode()
-    if len(encoded.dictionary) < len(table):
-        codes = encoded.indices.to_numpy()
-        first = np.unique(codes, return_index=True)[1]
-        row = int(np.flatnonzero(first[codes] != np.arange(len(codes)))[0])
-        raise DataError(
-            f"{table.where(row)}: image {table['dicom_id'][row]} is in the table twice; keep "
-            "one of its rows"
-        )
+    seen: set[str] = set()
+    for row, image in enumerate(table["dicom_id"].to_pylist()):
+        if image in seen:
+            raise DataError(
+                f"{table.where(row)}: image {image} is in the table twice; keep one of its rows"
+            )
+        seen.add(image)
 
 
-def _join(metadata: Columns, split: Columns) -> NDArray[np.int64]:
+def _join(metadata: Columns, split: Columns) -> list[int]:
     """Return the row of the split table for each row of the metadata."""
     rows = pc.index_in(metadata["dicom_id"], value_set=split["dicom_id"])
     missing = first_row(rows.is_null())
@@ -160,47 +154,31 @@ def _join(metadata: Columns, split: Columns) -> NDArray[np.int64]:
                 f"{metadata.where(row)}: {column} of image {metadata['dicom_id'][row]} is not the "
                 f"one in {split.path.name}; take both tables from one release"
             )
-    joined: NDArray[np.int64] = rows.to_numpy().astype(np.int64)
-    return joined
+    return list(rows.to_pylist())
 
 
-def _splits(split: Columns) -> NDArray[np.int64]:
-    """Return the number of each row's split, in the order of `Split`."""
-    encoded = split["split"].dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    numbers: list[int] = []
-    for code, name in enumerate(encoded.dictionary.to_pylist()):
-        row = int(np.flatnonzero(codes == code)[0])
-        numbers.append(list(Split).index(_split(split, row, name)))
-    splits_I: NDArray[np.int64] = np.array(numbers, dtype=np.int64)[codes]
-    return splits_I
+def _splits(table: Columns) -> list[Split]:
+    """Return the split of each row."""
+    names = table["split"].to_pylist()
+    known: dict[str, Split] = {}
+    for row, name in enumerate(names):
+        if name not in known:
+            try:
+                known[name] = parse_split(name, where="field 'split'")
+            except DataError as error:
+                raise DataError(f"{table.where(row)}: {error}") from error
+    return [known[name] for name in names]
 
 
-def _split(table: Columns, row: int, name: str) -> Split:
-    try:
-        return parse_split(name, where="field 'split'")
-    except DataError as error:
-        raise DataError(f"{table.where(row)}: {error}") from error
-
-
-def _one_each(table: Columns, column: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number the values of a column; return each row's number, and each value's first row."""
-    codes = table[column].dictionary_encode().indices.to_numpy()
-    return codes, np.unique(codes, return_index=True)[1]
-
-
-def _check_same(
-    table: Columns, column: str, codes: NDArray[np.int64], values: NDArray[np.int64], what: str
-) -> None:
+def _check_same(table: Columns, column: str, values: Iterable[object], what: str) -> None:
     """Check that all rows of one id have one value."""
-    first = np.unique(codes, return_index=True)[1]
-    wrong = np.flatnonzero(values[first[codes]] != values)
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(
-            f"{table.where(row)}: {column} {table[column][row]} {what}; take metadata and split "
-            "from one release, unchanged"
-        )
+    first: dict[str, object] = {}
+    for row, (one, value) in enumerate(zip(table[column].to_pylist(), values, strict=True)):
+        if first.setdefault(one, value) != value:
+            raise DataError(
+                f"{table.where(row)}: {column} {one} {what}; take metadata and split from one "
+                "release, unchanged"
+            )
 
 
 def _views(metadata: Columns) -> tuple[list[View], Counter[str]]:
@@ -223,24 +201,23 @@ def _views(metadata: Columns) -> tuple[list[View], Counter[str]]:
 
 
 def _studies(
-    metadata: Columns,
-    studies_I: NDArray[np.int64],
-    first_row_S: NDArray[np.int64],
-    splits_I: NDArray[np.int64],
-    views: list[View],
+    metadata: Columns, splits: Sequence[Split], views: Sequence[View]
 ) -> list[ListedStudy]:
     dicom_ids, subjects, ids, dates, clocks = (
         metadata[column].to_pylist() for column in (*_IDS, "StudyDate", "StudyTime")
     )
+    rows_of_study: dict[str, list[int]] = defaultdict(list)
+    for row, study_id in enumerate(ids):
+        rows_of_study[study_id].append(row)
     studies = []
-    for first, rows in zip(first_row_S.tolist(), _rows_by_study(studies_I), strict=True):
+    for study_id, rows in rows_of_study.items():
         rows.sort(key=dicom_ids.__getitem__)
         times = {study_time(dates[row], clocks[row]) for row in rows} - {""}
         studies.append(
             ListedStudy(
-                study_id=ids[first],
-                subject_id=subjects[first],
-                split=_SPLITS[splits_I[first]],
+                study_id=study_id,
+                subject_id=subjects[rows[0]],
+                split=splits[rows[0]],
                 time=min(times, default=""),
                 images=tuple(StudyImage(image_id=dicom_ids[k], view=views[k]) for k in rows),
             )
@@ -248,17 +225,6 @@ def _studies(
     order = {split: number for number, split in enumerate(Split)}
     studies.sort(key=lambda s: (order[s.split], int(s.subject_id), s.time, int(s.study_id)))
     return studies
-
-
-_SPLITS = tuple(Split)
-
-
-def _rows_by_study(studies_I: NDArray[np.int64]) -> Iterator[list[int]]:
-    """Yield the rows of each study, in the order of the studies' numbers."""
-    order = np.argsort(studies_I, kind="stable")
-    ends = np.cumsum(np.bincount(studies_I))
-    for rows in np.split(order, ends[:-1]):
-        yield rows.tolist()
 
 
 @lru_cache(maxsize=1 << 12)
