@@ -120,26 +120,8 @@ def is_impossible_date(time: Time) -> bool:
     return time.form == "number" and _DATE_DIGITS.fullmatch(time.text) is not None
 
 
-def parse_time(text: str, *, where: str) -> tuple[float, str]:
-    """Return position and form of a time.
-
-    Args:
-        text: A number of days, or a date with or without time of day, such as `2024-03-31T08:15`.
-        where: File and line, for messages.
-
-    Returns:
-        Its position in days, and its form: "number", "date" or "date with a time zone". Positions
-        of two forms cannot be compared.
-
-    Raises:
-        DataError: It is neither.
-    """
-    time = read_time(text, where=where)
-    return time.days, time.form
-
-
 def time_order(text: str) -> float:
-    """Return the position in days of a time that was checked before, see `parse_time`."""
+    """Return the position in days of a time that was checked before."""
     return read_time(text, where="a study").days
 
 

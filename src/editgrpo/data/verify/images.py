@@ -18,12 +18,10 @@ from editgrpo.data.pixels.resize import PixelBudget, is_blank
 from editgrpo.data.prepared.arrow_files import read_arrow
 from editgrpo.data.prepared.image_store import IMAGES_FOLDER, INDEX_FILE, ImageStore, shard_name
 from editgrpo.data.prepared.workers import Progress, ordered_map
-from editgrpo.data.verify.problems import Problem, ProblemKind, Report
+from editgrpo.data.verify.problems import PREPARE, RESTORE, Problem, ProblemKind, Report, of_file
 from editgrpo.errors import DataError
 from editgrpo.foreign import reading
 
-_RESTORE = "restore the file, or prepare the set again"
-_PREPARE = "prepare the set again"
 _MODES = ("L", "RGB")
 _DIGEST_BYTES = 16
 
@@ -134,9 +132,8 @@ def _check_shard(shard: _Shard, *, budget: PixelBudget) -> _Findings:
     try:
         rows = _rows(shard.path)
     except DataError:
-        findings.problems.append(
-            _damaged(f"{shard.file}: none of its {len(shard.entries)} images can be read", shard)
-        )
+        what = f"none of its {len(shard.entries)} images can be read"
+        findings.problems.append(of_file(ProblemKind.IMAGE_DAMAGED, shard.file, what))
         return findings
     _compare_ids(shard, rows, findings)
     with shard.path.open("rb", buffering=0) as file:
@@ -163,13 +160,13 @@ def _check_shard(shard: _Shard, *, budget: PixelBudget) -> _Findings:
 def _rows(path: Path) -> Mapping[str, bytes]:
     """Return the bytes of each image of a shard by its id."""
     table = read_arrow(path)
-    with reading(path, _RESTORE, fault="is no shard of images"):
+    with reading(path, RESTORE, fault="is no shard of images"):
         names = table["image_id"].to_pylist()
         contents = [
             png for part in table["image"].chunks for png in part.field("bytes").to_pylist()
         ]
     if None in names or None in contents:
-        raise DataError(f"{path}: a value is missing; {_RESTORE}")
+        raise DataError(f"{path}: a value is missing; {RESTORE}")
     return dict(zip(names, contents, strict=True))
 
 
@@ -190,35 +187,25 @@ def _lies_at_its_place(entry: _Entry, content: bytes, file: int) -> bool:
 def _problem_of_image(
     entry: _Entry, content: bytes, budget: PixelBudget, shard: _Shard
 ) -> Problem | None:
-    name = f"{shard.file}: image {entry.image_id!r}"
+    name = f"image {entry.image_id!r}"
     try:
         # `verify` compares the checksums of the file, `load` decodes it; one image cannot do both.
-        with reading(name, _RESTORE):
+        with reading(shard.file, RESTORE):
             Image.open(io.BytesIO(content), formats=("PNG",)).verify()
             image = Image.open(io.BytesIO(content), formats=("PNG",))
             image.load()
     except DataError:
-        return _damaged(f"{name} cannot be decoded", shard)
+        return of_file(ProblemKind.IMAGE_DAMAGED, shard.file, f"{name} cannot be decoded")
     size = f"{image.width} x {image.height}"
     if (image.height, image.width) != (entry.height, entry.width):
-        return _index_problem(
-            f"image {entry.image_id!r} has {size} pixels, not {entry.width} x {entry.height}"
-        )
+        return _index_problem(f"{name} has {size} pixels, not {entry.width} x {entry.height}")
     if image.mode not in _MODES or not _is_of_budget(image.height, image.width, budget):
-        return Problem(
-            kind=ProblemKind.IMAGE_SIZE,
-            message=f"{name} has {size} pixels, mode {image.mode}, which no image of this pixel "
-            "budget has",
-            remedy=_PREPARE,
-            file=shard.file,
-        )
+        what = f"{name} has {size} pixels, mode {image.mode}, which no image of this pixel budget"
+        return of_file(ProblemKind.IMAGE_SIZE, shard.file, f"{what} has", PREPARE)
     if is_blank(image):
-        return Problem(
-            kind=ProblemKind.IMAGE_BLANK,
-            message=f"{name} has one value everywhere",
-            remedy="look at its original, and leave it out if that shows nothing either",
-            file=shard.file,
-        )
+        remedy = "look at its original, and leave it out if that shows nothing either"
+        what = f"{name} has one value everywhere"
+        return of_file(ProblemKind.IMAGE_BLANK, shard.file, what, remedy)
     return None
 
 
@@ -238,12 +225,5 @@ def _is_of_budget(height: int, width: int, budget: PixelBudget) -> bool:
     return True
 
 
-def _damaged(message: str, shard: _Shard) -> Problem:
-    return Problem(
-        kind=ProblemKind.IMAGE_DAMAGED, message=message, remedy=_RESTORE, file=shard.file
-    )
-
-
 def _index_problem(what: str) -> Problem:
-    file = f"{IMAGES_FOLDER}/{INDEX_FILE}"
-    return Problem(kind=ProblemKind.INDEX, message=f"{file}: {what}", remedy=_PREPARE, file=file)
+    return of_file(ProblemKind.INDEX, f"{IMAGES_FOLDER}/{INDEX_FILE}", what, PREPARE)

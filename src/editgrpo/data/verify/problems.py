@@ -67,3 +67,17 @@ class Problem:
 
 Report = Callable[[Problem], None]
 """Takes a problem that was found."""
+
+RESTORE = "restore the file, or prepare the set again"
+PREPARE = "prepare the set again"
+
+
+def of_study(kind: ProblemKind, study_id: str, what: str, remedy: str) -> Problem:
+    """Return a problem of a study."""
+    message = f"study {study_id!r}: {what}"
+    return Problem(kind=kind, message=message, remedy=remedy, study_id=study_id)
+
+
+def of_file(kind: ProblemKind, file: str, what: str, remedy: str = RESTORE) -> Problem:
+    """Return a problem of a file."""
+    return Problem(kind=kind, message=f"{file}: {what}", remedy=remedy, file=file)

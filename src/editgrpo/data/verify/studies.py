@@ -13,13 +13,12 @@ import pyarrow.compute as pc
 
 from editgrpo.data.prepared.record import shown
 from editgrpo.data.study import Split, Timepoint, View
-from editgrpo.data.times import is_day_of, parse_time
-from editgrpo.data.verify.problems import Problem, ProblemKind, Report
+from editgrpo.data.times import is_day_of, read_time
+from editgrpo.data.verify.problems import PREPARE, Problem, ProblemKind, Report, of_study
 from editgrpo.errors import DataError
 
 _STUDY_COLUMNS = ("study_id", "patient_id", "split", "time", "prior_study_id", "prior_time")
 _IMAGE_FIELDS = ("image_id", "view", "timepoint")
-_PREPARE = "prepare the set again"
 _CORRECT = "correct the source and prepare the set again"
 
 
@@ -134,19 +133,17 @@ def _report_nulls(table: pa.Table, images: pa.Array, report: Report) -> None:
                 Problem(
                     kind=ProblemKind.VALUE,
                     message=f"{count} studies or images have no {name}",
-                    remedy=_PREPARE,
+                    remedy=PREPARE,
                 )
             )
 
 
 def _value(study_id: str, what: str) -> Problem:
-    return _problem(ProblemKind.VALUE, study_id, what, _PREPARE)
+    return of_study(ProblemKind.VALUE, study_id, what, PREPARE)
 
 
-def _problem(kind: ProblemKind, study_id: str, what: str, remedy: str = _CORRECT) -> Problem:
-    return Problem(
-        kind=kind, message=f"study {study_id!r}: {what}", remedy=remedy, study_id=study_id
-    )
+def _problem(kind: ProblemKind, study_id: str, what: str) -> Problem:
+    return of_study(kind, study_id, what, _CORRECT)
 
 
 def _verify_ids(columns: Columns, report: Report) -> None:
@@ -180,15 +177,15 @@ def _verify_times(columns: Columns, report: Report) -> dict[str, float]:
             if not text or text in places or text in refused:
                 continue
             try:
-                place, form_of_text = parse_time(text, where=f"study {study_id!r}")
+                time = read_time(text, where=f"study {study_id!r}")
             except DataError:
                 what = f"time {shown(text)} is neither a date nor a number"
             else:
-                form = form or form_of_text
-                if form == form_of_text:
-                    places[text] = place
+                form = form or time.form
+                if form == time.form:
+                    places[text] = time.days
                     continue
-                what = f"time {shown(text)} is a {form_of_text}, where others are a {form}"
+                what = f"time {shown(text)} is a {time.form}, where others are a {form}"
             refused.add(text)
             report(_problem(ProblemKind.TIME, study_id, what))
     return places

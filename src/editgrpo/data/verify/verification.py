@@ -6,7 +6,7 @@ Compared are the hashes of all files, the tables of studies (`studies.py`), and 
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,21 @@ from editgrpo.data.prepared.store import (
 from editgrpo.data.prepared.workers import Progress, default_workers
 from editgrpo.data.study import Split
 from editgrpo.data.verify.images import verify_images
-from editgrpo.data.verify.problems import Problem, ProblemKind, Report
+from editgrpo.data.verify.problems import (
+    PREPARE,
+    RESTORE,
+    Problem,
+    ProblemKind,
+    Report,
+    of_file,
+    of_study,
+)
 from editgrpo.data.verify.studies import Columns, read_columns, verify_studies
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.ownership import is_lock
 
 # What is of a set, and has no hash in it: its account, and the truth behind a phantom set.
 _UNSEALED = frozenset({PREPARED_FILE, TRUTH_FILE})
-_RESTORE = "restore the file, or prepare the set again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +137,7 @@ def _promised(folder: Path, prepared: Mapping[str, Any]) -> tuple[dict[str, str]
         return files, PixelBudget(**prepared["budget"])
     except (AttributeError, KeyError, TypeError, ConfigError) as error:
         raise DataError(
-            f"{folder / PREPARED_FILE}: does not say what the set should hold; {_RESTORE}"
+            f"{folder / PREPARED_FILE}: does not say what the set should hold; {RESTORE}"
         ) from error
 
 
@@ -147,9 +154,13 @@ def _verify_files(
     missing = sorted(hashes.keys() - present)
     extra = sorted(present - hashes.keys() - _UNSEALED)
     for name in missing:
-        report(_file_problem(ProblemKind.FILE_MISSING, name, "is missing", _RESTORE))
+        report(of_file(ProblemKind.FILE_MISSING, name, "is missing"))
     for name in extra:
-        report(_extra(name))
+        what = "is not a file of the set"
+        problem = of_file(ProblemKind.FILE_EXTRA, name, what, "move it elsewhere")
+        # What lies elsewhere is read by nobody, but would travel with the set, a key for instance.
+        is_read = name.startswith((f"{STUDIES_FOLDER}/", f"{IMAGES_FOLDER}/"))
+        report(replace(problem, harmless=not is_read))
     kept = sorted(hashes.keys() & present)
     try:
         now = hash_files(folder, kept, progress=progress)
@@ -160,24 +171,8 @@ def _verify_files(
     for name in kept:
         if now[name] != hashes[name]:
             what = "is not what the preparation wrote"
-            report(_file_problem(ProblemKind.FILE_CHANGED, name, what, _RESTORE))
+            report(of_file(ProblemKind.FILE_CHANGED, name, what))
     return {*missing, *extra}
-
-
-def _extra(name: str) -> Problem:
-    # What lies elsewhere is read by nobody, but would travel with the set, a key for instance.
-    harmless = not name.startswith((f"{STUDIES_FOLDER}/", f"{IMAGES_FOLDER}/"))
-    return Problem(
-        kind=ProblemKind.FILE_EXTRA,
-        message=f"{name}: is not a file of the set",
-        remedy="move it elsewhere",
-        file=name,
-        harmless=harmless,
-    )
-
-
-def _file_problem(kind: ProblemKind, name: str, what: str, remedy: str) -> Problem:
-    return Problem(kind=kind, message=f"{name}: {what}", remedy=remedy, file=name)
 
 
 def _readable_tables(folder: Path, report: Report) -> dict[Split, pa.Table]:
@@ -190,8 +185,7 @@ def _readable_tables(folder: Path, report: Report) -> dict[Split, pa.Table]:
             tables[split] = StudySet.load(folder, split=split).table
         except DataError:
             name = path.relative_to(folder).as_posix()
-            what = "is no whole table of studies"
-            report(_file_problem(ProblemKind.TABLE_DAMAGED, name, what, _RESTORE))
+            report(of_file(ProblemKind.TABLE_DAMAGED, name, "is no whole table of studies"))
     return tables
 
 
@@ -203,7 +197,7 @@ def _open_store(folder: Path, amiss: set[str], report: Report) -> ImageStore | N
     try:
         return ImageStore.open(folder)
     except DataError:
-        report(_file_problem(ProblemKind.INDEX, name, "cannot be read", _RESTORE))
+        report(of_file(ProblemKind.INDEX, name, "cannot be read"))
         return None
 
 
@@ -215,35 +209,21 @@ def _verify_references(columns: Columns, store: ImageStore, report: Report) -> N
     """
     for row, image_id, _ in columns.images():
         if image_id not in store:
-            study_id = columns.study_ids[row]
-            report(
-                Problem(
-                    kind=ProblemKind.IMAGE_ABSENT,
-                    message=f"study {study_id!r}: image {image_id!r} is not in the store",
-                    remedy="prepare the set again",
-                    study_id=study_id,
-                )
-            )
+            what = f"image {image_id!r} is not in the store"
+            report(of_study(ProblemKind.IMAGE_ABSENT, columns.study_ids[row], what, PREPARE))
 
 
 def _verify_boxes(folder: Path, store: ImageStore, report: Report) -> None:
     """Report boxes that cannot be drawn, once a study."""
     try:
-        of_study = read_boxes(folder)
+        boxes_of_study = read_boxes(folder)
     except DataError:
-        what = "is no whole table of boxes"
-        report(_file_problem(ProblemKind.TABLE_DAMAGED, BOXES_FILE, what, _RESTORE))
+        report(of_file(ProblemKind.TABLE_DAMAGED, BOXES_FILE, "is no whole table of boxes"))
         return
-    for study_id, boxes in of_study.items():
+    for study_id, boxes in boxes_of_study.items():
         if not all(box.image_id in store and box.is_in_image for box in boxes):
-            report(
-                Problem(
-                    kind=ProblemKind.BOX,
-                    message=f"study {study_id!r}: a box lies in no image of the store",
-                    remedy="prepare the set again",
-                    study_id=study_id,
-                )
-            )
+            what = "a box lies in no image of the store"
+            report(of_study(ProblemKind.BOX, study_id, what, PREPARE))
 
 
 def _verify_copies(columns: Columns, digests: Mapping[str, bytes], report: Report) -> None:
@@ -257,14 +237,10 @@ def _verify_copies(columns: Columns, digests: Mapping[str, bytes], report: Repor
         earlier = first.setdefault(digest, row)
         if columns.splits[earlier] is not columns.splits[row]:
             reported.add(digest)
-            study_id = columns.study_ids[row]
-            report(
-                Problem(
-                    kind=ProblemKind.SAME_IMAGE_IN_TWO_SPLITS,
-                    message=f"study {study_id!r}: image {image_id!r} ({columns.splits[row]}) has "
-                    f"the bytes of one of study {columns.study_ids[earlier]!r} "
-                    f"({columns.splits[earlier]})",
-                    remedy="look whether both are of one patient",
-                    study_id=study_id,
-                )
+            what = (
+                f"image {image_id!r} ({columns.splits[row]}) has the bytes of one of study "
+                f"{columns.study_ids[earlier]!r} ({columns.splits[earlier]})"
             )
+            remedy = "look whether both are of one patient"
+            kind, study_id = ProblemKind.SAME_IMAGE_IN_TWO_SPLITS, columns.study_ids[row]
+            report(of_study(kind, study_id, what, remedy))
