@@ -25,12 +25,8 @@ def read_annotation(path: Path) -> dict[str, Split]:
         DataError: The file cannot be read, is of another form, is for another data set, or names a
             report in two splits.
     """
-    try:
+    with reading(path, "give R2Gen's annotation.json", fault="{reason}"):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror or error}; give R2Gen's annotation.json"
-        ) from error
     form = "must be one JSON object with lists train, val and test of entries with an id"
     with reading(path, "get the file again", fault=form):
         annotation = json.loads(content)

@@ -9,7 +9,6 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from editgrpo.archives import tar_entries
@@ -35,7 +34,6 @@ class ReportFiles:
 
     Attributes:
         path: The folder or archive that is read.
-        in_cp1252: How many of the reports read so far were not UTF-8 but Windows-1252.
     """
 
     def __init__(self, path: Path, read_bytes: _ReadBytes, close: Callable[[], None]) -> None:
@@ -48,7 +46,6 @@ class ReportFiles:
             close: Lets go of the archive.
         """
         self.path = path
-        self.in_cp1252 = 0
         self._read_bytes = read_bytes
         self._close = close
 
@@ -102,7 +99,7 @@ class ReportFiles:
         subject = str(subject_id).removeprefix("p")
         study = str(study_id).removeprefix("s")
         where, content = self._read_bytes(f"p{subject[:2]}/p{subject}/s{study}.txt")
-        return None if content is None else self._decode(where, content)
+        return None if content is None else _decoded(where, content)
 
     def close(self) -> None:
         """Let go of the archive."""
@@ -111,38 +108,32 @@ class ReportFiles:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decode(self, where: str, content: bytes) -> str:
-        problem = ""
-        if not content.strip():
-            problem = "is empty"
-        elif len(content) > _LONGEST_REPORT:
-            problem = f"has more than {_LONGEST_REPORT:,} bytes and is no report"
-        elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            problem = "is UTF-16"
-        elif b"\0" in content:
-            problem = "holds zero bytes"
-        if problem:
-            raise DataError(f"{where}: {problem}; get the file again")
-        try:
-            return content.decode().removeprefix("\ufeff")
-        except UnicodeDecodeError:
-            pass
-        try:
-            text = content.decode("cp1252")
-        except UnicodeDecodeError as error:
-            # `from None`: the original holds the bytes of the report.
-            problem = f"is neither UTF-8 nor Windows-1252 at byte {error.start}"
-            raise DataError(f"{where}: {problem}; get the file again") from None
-        self.in_cp1252 += 1
-        return text
+
+def _decoded(where: str, content: bytes) -> str:
+    problem = ""
+    if not content.strip():
+        problem = "is empty"
+    elif len(content) > _LONGEST_REPORT:
+        problem = f"has more than {_LONGEST_REPORT:,} bytes and is no report"
+    elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        problem = "is UTF-16"
+    elif b"\0" in content:
+        problem = "holds zero bytes"
+    if problem:
+        raise DataError(f"{where}: {problem}; get the file again")
+    try:
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError as error:
+        # `from None`: the original holds the bytes of the report.
+        problem = f"is neither UTF-8 nor Windows-1252 at byte {error.start}"
+        raise DataError(f"{where}: {problem}; get the file again") from None
 
 
 def _key(name: str) -> str:

@@ -96,10 +96,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> Columns:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with reading(path, "give a readable table", fault="{reason}"):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; give a readable table") from error
     if content.startswith(GZIP):
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
             content = bounded(unpacked, MOST_TABLE_BYTES, path, _AGAIN, fault=_DAMAGED).read()

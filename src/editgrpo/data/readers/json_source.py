@@ -75,10 +75,8 @@ def is_unicode(text: str) -> bool:
 
 
 def _read_text(path: Path) -> str:
-    try:
+    with reading(path, "give a readable file", fault="{reason}"):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; give a readable file") from error
     if not content.strip():
         raise DataError(f"{path}: is empty; {_AGAIN}")
     try:
