@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from editgrpo.data.overview.prevalence import LabelRequest
 from editgrpo.data.overview.statistics import SetStatistics, SplitStatistics
 from editgrpo.data.study import Split, Timepoint, View
 from editgrpo.display.numbers import MISSING
+from editgrpo.display.tables import titled_table
 from editgrpo.files import write_json
 from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.spreadsheet import write_csv
@@ -61,15 +61,7 @@ def statistics_tables(statistics: SetStatistics) -> list[StatisticsTable]:
 
 def rich_table(table: StatisticsTable) -> Table:
     """Return a table for the terminal."""
-    shown = Table(
-        title=Text(table.title, style="bold"),
-        caption=Text(table.caption, style="dim") if table.caption else None,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        header_style="bold",
-        pad_edge=False,
-    )
+    shown = titled_table(table.title, caption=table.caption)
     for number, column in enumerate(table.columns):
         shown.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in table.rows:

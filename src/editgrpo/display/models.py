@@ -77,7 +77,7 @@ def _state(status: ModelStatus) -> Text:
 
 
 @contextmanager
-def bytes_bar(description: str, *, console: Console | None = None) -> Iterator[BytesCallback]:
+def bytes_bar(description: str) -> Iterator[BytesCallback]:
     """Show how many bytes have been moved or read.
 
     On a terminal this is a live bar with speed and remaining time; elsewhere a plain line after 2
@@ -85,12 +85,11 @@ def bytes_bar(description: str, *, console: Console | None = None) -> Iterator[B
 
     Args:
         description: What is being done, until the first call says it more precisely.
-        console: Where to show it; None takes the shared console on the error stream.
 
     Yields:
         A function of (description, bytes done, bytes in all), to be called as often as convenient.
     """
-    shown_on = console or message_console()
+    shown_on = message_console()
     if not shown_on.is_terminal:
         yield _PlainBytes(shown_on)
         return

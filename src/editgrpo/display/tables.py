@@ -64,7 +64,7 @@ class ResultsTable:
         name_width = max((len(name) for name in names), default=0) + 4
         needed = name_width + _ONE_LINE_CELL * len(self._scores)
         is_wide = needed <= options.max_width
-        table = _table(self._title, caption=provenance_line(self._scores))
+        table = titled_table(self._title, caption=provenance_line(self._scores))
         table.add_column("metric", overflow="fold")
         for one in self._scores:
             table.add_column(str(one.get("system", MISSING)), justify="right")
@@ -95,7 +95,7 @@ def findings_table(
     Returns:
         A table with one row for each finding.
     """
-    table = _table(title, caption=provenance_line(scores))
+    table = titled_table(title, caption=provenance_line(scores))
     table.add_column("finding", overflow="fold")
     table.add_column("support", justify="right", style="dim")
     for one in scores:
@@ -146,7 +146,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> Table:
         interval and p; a difference whose interval excludes 0 stands out.
     """
     a, b = str(comparison["a"]), str(comparison["b"])
-    table = _table(
+    table = titled_table(
         f"{a} − {b}, paired",
         caption=" · ".join(
             [
@@ -289,7 +289,8 @@ def _distinct(scores: Sequence[Scores], key: str) -> str:
     return ", ".join(dict.fromkeys(str(one.get(key, MISSING)) for one in scores))
 
 
-def _table(title: str, *, caption: str) -> Table:
+def titled_table(title: str, *, caption: str) -> Table:
+    """Return an empty table in the style that all of ours have."""
     # Titles and captions are wrapped in Text: a system's name may hold square brackets.
     return Table(
         title=Text(title, style="bold"),

@@ -99,10 +99,7 @@ def difference_of(a: Estimate, b: Estimate, ends: Ends, null_P: NDArray[np.float
         a=a.value,
         b=b.value,
         difference=difference,
-        low=ends.low,
-        high=ends.high,
-        runs_low=ends.runs_low,
-        runs_high=ends.runs_high,
+        **ends._asdict(),
         p=permutation_p(difference, null_P, size=max(abs(a.value), abs(b.value))),
         seed_differences=_seed_differences(a, b),
     )

@@ -306,10 +306,7 @@ def _estimates(evaluation: Evaluation) -> dict[str, Estimate]:
         )
         estimates[metric.name] = Estimate(
             value=float(seed_values.mean()),
-            low=ends.low,
-            high=ends.high,
-            runs_low=ends.runs_low,
-            runs_high=ends.runs_high,
+            **ends._asdict(),
             seed_values=tuple(map(float, seed_values)),
         )
     return estimates

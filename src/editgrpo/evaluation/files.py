@@ -106,7 +106,12 @@ def evaluate_systems(
     files = _read(systems, chosen.section)
     chosen = replace(chosen, target=next(iter(files.values()))[0].target)
     plan = load_plan(chosen, clinical or ClinicalConfig())
-    count = _Counted(progress, sum(len(files[path]) for one in systems for path in one.paths))
+    whole, before = sum(len(files[path]) for one in systems for path in one.paths), 0
+
+    def advance(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, whole)
+
     evaluations = []
     for name, system in zip(names, systems, strict=True):
         runs = []
@@ -117,9 +122,9 @@ def evaluate_systems(
                 plan=plan,
                 options=chosen,
                 partials=partials,
-                progress=count.within_file,
+                progress=advance,
             )
-            count.file_is_done(len(files[path]))
+            before += len(files[path])
             runs.append(with_source(run, str(path)))
         evaluations.append(runs[0] if len(runs) == 1 else pool_seeds(runs, system=name))
     comparison = compare(*evaluations) if len(evaluations) > 1 else None
@@ -217,22 +222,6 @@ def compare_files(
     outcome = evaluate_systems(files, options=options, clinical=clinical, progress=progress)
     assert outcome.comparison is not None
     return outcome.comparison
-
-
-class _Counted:
-    """Progress of one file as progress of all."""
-
-    def __init__(self, progress: ProgressCallback | None, whole: int) -> None:
-        self._progress = progress
-        self._whole = whole
-        self._before = 0
-
-    def within_file(self, done: int, _: int) -> None:
-        if self._progress is not None:
-            self._progress(self._before + done, self._whole)
-
-    def file_is_done(self, studies: int) -> None:
-        self._before += studies
 
 
 def _paths(path: Path | Sequence[Path]) -> tuple[Path, ...]:

@@ -119,10 +119,7 @@ def pool_test_sets(runs: Sequence[Evaluation], *, system: str) -> SeedsOfOwnSets
         ends = drawn.ends(metric.name)
         estimates[metric.name] = Estimate(
             value=float(np.mean(seed_values)),
-            low=ends.low,
-            high=ends.high,
-            runs_low=ends.runs_low,
-            runs_high=ends.runs_high,
+            **ends._asdict(),
             seed_values=seed_values,
         )
     return SeedsOfOwnSets(

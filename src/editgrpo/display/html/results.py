@@ -79,9 +79,7 @@ def _cells(values: Sequence[Row]) -> list[dict[str, Any]]:
     best = best_value(values)
     return [
         {
-            "value": format_score(
-                value.get("value"), 1 if abs(value.get("value") or 0) > 10 else 3
-            ),
+            "value": format_score(value.get("value"), _digits(value)),
             "interval": format_interval(value.get("low"), value.get("high"), _digits(value)),
             "seeds": seeds_line(value.get("seed_values") or ()),
             "is_best": best is not None and value.get("value") == best,

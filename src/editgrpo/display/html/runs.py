@@ -6,7 +6,6 @@ a file that is not there is noted. `rollouts.jsonl` can be large, so only its ke
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -134,21 +133,11 @@ def read_lines(path: Path) -> tuple[list[Row], int]:
 def parse_line(raw: bytes) -> Row | None:
     """Parse one line, or return None if it is not a whole JSON object."""
     try:
-        value = json.loads(raw)
+        # NaN and infinities, which JSON in a browser cannot hold, are None.
+        value = json.loads(raw, parse_constant=lambda _: None)
     except ValueError:  # also what a half-written UTF-8 sequence raises
         return None
-    return _without_nan(value) if isinstance(value, dict) else None
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON in a browser cannot hold, by None."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return value
+    return value if isinstance(value, dict) else None
 
 
 def _unique_names(folders: Sequence[Path]) -> list[str]:
