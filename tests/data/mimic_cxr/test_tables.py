@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from benchmarks.mimic_tree import METADATA, SPLIT, TreeForm, TreeImage, TreeStudy, write_tree
 
-from editgrpo.data.mimic_cxr.tables import ListedStudy, read_listing, study_time
-from editgrpo.data.study import Split, View
+from editgrpo.data.mimic_cxr.tables import read_listing, study_time
+from editgrpo.data.study import Split, Study, View
 from editgrpo.errors import DataError
 from tests.data.trees.mimic import AP, COURSES, LATERAL, PA, study
 
 
-def listed(root: Path, *studies: TreeStudy, **form: object) -> dict[str, ListedStudy]:
+def listed(root: Path, *studies: TreeStudy, **form: object) -> dict[str, Study]:
     write_tree(root, studies, TreeForm(**form))  # type: ignore[arg-type]
     return {item.study_id: item for item in read_listing(root).studies}
 
@@ -51,7 +51,7 @@ def test_tables_give_patient_split_time_and_images(tmp_path: Path) -> None:
         Split.TEST: 2,
     }
     first = studies["50000030"]
-    assert (first.subject_id, first.time) == ("10000011", "2150-01-02T09:30:15.5")
+    assert (first.patient_id, first.time) == ("10000011", "2150-01-02T09:30:15.5")
     assert sorted(image.view for image in first.images) == [View.PA, View.LATERAL]
     # By split, patient, time; without a time first.
     assert list(studies) == [

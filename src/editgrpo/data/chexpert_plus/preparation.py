@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from editgrpo.data.chexpert_plus.files import find_images, find_table
 from editgrpo.data.given_values import is_given, section_text
@@ -133,7 +134,7 @@ class _Row:
     view: View
     split: Split
     order: str
-    sections: Mapping[str, str]
+    sections: Mapping[str, Any]
 
 
 def _rows(columns: Columns, unrecognised: Counter[str]) -> Iterator[_Row]:
@@ -199,11 +200,7 @@ def _study(study_id: str, rows: list[_Row], rule: SplitRule | None) -> Study | R
         split=split,
         images=tuple(StudyImage(image_id=name, view=view) for name, view in films.items()),
         time=first.order,
-        indication=first.sections["indication"],
-        technique=first.sections["technique"],
-        comparison=first.sections["comparison"],
-        findings=first.sections["findings"],
-        impression=first.sections["impression"],
+        **first.sections,
     )
 
 

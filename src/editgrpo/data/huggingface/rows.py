@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -90,38 +91,25 @@ class HeldRows:
         """Yield for each row the films of a column: paths, or places that have an id here."""
         number = 0
         for file in data.cache_files:
-            table = pa.ipc.open_stream(pa.memory_map(file["filename"])).read_all()
-            row = 0
-            for chunk in table[column].chunks:
-                for films, is_list in _entries(chunk):
-                    cell = [
-                        self._film(film, file["filename"], column, row, k if is_list else None)
-                        for k, film in enumerate(films)
-                    ]
-                    names = [
-                        self._named(place, f"{split}-{number}", column, k, len(cell))
-                        if is_place
-                        else place
-                        for k, (place, is_place) in enumerate(cell)
-                    ]
-                    yield tuple(names)
-                    row += 1
-                    number += 1
+            name = file["filename"]
+            table = pa.ipc.open_stream(pa.memory_map(name)).read_all()
+            for row, (films, is_list) in enumerate(_entries(table[column])):
+                stem = f"{split}-{number}/{column}"
+                cells = []
+                for k, (has_bytes, path) in enumerate(films):
+                    if not has_bytes:
+                        cells.append(path)
+                        continue
+                    image_id = stem if len(films) == 1 else f"{stem}-{k}"
+                    place = packed_place(name, column, row, k if is_list else None)
+                    self.places[image_id] = place
+                    cells.append(PLACE + image_id)
+                yield tuple(cells)
+                number += 1
         if number != len(data):
             raise DataError(
                 f"{self.name}: its rows were chosen among in memory; give a folder or a name"
             )
-
-    def _film(
-        self, film: tuple[bool, str], file: str, column: str, row: int, position: int | None
-    ) -> tuple[str, bool]:
-        has_bytes, path = film
-        return (packed_place(file, column, row, position), True) if has_bytes else (path, False)
-
-    def _named(self, place: str, row: str, column: str, k: int, count: int) -> str:
-        image_id = f"{row}/{column}" if count == 1 else f"{row}/{column}-{k}"
-        self.places[image_id] = place
-        return PLACE + image_id
 
 
 def load_rows(name: str, config: str | None, revision: str | None, cache: Path | None) -> HeldRows:
@@ -173,20 +161,19 @@ def _holds_films(feature: Any) -> bool:
     return isinstance(one, datasets.Image) or is_film
 
 
-def _entries(chunk: Any) -> Iterator[tuple[list[tuple[bool, str]], bool]]:
+def _entries(column: pa.ChunkedArray) -> Iterator[tuple[list[tuple[bool, str]], bool]]:
     """Yield for each row its films, each with whether the table holds it and its path, and whether
     the column holds lists. Their bytes are not read."""
-    is_list = isinstance(chunk, pa.ListArray | pa.LargeListArray)
-    films = chunk.flatten() if is_list else chunk
-    held = films.field("bytes").is_valid().to_pylist()
-    paths = films.field("path").to_pylist()
-    is_there = films.is_valid().to_pylist()
-    each = iter(zip(is_there, held, paths, strict=True))
-    counts = chunk.value_lengths().to_pylist() if is_list else [1] * len(chunk)
-    for count in counts:
-        row = [next(each) for _ in range(count or 0)]
-        found = [(has_bytes, path or "") for valid, has_bytes, path in row if valid]
-        yield found, is_list
+    for chunk in column.chunks:
+        is_list = isinstance(chunk, pa.ListArray | pa.LargeListArray)
+        films = chunk.flatten() if is_list else chunk
+        held = films.field("bytes").is_valid().to_pylist()
+        paths = films.field("path").to_pylist()
+        is_there = films.is_valid().to_pylist()
+        each = zip(is_there, held, paths, strict=True)
+        for count in chunk.value_lengths().to_pylist() if is_list else [1] * len(chunk):
+            row = islice(each, count or 0)
+            yield [(has_bytes, path or "") for valid, has_bytes, path in row if valid], is_list
 
 
 def _cell(value: Any, feature: Any, column: str) -> Cell:

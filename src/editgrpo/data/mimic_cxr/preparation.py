@@ -6,12 +6,12 @@ are not read: labels are made from the reports, by the same labeler for every da
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editgrpo.data.mimic_cxr.reports import ReportFiles
 from editgrpo.data.mimic_cxr.sections import Decision, Sections, parse_report
-from editgrpo.data.mimic_cxr.tables import ListedStudy, find_table, read_listing
+from editgrpo.data.mimic_cxr.tables import find_table, read_listing
 from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.prepared.workers import Progress
@@ -114,18 +114,14 @@ class _Account:
         self.facts: dict[str, Counter[Split]] = {name: Counter() for name in names}
         self._patients: set[str] = set()
 
-    def take(self, listed: ListedStudy, report: Sections | str) -> Study:
+    def take(self, listed: Study, report: Sections | str) -> Study:
         """Put a study together and count it; text in place of sections says why there are none."""
         if isinstance(report, str):
             self.unusable[listed.study_id] = report
         sections = Sections() if isinstance(report, str) else report
         self._count(listed, sections)
-        return Study(
-            study_id=listed.study_id,
-            patient_id=listed.subject_id,
-            split=listed.split,
-            images=listed.images,
-            time=listed.time,
+        return replace(
+            listed,
             indication=sections.indication,
             technique=sections.technique,
             comparison=sections.comparison,
@@ -141,10 +137,10 @@ class _Account:
             if (reason := self.unusable.get(study.study_id)) is not None
         ]
 
-    def _count(self, listed: ListedStudy, sections: Sections) -> None:
+    def _count(self, listed: Study, sections: Sections) -> None:
         split, facts = listed.split, self.facts
-        if listed.subject_id not in self._patients:
-            self._patients.add(listed.subject_id)
+        if listed.patient_id not in self._patients:
+            self._patients.add(listed.patient_id)
             facts["patients in all"][split] += 1
         facts["images in all"][split] += len(listed.images)
         facts["without date and time"][split] += not listed.time
@@ -158,12 +154,12 @@ class _Account:
 
 
 def _read_reports(
-    studies: Sequence[ListedStudy], reports: ReportFiles, progress: Progress | None
-) -> Iterator[tuple[ListedStudy, Sections | str]]:
+    studies: Sequence[Study], reports: ReportFiles, progress: Progress | None
+) -> Iterator[tuple[Study, Sections | str]]:
     """Yield each study with its sections, or with the reason why it has none."""
     for done, listed in enumerate(studies, start=1):
         try:
-            text = reports.read(listed.subject_id, listed.study_id)
+            text = reports.read(listed.patient_id, listed.study_id)
         except DataError as error:
             yield listed, _reason(error)
         else:
@@ -179,8 +175,8 @@ def _reason(error: DataError) -> str:
     return f"report {problem.split(' at byte ')[0]}"
 
 
-def _study_path(study: ListedStudy) -> str:
-    return f"p{study.subject_id[:2]}/p{study.subject_id}/s{study.study_id}"
+def _study_path(study: Study) -> str:
+    return f"p{study.patient_id[:2]}/p{study.patient_id}/s{study.study_id}"
 
 
 def _check_images_are_there(root: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from editgrpo.data.readers.csv_columns import Columns, first_row, read_columns, shown_cell
 from editgrpo.data.splits import parse_split
-from editgrpo.data.study import Split, StudyImage, View
+from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.data.views import normalise_view
 from editgrpo.errors import DataError
 
@@ -33,34 +33,17 @@ _TIME = re.compile(r"([0-9]{1,6})(?:\.([0-9]*))?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ListedStudy:
-    """What the tables say of one study.
-
-    Attributes:
-        study_id: Without the `s` of its file.
-        subject_id: The patient, without the `p` of the folder.
-        split: Official split.
-        time: ISO 8601, local and shifted; empty if date or time of day are missing or impossible.
-        images: By dicom_id.
-    """
-
-    study_id: str
-    subject_id: str
-    split: Split
-    time: str
-    images: tuple[StudyImage, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
     """All studies that the tables list.
 
     Attributes:
-        studies: By split, patient, time and study_id.
+        studies: Without sections, by split, patient, time and study_id; ids without the `s` and `p`
+            of files and folders, times empty if date or time of day are missing or impossible,
+            images by dicom_id.
         unrecognised_views: How often each view name was not understood.
     """
 
-    studies: list[ListedStudy]
+    studies: list[Study]
     unrecognised_views: Counter[str]
 
 
@@ -200,9 +183,7 @@ def _views(metadata: Columns) -> tuple[list[View], Counter[str]]:
     return [view_of_pair[pair] for pair in pairs], unrecognised
 
 
-def _studies(
-    metadata: Columns, splits: Sequence[Split], views: Sequence[View]
-) -> list[ListedStudy]:
+def _studies(metadata: Columns, splits: Sequence[Split], views: Sequence[View]) -> list[Study]:
     dicom_ids, subjects, ids, dates, clocks = (
         metadata[column].to_pylist() for column in (*_IDS, "StudyDate", "StudyTime")
     )
@@ -214,16 +195,16 @@ def _studies(
         rows.sort(key=dicom_ids.__getitem__)
         times = {study_time(dates[row], clocks[row]) for row in rows} - {""}
         studies.append(
-            ListedStudy(
+            Study(
                 study_id=study_id,
-                subject_id=subjects[rows[0]],
+                patient_id=subjects[rows[0]],
                 split=splits[rows[0]],
                 time=min(times, default=""),
                 images=tuple(StudyImage(image_id=dicom_ids[k], view=views[k]) for k in rows),
             )
         )
     order = {split: number for number, split in enumerate(Split)}
-    studies.sort(key=lambda s: (order[s.split], int(s.subject_id), s.time, int(s.study_id)))
+    studies.sort(key=lambda s: (order[s.split], int(s.patient_id), s.time, int(s.study_id)))
     return studies
 
 

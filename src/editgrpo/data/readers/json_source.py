@@ -31,17 +31,10 @@ def read_entries(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         DataError: The file cannot be read to its end, or is not one JSON object.
     """
-    text = _read_text(path)
-    position = _opened(text, "{", path, "one JSON object, {...}")
-    while not text.startswith("}", position):
-        key, position = _decoded(text, position, path)
-        position = _after(text, position, ":", path)
-        value, position = _decoded(text, position, path)
+    for key, value in _values(path, "{", "}", "one JSON object, {...}"):
         if not isinstance(key, str) or not is_unicode(key):
             raise DataError(f"{path}: holds a key that is no text; {_AGAIN}")
         yield key, value
-        position = _next(text, position, "}", path)
-    _check_end(text, position + 1, path)
 
 
 def read_items(path: Path) -> Iterator[Any]:
@@ -56,13 +49,24 @@ def read_items(path: Path) -> Iterator[Any]:
     Raises:
         DataError: The file cannot be read to its end, or is not one JSON list.
     """
-    text = _read_text(path)
-    position = _opened(text, "[", path, "one JSON list, [...]")
-    while not text.startswith("]", position):
-        value, position = _decoded(text, position, path)
+    for _, value in _values(path, "[", "]", "one JSON list, [...]"):
         yield value
-        position = _next(text, position, "]", path)
-    _check_end(text, position + 1, path)
+
+
+def _values(path: Path, opening: str, closing: str, wanted: str) -> Iterator[tuple[Any, Any]]:
+    """Yield key (None in a list) and value of each entry."""
+    text = _read_text(path)
+    position, key = _opened(text, opening, path, wanted), None
+    while not text.startswith(closing, position):
+        if opening == "{":
+            key, position = _decoded(text, position, path)
+            position = _after(text, position, ":", path)
+        value, position = _decoded(text, position, path)
+        yield key, value
+        position = _next(text, position, closing, path)
+    rest = _skip(text, position + 1)
+    if rest != len(text):
+        raise DataError(_not_json(path, json.JSONDecodeError("something follows", text, rest)))
 
 
 def is_unicode(text: str) -> bool:
@@ -132,12 +136,6 @@ def _next(text: str, position: int, closing: str, path: Path) -> int:
             _not_json(path, json.JSONDecodeError("a value must follow the comma", text, position))
         )
     return following
-
-
-def _check_end(text: str, position: int, path: Path) -> None:
-    rest = _skip(text, position)
-    if rest != len(text):
-        raise DataError(_not_json(path, json.JSONDecodeError("something follows", text, rest)))
 
 
 def _not_json(path: Path, error: json.JSONDecodeError) -> str:

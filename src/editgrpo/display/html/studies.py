@@ -59,7 +59,6 @@ class StudyCatalogue:
     """Collects the studies that the pages refer to, each once."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, dict[str, Study]] = {}
         self._sets: dict[Path, StudySet] = {}
         self._boxes: dict[Path, Mapping[str, tuple[Box, ...]]] = {}
         self._wanted: dict[str, tuple[Path, Study]] = {}
@@ -78,13 +77,13 @@ class StudyCatalogue:
         Returns:
             A key that is unique in the report, or None if no folder has the study.
         """
-        found = [(one, study) for one in folders if (study := self._studies(one).get(study_id))]
+        found = [(one, study) for one in folders if (study := self._set(one).find(study_id))]
         if not found:
             return None
         words = reference.split()
         same = [item for item in found if any(words == text.split() for text in _texts(item[1]))]
         folder, study = (same or found)[0]
-        key = f"{list(self._folders).index(folder)}/{study_id}"
+        key = f"{list(self._sets).index(folder)}/{study_id}"
         self._wanted[key] = (folder, study)
         return key
 
@@ -142,12 +141,10 @@ class StudyCatalogue:
         height, width = self._sets[folder].images.size(image.image_id)
         return {"size": [width, height], "boxes": own}
 
-    def _studies(self, folder: Path) -> dict[str, Study]:
-        if folder not in self._folders:
-            studies = StudySet.load(folder)
-            self._sets[folder] = studies
-            self._folders[folder] = {study.study_id: study for study in studies}
-        return self._folders[folder]
+    def _set(self, folder: Path) -> StudySet:
+        if folder not in self._sets:
+            self._sets[folder] = StudySet.load(folder)
+        return self._sets[folder]
 
 
 def _texts(study: Study) -> Iterator[str]:
