@@ -8,26 +8,6 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
-class Kind(StrEnum):
-    """The findings of the phantom."""
-
-    CARDIOMEGALY = "cardiomegaly"
-    WIDE_MEDIASTINUM = "wide_mediastinum"
-    OPACITY = "opacity"
-    CONSOLIDATION = "consolidation"
-    EDEMA = "edema"
-    ATELECTASIS = "atelectasis"
-    NODULE = "nodule"
-    PNEUMOTHORAX = "pneumothorax"
-    EFFUSION = "effusion"
-    PLEURAL_THICKENING = "pleural_thickening"
-    FRACTURE = "fracture"
-    ENDOTRACHEAL_TUBE = "endotracheal_tube"
-    GASTRIC_TUBE = "gastric_tube"
-    CENTRAL_LINE = "central_line"
-    PACEMAKER = "pacemaker"
-
-
 class Topic(StrEnum):
     """What a sentence of a report is about; sentences of one topic stand together."""
 
@@ -37,6 +17,38 @@ class Topic(StrEnum):
     PLEURA = "pleura"
     BONES = "bones"
     OTHER = "other"
+
+
+class Kind(StrEnum):
+    """The findings of the phantom: name, CheXpert class and topic.
+
+    A consolidation may also be called pneumonia (`grammar.py`).
+    """
+
+    chexpert_class: str
+    topic: Topic
+
+    CARDIOMEGALY = "cardiomegaly", "Cardiomegaly", Topic.HEART
+    WIDE_MEDIASTINUM = "wide_mediastinum", "Enlarged Cardiomediastinum", Topic.HEART
+    OPACITY = "opacity", "Lung Opacity", Topic.LUNGS
+    CONSOLIDATION = "consolidation", "Consolidation", Topic.LUNGS
+    EDEMA = "edema", "Edema", Topic.LUNGS
+    ATELECTASIS = "atelectasis", "Atelectasis", Topic.LUNGS
+    NODULE = "nodule", "Lung Lesion", Topic.LUNGS
+    PNEUMOTHORAX = "pneumothorax", "Pneumothorax", Topic.PLEURA
+    EFFUSION = "effusion", "Pleural Effusion", Topic.PLEURA
+    PLEURAL_THICKENING = "pleural_thickening", "Pleural Other", Topic.PLEURA
+    FRACTURE = "fracture", "Fracture", Topic.BONES
+    ENDOTRACHEAL_TUBE = "endotracheal_tube", "Support Devices", Topic.DEVICES
+    GASTRIC_TUBE = "gastric_tube", "Support Devices", Topic.DEVICES
+    CENTRAL_LINE = "central_line", "Support Devices", Topic.DEVICES
+    PACEMAKER = "pacemaker", "Support Devices", Topic.DEVICES
+
+    def __new__(cls, name: str, chexpert_class: str, topic: Topic) -> "Kind":
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.chexpert_class, kind.topic = chexpert_class, topic
+        return kind
 
 
 class Side(StrEnum):
@@ -105,35 +117,5 @@ class Finding:
         return () if self.side is Side.NONE else (self.side,)
 
 
-DEVICES = frozenset({Kind.ENDOTRACHEAL_TUBE, Kind.GASTRIC_TUBE, Kind.CENTRAL_LINE, Kind.PACEMAKER})
-
-# The CheXpert class of each finding; a consolidation may also be called pneumonia (grammar.py).
-CHEXPERT_CLASS: dict[Kind, str] = {
-    Kind.CARDIOMEGALY: "Cardiomegaly",
-    Kind.WIDE_MEDIASTINUM: "Enlarged Cardiomediastinum",
-    Kind.OPACITY: "Lung Opacity",
-    Kind.CONSOLIDATION: "Consolidation",
-    Kind.EDEMA: "Edema",
-    Kind.ATELECTASIS: "Atelectasis",
-    Kind.NODULE: "Lung Lesion",
-    Kind.PNEUMOTHORAX: "Pneumothorax",
-    Kind.EFFUSION: "Pleural Effusion",
-    Kind.PLEURAL_THICKENING: "Pleural Other",
-    Kind.FRACTURE: "Fracture",
-    **dict.fromkeys(DEVICES, "Support Devices"),
-}
-
-TOPIC: dict[Kind, Topic] = {
-    Kind.CARDIOMEGALY: Topic.HEART,
-    Kind.WIDE_MEDIASTINUM: Topic.HEART,
-    Kind.OPACITY: Topic.LUNGS,
-    Kind.CONSOLIDATION: Topic.LUNGS,
-    Kind.EDEMA: Topic.LUNGS,
-    Kind.ATELECTASIS: Topic.LUNGS,
-    Kind.NODULE: Topic.LUNGS,
-    Kind.PNEUMOTHORAX: Topic.PLEURA,
-    Kind.EFFUSION: Topic.PLEURA,
-    Kind.PLEURAL_THICKENING: Topic.PLEURA,
-    Kind.FRACTURE: Topic.BONES,
-    **dict.fromkeys(DEVICES, Topic.DEVICES),
-}
+DEVICES = frozenset(kind for kind in Kind if kind.topic is Topic.DEVICES)
+CHEXPERT_CLASS: dict[Kind, str] = {kind: kind.chexpert_class for kind in Kind}

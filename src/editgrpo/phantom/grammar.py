@@ -15,7 +15,6 @@ from editgrpo.phantom import phrases
 from editgrpo.phantom.findings import (
     CHEXPERT_CLASS,
     DEVICES,
-    TOPIC,
     Finding,
     Kind,
     Progress,
@@ -108,7 +107,7 @@ class _Writer:
         labels: list[str] = []
         for index in self.rng.permutation(len(findings)):
             sentence, classes = self.state(findings[index])
-            sentences[TOPIC[findings[index].kind]].append(sentence)
+            sentences[findings[index].kind.topic].append(sentence)
             labels.extend(classes)
         named = frozenset(finding.kind for finding in findings)
         for topic, options in _NORMAL.items():
@@ -298,7 +297,7 @@ def _most_thorough(
 ) -> list[phrases.NormalPhrase]:
     # All of these say the same: they deny as much of the topic as can be, and nothing beside it.
     def reach(phrase: phrases.NormalPhrase) -> tuple[int, int]:
-        own = sum(TOPIC[kind] is topic for kind in phrase.denies)
+        own = sum(kind.topic is topic for kind in phrase.denies)
         return own, own - len(phrase.denies)
 
     best = max(map(reach, options))
