@@ -31,31 +31,25 @@ def attach_priors(studies: Sequence[Study]) -> list[Study]:
         if study.time and study.images:
             of_patient[study.patient_id].append(study)
     # Sorting is stable: of equals, the first in order stays first.
-    courses = {
-        patient: sorted(course, key=lambda study: time_order(study.time))
-        for patient, course in of_patient.items()
-    }
-    times = {
-        patient: [time_order(study.time) for study in course] for patient, course in courses.items()
-    }
+    courses = {patient: sorted(course, key=_place) for patient, course in of_patient.items()}
 
     def prior_of(study: Study) -> Study | None:
-        if not study.time or study.patient_id not in courses:
-            return None
-        patient_times = times[study.patient_id]
-        earlier = bisect_left(patient_times, time_order(study.time))
+        course = courses.get(study.patient_id, []) if study.time else []
+        earlier = bisect_left(course, _place(study), key=_place) if course else 0
         while earlier:
-            first = bisect_left(patient_times, patient_times[earlier - 1])
-            prior = courses[study.patient_id][first]
-            if not is_day_of(prior.time, study.time):
-                return prior
-            earlier = first
+            earlier = bisect_left(course, _place(course[earlier - 1]), key=_place)
+            if not is_day_of(course[earlier].time, study.time):
+                return course[earlier]
         return None
 
     return [
         study if (prior := prior_of(study)) is None else with_prior(study, prior)
         for study in studies
     ]
+
+
+def _place(study: Study) -> float:
+    return time_order(study.time)
 
 
 def with_prior(study: Study, prior: Study) -> Study:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from editgrpo.data.prepared.boxes import Box
 from editgrpo.data.prepared.record import shown
-from editgrpo.data.study import Study, StudyImage
+from editgrpo.data.study import Study
 from editgrpo.data.times import read_time
 from editgrpo.errors import ConfigError
 from editgrpo.files import real_path
@@ -143,10 +143,7 @@ class Redactor:
                 patient_id=name(study.patient_id),
                 prior_study_id=name(study.prior_study_id),
                 images=tuple(
-                    StudyImage(
-                        image_id=name(image.image_id), view=image.view, timepoint=image.timepoint
-                    )
-                    for image in study.images
+                    replace(image, image_id=name(image.image_id)) for image in study.images
                 ),
                 time=days(study.time, study.patient_id),
                 prior_time=days(study.prior_time, study.patient_id),

@@ -100,18 +100,8 @@ def closing_bar(description: str) -> Iterator[ProgressCallback]:
     Yields:
         A function of (done, total).
     """
-    with ExitStack() as live:
-        shown: list[ProgressCallback] = []
-
-        def advance(done: int, total: int) -> None:
-            if not shown:
-                shown.append(live.enter_context(progress_bar(description)))
-            shown[0](done, total)
-            if done >= total:
-                shown.clear()
-                live.close()
-
-        yield advance
+    with stage_bars() as advance:
+        yield functools.partial(advance, description)
 
 
 @contextmanager
@@ -119,7 +109,7 @@ def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Show one progress bar after another, for work that goes through stages.
 
     Yields:
-        A function of (stage, done, total); a stage that was not seen before ends the one before.
+        A function of (stage, done, total); a stage ends when all of it is done, or another begins.
     """
     with ExitStack() as live:
         shown: dict[str, ProgressCallback] = {}
@@ -130,6 +120,9 @@ def stage_bars() -> Iterator[Callable[[str, int, int], None]]:
                 shown.clear()
                 shown[stage] = live.enter_context(progress_bar(stage))
             shown[stage](done, total)
+            if done >= total:
+                live.close()
+                shown.clear()
 
         yield advance
 

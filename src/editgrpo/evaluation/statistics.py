@@ -10,6 +10,7 @@ those of a system do not depend on what was scored before it.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,13 +70,13 @@ def study_statistics(
     count = len(predictions)
     rows: list[list[float]] = []
     stream, path = None, None
-    if partials is not None:
-        path = partials / f"{_fingerprint(predictions, plan)}.jsonl"
-        rows = _whole_batches(path, plan.batch, count)
-        # Rewritten whole first: a line that was cut off by a kill must not precede new ones.
-        write_jsonl(path, ({"values": row} for row in rows))
-        stream = open_to_append(path)
-    try:
+    with ExitStack() as opened:
+        if partials is not None:
+            path = partials / f"{_fingerprint(predictions, plan)}.jsonl"
+            rows = _whole_batches(path, plan.batch, count)
+            # Rewritten whole first: a line that was cut off by a kill must not precede new ones.
+            write_jsonl(path, ({"values": row} for row in rows))
+            stream = opened.enter_context(open_to_append(path))
         for batch_NK in _batches(predictions[len(rows) :], plan):
             rows.extend(batch_NK.tolist())
             if stream is not None and path is not None:
@@ -84,9 +85,6 @@ def study_statistics(
                     stream.flush()
             if progress is not None:
                 progress(len(rows), count)
-    finally:
-        if stream is not None:
-            stream.close()
     return StudyStatistics(values_NK=np.array(rows, dtype=np.float64), plan=plan)
 
 

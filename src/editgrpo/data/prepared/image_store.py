@@ -141,17 +141,13 @@ class ImageStore:
         row = self._row(image_id)
         shard = self.folder / shard_name(int(self._columns["shard"][row]))
         offset, length = (int(self._columns[name][row]) for name in ("offset", "length"))
-        try:
-            with shard.open("rb", buffering=0) as file:
-                # A damaged index may ask for more than there is memory.
-                is_inside = 0 <= offset <= offset + length <= os.fstat(file.fileno()).st_size
-                content = os.pread(file.fileno(), length, offset) if is_inside else b""
-        except OSError as error:
-            raise DataError(
-                f"{shard}: cannot be read ({error.strerror}); restore it or prepare the set again"
-            ) from error
+        remedy = "restore it or prepare the set again"
+        with reading(shard, remedy), shard.open("rb", buffering=0) as file:
+            # A damaged index may ask for more than there is memory.
+            is_inside = 0 <= offset <= offset + length <= os.fstat(file.fileno()).st_size
+            content = os.pread(file.fileno(), length, offset) if is_inside else b""
         if not is_inside or len(content) < length:
-            raise DataError(f"{shard}: is cut short; restore it or prepare the set again")
+            raise DataError(f"{shard}: is cut short; {remedy}")
         return content
 
     def load(self, image_id: str) -> Image.Image:

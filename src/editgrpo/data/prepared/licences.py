@@ -5,7 +5,7 @@ links to it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -197,17 +197,13 @@ _FOLDER = DatasetCard(
     sharing=Sharing.OWN_JUDGEMENT,
 )
 
-_HUGGINGFACE = DatasetCard(
+_HUGGINGFACE = replace(
+    _FOLDER,
     title="Studies of a data set of the Hugging Face library",
-    source="",
-    licence="not known to editgrpo",
-    licence_id="unknown",
     terms=(
         "What the data set's own card asks holds for this folder too; write it here before anybody "
         "else opens the folder.",
     ),
-    citations=(),
-    sharing=Sharing.OWN_JUDGEMENT,
 )
 
 _PHANTOM = DatasetCard(

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -26,11 +27,11 @@ _MODES = ("L", "RGB")
 _DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A row of the index."""
 
     image_id: str
+    shard: int
     offset: int
     length: int
     height: int
@@ -110,9 +111,8 @@ def _shards(store: ImageStore, passed_over: Container[str], report: Report) -> l
     """Group the index by shard; a shard that it does not name must be empty."""
     indexed: dict[int, list[_Entry]] = {}
     columns = [store.index[name].to_pylist() for name in store.index.schema.names]
-    for image_id, number, offset, length, height, width in zip(*columns, strict=True):
-        entry = _Entry(image_id, offset, length, height, width)
-        indexed.setdefault(number, []).append(entry)
+    for entry in map(_Entry._make, zip(*columns, strict=True)):
+        indexed.setdefault(entry.shard, []).append(entry)
     entries = {shard_name(number): tuple(part) for number, part in indexed.items()}
     present = {path.name for path in store.folder.glob("shard-*.arrow")}
     shards = [
