@@ -127,7 +127,8 @@ def _f1(scores: Scores, finding: str) -> float | None:
     """Return the F1 of a finding; it is 0 by definition where the finding neither occurs nor is
     predicted, which is nothing to show."""
     row = scores.get("per_finding", {}).get(finding, {})
-    return row.get("f1") if _occurs(row) else None
+    occurs = row.get("support") or row.get("predicted")
+    return row.get("f1") if occurs else None
 
 
 def _mean_f1(scores: Scores, findings: Sequence[str]) -> float | None:
@@ -194,10 +195,6 @@ def comparison_sources(comparison: Mapping[str, Any]) -> list[str]:
     return [
         f"{comparison[side]}: {', '.join(files[side])}" for side in ("a", "b") if files.get(side)
     ]
-
-
-def _occurs(row: Mapping[str, Any]) -> bool:
-    return bool(row.get("support") or row.get("predicted"))
 
 
 def shown_metric(name: str, rows: Iterable[Mapping[str, Any]]) -> str:

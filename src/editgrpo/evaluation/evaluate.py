@@ -194,11 +194,6 @@ def pool_seeds(evaluations: Sequence[Evaluation], *, system: str) -> Evaluation:
     )
 
 
-def with_source(evaluation: Evaluation, predictions: str) -> Evaluation:
-    """Return the evaluation with the name of the file that its predictions came from."""
-    return replace(evaluation, predictions=(predictions,))
-
-
 def require_same_studies(a: Evaluation, b: Evaluation) -> None:
     """Refuse to set systems beside each other that were not scored alike.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from editgrpo.config import ClinicalConfig, Section
 from editgrpo.errors import DataError
 from editgrpo.evaluation.compare import compare
-from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds, with_source
+from editgrpo.evaluation.evaluate import Evaluation, evaluate_predictions, pool_seeds
 from editgrpo.evaluation.outputs import PARTIALS, Outcome, write_outcome
 from editgrpo.evaluation.predictions import read_predictions
 from editgrpo.evaluation.rows import require_same_rows, rows_of
@@ -125,7 +125,7 @@ def evaluate_systems(
                 progress=advance,
             )
             before += len(files[path])
-            runs.append(with_source(run, str(path)))
+            runs.append(replace(run, predictions=(str(path),)))
         evaluations.append(runs[0] if len(runs) == 1 else pool_seeds(runs, system=name))
     comparison = compare(*evaluations) if len(evaluations) > 1 else None
     return Outcome(evaluations=tuple(evaluations), comparison=comparison)
