@@ -12,7 +12,7 @@ from editgrpo.errors import DataError
 from editgrpo.evaluation.bootstrap import draw_seeds, over_seeds, resampled_means
 from editgrpo.evaluation.findings import finding_scores, rare_findings
 from editgrpo.evaluation.intervals import interval_ends, metric_values
-from editgrpo.evaluation.rows import Rows, known_patients, require_same_rows, rows_of
+from editgrpo.evaluation.rows import StudyRows, known_patients, require_same_rows, rows_of
 from editgrpo.evaluation.scoring_plan import ScoringPlan
 from editgrpo.evaluation.statistics import StudyStatistics, study_statistics
 from editgrpo.evaluation.types import (
@@ -28,7 +28,7 @@ from editgrpo.reports.chexpert import FINDINGS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
+class Evaluation(StudyRows):
     """One system on one test set.
 
     Attributes:
@@ -45,10 +45,7 @@ class Evaluation:
         options: What was asked for.
     """
 
-    system: str
     predictions: tuple[str, ...]
-    references: Mapping[str, str] = field(repr=False)
-    patients: tuple[str, ...] | None = field(repr=False)
     runs: tuple[StudyStatistics, ...] = field(repr=False)
     labeler: str | None
     rare_findings: tuple[str, ...]
@@ -125,7 +122,7 @@ def evaluate_predictions(
 
 
 def evaluate_statistics(
-    rows: Rows, runs: Sequence[StudyStatistics], *, options: EvaluationOptions | None = None
+    rows: StudyRows, runs: Sequence[StudyStatistics], *, options: EvaluationOptions | None = None
 ) -> Evaluation:
     """Estimate every metric from numbers that were computed before, without any text.
 

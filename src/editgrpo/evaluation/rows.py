@@ -4,36 +4,25 @@ Files are compared here before anything is scored, since scoring may take hours.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from editgrpo.errors import DataError
 from editgrpo.evaluation.types import Prediction
 
 
-class Rows(Protocol):
-    """A test set as a system was tested on it."""
-
-    @property
-    def system(self) -> str:
-        """Whose predictions they are, for messages."""
-
-    @property
-    def references(self) -> Mapping[str, str]:
-        """Study id to reference report, sorted by study id."""
-
-    @property
-    def patients(self) -> tuple[str, ...] | None:
-        """The patient of each study in that order; None if they are not known."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyRows:
-    """The rows of some predictions."""
+    """A test set as a system was tested on it.
+
+    Attributes:
+        system: Whose predictions they are, for messages.
+        references: Study id to reference report, sorted by study id.
+        patients: The patient of each study in that order; None if they are not known.
+    """
 
     system: str
-    references: Mapping[str, str]
-    patients: tuple[str, ...] | None
+    references: Mapping[str, str] = field(repr=False)
+    patients: tuple[str, ...] | None = field(repr=False)
 
 
 def rows_of(predictions: Sequence[Prediction], *, system: str) -> StudyRows:
@@ -65,7 +54,7 @@ def rows_of(predictions: Sequence[Prediction], *, system: str) -> StudyRows:
     return StudyRows(system=system, references=references, patients=known or None)
 
 
-def known_patients(sides: Sequence[Rows]) -> tuple[str, ...] | None:
+def known_patients(sides: Sequence[StudyRows]) -> tuple[str, ...] | None:
     """Return the patients of studies that several systems were tested on.
 
     Args:
@@ -77,7 +66,7 @@ def known_patients(sides: Sequence[Rows]) -> tuple[str, ...] | None:
     return next((one.patients for one in sides if one.patients is not None), None)
 
 
-def require_same_rows(a: Rows, b: Rows) -> None:
+def require_same_rows(a: StudyRows, b: StudyRows) -> None:
     """Refuse systems that differ in their studies, or in what is known of a study.
 
     Args:

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_path_within_the_folder_has_one_name(folder: Path, path: str, image_id: str) -> None:
     images = ImageFolder(folder)
     assert images.image_id(path.format(folder=folder), "w") == image_id
-    assert images.path_of(image_id) == str(folder / image_id)
+    assert images.place(image_id, "w") == (image_id, str(folder / image_id))
 
 
 @pytest.mark.parametrize(

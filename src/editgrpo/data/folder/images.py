@@ -51,9 +51,10 @@ class ImageFolder:
             )
         return os.path.relpath(whole, self._folder).replace(os.sep, "/")
 
-    def path_of(self, image_id: str) -> str:
-        """Return the file of an image."""
-        return os.path.join(self._folder, image_id)
+    def place(self, path: str, where: str) -> tuple[str, str]:
+        """Return the id of the image that a cell names, and its file; see `image_id`."""
+        image_id = self.image_id(path, where)
+        return image_id, os.path.join(self._folder, image_id)
 
 
 def _is_inside(path: str, folder: str) -> bool:

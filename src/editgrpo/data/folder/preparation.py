@@ -5,10 +5,10 @@ given, the images of a patient's most recent earlier study become prior images.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from editgrpo.data.folder.columns import Columns
 from editgrpo.data.folder.faults import Faults
@@ -25,6 +25,10 @@ from editgrpo.data.study import Split, Study, StudyImage, View
 from editgrpo.data.times import Time, is_impossible_date, read_dated
 from editgrpo.data.views import NO_NAMES, normalise_view
 from editgrpo.errors import DataError
+
+Place = Callable[[str, str], tuple[str, str]]
+"""Takes the cell that names an image, and where it stands; returns the image's id, and its file or
+its place in one (`packed_images.py`)."""
 
 _ONE_VALUE = ("patient_id", "split", "time", *SECTIONS)  # fields on which a study's rows must agree
 
@@ -105,7 +109,7 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
     return read_rows(
         table,
         source.columns,
-        ImageFolder(folder, follow_links=source.follow_links),
+        ImageFolder(folder, follow_links=source.follow_links).place,
         how or ReadOptions(),
         separator=source.separator,
         date_format=source.date_format,
@@ -113,22 +117,10 @@ def read_folder(source: TableSource, how: ReadOptions | None = None) -> Candidat
     )
 
 
-class ImagePlaces(Protocol):
-    """Where the images of a table's cells are."""
-
-    def image_id(self, path: str, where: str) -> str:
-        """Return the id of the image that a cell names."""
-        ...
-
-    def path_of(self, image_id: str) -> str:
-        """Return its file, or its place in one (`packed_images.py`)."""
-        ...
-
-
 def read_rows(
     table: Table,
     mapped: Mapping[str, str],
-    places: ImagePlaces,
+    place: Place,
     how: ReadOptions,
     *,
     separator: str | None = None,
@@ -141,7 +133,7 @@ def read_rows(
     Args:
         table: Its rows.
         mapped: Field to column.
-        places: Where its images are.
+        place: Where its images are.
         how: As of `read_folder`.
         separator: Between several paths, or views, in one cell.
         date_format: As of `TableSource`.
@@ -156,7 +148,7 @@ def read_rows(
         DataError: Cells cannot be understood; the message counts them.
     """
     columns = Columns(mapped, table, require_image=how.require_images)
-    reader = _RowReader(places, columns, separator, view_names)
+    reader = _RowReader(place, columns, separator, view_names)
     faults = Faults(table.path)
     for row in table.rows:
         with faults.kept():
@@ -190,7 +182,7 @@ class _RowReader:
 
     def __init__(
         self,
-        places: ImagePlaces,
+        place: Place,
         columns: Columns,
         separator: str | None,
         view_names: Mapping[str, View],
@@ -198,7 +190,7 @@ class _RowReader:
         self._columns = columns
         self._separator = separator
         self._view_names = view_names
-        self._places = places
+        self._place = place
         self._fields = [name for name in _ONE_VALUE if name in columns]
         self.drafts: dict[str, _Draft] = {}
         self.rejections: list[Rejection] = []
@@ -226,8 +218,8 @@ class _RowReader:
         for path, view in self._columns.images(row, self._separator):
             if not is_identifier(path):
                 continue  # as pandas writes a cell without a path
-            image_id = self._places.image_id(path, row.where)
-            self.image_files.setdefault(image_id, self._places.path_of(image_id))
+            image_id, file = self._place(path, row.where)
+            self.image_files.setdefault(image_id, file)
             known = normalise_view(view, unrecognised=self.unrecognised, own=self._view_names)
             draft.images.setdefault(image_id, known)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from editgrpo.data.folder.images import ImageFolder
-from editgrpo.data.folder.preparation import read_rows
+from editgrpo.data.folder.preparation import Place, read_rows
 from editgrpo.data.huggingface.rows import PLACE, ROW, SPLIT, HeldRows, load_rows
 from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.record import SECTIONS, nearest
@@ -99,7 +99,7 @@ def read_huggingface(source: HuggingFaceSource, how: ReadOptions | None = None) 
     candidates = read_rows(
         table,
         mapped,
-        _Places(source, rows),
+        _place_in(source, rows),
         how,
         separator=source.separator,
         dataset="huggingface",
@@ -123,27 +123,19 @@ def _mapped(source: HuggingFaceSource, rows: HeldRows) -> dict[str, str]:
     return mapped
 
 
-class _Places:
-    """Films inside the library's files, and paths within one folder."""
+def _place_in(source: HuggingFaceSource, rows: HeldRows) -> Place:
+    """Return what finds films inside the library's files, and paths within one folder."""
+    folder = source.image_folder or source.folder
+    files = None if folder is None else ImageFolder(folder, follow_links=source.follow_links)
 
-    def __init__(self, source: HuggingFaceSource, rows: HeldRows) -> None:
-        self._places = rows.places
-        folder = source.image_folder or source.folder
-        self._files = None
-        if folder is not None:
-            self._files = ImageFolder(folder, follow_links=source.follow_links)
-        self._name = source.name
-
-    def image_id(self, path: str, where: str) -> str:
+    def place(path: str, where: str) -> tuple[str, str]:
         if path.startswith(PLACE):
-            return path.removeprefix(PLACE)
-        if self._files is None:
-            raise ConfigError(f"{self._name}: holds paths of images; give their folder by --images")
-        return self._files.image_id(path, where)
+            image_id = path.removeprefix(PLACE)
+            return image_id, rows.places[image_id]
+        if files is None:
+            raise ConfigError(
+                f"{source.name}: holds paths of images; give their folder by --images"
+            )
+        return files.place(path, where)
 
-    def path_of(self, image_id: str) -> str:
-        place = self._places.get(image_id)
-        if place is not None:
-            return place
-        assert self._files is not None  # an id is asked for first
-        return self._files.path_of(image_id)
+    return place
