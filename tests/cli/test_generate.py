@@ -44,7 +44,8 @@ def test_the_length_limit_is_that_of_the_run(
 
     monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
     with pytest.raises(SystemExit) as stop:
-        main(["generate", str(tmp_path / "model"), "--output", str(tmp_path / "p.jsonl"), *words])
+        places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.jsonl")]
+        main(["generate", str(tmp_path / "model"), *places, *words])
     assert stop.value.code == 0
     assert asked[0].max_completion_tokens == limit
     shown = capsys.readouterr().out
@@ -63,7 +64,8 @@ def test_an_export_says_how_prompts_are_made(
         write_jsonl(keywords["output"], [{"truncated": False}])
 
     monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
-    words = ["generate", str(tmp_path / "out"), "--output", str(tmp_path / "p.jsonl")]
+    places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.jsonl")]
+    words = ["generate", str(tmp_path / "out"), *places]
     with pytest.raises(SystemExit):
         main([*words, "--set", "data.max_images=2"])
     assert asked["config"].max_completion_tokens == 33
@@ -84,7 +86,36 @@ def test_pairs_of_an_export_are_sampled_with_its_prompt(
 
     monkeypatch.setattr("editgrpo.training.pairs.sampled_pairs", sample)
     with pytest.raises(SystemExit):
-        main(["pairs", str(tmp_path / "out"), "--output", str(tmp_path / "p.parquet")])
+        places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.parquet")]
+        main(["pairs", str(tmp_path / "out"), *places])
     data, config = asked
     assert (data.max_images, config.max_completion_tokens) == (3, 33)
     assert data.prompt_template == str(tmp_path / "out" / "prompt.jinja")
+
+
+@pytest.mark.parametrize("command", ["generate", "pairs"])
+@pytest.mark.parametrize(
+    ("config", "words", "fault"),
+    [
+        (None, [], "--studies is missing: MODEL is no model of a run, which would say where its"),
+        (SFT, [], "--studies: no folder studies; give the prepared folder"),
+        (None, ["--studies", "nowhere"], "--studies: no folder nowhere; give the prepared folder"),
+    ],
+)
+def test_studies_that_are_not_there_are_asked_for_by_the_option_that_gives_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    config: str | None,
+    words: list[str],
+    fault: str,
+) -> None:
+    """The default is a folder of the working directory, which nobody has named."""
+    monkeypatch.chdir(tmp_path)
+    if config is not None:
+        (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main([command, "MODEL", "--output", "out.jsonl", *words])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {fault}")

@@ -70,7 +70,7 @@ def test_the_page_is_there_until_the_command_ends_and_then_nothing_is(
     [
         (["./no-such-model"], "no-such-model"),
         (["MODEL", "--beside", "./no-such-model"], "no-such-model"),
-        (["MODEL", "--data", "no-such-set"], "no-such-set: holds no prepared.json"),
+        (["MODEL", "--data", "no-such-set"], "no-such-set: no such folder"),
         (["MODEL", "--set", "data.max_imges=2"], "max_imges"),
         (["MODEL", "--set", "optim.learning_rate=1"], "only data.key=value"),
         (["MODEL", "--min-pixels", "0"], "min_pixels=0"),

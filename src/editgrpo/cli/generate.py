@@ -7,6 +7,7 @@ import typer
 
 from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
+from editgrpo.cli.places import check_studies
 from editgrpo.data.study import Split
 from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_jsonl
@@ -28,7 +29,8 @@ def generate(
     ],
     output: Annotated[Path, typer.Option(help="Predictions file to write (.jsonl).")],
     studies: Annotated[
-        str | None, typer.Option(help="Prepared folder. Default: that of the run.")
+        str | None,
+        typer.Option(help="Prepared folder. Default: that of the run; needed if there is no run."),
     ] = None,
     split: Annotated[Split, typer.Option(help="Split to generate.")] = Split.TEST,
     limit: Annotated[
@@ -54,6 +56,7 @@ def generate(
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(Path(model), overrides)
+    check_studies(Path(model), data)
     max_completion_tokens = longest if max_completion_tokens is None else max_completion_tokens
     claim_output(output, overwrite=overwrite)
 

@@ -8,6 +8,7 @@ import typer
 
 from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
+from editgrpo.cli.places import check_studies
 from editgrpo.config import ClinicalConfig, DataConfig, EditConfig, RewardConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
@@ -40,7 +41,8 @@ def pairs(
     ],
     output: Annotated[Path, typer.Option(help="Preference set to write (.parquet).")],
     studies: Annotated[
-        str | None, typer.Option(help="Prepared folder. Default: that of the run.")
+        str | None,
+        typer.Option(help="Prepared folder. Default: that of the run; needed if there is no run."),
     ] = None,
     min_gain: Annotated[
         float, typer.Option(help="The edit must raise the reward by more than this.")
@@ -182,6 +184,7 @@ def _sections(model: Path, overrides: list[str], *, is_run: bool) -> _Sections:
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(model, inside("data"))
+    check_studies(model, data)
     return _Sections(data, edit, reward, clinical, longest)
 
 

@@ -1,9 +1,10 @@
-"""Paths of a recipe that lead nowhere, told before anything slow is imported or written."""
+"""Paths that lead nowhere, told before anything slow is imported or written."""
 
 from pathlib import Path
 
-from editgrpo.config import SFTConfig, TrainConfig
+from editgrpo.config import DataConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
+from editgrpo.provenance import CONFIG_FILE
 
 
 def check_places(config: SFTConfig | TrainConfig) -> None:
@@ -36,6 +37,26 @@ def check_places(config: SFTConfig | TrainConfig) -> None:
     from editgrpo.data.prepared.store import read_prepared
 
     read_prepared(Path(config.data.folder))
+
+
+def check_studies(model: Path, data: DataConfig) -> None:
+    """Refuse to look at studies for a model where there are none, and name the option.
+
+    Args:
+        model: The model; only one of a run brings the place of its studies with it.
+        data: Settings of the studies, with those of the command line.
+
+    Raises:
+        ConfigError: no place was given, or it leads nowhere.
+    """
+    if Path(data.folder).is_dir():
+        return
+    if data.folder == DataConfig().folder and not (model.parent / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"--studies is missing: {model} is no model of a run, which would say where its "
+            "studies are; give the prepared folder"
+        )
+    raise ConfigError(f"--studies: no folder {data.folder}; give the prepared folder")
 
 
 _REMEDIES = {

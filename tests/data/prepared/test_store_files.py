@@ -98,7 +98,7 @@ def test_a_preparation_that_was_not_finished_says_how_to_go_on(tmp_path: Path) -
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: holds no prepared\.json"):
+    with pytest.raises(DataError, match="nowhere: no such folder; give a folder"):
         StudySet.load(tmp_path / "nowhere")
 
 

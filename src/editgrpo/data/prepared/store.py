@@ -250,9 +250,8 @@ def read_prepared(folder: Path) -> dict[str, Any]:
             raise DataError(
                 f"{folder}: its preparation was not finished; run the same command with --resume"
             )
-        raise DataError(
-            f"{folder}: holds no {PREPARED_FILE}; give a folder written by `editgrpo prepare`"
-        )
+        fault = f"holds no {PREPARED_FILE}" if folder.is_dir() else "no such folder"
+        raise DataError(f"{folder}: {fault}; give a folder written by `editgrpo prepare`")
     with reading(path, "prepare the set again", fault="cannot be read as JSON"):
         prepared: Any = json.loads(path.read_bytes())
     if not isinstance(prepared, dict) or prepared.get("form") != FORM:
