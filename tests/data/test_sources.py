@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from editgrpo.cli import main
 from editgrpo.data import sources
 from editgrpo.data.folder import TableSource
 from editgrpo.data.prepare import PrepareOptions
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.data.sources import SOURCES, prepare, source_kind
-from editgrpo.errors import ConfigError
+from editgrpo.errors import ConfigError, DataError
 from tests.data.candidates import a_study, an_image, candidates
 
 WITH_IMAGES_ELSEWHERE = [
@@ -48,3 +50,23 @@ def test_a_reader_of_ones_own_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
 def test_what_is_no_source_is_told_what_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Path is no source; give one of MimicCXRSource, "):
         source_kind(tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    "name", ["mimic-cxr", "rexgradient", "iu-xray", "padchest-gr", "chexpert-plus"]
+)
+def test_a_root_that_is_not_there_is_said_to_be_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, dry: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["prepare", name, "--root", str(tmp_path / "nowhere"), "--out", "studies", *dry])
+    assert stop.value.code == 2
+    fault = f"error: {tmp_path / 'nowhere'}: no such folder; give the one that holds "
+    assert capsys.readouterr().err.startswith(fault)
+
+
+def test_a_file_in_the_place_of_a_root_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "archive.zip").touch()
+    with pytest.raises(DataError, match=r"archive\.zip: is not a folder; give the one that holds"):
+        require_folder(tmp_path / "archive.zip", "the films")

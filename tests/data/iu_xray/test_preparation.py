@@ -318,7 +318,7 @@ def test_csv_files_may_be_compressed_and_come_from_another_system(tmp_path: Path
 
 
 def test_a_folder_without_images_of_a_known_layout_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="no such folder"):
         ImageIndex.scan(tmp_path / "absent")
     write_images(tmp_path / "photos", ["holiday.png"])
     with pytest.raises(DataError, match="no image is named as in NLMCXR_png"):

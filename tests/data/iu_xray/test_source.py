@@ -140,7 +140,7 @@ def test_packed_images_do_not_matter_where_none_are_required(tmp_path: Path) -> 
 def test_a_source_without_reports_or_a_root_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no reports are given; give them, or the folder of"):
         resolve(IUXraySource(), require_images=False)
-    with pytest.raises(DataError, match="absent: is not a folder; give the one that holds the do"):
+    with pytest.raises(DataError, match="absent: no such folder; give the one that holds the do"):
         discover(tmp_path / "absent")
 
 

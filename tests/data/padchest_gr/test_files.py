@@ -117,7 +117,7 @@ def spoil(root: Path, name: str) -> str:
     match name:
         case "no folder":
             shutil.rmtree(root)
-            return f"{root}: is not a folder; give the one that holds {reports.name}"
+            return f"{root}: no such folder; give the one that holds {reports.name}"
         case "no reports":
             reports.unlink()
             return f"{root}: {reports.name} is not there; give the folder that holds it"

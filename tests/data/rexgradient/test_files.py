@@ -136,7 +136,7 @@ def spoil(root: Path, name: str) -> str:
     match name:
         case "no folder":
             shutil.rmtree(root)
-            return f"{root}: is not a folder; give the one that holds metadata and deid_png"
+            return f"{root}: no such folder; give the one that holds metadata and deid_png"
         case "no metadata":
             train.unlink()
             return (
@@ -236,7 +236,7 @@ def test_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) ->
 
 def test_a_named_folder_of_images_must_exist(tmp_path: Path) -> None:
     root = standard_tree(tmp_path / "rex")
-    with pytest.raises(DataError, match=r"absent: is not a folder; give the one that holds"):
+    with pytest.raises(DataError, match=r"absent: no such folder; give the one that holds"):
         prepare(root, tmp_path / "out", images=tmp_path / "absent")
 
 

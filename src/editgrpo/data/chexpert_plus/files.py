@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.errors import DataError
 
 TABLE = "df_chexpert_plus_240401.csv"
@@ -26,6 +27,7 @@ def find_table(root: Path, table: Path | None) -> Path:
     """
     if table is not None:
         return table
+    require_folder(root, TABLE)
     if (root / TABLE).is_file():
         return root / TABLE
     others = sorted(root.glob(_OTHER_TABLES))
@@ -54,6 +56,7 @@ def find_images(root: Path, images: Path | None, *, must_exist: bool) -> Path:
         if any((place / folder / split).is_dir() for split in _SPLITS):
             return place / folder
     if must_exist:
+        require_folder(place, "the films")
         raise DataError(
             f"{place}: neither train nor PNG/train nor DICOM/train is there; unpack the films, or "
             "name their folder with --images"

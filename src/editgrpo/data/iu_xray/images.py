@@ -15,6 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.errors import DataError
 
 _DICOM = ".dcm"
@@ -120,8 +121,7 @@ class ImageIndex:
         """
         if folder.is_file():
             raise DataError(f"{folder}: is a file; unpack it, and give the folder of the images")
-        if not folder.is_dir():
-            raise DataError(f"{folder}: is not a folder; give the one that holds the images")
+        require_folder(folder, "the images")
         by_id: dict[str, str] = {}
         numbered: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
         files = _image_files(list_files(folder))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editgrpo.data.iu_xray.images import Listing, find_image_folder, list_files
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.errors import ConfigError, DataError
 
 _REPORT_ARCHIVES = ("NLMCXR_reports.tgz", "NLMCXR_reports.tar.gz", "NLMCXR_reports.tar")
@@ -52,8 +53,7 @@ def discover(root: Path) -> IUXraySource:
     Raises:
         DataError: There is no such folder.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: is not a folder; give the one that holds the download")
+    require_folder(root, "the download")
     listing = list_files(root)
     archive = _find(listing, _REPORT_ARCHIVES)
     return IUXraySource(

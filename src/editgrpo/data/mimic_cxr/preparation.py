@@ -17,6 +17,7 @@ from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.read_options import ReadOptions
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.data.study import Split, Study
 from editgrpo.errors import DataError
 
@@ -66,6 +67,7 @@ def read_mimic_cxr(source: MimicCXRSource, how: ReadOptions | None = None) -> Ca
     if how.images_must_exist:
         _check_images_are_there(source.root)
     folder = source.tables or source.root
+    require_folder(folder, "mimic-cxr-2.0.0-metadata.csv")
     listing = read_listing(folder)
     account = _Account()
     with ReportFiles.open(source.reports or source.root) as reports:
@@ -180,6 +182,7 @@ def _study_path(study: Study) -> str:
 
 
 def _check_images_are_there(root: Path) -> None:
+    require_folder(root, "MIMIC-CXR-JPG or MIMIC-CXR")
     if not (root / _FILES).is_dir():
         raise DataError(
             f"{root / _FILES}: no such folder; give the root of MIMIC-CXR-JPG or MIMIC-CXR, or ask "

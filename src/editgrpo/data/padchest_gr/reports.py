@@ -11,6 +11,7 @@ from typing import Any
 
 from editgrpo.data.given_values import has_text, is_given, section_text
 from editgrpo.data.prepared.boxes import Box
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.data.readers.json_source import is_unicode, read_items
 from editgrpo.data.study import Language
 from editgrpo.errors import DataError
@@ -54,10 +55,7 @@ def find_reports(root: Path) -> Path:
     Raises:
         DataError: There is none, or several.
     """
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: is not a folder; give the one that holds grounded_reports_20240819.json"
-        )
+    require_folder(root, "grounded_reports_20240819.json")
     found = sorted(path for path in root.glob("grounded_reports_*.json") if path.is_file())
     if not found:
         raise DataError(

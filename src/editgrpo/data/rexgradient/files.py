@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from editgrpo.data.prepared.store import Rejection
+from editgrpo.data.readers.folders import require_folder
 from editgrpo.data.readers.json_source import read_entries
 from editgrpo.data.rexgradient.records import IMAGE_FOLDER, Record, read_record
 from editgrpo.data.study import Split
@@ -33,8 +34,7 @@ def find_metadata(root: Path, splits: Sequence[Split]) -> dict[Split, Path]:
     Raises:
         DataError: One of them is not there.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: is not a folder; give the one that holds metadata and deid_png")
+    require_folder(root, "metadata and deid_png")
     return {split: _find_metadata(root, split) for split in splits}
 
 
@@ -85,7 +85,7 @@ def find_images(
     if not must_exist:
         return images or root / IMAGE_FOLDER
     if images is not None:
-        raise DataError(f"{images}: is not a folder; give the one that holds the images")
+        require_folder(images, "the images")
     for place in (*places, *(path.parent for path in metadata.values())):
         if any(place.glob("deid_png.part*")):
             raise DataError(
