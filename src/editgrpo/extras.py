@@ -48,12 +48,10 @@ class _Content:
 _CONTENT: Mapping[Extra, _Content] = {
     Extra.DATA: _Content(("PIL", "jinja2", "pyarrow")),
     Extra.DICOM: _Content(("imagecodecs", "pydicom"), (Extra.DATA,)),
-    Extra.HUB: _Content(("datasets",), (Extra.DATA,)),
+    Extra.HUB: _Content(("datasets", "httpx2", "huggingface_hub"), (Extra.DATA,)),
     Extra.REPORT: _Content(("markupsafe", "plotly"), (Extra.DATA,)),
-    Extra.MODELS: _Content(("huggingface_hub", "torch", "transformers")),
-    Extra.CLINICAL: _Content(
-        ("PyFastNER", "PyRuSH", "httpx2", "sentencepiece", "spacy"), (Extra.MODELS,)
-    ),
+    Extra.MODELS: _Content(("httpx2", "huggingface_hub", "torch", "transformers")),
+    Extra.CLINICAL: _Content(("PyFastNER", "PyRuSH", "sentencepiece", "spacy"), (Extra.MODELS,)),
     Extra.TRAIN: _Content(
         ("accelerate", "peft", "safetensors", "tokenizers", "trl"),
         (Extra.HUB, Extra.MODELS),
@@ -80,6 +78,7 @@ _ROOMS: Mapping[str, Extra] = {
     "display.data_stats": Extra.DATA,
     "display.flow": Extra.DATA,
     "display.html": Extra.REPORT,
+    "hub_errors": Extra.MODELS,
     "markdown_pages": Extra.DATA,
     "metrics.bert_score": Extra.CLINICAL,
     "metrics.green.local": Extra.CLINICAL,

@@ -148,7 +148,7 @@ def storing(place: Path | None = None) -> Iterator[None]:
         code = _storage_errno(foreign)
         if code is None and not (place is not None and _is_full(place)):
             raise
-        names = (getattr(error, "filename", None) for error in _behind(foreign))
+        names = (getattr(error, "filename", None) for error in behind(foreign))
         named = place or next(filter(None, names), "the output")
         what = os.strerror(code) if code else "cannot be written"
         remedy = STORAGE_REMEDIES[code or errno.ENOSPC]
@@ -160,7 +160,7 @@ def _storage_errno(foreign: BaseException) -> int | None:
 
     0 stands for a library that says no number.
     """
-    for error in _behind(foreign):
+    for error in behind(foreign):
         if isinstance(error, OSError) and error.errno in STORAGE_REMEDIES:
             return error.errno
         said = _RUST.search(str(error))
@@ -171,8 +171,15 @@ def _storage_errno(foreign: BaseException) -> int | None:
     return None
 
 
-def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that led to it; an error that was raised again leads to itself."""
+def behind(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, each once.
+
+    Args:
+        error: The last; None yields nothing.
+
+    Yields:
+        Each error. One that was raised again leads to itself.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

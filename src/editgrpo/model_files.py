@@ -10,7 +10,7 @@ from typing import Any
 
 from editgrpo import files
 from editgrpo.errors import ModelError
-from editgrpo.foreign import reading
+from editgrpo.hub_errors import hub_errors, may_be_hub_id
 from editgrpo.training.policy.families import family_types, supported_families
 
 CONFIG = "config.json"
@@ -69,14 +69,9 @@ def fetched(path: str, revision: str | None, patterns: Sequence[str]) -> Path:
     if not may_be_hub_id(path):
         raise ModelError(f"model {path!r} is no folder; give a model folder or a Hub id")
     remedy = "give a model folder or a Hub id, or fetch it where there is a network"
-    with reading(f"model {path!r} is no folder, and as a Hub id", remedy, error=ModelError):
+    place = f"model {path!r} is no folder, and as a Hub id"
+    with hub_errors(place, remedy, page=f"https://huggingface.co/{path}"):
         return Path(snapshot_download(path, revision=revision, allow_patterns=list(patterns)))
-
-
-def may_be_hub_id(path: str) -> bool:
-    """Say whether a text has the form of a Hub id, `name` or `organisation/name`, and is not surely
-    a path."""
-    return path.count("/") <= 1 and not path.startswith((".", "/", "~")) and "\\" not in path
 
 
 def check_family(folder: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_file_of_another_hash_than_the_catalogue_pins_is_refused(
     [
         ({"is_gated": True}, r"accept terms first; do so at https://huggingface\.co/Angelakeke"),
         ({"is_down": True}, "the Hub answered with status 503"),
-        ({"repositories": {}}, "no such repository, or not yours to read"),
+        ({"repositories": {}}, "no such repository, or not open to you"),
         ({"commits": {"Angelakeke/RaTE-NER-Deberta": "c" * 40}}, "no such revision"),
     ],
 )

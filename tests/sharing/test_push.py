@@ -122,7 +122,10 @@ def test_a_folder_without_a_model_does_not_go(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [(401, "status 401; log in with `hf auth login`"), (500, "status 500; try again")],
+    [
+        (401, "status 401; log in with `hf auth login` or HF_TOKEN, with a token that may do this"),
+        (500, "status 500; look at the connection, and try again: what has arrived is not sent"),
+    ],
 )
 def test_a_refusal_of_the_hub_is_one_line(
     hub: UploadHub, tmp_path: Path, status: int, message: str
@@ -133,6 +136,25 @@ def test_a_refusal_of_the_hub_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_the_reason_of_a_refusal_is_shown(hub: UploadHub, tmp_path: Path) -> None:
+    hub.status, hub.reason = 400, "Repository name is reserved.\nTake another."
+    with pytest.raises(ModelError) as refused:
+        push(pack(write_model_folder(tmp_path / "model", "phantom")), NAME)
+    assert str(refused.value) == (
+        f"{NAME}: the Hub answered with status 400 (Repository name is reserved. Take another.); "
+        "mend what it names"
+    )
+
+
+def test_the_reason_against_the_header_of_a_card_is_shown(hub: UploadHub, tmp_path: Path) -> None:
+    """The client puts an error of its own before the Hub's."""
+    hub.wrong_header = '"license" must be one of ' + "[apache-2.0, mit, " * 20
+    with pytest.raises(ModelError, match=r'400 \("license" must be one of \[apache-2.0') as refused:
+        push(pack(write_model_folder(tmp_path / "model", "phantom")), NAME)
+    assert str(refused.value).endswith(" ...); mend what it names")
+    assert len(str(refused.value)) < 300
+
+
 def test_a_wrong_name_is_one_line(hub: UploadHub, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="a//b: not a Hub id; write organisation/name"):
         push(pack(write_model_folder(tmp_path / "model", "phantom")), "a//b")
@@ -140,7 +162,7 @@ def test_a_wrong_name_is_one_line(hub: UploadHub, tmp_path: Path) -> None:
 
 def test_no_connection_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point_to(monkeypatch, "http://127.0.0.1:9")
-    with pytest.raises(ModelError, match=r"upload: failed .* look at the connection"):
+    with pytest.raises(ModelError, match=r"no connection to the Hub .*look at the connection"):
         push(pack(write_model_folder(tmp_path / "model", "phantom")), NAME)
 
 

@@ -33,6 +33,10 @@ class UploadHub:
     """SHA-256 to the content of a large file."""
     status: int | None = None
     """Every answer, if it is set."""
+    wrong_header: str = ""
+    """Why the header of a card is refused; empty takes it."""
+    reason: str = ""
+    """Why the Hub refuses, as it says with `status`."""
 
 
 def serve_uploads(hub: UploadHub) -> AbstractContextManager[str]:
@@ -51,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         match = _PLACE.fullmatch(self.path)
         name = match["repository"] if match else ""
         if self.hub.status is not None:
-            self._answer({}, self.hub.status)
+            self._answer({"error": self.hub.reason}, self.hub.status)
         elif name not in self.hub.private:
             self._answer({}, 404, {"X-Error-Code": "RepoNotFound"})
         else:
@@ -70,12 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         body = self._body()
         if self.hub.status is not None:
-            self._answer({}, self.hub.status)
+            self._answer({"error": self.hub.reason}, self.hub.status)
         elif self.path == "/api/repos/create":
             self._create(json.loads(body))
         elif self.path == "/api/validate-yaml":
             assert json.loads(body)["content"].startswith("---\n")
-            self._answer({"errors": [], "warnings": []})
+            errors = [{"message": self.hub.wrong_header}] if self.hub.wrong_header else []
+            self._answer({"errors": errors, "warnings": []}, 400 if errors else 200)
         else:
             match = _PLACE.fullmatch(self.path)
             assert match is not None, self.path

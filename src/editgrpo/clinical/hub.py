@@ -3,14 +3,15 @@
 The model of a run is fetched by `training/policy/load.py`, and pushed by `sharing/push.py`.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from editgrpo.errors import ModelError
+from editgrpo.hub_errors import hub_errors
 
 _TIMEOUT_S = 30.0
 
@@ -54,7 +55,7 @@ def list_repository(repository: str, revision: str | None) -> Listing:
     """
     from huggingface_hub import HfApi
 
-    with _hub_errors(repository, revision):
+    with _errors(repository, revision):
         info = HfApi().model_info(
             repository, revision=revision or "main", files_metadata=True, timeout=_TIMEOUT_S
         )
@@ -95,7 +96,7 @@ def download(
     # Compressed on the way, a file could not be continued at a byte.
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     begun = target.stat().st_size if target.is_file() else 0
-    with _hub_errors(listing.repository, listing.commit), target.open("ab") as stream:
+    with target.open("ab") as stream, _errors(listing.repository, listing.commit):
         http_get(
             url,
             cast(Any, stream),
@@ -123,37 +124,9 @@ class _ByteCount:
         self._on_bytes(int(count or 0))
 
 
-@contextlib.contextmanager
-def _hub_errors(repository: str, revision: str | None) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line each."""
-    import httpx2
-    from huggingface_hub import errors
-
-    page = f"https://huggingface.co/{repository}"
-    place = f"{repository} at {revision or 'main'}"
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise ModelError(
-            f"{repository}: its owners ask you to accept terms first; do so at {page}, then log "
-            "in with `hf auth login` or set HF_TOKEN"
-        ) from error
-    except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise ModelError(f"{place}: no such revision or file; see {page}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise ModelError(
-            f"{repository}: no such repository, or not yours to read; check the name, or log in "
-            "with `hf auth login` or HF_TOKEN"
-        ) from error
-    except errors.HFValidationError as error:
-        raise ModelError(f"{repository}: not a Hub id; write organisation/name") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise ModelError(f"{place}: downloads are off; unset HF_HUB_OFFLINE") from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise ModelError(f"{place}: the Hub answered with status {status}; try again") from error
-    except (httpx2.HTTPError, errors.FileMetadataError) as error:
-        raise ModelError(
-            f"{place}: no connection to the Hub ({type(error).__name__}); try again, what arrived "
-            "is kept"
-        ) from error
+def _errors(repository: str, revision: str | None) -> AbstractContextManager[None]:
+    return hub_errors(
+        f"{repository} at {revision or 'main'}",
+        "try again, what arrived is kept",
+        page=f"https://huggingface.co/{repository}",
+    )

@@ -17,7 +17,8 @@ from editgrpo.data.prompt import template_of
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError, TrainingError
 from editgrpo.files import real_path
-from editgrpo.model_files import CONFIG, may_be_hub_id, read_json_object
+from editgrpo.hub_errors import may_be_hub_id
+from editgrpo.model_files import CONFIG, read_json_object
 from editgrpo.provenance import CONFIG_FILE, read_provenance
 from editgrpo.recipes import load_recipe
 from editgrpo.recipes.yaml_core import parse_yaml

@@ -4,16 +4,17 @@ Everything is private unless asked for otherwise, and a model that was trained o
 agreement goes nowhere before somebody has said that they may share it.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from editgrpo.data.prepared.licences import DATASETS, DatasetCard, Sharing
 from editgrpo.errors import ConfigError, ModelError
-from editgrpo.foreign import reading
+from editgrpo.hub_errors import hub_errors
 from editgrpo.sharing.allowed import CARD, allowed_files, left_out
 from editgrpo.sharing.model_card import OUR_TAG, TRAINING_DATA, read_header
+
+_REMEDY = "look at the connection, and try again: what has arrived is not sent twice"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +124,7 @@ def push(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi()
-    with _hub(repository):
+    with hub_errors(repository, _REMEDY, page=f"https://huggingface.co/{repository}"):
         api.create_repo(repository, private=not is_public, exist_ok=True)
         is_open = not api.model_info(repository).private
     if is_open and not is_public:
@@ -134,7 +135,7 @@ def push(
         raise ConfigError(
             f"{repository}: is there and private; make it public on the Hub, or leave out --public"
         )
-    with _hub(repository):
+    with hub_errors(repository, _REMEDY, page=f"https://huggingface.co/{repository}"):
         commit = api.create_commit(
             repository,
             [
@@ -144,33 +145,3 @@ def push(
             commit_message=message,
         )
     return str(commit.commit_url)
-
-
-@contextmanager
-def _hub(repository: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line each."""
-    from huggingface_hub import errors
-
-    remedy = "look at the connection, and try again: what has arrived is not sent twice"
-    try:
-        with reading(f"{repository}: upload", remedy, error=ModelError, fault="failed ({reason})"):
-            yield
-    except ModelError as error:
-        cause = error.__cause__
-        if isinstance(cause, errors.HFValidationError):
-            raise ModelError(f"{repository}: not a Hub id; write organisation/name") from cause
-        if isinstance(cause, errors.LocalTokenNotFoundError):
-            raise ModelError(
-                f"{repository}: log in first, with `hf auth login` or HF_TOKEN"
-            ) from cause
-        if isinstance(cause, errors.HfHubHTTPError):
-            status = cause.response.status_code
-            why = (
-                "log in with `hf auth login` or HF_TOKEN, with a token that may write there"
-                if status in (401, 403)
-                else "try again"
-            )
-            raise ModelError(
-                f"{repository}: the Hub answered with status {status}; {why}"
-            ) from cause
-        raise

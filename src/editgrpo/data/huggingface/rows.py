@@ -1,6 +1,7 @@
 """The rows of a data set as the Hugging Face library holds them: texts as cells, films by place."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
@@ -13,6 +14,7 @@ from editgrpo.data.prepared.packed_images import packed_place
 from editgrpo.data.readers.table import Cell, Row, Table
 from editgrpo.errors import ConfigError, DataError
 from editgrpo.foreign import reading
+from editgrpo.hub_errors import hub_errors, may_be_hub_id
 
 ROW, SPLIT = "(row)", "(split)"
 """Columns that every data set has: a row's own name, and the split that it stands in."""
@@ -21,6 +23,10 @@ PLACE = "\0"
 """Begins a cell that names a film inside a table; no path can begin so."""
 
 _SAVED = ("dataset_dict.json", "state.json")  # of a folder that `save_to_disk` wrote
+
+_TIMEOUT_S = 10.0
+_REMEDY = "give a folder of Parquet or Arrow files, or the name of a data set that you may read"
+_FAULT = "cannot be loaded as a data set ({reason})"
 
 
 @dataclass(slots=True)
@@ -127,18 +133,7 @@ def load_rows(name: str, config: str | None, revision: str | None, cache: Path |
     Raises:
         DataError: It cannot be loaded, or its splits have different columns.
     """
-    import datasets
-
-    remedy = "give a folder of Parquet or Arrow files, or the name of a data set that you may read"
-    fault = "cannot be loaded as a data set ({reason})"
-    if not Path(name).is_dir():
-        fault = f"is no folder, and as a name on the Hub: {fault}"
-    with reading(name, remedy, fault=fault):
-        if any((Path(name) / one).is_file() for one in _SAVED):
-            loaded = datasets.load_from_disk(name)
-        else:
-            place = None if cache is None else str(cache)
-            loaded = datasets.load_dataset(name, config, revision=revision, cache_dir=place)
+    loaded = _loaded(name, config, revision, cache)
     splits = loaded if isinstance(loaded, Mapping) else {str(loaded.split or "train"): loaded}
     columns = [tuple(data.column_names) for data in splits.values()]
     if len({frozenset(names) for names in columns}) > 1:
@@ -146,6 +141,52 @@ def load_rows(name: str, config: str | None, revision: str | None, cache: Path |
             f"{name}: its splits have different columns; prepare them from folders of their own"
         )
     return HeldRows(name, splits, columns[0])
+
+
+def _loaded(name: str, config: str | None, revision: str | None, cache: Path | None) -> Any:
+    """Load a folder, or a name of the Hub: from the cache where the Hub does not give it."""
+    import datasets
+
+    options = {"revision": revision, "cache_dir": None if cache is None else str(cache)}
+    if Path(name).is_dir():
+        with reading(name, _REMEDY, fault=_FAULT):
+            if any((Path(name) / one).is_file() for one in _SAVED):
+                return datasets.load_from_disk(name)
+            return datasets.load_dataset(name, config, **options)
+    place = f"{name}: is no folder, and as a name on the Hub"
+    try:
+        _ask_the_hub(name, revision, place)
+    except DataError:
+        with suppress(DataError), _cache_alone(), reading(place, _REMEDY, fault=_FAULT):
+            return datasets.load_dataset(name, config, **options)
+        raise
+    with reading(place, _REMEDY, fault=_FAULT):
+        return datasets.load_dataset(name, config, **options)
+
+
+def _ask_the_hub(name: str, revision: str | None, place: str) -> None:
+    """Ask once whether a data set is there; without a network, the library asks for 25 seconds."""
+    from huggingface_hub import HfApi
+
+    if not may_be_hub_id(name):
+        return  # the library looks for no such name there, and says so
+    page = f"https://huggingface.co/datasets/{name}"
+    remedy = "prepare it where there is a network, or give a folder"
+    with hub_errors(place, remedy, page=page, error=DataError):
+        HfApi().dataset_info(name, revision=revision, timeout=_TIMEOUT_S)
+
+
+@contextmanager
+def _cache_alone() -> Iterator[None]:
+    """Keep the library from asking the Hub, as HF_HUB_OFFLINE does, which it reads only once."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
 
 
 def _parts(text: str) -> list[str]:
