@@ -102,7 +102,7 @@ def format_share(value: float | None) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Write a duration with its two largest units.
+    """Write a duration with its two largest units; one above 0 never reads as none.
 
     Args:
         seconds: 0 or more; None and NaN stand for "not known".
@@ -115,11 +115,13 @@ def format_duration(seconds: float | None) -> str:
         ('0.25s', '4.2s', '1m00s')
         >>> format_duration(75), format_duration(3725), format_duration(200000)
         ('1m15s', '1h02m', '2d07h')
-        >>> format_duration(None)
-        '–'
+        >>> format_duration(0), format_duration(0.0049), format_duration(None)
+        ('0s', '<0.01s', '–')
     """
     if seconds is None or math.isnan(seconds):
         return MISSING
+    if seconds < 0.005:
+        return "<0.01s" if seconds > 0 else "0s"
     if seconds < 0.995:
         return f"{seconds:.2f}s"
     if seconds < 9.95:
