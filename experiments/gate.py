@@ -23,7 +23,7 @@ from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 from editgrpo.rewards.registry import load_reward
 from editgrpo.training.policy.load import load_for_inference, load_processor, resolve_model_folder
 from editgrpo.training.policy.prompts import PromptEncoder
-from editgrpo.training.step.records import SAME_REWARD
+from editgrpo.training.step.scoring import SAME_REWARD
 from experiments.corpora import Corpus, shown_data, write_corpus
 from experiments.probe import film_features, probe_auc
 from experiments.saying import Counts, Drawing, labels_of, sample_reports, saying_counts

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from editgrpo.config import (
+    AdvantageScale,
     Baseline,
     Credit,
-    ObjectiveConfig,
     PromptOrder,
     RolloutConfig,
     TrainConfig,
@@ -22,10 +24,11 @@ from editgrpo.files import read_jsonl
 from editgrpo.rewards.types import RewardScores
 from editgrpo.training import train as train_module
 from editgrpo.training.step.batches import StepSampler
-from editgrpo.training.step.dynamic_sampling import StepDraws, has_signal
+from editgrpo.training.step.dynamic_sampling import StepDraws
 from editgrpo.training.step.prompt_stream import PromptStream
+from editgrpo.training.step.records import group_rows, step_metrics
 from editgrpo.training.step.responses import Group, Kind, Response
-from editgrpo.training.step.scoring import ScoredGroup
+from editgrpo.training.step.scoring import ScoredGroup, score_groups
 from editgrpo.training.train import run_training
 from tests.training.tiny_run import MAX_TOKENS, PLAIN, Tiny
 
@@ -49,7 +52,11 @@ def scored(study: int, *totals: float, failure: str | None = None) -> Any:
     group = Group(study_id=str(study), reference="", responses=())
     return SimpleNamespace(
         scored=ScoredGroup(
-            group=group, totals_G=totals, components={}, advantages_G=(), failure=failure
+            group=group,
+            totals_G=totals,
+            components={},
+            advantages_G=tuple(total - fmean(totals) for total in totals),
+            failure=failure,
         )
     )
 
@@ -144,10 +151,21 @@ def test_each_process_takes_its_part_and_as_many_as_the_one_that_lacks_most(
 
 
 def test_rewards_that_differ_by_rounding_are_no_signal() -> None:
-    objective = ObjectiveConfig()
-    assert not has_signal(scored(0, 0.3, 0.1 + 0.2).scored, objective)
-    assert has_signal(scored(0, 0.3, 0.3001).scored, objective)
-    assert not has_signal(scored(0, failure="out of order").scored, objective)
+    assert not scored(0, 0.3, 0.1 + 0.2).scored.has_signal
+    assert scored(0, 0.3, 0.3001).scored.has_signal
+    assert not scored(0, failure="out of order").scored.has_signal
+
+
+class GivenReward:
+    """Pays what it was given."""
+
+    name = "given"
+
+    def __init__(self, totals: Sequence[float]) -> None:
+        self._totals = np.array(totals)
+
+    def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
+        return RewardScores(total=self._totals, components={"given": self._totals})
 
 
 @pytest.mark.parametrize(
@@ -159,17 +177,32 @@ def test_rewards_that_differ_by_rounding_are_no_signal() -> None:
         (Baseline.HALVES, Credit.SPAN, (0.5, 0.5, 0.75, 0.75), True),  # each edit gained
         (Baseline.SAMPLED, Credit.RESPONSE, (0.5, 0.5, 0.75, 0.75), True),
         (Baseline.GROUP, Credit.RESPONSE, (0.5, 0.5, 0.75, 0.75), True),
+        # Rounding apart, which the scale of the group divides by 1e-4.
+        (Baseline.GROUP, Credit.RESPONSE, (0.3, 0.3, 0.1 + 0.2, 0.3), False),
     ],
 )
+@pytest.mark.parametrize("scale", list(AdvantageScale))
 def test_halves_that_are_equal_in_themselves_teach_nothing_apart(
-    baseline: Baseline, credit: Credit, totals: tuple[float, ...], expected: bool
+    baseline: Baseline,
+    credit: Credit,
+    totals: tuple[float, ...],
+    expected: bool,
+    scale: AdvantageScale,
 ) -> None:
     """Rewards 0.5 and 0.5 beside 0.75 and 0.75 have the means 0.5 and 0.75: advantages of 0."""
     kinds = (Kind.SAMPLED, Kind.SAMPLED, Kind.EDITED, Kind.EDITED)
-    responses = tuple(Response(kind=kind, token_ids=(1,), text="") for kind in kinds)
+    sources = (None, None, 0, 1)
+    responses = tuple(
+        Response(kind=kind, token_ids=(1,), text="", source=source)
+        for kind, source in zip(kinds, sources, strict=True)
+    )
     group = Group(study_id="0", reference="", responses=responses)
-    one = replace(scored(0, *totals).scored, group=group)
-    assert has_signal(one, ObjectiveConfig(baseline=baseline, credit=credit)) is expected
+    (one,) = score_groups(
+        GivenReward(totals), [group], scale=scale, baseline=baseline, credit=credit
+    )
+    assert one.has_signal is expected
+    metrics = step_metrics([group_rows(one)])
+    assert metrics["zero_advantage_groups"] == (not expected)
 
 
 def test_a_cap_of_no_draw_is_refused() -> None:
@@ -189,8 +222,6 @@ class SomeReward:
         self._flat = flat
 
     def score(self, candidates: Sequence[str], references: Sequence[str]) -> RewardScores:
-        import numpy as np
-
         totals = np.array(
             [
                 0.0 if reference in self._flat else (len(one) % 50) / 50

@@ -15,11 +15,9 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 
-from editgrpo.config import Baseline, Credit, ObjectiveConfig, TrainConfig
+from editgrpo.config import TrainConfig
 from editgrpo.data.study import Study
 from editgrpo.training.step.prompt_stream import PromptStream
-from editgrpo.training.step.records import are_equal
-from editgrpo.training.step.responses import Kind
 from editgrpo.training.step.scoring import ScoredGroup
 from editgrpo.training.step.step_group import StepGroup
 
@@ -44,27 +42,6 @@ class DrawnGroups:
     metrics: dict[str, float]
 
 
-def has_signal(scored: ScoredGroup, objective: ObjectiveConfig) -> bool:
-    """Say whether a group has advantages.
-
-    Args:
-        scored: The group.
-        objective: The objective of the run.
-
-    Returns:
-        Whether its rewards differ, within a half where each half has its own baseline; those of a
-        dropped group do not.
-    """
-    if scored.is_dropped or are_equal(scored.totals_G):
-        return False
-    if objective.baseline is not Baseline.HALVES or objective.credit is not Credit.RESPONSE:
-        return True
-    halves: tuple[list[float], list[float]] = ([], [])
-    for response, total in zip(scored.group.responses, scored.totals_G, strict=True):
-        halves[response.kind is Kind.SAMPLED].append(total)
-    return any(half and not are_equal(half) for half in halves)
-
-
 class StepDraws:
     """Draws the groups of the steps of a run.
 
@@ -84,7 +61,6 @@ class StepDraws:
         accelerator: Any,
     ) -> None:
         self._rollout = config.rollout
-        self._objective = config.objective
         self._studies = studies
         self._wanted = config.prompts_per_step // accelerator.num_processes
         self._prompts = prompts
@@ -118,7 +94,7 @@ class StepDraws:
                 break
             draws, numbers = draws + 1, numbers + own
             for group in score([self._studies[number] for number in own]):
-                (kept if self._has_signal(group.scored) else spare).append((len(scored), group))
+                (kept if group.scored.has_signal else spare).append((len(scored), group))
                 scored.append(group.scored)
             del spare[self._wanted :]  # their features take memory
         self._tell(prompts, numbers, scored)
@@ -132,14 +108,11 @@ class StepDraws:
     ) -> None:
         """Let the stream of every process know the results of all."""
         own = [
-            (number, self._has_signal(one))
+            (number, one.has_signal)
             for number, one in zip(numbers, scored, strict=True)
             if not one.is_dropped  # a scorer's fault says nothing of the study
         ]
         prompts.learn(gather_object(own))
-
-    def _has_signal(self, scored: ScoredGroup) -> bool:
-        return has_signal(scored, self._objective)
 
     def _own_share(self, drawn: Sequence[int]) -> list[int]:
         """Return this process's part of what all processes drew, equally many in each."""
@@ -154,7 +127,7 @@ class StepDraws:
     def _metrics(
         self, prompts: PromptStream, draws: int, drawn: int, trained: Sequence[StepGroup]
     ) -> dict[str, float]:
-        without = sum(not self._has_signal(one.scored) for one in trained)
+        without = sum(not one.scored.has_signal for one in trained)
         counts = torch.tensor([drawn, without], device=self._accelerator.device)
         all_drawn, all_without = self._accelerator.reduce(counts).tolist()
         metrics = {DRAWN: float(all_drawn), "prompts/passes": prompts.passes}

@@ -12,12 +12,10 @@ from typing import Any
 
 from editgrpo.edits import EditRule, Origin
 from editgrpo.training.step.responses import SHORTENED, Kind, Response
-from editgrpo.training.step.scoring import ScoredGroup
+from editgrpo.training.step.scoring import SAME_REWARD, ScoredGroup, teaches_nothing
 
 _LOG = logging.getLogger(__name__)
 
-# Rewards closer than this are one reward; they are sums of fractions in float64.
-SAME_REWARD = 1e-9
 _TREATMENTS = (
     *(rule.value for rule in EditRule if rule is not EditRule.NONE),
     SHORTENED,
@@ -108,11 +106,14 @@ def step_metrics(groups: Sequence[GroupRows]) -> dict[str, float]:
         if of_kind_PG:
             metrics |= _kind_metrics(kind, of_kind_PG)
     if rows:
-        equal = sum(are_equal([row.total for row in group.rows]) for group in kept)
-        metrics["zero_advantage_groups"] = equal / len(kept)
+        metrics["zero_advantage_groups"] = fmean(map(_teaches_nothing, kept))
         metrics["advantage/std"] = stdev(row.advantage for row in rows) if len(rows) > 1 else 0.0
     metrics |= _edit_metrics([row for row in rows if row.kind is Kind.EDITED])
     return metrics
+
+
+def _teaches_nothing(group: GroupRows) -> bool:
+    return teaches_nothing([row.total for row in group.rows], [row.advantage for row in group.rows])
 
 
 def _put_mean(metrics: dict[str, float], name: str, values: Iterable[float]) -> None:
@@ -202,18 +203,6 @@ class UnusedEdits:
             len(edits),
             self._max_tokens,
         )
-
-
-def are_equal(totals_G: Sequence[float]) -> bool:
-    """Say whether the rewards of a group are all one reward.
-
-    Args:
-        totals_G: At least one.
-
-    Returns:
-        Whether they differ by no more than rounding does.
-    """
-    return max(totals_G) - min(totals_G) <= SAME_REWARD
 
 
 def rollout_records(step: int, scored: ScoredGroup) -> list[dict[str, Any]]:

@@ -17,6 +17,11 @@ from editgrpo.training.step.responses import Group, Kind
 
 _LOG = logging.getLogger(__name__)
 
+# Rewards closer than this are one reward; they are sums of fractions in float64.
+SAME_REWARD = 1e-9
+# Advantages are computed in float32: a mean of rewards up to 3 is off by some 1e-7.
+_NO_ADVANTAGE = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredGroup:
@@ -41,6 +46,28 @@ class ScoredGroup:
     def is_dropped(self) -> bool:
         """Whether scoring failed."""
         return self.failure is not None
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether there is anything to learn from it."""
+        return not self.is_dropped and not teaches_nothing(self.totals_G, self.advantages_G)
+
+
+def teaches_nothing(totals_G: Sequence[float], advantages_G: Sequence[float]) -> bool:
+    """Say whether the advantages of a group are all 0, whatever its rewards are measured against.
+
+    Args:
+        totals_G: Rewards, at least one.
+        advantages_G: As many advantages.
+
+    Returns:
+        Whether all are 0 but for rounding. So they are of rewards that are all one, whose rounding
+        a division by their spread would blow up; and of halves that are measured apart and are
+        each equal in itself.
+    """
+    if max(totals_G) - min(totals_G) <= SAME_REWARD:
+        return True
+    return all(abs(advantage) <= _NO_ADVANTAGE for advantage in advantages_G)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
