@@ -66,6 +66,7 @@ def test_references_are_annotated_once(studies: Path, tmp_path: Path, run: Run) 
     counted = json.loads(rates.read_text())
     assert counted["n"] == 4
     assert counted["labeler"].startswith("chexbert@")
+    assert counted["target"] == "findings"
     assert list(counted["rates"]) == list(FINDINGS)
     assert "        0  values added by chexbert\n" in run(*words)
     assert "        2  values added by chexbert\n" in run(*words, "--split", "test")

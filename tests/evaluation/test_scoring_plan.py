@@ -1,11 +1,12 @@
 """What a plan loads for the metrics that are asked for, and what it puts on record."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from editgrpo.config import ClinicalConfig, DType
+from editgrpo.config import ClinicalConfig, DType, Section, Target
 from editgrpo.errors import ConfigError, DataError, ModelError
 from editgrpo.evaluation.catalogue import METRIC_SETS
 from editgrpo.evaluation.scoring_plan import BATCH, JUDGE_BATCH, load_plan
@@ -56,6 +57,12 @@ def test_weights_number_format_and_class_rates_are_on_record(
     assert plan.scored_with["dtype"] == DType.FLOAT32.value
     digest = hashlib.sha256(rates.read_bytes()).hexdigest()
     assert plan.scored_with["class-rates"] == f"sha256:{digest}"
+    write_class_rates(rates, replace(counted, target=Target.FINDINGS))
+    wanted = options("chexbert/report-inverse-frequency-14", class_rates=rates)
+    load_plan(replace(wanted, target=Target.BOTH, section=Section.FINDINGS), config)
+    for other in ({"target": Target.BOTH}, {"target": Target.BOTH, "section": Section.IMPRESSION}):
+        with pytest.raises(ConfigError, match=r"class rates of findings, but .*impression"):
+            load_plan(replace(wanted, **other), config)
     # Rates that no metric needs are not on record.
     others = load_plan(options("chexbert/micro-f1-14", class_rates=rates), config)
     assert list(others.scored_with) == ["chexbert", "dtype"]

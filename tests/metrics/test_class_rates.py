@@ -1,15 +1,18 @@
 """Class rates: counted by hand, kept in a file, and refused with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from editgrpo.errors import DataError, RewardError
+from editgrpo.config import Target
+from editgrpo.errors import ConfigError, DataError, RewardError
 from editgrpo.metrics.class_rates import (
     ClassRates,
+    check_target,
     class_rates,
     read_class_rates,
     write_class_rates,
@@ -55,6 +58,37 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["labeler"] == "rules"
 
 
+def test_rates_count_for_the_sections_that_they_were_counted_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rates.json"
+    write_class_rates(path, replace(four_reports(), target=Target.IMPRESSION))
+    assert read_class_rates(path).target is Target.IMPRESSION
+    check_target(path, Target.IMPRESSION)
+    with pytest.raises(ConfigError) as caught:
+        check_target(path, Target.BOTH)
+    assert str(caught.value) == (
+        f"{path}: class rates of impression, but findings+impression is scored; write them with "
+        "`editgrpo annotate STUDIES --target findings+impression --class-rates FILE`"
+    )
+    assert caplog.messages == []
+
+
+def test_rates_that_say_nothing_of_sections_are_taken_for_those_of_findings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rates.json"
+    write_class_rates(path, four_reports())
+    assert "target" not in json.loads(path.read_text())
+    check_target(path, Target.FINDINGS)
+    assert caplog.messages == []
+    check_target(path, Target.IMPRESSION)
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"{path}: does not say that it is of impression; write it with `editgrpo"
+    )
+
+
 def changed(**fields: Any) -> dict[str, Any]:
     rates = four_reports()
     return {"labeler": "rules", "n": 4, "rates": dict(rates.rates)} | fields
@@ -72,6 +106,7 @@ def with_rate(finding: str, rate: Any) -> dict[str, Any]:
         (changed(extra=1), "has 'extra'"),
         (changed(labeler=""), "labeler must be"),
         (changed(n=0), "n must be"),
+        (changed(target="report"), "target must be one of findings, impression, findings"),
         (changed(n=True), "n must be"),
         (changed(rates=[]), "rates must be an object"),
         (changed(rates={}), "lacks 'Enlarged Cardiomediastinum'"),

@@ -8,7 +8,7 @@ import pytest
 
 from editgrpo.clinical.shared import shared, shared_model
 from editgrpo.clinical.weights import ClinicalModel, model_identity
-from editgrpo.config import ClinicalConfig, DType, RewardConfig
+from editgrpo.config import ClinicalConfig, DType, RewardConfig, Target
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.metrics.class_rates import ClassRates, class_rates, write_class_rates
 from editgrpo.reports import load_annotator, load_labeler
@@ -183,6 +183,20 @@ def test_class_rates_of_other_weights_are_refused(config: ClinicalConfig, tmp_pa
     write_class_rates(path, class_rates(labels, labeler="chexbert@0123"))
     with pytest.raises(ConfigError, match="counted with other weights of CheXbert"):
         load_component(name, config, class_rates=path)
+
+
+def test_class_rates_of_other_sections_are_refused(tmp_path: Path) -> None:
+    name, path = "rules/report-inverse-frequency-14", tmp_path / "rates.json"
+    labels = np.eye(len(FINDINGS), dtype=np.uint8)
+    counted = class_rates(labels, labeler="rules", target=Target.FINDINGS)
+    write_class_rates(path, counted)
+    chosen = RewardConfig(name="rules", weights={name: 1.0}, class_rates=str(path))
+    configured_reward(chosen, ClinicalConfig(), Target.FINDINGS)
+    with pytest.raises(ConfigError, match="class rates of findings, but impression is scored"):
+        configured_reward(chosen, ClinicalConfig(), Target.IMPRESSION)
+    # What reads no rates does not mind.
+    plain = RewardConfig(name="rules", class_rates=str(path))
+    configured_reward(plain, ClinicalConfig(), Target.IMPRESSION)
 
 
 def test_missing_weights_end_a_run_before_its_first_step(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def annotate(
         typer.echo(f"{added:>9,}  values added by {name}")
     typer.echo(f"The store is in {config.store} ({read.size_bytes / 1e6:.1f} MB)")
     if class_rates is not None:
-        write_rates(class_rates, texts, config)
+        write_rates(class_rates, texts, config, target)
         typer.echo(f"The class rates are in {class_rates}")
 
 
@@ -100,7 +100,7 @@ def _texts(studies: Path, split: Split, target: Target) -> list[str]:
     return texts
 
 
-def write_rates(path: Path, texts: list[str], config: ClinicalConfig) -> None:
+def write_rates(path: Path, texts: list[str], config: ClinicalConfig, target: Target) -> None:
     """Write how often reports have each finding, by CheXbert's labels."""
     from editgrpo.clinical.weights import ClinicalModel, model_identity
     from editgrpo.metrics.class_rates import class_rates, write_class_rates
@@ -109,4 +109,5 @@ def write_rates(path: Path, texts: list[str], config: ClinicalConfig) -> None:
 
     labeler = load_labeler("chexbert", config)
     name = f"{labeler.name}@{model_identity(ClinicalModel.CHEXBERT, config)}"
-    write_class_rates(path, class_rates(label_references(labeler, texts), labeler=name))
+    labels = label_references(labeler, texts)
+    write_class_rates(path, class_rates(labels, labeler=name, target=target))

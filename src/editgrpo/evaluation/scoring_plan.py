@@ -16,6 +16,7 @@ from editgrpo.errors import ConfigError
 from editgrpo.evaluation.catalogue import select_metrics
 from editgrpo.evaluation.types import EvaluationOptions
 from editgrpo.metrics.check import checked_read, read_labels, score_pairs
+from editgrpo.metrics.class_rates import check_target
 from editgrpo.metrics.component import Component
 from editgrpo.metrics.label_metrics import study_counts
 from editgrpo.metrics.loading import load_metric_labeler
@@ -68,7 +69,8 @@ def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPl
         The plan; each source stands in it once.
 
     Raises:
-        ConfigError: a metric is unknown, or needs class rates and there are none.
+        ConfigError: a metric is unknown, or needs class rates and there are none, or none of the
+            sections that are scored.
         ModelError: weights are missing (the message names the command that fetches them).
     """
     metrics = select_metrics(options.metrics)
@@ -78,6 +80,8 @@ def load_plan(options: EvaluationOptions, clinical: ClinicalConfig) -> ScoringPl
                 f"{metric.name} needs the class rates of a training set; write them with "
                 "`editgrpo annotate STUDIES --class-rates rates.json`, then give --class-rates"
             )
+        if metric.needs_class_rates and options.class_rates is not None:
+            check_target(options.class_rates, options.scored)
     models = dict.fromkeys(model for metric in metrics for model in metric.models)
     sources = dict.fromkeys(source for metric in metrics for source in metric.sources)
     return ScoringPlan(

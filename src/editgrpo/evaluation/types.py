@@ -63,6 +63,11 @@ class EvaluationOptions:
     section: Section | None = None
     """Score this section of predictions of both alone; None scores both as running text."""
 
+    @property
+    def scored(self) -> Target:
+        """The sections that are scored."""
+        return self.target if self.section is None else Target(self.section.value)
+
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ConfigError(f"samples is {self.samples}; it must be at least 1")

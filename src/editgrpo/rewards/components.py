@@ -1,5 +1,6 @@
 """The metrics that score one report, by name: what a reward can be made of."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def component_models(name: str) -> tuple[ClinicalModel, ...]:
         The models; none for what works by rules.
     """
     return TABLE[name].models
+
+
+def needs_class_rates(names: Iterable[str]) -> bool:
+    """Say whether one of some components is weighted by class rates; unknown names are not."""
+    return any(name in TABLE and TABLE[name].needs_class_rates for name in names)
 
 
 def require_trainable(name: str) -> None:

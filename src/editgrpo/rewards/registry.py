@@ -10,8 +10,14 @@ from pathlib import Path
 from editgrpo.clinical.catalogue import ClinicalModel
 from editgrpo.config import ClinicalConfig, RewardConfig, Target
 from editgrpo.errors import ConfigError, nearest_name
+from editgrpo.metrics.class_rates import check_target
 from editgrpo.metrics.loading import rules_annotator
-from editgrpo.rewards.components import component_models, load_component, require_trainable
+from editgrpo.rewards.components import (
+    component_models,
+    load_component,
+    needs_class_rates,
+    require_trainable,
+)
 from editgrpo.rewards.composite import CompositeReward
 from editgrpo.rewards.custom import CustomScore
 from editgrpo.rewards.guard import GuardedReward
@@ -88,7 +94,7 @@ def configured_reward(
         The reward; whatever goes wrong while it scores is a RewardError.
 
     Raises:
-        ConfigError: see `load_reward`.
+        ConfigError: see `load_reward`; or the class rates were counted in other sections.
         ModelError: weights are missing; it names the command that gets them.
         DataError: the annotation store or the file of class rates cannot be used.
     """
@@ -100,6 +106,8 @@ def configured_reward(
         clinical=clinical,
         class_rates=rates,
     )
+    if rates is not None and needs_class_rates(reward.component_names):
+        check_target(rates, target)
     # Models load when they first read; a run must learn before its first step that one is missing.
     reward.score([_ANY_REPORT], [_ANY_REPORT])
     return GuardedReward(reward_of_target(reward, target), timeout_s=config.timeout_s)
