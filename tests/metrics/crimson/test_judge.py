@@ -106,6 +106,19 @@ def test_answers_are_kept_on_disk_by_wording(server: ChatServer, tmp_path: Path)
     assert server.requests[1]["messages"] == [{"role": "user", "content": "Compare c with r."}]
 
 
+def test_a_server_that_has_moved_is_not_asked_again(server: ChatServer, tmp_path: Path) -> None:
+    """What answers is the model; of another, nothing is taken."""
+    server.answer = lambda _: RIGHT
+    store = {"store": str(tmp_path / "store"), "store_writes": True}
+    make(server, **store).compare(["c"], ["r"])
+    with ChatServer() as moved:
+        moved.answer = lambda _: RIGHT
+        make(moved, **store).compare(["c"], ["r"])
+        assert moved.requests == []
+        make(moved, crimson_model="other", **store).compare(["c"], ["r"])
+        assert [request["model"] for request in moved.requests] == ["other"]
+
+
 def test_numbers_name_judge_and_wording(server: ChatServer) -> None:
     assert crimson_identity(config(server)).startswith("judge, prompt own:")
 

@@ -88,7 +88,11 @@ class ServerBackend:
     """Answers questions by asking a server, several at a time.
 
     Attributes:
-        identity: What answers depend on besides the question.
+        identity: What answers depend on besides the question: the model, by the name that the
+            server knows it by. Its address is left out, so that a server that has moved is not
+            paid twice. Nor would it tell weights apart: other weights can be served at the same
+            address, and the same ones at another. `scores.json` names a judge in the same way, so
+            weights that differ need names that differ.
     """
 
     def __init__(self, server: JudgeServer, form: Form) -> None:
@@ -98,7 +102,7 @@ class ServerBackend:
             server: Where.
             form: How.
         """
-        self.identity = f"{server.url} {server.model}"
+        self.identity = f"served {server.model}"
         self._server = server
         self._form = form
         self._url = f"{server.url.rstrip('/')}/{form.path}"
