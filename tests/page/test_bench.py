@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import DataError
 from editgrpo.page.bench import Bench, Phase
+from editgrpo.page.cards import Card
 from editgrpo.page.models import PageStudy, TriedModel
 from editgrpo.page.shelf import PHANTOMS, told_apart
+from editgrpo.training.streaming import Draft
+from tests.data.candidates import a_study
 from tests.training.tiny_run import Tiny
 
 
@@ -65,8 +68,36 @@ def test_two_models_write_in_turn_and_reports_are_counted(ready: Bench) -> None:
         (name, number) for name in ready.names for number in (0, 1)
     ]
     assert ready.counts.reports == before + 4
-    ready.judge([card.draft.text for card in cards], study.findings, "rules")
+    ready.judge(cards, study.findings, "rules")
     assert ready.counts.scored == 4
+
+
+def test_each_model_is_scored_by_its_own_target(tried: TriedModel, tmp_path: Path) -> None:
+    """One writes findings, the other an impression: each against that section, alone."""
+    other = replace(tried, data=replace(tried.data, target=Target.IMPRESSION))
+    two = Bench([tried, other], tmp_path, budget=None, clinical=ClinicalConfig())
+    findings, impression = "Moderate cardiomegaly.", "No pleural effusion."
+    cards = [
+        Card(model=name, kind="", draft=Draft(text=text, is_finished=True))
+        for name in two.names
+        for text in (findings, impression)
+    ]
+    study = a_study("s", findings=findings, impression=impression)
+    reference = two.reference_text(study)
+    assert reference == f"FINDINGS: {findings}\nIMPRESSION: {impression}"
+    found, message = two.judge(cards, reference, "rules")
+    assert message == ""
+    # `rules` sums three components of at most 1; findings and impression share nothing.
+    assert [one and one.reward.report for one in found] == [
+        pytest.approx(3.0), pytest.approx(0.0), pytest.approx(0.0), pytest.approx(3.0)
+    ]  # fmt: skip
+    assert two.counts.scored == 4
+    found, message = two.judge(cards, two.reference_text(replace(study, impression="")), "rules")
+    assert [one is not None for one in found] == [True, True, False, False]
+    assert message == "The reference has no impression; write IMPRESSION: before it."
+    alone = replace(study, findings="")
+    assert two.reference_text(alone) == f"IMPRESSION: {impression}"
+    assert two.judge(cards, two.reference_text(alone), "rules")[0][:2] == [None, None]
 
 
 def test_a_reader_who_leaves_lets_the_next_one_in(ready: Bench) -> None:

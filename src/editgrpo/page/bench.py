@@ -2,15 +2,23 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from editgrpo.config import ClinicalConfig, Target
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.study import Study
 from editgrpo.errors import EditGRPOError
 from editgrpo.page.cards import Card
-from editgrpo.page.judge import RULES, SCORINGS, Judge, Judgement
+from editgrpo.page.judge import (
+    RULES,
+    SCORINGS,
+    Judge,
+    Judgement,
+    sections_under_headings,
+    text_of_target,
+)
 from editgrpo.page.models import LoadedModel, PageStudy, TriedModel, load_model
 from editgrpo.page.shelf import Shelf, phantom_shelf, prepared_shelf, told_apart
 
@@ -72,7 +80,7 @@ class Bench:
         self.tried = tuple(models)
         self.clinical = clinical
         self._folder, self._budget = folder, budget
-        self._judges: dict[str, Judge] = {}
+        self._judges: dict[tuple[str, Target], Judge] = {}
         # A model writes one report at a time, and scorers remember what they read.
         self._turn = threading.Lock()
         self._is_closed = threading.Event()
@@ -83,10 +91,27 @@ class Bench:
         """Most films of a study that a model is shown."""
         return max(model.data.max_images for model in self.tried)
 
+    def target(self, name: str) -> Target:
+        """Return which sections a model writes, and is scored by."""
+        return self.tried[self.names.index(name)].data.target
+
+    def reference_text(self, study: Study) -> str:
+        """Return what a study's reports are scored against: the sections of the models' target.
+
+        Args:
+            study: Of a set.
+
+        Returns:
+            Its reference; of models with different targets both sections under their headings, as
+            far as they are there.
+        """
+        if len(self._targets) == 1:
+            return replace(study, target=self._targets[0]).reference
+        return sections_under_headings(study.findings, study.impression)
+
     @property
-    def target(self) -> Target:
-        """Which sections the first model writes, and references are of."""
-        return self.tried[0].data.target
+    def _targets(self) -> tuple[Target, ...]:
+        return tuple(dict.fromkeys(one.data.target for one in self.tried))
 
     def start(self) -> None:
         """Begin to load; `phase` says when it is done."""
@@ -140,30 +165,45 @@ class Bench:
                 self.counts.reports += len(cards)
                 written += cards
 
-    def judge(self, reports: Sequence[str], reference: str, scoring: str) -> list[Judgement]:
-        """Edit and score reports.
+    def judge(
+        self, cards: Sequence[Card], reference: str, scoring: str
+    ) -> tuple[list[Judgement | None], str]:
+        """Edit and score reports, each by the target of the model that wrote it.
 
         Args:
-            reports: N reports.
-            reference: The reference report of their study.
+            cards: N reports.
+            reference: The reference report of their study; of models with different targets, with
+                the headings of its sections.
             scoring: One of `SCORINGS`; its models are loaded when it is first asked for.
 
         Returns:
-            N judgements.
+            N judgements, None where the reference lacks what the model writes; and a sentence that
+            says so, empty if there is none.
 
         Raises:
             EditGRPOError: weights are missing, or a scorer fails.
         """
-        with self._turn:
-            judge = self._judges.get(scoring)
-            if judge is None:
-                judge = self._judges[scoring] = self._new_judge(scoring)
-            found = judge.judge(reports, reference)
+        found: dict[int, Judgement] = {}
+        faults: list[str] = []
+        for target in self._targets:
+            asked = [k for k, card in enumerate(cards) if self.target(card.model) is target]
+            text = reference if len(self._targets) == 1 else text_of_target(reference, target)
+            if asked and not text:
+                heading = f"{target.value.upper()}:"
+                faults.append(f"The reference has no {target.value}; write {heading} before it.")
+            elif asked:
+                with self._turn:
+                    reports = [cards[k].draft.text for k in asked]
+                    judgements = self._judge_of(scoring, target).judge(reports, text)
+                found |= zip(asked, judgements, strict=True)
         self.counts.scored += len(found)
-        return found
+        return [found.get(k) for k in range(len(cards))], " ".join(faults)
 
-    def _new_judge(self, scoring: str) -> Judge:
-        return Judge(SCORINGS[scoring], self.clinical, self.target)
+    def _judge_of(self, scoring: str, target: Target) -> Judge:
+        key = (scoring, target)
+        if key not in self._judges:
+            self._judges[key] = Judge(SCORINGS[scoring], self.clinical, target)
+        return self._judges[key]
 
     def _begin(self, stage: str) -> None:
         if self._is_closed.is_set():
@@ -198,7 +238,8 @@ class Bench:
         study, films = shelves[-1].take(shelves[-1].listed()[0], max_images=self.max_images)
         for model in loaded:
             model.check(PageStudy(study=study, films=films))
-        self._judges[RULES] = self._new_judge(RULES)
+        for target in self._targets:
+            self._judge_of(RULES, target)
         self.models, self.shelves = tuple(loaded), shelves
         self._begin("Ready.")
         self.phase = Phase.READY

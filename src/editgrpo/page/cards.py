@@ -43,8 +43,8 @@ class Card:
         return replace(self, kind=f"{self.kind}, stopped", draft=draft)
 
 
-def judged(cards: Sequence[Card], judgements: Iterable[Judgement]) -> tuple[Card, ...]:
-    """Return the cards with what their reports are worth."""
+def judged(cards: Sequence[Card], judgements: Iterable[Judgement | None]) -> tuple[Card, ...]:
+    """Return the cards with what their reports are worth, as far as that is known."""
     return tuple(
         replace(card, judgement=found) for card, found in zip(cards, judgements, strict=True)
     )

@@ -117,7 +117,7 @@ class _Events:
             **self._cards(),
             **dict(zip(panel.texts, texts, strict=True)),
             panel.study: study.study_id,
-            self._page.reports.reference: replace(study, target=self._bench.target).reference,
+            self._page.reports.reference: self._bench.reference_text(study),
         }
 
     def add(self, timepoint: Timepoint, files: Sequence[str], films: Films, *views: str) -> Updates:
@@ -190,11 +190,10 @@ class _Events:
         if not reference.strip():
             return self._cards(cards, message="The reference is empty; paste a report first.")
         try:
-            reports = [card.draft.text for card in cards]
-            found = self._bench.judge(reports, reference.strip(), scoring)
+            found, message = self._bench.judge(cards, reference.strip(), scoring)
         except EditGRPOError as error:
             return self._cards(cards, message=str(error))
-        return self._cards(judged(cards, found))
+        return self._cards(judged(cards, found), message=message)
 
     def _write(
         self, kept: Cards, films: Films, study: str, shown: Sequence[str], **how: Any

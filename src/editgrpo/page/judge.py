@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from editgrpo.config import ClinicalConfig, RewardConfig, Target
+from editgrpo.config import ClinicalConfig, RewardConfig, Section, Target
 from editgrpo.display.diff import Segment, diff_step
 from editgrpo.edits import Edit, edit_report
 from editgrpo.edits.rules import RULE_OF
@@ -16,6 +16,7 @@ from editgrpo.evaluation.statistics import study_statistics
 from editgrpo.evaluation.types import EvaluationOptions, Prediction
 from editgrpo.metrics.metric import Direction, Level, Metric
 from editgrpo.reports import load_annotator
+from editgrpo.reports.headings import section_texts, with_headings
 from editgrpo.reports.sectioned import annotator_of_target
 from editgrpo.reports.types import AnnotatedReport
 from editgrpo.rewards import load_reward
@@ -163,6 +164,28 @@ class Judge:
             metric.name: np.broadcast_to(metric.formula(means), len(texts)).tolist()
             for metric in self._metrics
         }
+
+
+def sections_under_headings(findings: str, impression: str) -> str:
+    """Write the sections that are there as one text; findings alone need no heading."""
+    if not impression:
+        return findings
+    return with_headings(findings, impression) if findings else f"IMPRESSION: {impression}"
+
+
+def text_of_target(reference: str, target: Target) -> str:
+    """Return what a reference says of a target.
+
+    Args:
+        reference: A report that may hold both sections, see `read_passages`.
+        target: What a model writes.
+
+    Returns:
+        The section, empty if it is missing; for both sections the text as it is.
+    """
+    if target is Target.BOTH:
+        return reference
+    return section_texts(reference)[Section(target.value)]
 
 
 def available_scorings(clinical: ClinicalConfig) -> list[str]:
