@@ -1,5 +1,6 @@
 """Fine-tuning: only the findings are learnt, and which epochs are kept."""
 
+import dataclasses
 import json
 import random
 from collections.abc import Sequence
@@ -78,7 +79,11 @@ def test_a_batch_larger_than_the_set_is_refused_and_a_long_warm_up_noted(
     _check_size(config, 16, 4)
     assert not caplog.messages
     _check_size(config, 12, 3)
-    assert "optim.warmup_steps is 3 of 3 steps" in caplog.text
+    config = dataclasses.replace(config, optim=OptimConfig(warmup_steps=30))
+    _check_size(config, 80, 20)
+    first, second = caplog.messages
+    assert first.startswith("optim.warmup_steps is 3 of 3 steps: ")
+    assert second.endswith("; train longer, or set it to 2")
 
 
 def test_a_batch_that_processes_cannot_share_is_refused_before_anything_is_written(

@@ -28,7 +28,7 @@ from editgrpo.training.policy.load import (
     peft_config,
 )
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
-from editgrpo.training.run.arguments import fine_tuning_arguments
+from editgrpo.training.run.arguments import fine_tuning_arguments, warn_of_long_warmup
 from editgrpo.training.run.callbacks import MarkCheckpoints, StopOnSignal
 from editgrpo.training.run.checkpoints import CheckpointTrainer
 from editgrpo.training.run.divergence import check_finite
@@ -223,12 +223,7 @@ def _check_size(config: SFTConfig, studies: int, steps: int) -> None:
             f"batch_size is {config.batch_size} for {studies} training studies; set it to at most "
             "their number"
         )
-    if config.optim.warmup_steps >= steps:
-        _LOGGER.warning(
-            "optim.warmup_steps is %d of %d steps: the learning rate does not reach its peak",
-            config.optim.warmup_steps,
-            steps,
-        )
+    warn_of_long_warmup(config.optim, steps)
 
 
 def _epoch_ends(config: SFTConfig, studies: int) -> list[int]:

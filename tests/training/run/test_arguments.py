@@ -294,3 +294,15 @@ def test_a_batch_is_not_multiplied_by_the_gpus_that_a_process_sees(
     both = [fine_tuning_arguments(sft, steps=1, passes=1)]
     both.append(training_arguments(TrainConfig(model=model, output=str(tmp_path))))
     assert asked == both
+
+
+def test_a_run_whose_learning_rate_never_arrives_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    training_arguments(TrainConfig(steps=10, optim=OptimConfig(warmup_steps=9)))
+    assert caplog.messages == []
+    training_arguments(TrainConfig(steps=10, optim=OptimConfig(warmup_steps=10)))
+    assert caplog.messages == [
+        "optim.warmup_steps is 10 of 10 steps: the learning rate does not reach its peak; train "
+        "longer, or set it to 1"
+    ]

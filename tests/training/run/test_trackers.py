@@ -307,9 +307,28 @@ def test_a_tracker_that_is_not_installed_is_refused_with_the_command(
     assert str(refused.value) == f"report_to: {name} is not installed; {remedy}"
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("comet", "report_to: 'comet' is unknown; did you mean 'comet_ml'?"),
+        (
+            "clearml",
+            "report_to: clearml cannot be used: ClearMLCallback requires 'clearml' to be "
+            "installed. Run `pip install clearml`.",
+        ),
+    ],
+)
+def test_a_tracker_that_cannot_be_used_is_refused_in_one_line(name: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_trackers([name])
+    assert str(refused.value) == line
+
+
 def test_an_unknown_tracker_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(ConfigError, match=r"report_to: notebook cannot .* tensorboard, wandb, "):
+    with pytest.raises(ConfigError, match=r"'notebook' is unknown; choose one of .*mlflow, ") as no:
         check_trackers(["notebook"])
+    named = str(no.value).partition("one of ")[2].split(", ")
+    assert named == sorted(named) and {"tensorboard", "wandb", "mlflow", "trackio"} < set(named)
 
 
 def test_a_tracker_that_cannot_start_ends_the_run_in_one_line(

@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from trl import GRPOConfig
 from trl import SFTConfig as TRLSFTConfig
 
-from editgrpo.config import DType, KLTerm, SFTConfig, TrainConfig
+from editgrpo.config import DType, KLTerm, OptimConfig, SFTConfig, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.training.run.folder import CHECKPOINTS
 from editgrpo.training.run.launch import processes_of_launch
@@ -230,6 +230,7 @@ def training_arguments(config: TrainConfig) -> GRPOConfig:
     Raises:
         ConfigError: the prompts of a step cannot be shared evenly by the processes.
     """
+    warn_of_long_warmup(config.optim, config.steps)
     told = GRPOConfig(**grpo_arguments(config))
     use_one_gpu(told)
     return told
@@ -249,6 +250,23 @@ def fine_tuning_arguments(config: SFTConfig, *, steps: int, passes: int) -> TRLS
     told = TRLSFTConfig(**sft_arguments(config, steps=steps, passes=passes))
     use_one_gpu(told)
     return told
+
+
+def warn_of_long_warmup(optim: OptimConfig, steps: int) -> None:
+    """Warn where the learning rate rises until the run is over.
+
+    Args:
+        optim: Of the run.
+        steps: Optimiser steps of the run.
+    """
+    if optim.warmup_steps >= steps:
+        _LOGGER.warning(
+            "optim.warmup_steps is %d of %d steps: the learning rate does not reach its peak; "
+            "train longer, or set it to %d",
+            optim.warmup_steps,
+            steps,
+            steps // 10,
+        )
 
 
 def use_one_gpu(told: TrainingArguments) -> None:

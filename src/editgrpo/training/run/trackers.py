@@ -25,9 +25,10 @@ from accelerate.tracking import (
 )
 from transformers import TrainerCallback
 from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from editgrpo.config import SFTConfig, TrainConfig
-from editgrpo.errors import ConfigError, TrainingError
+from editgrpo.errors import ConfigError, TrainingError, nearest_name
 from editgrpo.extras import require_tracker
 from editgrpo.files import read_json_object, real_path, write_json
 from editgrpo.foreign import reading
@@ -100,13 +101,15 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         require_tracker(name)
     for name in others(names):
+        known = sorted({*_MAKERS, *INTEGRATION_TO_CALLBACK})
+        if name not in known:
+            raise ConfigError(f"report_to: {name!r} is unknown{nearest_name(name, known)}")
         try:
             for kind in get_reporting_integration_callbacks([name]):
                 kind()
         except (ImportError, RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"report_to: {name} cannot be used; take one of {', '.join(_MAKERS)}: {error}"
-            ) from error
+            # What transformers' callbacks say: which package, and how it is installed.
+            raise ConfigError(f"report_to: {name} cannot be used: {error}") from error
 
 
 class Trackers(TrainerCallback):  # type: ignore[misc]
