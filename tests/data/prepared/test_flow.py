@@ -1,12 +1,17 @@
+import re
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editgrpo.data.prepared.flow import Flow, FlowKind, make_flow
+from editgrpo.config import Target
+from editgrpo.data.prepared.flow import Flow, FlowKind, make_flow, with_sections
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.study import Split, Study, StudyImage, Timepoint, View
+from tests.builders import REPOSITORY
 
 IMAGE = StudyImage(image_id="i", view=View.PA)
 PRIOR = StudyImage(image_id="j", view=View.LATERAL, timepoint=Timepoint.PRIOR)
@@ -112,3 +117,29 @@ def test_the_record_names_every_column() -> None:
         "unassigned": 1,
         "all": 2,
     }
+
+
+def test_studies_are_counted_by_the_sections_that_they_have() -> None:
+    """Two with both sections, one with each alone, one with none."""
+    bare = a_study("1", Split.TRAIN)
+    both = replace(bare, findings="Clear.", impression="Normal.")
+    studies = [
+        both,
+        replace(both, split=Split.TEST),
+        replace(both, impression=""),
+        replace(both, findings=""),
+        bare,
+    ]
+    assert with_sections(studies) == {
+        "with findings": {Split.TRAIN: 2, Split.TEST: 1},
+        "with impression": {Split.TRAIN: 2, Split.TEST: 1},
+        "with findings and impression": {Split.TRAIN: 1, Split.TEST: 1},
+    }
+    assert list(with_sections(studies, Target.IMPRESSION)) == ["with impression"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "src/editgrpo/data").glob("*/preparation.py"))
+)
+def test_no_source_counts_sections_by_itself(path: Path) -> None:
+    assert not re.search(r'"with (findings|impression)', path.read_text("utf-8"))

@@ -7,7 +7,7 @@ demographics.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from editgrpo.data.chexpert_plus.files import find_images, find_table
 from editgrpo.data.given_values import is_given, section_text
 from editgrpo.data.prepare import Candidates
+from editgrpo.data.prepared.flow import with_sections
 from editgrpo.data.prepared.record import shown
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import attach_priors
@@ -102,7 +103,7 @@ def read_chexpert_plus(source: CheXpertPlusSource, how: ReadOptions | None = Non
             studies.append(study)
         else:
             rejections.append(study)
-    facts = _facts(studies)
+    facts = with_sections(studies)
     if source.priors:
         studies = attach_priors(studies)
     return Candidates(
@@ -202,14 +203,3 @@ def _study(study_id: str, rows: list[_Row], rule: SplitRule | None) -> Study | R
         time=first.order,
         **first.sections,
     )
-
-
-def _facts(studies: Iterable[Study]) -> dict[str, Counter[Split]]:
-    studies = list(studies)
-    return {
-        "with findings": Counter(one.split for one in studies if one.findings),
-        "with impression": Counter(one.split for one in studies if one.impression),
-        "with findings and impression": Counter(
-            one.split for one in studies if one.findings and one.impression
-        ),
-    }

@@ -5,16 +5,18 @@ given, the images of a patient's most recent earlier study become prior images.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from editgrpo.config import Target
 from editgrpo.data.folder.columns import Columns
 from editgrpo.data.folder.faults import Faults
 from editgrpo.data.folder.images import ImageFolder
 from editgrpo.data.given_values import is_given, is_identifier, section_text
 from editgrpo.data.prepare import Candidates
+from editgrpo.data.prepared.flow import with_sections
 from editgrpo.data.prepared.record import SECTIONS, shown
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import attach_priors
@@ -283,14 +285,12 @@ def _time(text: str, date_format: str | None, where: str, first: Time | None) ->
 
 
 def _facts(
-    studies: Iterable[Study], drafts: Mapping[str, _Draft], *, with_time: bool
+    studies: Sequence[Study], drafts: Mapping[str, _Draft], *, with_time: bool
 ) -> dict[str, Counter[Split]]:
     rows: Counter[Split] = Counter()
-    findings: Counter[Split] = Counter()
     timed: Counter[Split] = Counter()
     for study in studies:
         rows[study.split] += drafts[study.study_id].rows
-        findings[study.split] += bool(study.findings)
         timed[study.split] += bool(study.time)
-    facts = {"rows": rows, "with findings": findings}
+    facts = {"rows": rows, **with_sections(studies, Target.FINDINGS)}
     return facts | {"with a time": timed} if with_time else facts

@@ -5,13 +5,14 @@ study. The exam's name stands in for TECHNIQUE, which the reports lack.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from editgrpo.data.iu_xray.annotation import read_annotation
 from editgrpo.data.iu_xray.images import ImageFile, ImageIndex
 from editgrpo.data.iu_xray.reports import IUReport, read_reports
 from editgrpo.data.iu_xray.source import IUXraySource, resolve
 from editgrpo.data.prepare import Candidates
+from editgrpo.data.prepared.flow import with_sections
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.study import Split, Study, StudyImage
@@ -48,12 +49,14 @@ def read_iu_xray(source: IUXraySource, how: ReadOptions | None = None) -> Candid
     rejections: list[Rejection] = []
     image_files: dict[str, str] = {}
     unrecognised: Counter[str] = Counter()
+    listed: Counter[Split] = Counter()
     for report in reports:
         split = split_of_uid.get(report.uid)
         if split is None:
             study_id = f"CXR{report.uid}"
             rejections.append(Rejection(study_id=study_id, image=None, reason=NOT_IN_ANNOTATION))
             continue
+        listed[split] += bool(report.images)
         files: list[ImageFile] = []
         if index is not None:
             files = index.images_of(report.uid, report.images)
@@ -68,7 +71,8 @@ def read_iu_xray(source: IUXraySource, how: ReadOptions | None = None) -> Candid
         image_files=image_files,
         split_rule="R2Gen's annotation" if source.annotation else how.split_rule.describe(),
         rejections=rejections,
-        facts=_facts(reports, split_of_uid),
+        # Studies are the reports that have a split.
+        facts={**with_sections(studies), "with images listed": listed},
         unrecognised_views=unrecognised,
     )
 
@@ -92,21 +96,3 @@ def _study(
         findings=report.findings,
         impression=report.impression,
     )
-
-
-def _facts(
-    reports: Sequence[IUReport], split_of_uid: dict[str, Split]
-) -> dict[str, Counter[Split]]:
-    """Count what the reports hold, those without a split left out."""
-
-    def count(uids: Iterable[str]) -> Counter[Split]:
-        return Counter(split_of_uid[uid] for uid in uids if uid in split_of_uid)
-
-    return {
-        "with findings": count(r.uid for r in reports if r.findings),
-        "with impression": count(r.uid for r in reports if r.impression),
-        "with findings and impression": count(
-            r.uid for r in reports if r.findings and r.impression
-        ),
-        "with images listed": count(r.uid for r in reports if r.images),
-    }

@@ -13,6 +13,7 @@ from editgrpo.data.mimic_cxr.reports import ReportFiles
 from editgrpo.data.mimic_cxr.sections import Decision, Sections, parse_report
 from editgrpo.data.mimic_cxr.tables import find_table, read_listing
 from editgrpo.data.prepare import Candidates
+from editgrpo.data.prepared.flow import with_sections
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.prepared.workers import Progress
 from editgrpo.data.priors import attach_priors
@@ -80,6 +81,7 @@ def read_mimic_cxr(source: MimicCXRSource, how: ReadOptions | None = None) -> Ca
                 f"{reports.path}: holds none of the {len(studies)} reports; give those of all "
                 "patients in the tables"
             )
+    facts = account.facts | with_sections(studies)
     studies = attach_priors(studies)
     files = {
         image.image_id: f"{source.root}/{_FILES}/{_study_path(study)}/{image.image_id}"
@@ -93,7 +95,7 @@ def read_mimic_cxr(source: MimicCXRSource, how: ReadOptions | None = None) -> Ca
         suffixes=_suffixes(list(files.values())),
         split_rule=f"official: {find_table(folder, 'split').name}",
         rejections=account.rejections(studies),
-        facts={name: counts for name, counts in account.facts.items() if counts.total()},
+        facts={name: counts for name, counts in facts.items() if counts.total()},
         unrecognised_views=listing.unrecognised_views,
     )
 
@@ -107,9 +109,7 @@ class _Account:
         names = (
             "patients in all",
             "images in all",
-            "with findings",
-            "with impression",
-            "with findings and impression",
+            *with_sections(()),  # counted when all studies are there
             "without date and time",
             *(decision.value for decision in Decision),
         )
@@ -146,11 +146,6 @@ class _Account:
             facts["patients in all"][split] += 1
         facts["images in all"][split] += len(listed.images)
         facts["without date and time"][split] += not listed.time
-        facts["with findings"][split] += bool(sections.findings)
-        facts["with impression"][split] += bool(sections.impression)
-        facts["with findings and impression"][split] += bool(
-            sections.findings and sections.impression
-        )
         for decision in sections.decisions:
             facts[decision.value][split] += 1
 

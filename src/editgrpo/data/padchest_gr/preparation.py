@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from editgrpo.config import Target
 from editgrpo.data.padchest_gr.images import PadChestImages
 from editgrpo.data.padchest_gr.reports import GroundedReport, find_reports, read_reports
 from editgrpo.data.padchest_gr.tables import (
@@ -18,7 +19,7 @@ from editgrpo.data.padchest_gr.tables import (
     read_padchest_table,
 )
 from editgrpo.data.prepare import Candidates
-from editgrpo.data.prepared.flow import WITH_BOXES
+from editgrpo.data.prepared.flow import WITH_BOXES, with_sections
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import with_prior
 from editgrpo.data.read_options import ReadOptions
@@ -90,7 +91,7 @@ def _facts(
     studies: list[Study], put_together: dict[str, tuple[GroundedReport, TableStudy]]
 ) -> dict[str, Counter[Split]]:
     facts = {
-        "with findings": Counter(study.split for study in studies if study.findings),
+        **with_sections(studies, Target.FINDINGS),
         "with a prior study named": Counter(
             listed.split for report, listed in put_together.values() if report.prior_study_id
         ),

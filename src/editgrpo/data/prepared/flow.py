@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from editgrpo.config import Target
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.study import Split, Study, View
 
@@ -26,6 +27,27 @@ class FlowKind(StrEnum):
     LEFT_OUT = "left out"
     KEPT = "kept"
     OF_KEPT = "of kept"
+
+
+def with_sections(studies: Iterable[Study], *targets: Target) -> dict[str, Counter[Split]]:
+    """Count the studies that have sections, for `Candidates.facts`.
+
+    Args:
+        studies: All of a source.
+        targets: A row for each: its sections, all of them; without any, for each target there is.
+
+    Returns:
+        Name of the row to its counts by split.
+    """
+    studies = list(studies)
+    return {
+        f"with {' and '.join(target.sections)}": Counter(
+            study.split
+            for study in studies
+            if all(getattr(study, section) for section in target.sections)
+        )
+        for target in targets or tuple(Target)
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

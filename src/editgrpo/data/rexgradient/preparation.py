@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from editgrpo.config import Target
 from editgrpo.data.prepare import Candidates, Inclusion
+from editgrpo.data.prepared.flow import with_sections
 from editgrpo.data.prepared.store import Rejection
 from editgrpo.data.priors import attach_priors
 from editgrpo.data.read_options import ReadOptions
@@ -138,8 +140,7 @@ def _with_images(record: Record, names: _ImageNames, unrecognised: Counter[str])
 def _facts(records: list[Record]) -> dict[str, Counter[Split]]:
     """Count what the source holds; rows that are all zero say nothing and are left out."""
     facts: dict[str, Counter[Split]] = {
-        "with findings": Counter(r.study.split for r in records if r.study.findings),
-        "with impression": Counter(r.study.split for r in records if r.study.impression),
+        **with_sections((r.study for r in records), Target.FINDINGS, Target.IMPRESSION),
         "with a body part other than the chest": Counter(
             r.study.split for r in records if any(_is_elsewhere(part) for part in r.body_parts)
         ),
