@@ -28,7 +28,7 @@ def tiny(
     """Write a small model with random weights and the files of a published one.
 
     A run with it shows on a laptop that your studies, settings and scorers work; its reports are
-    noise and earn 0.
+    noise and earn next to nothing.
     """
     require_extras(Extra.TRAIN)
     claim_output(output, overwrite=overwrite)

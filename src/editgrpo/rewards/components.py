@@ -55,6 +55,11 @@ def component_models(name: str) -> tuple[ClinicalModel, ...]:
     return TABLE[name].models
 
 
+def is_judged(name: str) -> bool:
+    """Say whether a language model judges for a component, one of `COMPONENT_NAMES`."""
+    return TABLE[name].judge is not None
+
+
 def needs_class_rates(names: Iterable[str]) -> bool:
     """Say whether one of some components is weighted by class rates; unknown names are not."""
     return any(name in TABLE and TABLE[name].needs_class_rates for name in names)

@@ -14,6 +14,7 @@ from editgrpo.metrics.class_rates import check_target
 from editgrpo.metrics.loading import rules_annotator
 from editgrpo.rewards.components import (
     component_models,
+    is_judged,
     load_component,
     needs_class_rates,
     require_trainable,
@@ -128,6 +129,22 @@ def reward_models(config: RewardConfig) -> tuple[ClinicalModel, ...]:
     names = _complete(config.name, config.weights, config.custom)
     known = [name for name in names if name != config.custom]
     return tuple(dict.fromkeys(model for name in known for model in component_models(name)))
+
+
+def may_ask_judges(config: RewardConfig) -> bool:
+    """Say whether a reward may ask a language model for its judgement.
+
+    Args:
+        config: Which reward.
+
+    Returns:
+        Whether it has a component that does, or one of one's own, which may do anything.
+
+    Raises:
+        ConfigError: see `load_reward`.
+    """
+    names = _complete(config.name, config.weights, config.custom)
+    return any(name == config.custom or is_judged(name) for name in names)
 
 
 def _complete(name: str, weights: Mapping[str, float], custom: str | None) -> dict[str, float]:

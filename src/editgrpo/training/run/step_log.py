@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 from editgrpo.config import TrainConfig
 from editgrpo.errors import TrainingError
 from editgrpo.metrics.judges.costs import describe_costs, summed_costs, take_costs
+from editgrpo.rewards.registry import may_ask_judges
 from editgrpo.training.run.folder import METRICS, ROLLOUTS, TIMINGS, append_line
 from editgrpo.training.run.setup import TrainingSetup
 from editgrpo.training.step.dynamic_sampling import DrawnGroups
@@ -41,6 +42,7 @@ class StepLog:
         self._setup = setup
         self._schedule = schedule
         self._is_main_process = is_main_process
+        self._may_be_judged = may_ask_judges(config.reward)
         self._unused_edits = UnusedEdits(config.rollout.max_completion_tokens)
 
     def record(self, step: int, drawn: DrawnGroups) -> dict[str, float]:
@@ -89,7 +91,9 @@ class StepLog:
             metrics: Its metrics.
             timings: Its seconds by phase.
         """
-        costs = summed_costs(gather_object([take_costs()]))
+        costs = take_costs()
+        if self._may_be_judged:
+            costs = summed_costs(gather_object([costs]))
         timings = timings | costs
         if self._is_main_process:
             if costs:
