@@ -18,6 +18,7 @@ from editgrpo.config import (
     Target,
 )
 from editgrpo.data.pixels.resize import PixelBudget
+from editgrpo.data.prepared import store
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.errors import DataError
@@ -90,6 +91,19 @@ def test_what_is_left_out_is_counted(
     two = replace(data(tiny.studies, Target.IMPRESSION), train_limit=2)
     asked = load_split(two, Split.TRAIN, without_references=True)
     assert [one.target for one in asked] == [Target.IMPRESSION] * 2
+
+
+def test_a_split_is_read_once(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = store._read_table
+
+    def reading(path: Path) -> object:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(store, "_read_table", reading)
+    kept = load_split(data(studies, Target.IMPRESSION), Split.TRAIN)
+    assert kept.left_out and [path.name for path in read] == ["train.arrow"]
 
 
 @pytest.mark.parametrize("target", [Target.IMPRESSION, Target.BOTH])

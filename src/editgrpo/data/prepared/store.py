@@ -138,10 +138,12 @@ class StudySet(Sequence[Study]):
         stamps = {path: file_stamp(path) for path in paths}
         tables = [_read_table(path) for path in paths]
         table = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
+        every = table.num_rows
         if needs_reference:
             table = _with_sections(table, target)
         rows = range(table.num_rows)
-        return cls(folder, table, _Origin(split, rows, stamps, target, needs_reference))
+        left_out = every - len(rows)
+        return cls(folder, table, _Origin(split, rows, stamps, target, needs_reference, left_out))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the place alone: the process that gets the set maps it itself."""
@@ -153,6 +155,11 @@ class StudySet(Sequence[Study]):
         if self._images is None:
             self._images = ImageStore.open(self.folder)
         return self._images
+
+    @property
+    def left_out(self) -> int:
+        """How many studies were left out on loading, as they lack a section of the target."""
+        return self._origin.left_out
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -186,13 +193,14 @@ class StudySet(Sequence[Study]):
 @dataclass(frozen=True, slots=True)
 class _Origin:
     """Where the rows of a set stand: the split that was loaded, which of its rows (of those with a
-    reference, perhaps), from which files, and what is asked for."""
+    reference, perhaps), from which files, what is asked for, and how many lack it."""
 
     split: Split | None
     rows: range
     stamps: Mapping[Path, FileStamp]
     target: Target
     needs_reference: bool
+    left_out: int
 
 
 def _load_again(folder: Path, origin: _Origin) -> StudySet:

@@ -224,12 +224,12 @@ def load_split(data: DataConfig, split: Split, *, without_references: bool = Fal
         DataError: there is none.
     """
     folder, target = data.folder, data.target
-    every = StudySet.load(Path(folder), split=split, target=target)
-    if not len(every):
+    studies = StudySet.load(Path(folder), split=split, target=target, needs_reference=True)
+    every = len(studies) + studies.left_out
+    if not every:
         raise DataError(
             f"{folder}: no {split.value} study; prepare it with another --seed or split column"
         )
-    studies = StudySet.load(Path(folder), split=split, target=target, needs_reference=True)
     if not len(studies):
         if not without_references:
             raise DataError(
@@ -237,13 +237,13 @@ def load_split(data: DataConfig, split: Split, *, without_references: bool = Fal
                 "data.target asks for; set another target, or prepare the set again with "
                 "--keep-without-findings"
             )
-        studies = every
-    elif len(studies) < len(every):
+        studies = StudySet.load(Path(folder), split=split, target=target)
+    elif studies.left_out:
         _LOGGER.warning(
             "%s: %d of %d %s studies lack %s and are left out",
             folder,
-            len(every) - len(studies),
-            len(every),
+            studies.left_out,
+            every,
             split.value,
             " or ".join(target.sections),
         )
