@@ -2,6 +2,7 @@
 `make setup` installs is pinned within the bounds stated."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -194,3 +195,23 @@ def test_all_is_every_extra_that_needs_no_gpu() -> None:
 
     assert closure("all") - {"all"} == set(Extra) - {Extra.VLLM, Extra.DEEPSPEED, Extra.EIGHT_BIT}
     assert "all" in closure("dev")
+
+
+# As `pip install 'editgrpo[train,clinical]'` or, in a checkout, '.[dev]' name them.
+NAMED_EXTRAS = re.compile(r"""['"`](?:editgrpo|\.)\[([\w, -]+)\]['"`]""")
+TEXTS = [
+    path
+    for pattern in ("README.md", "CONTRIBUTING.md", "Makefile", "docs/**/*.md", "docs/**/*.ipynb")
+    for path in REPOSITORY.glob(pattern)
+] + [path for path in SOURCE.rglob("*") if path.suffix in (".py", ".yaml", ".md", ".j2", ".jinja")]
+
+
+def test_every_extra_that_a_text_tells_to_install_exists() -> None:
+    found = {
+        (path.relative_to(REPOSITORY).as_posix(), name.strip())
+        for path in TEXTS
+        for names in NAMED_EXTRAS.findall(path.read_text("utf-8"))
+        for name in names.split(",")
+    }
+    assert {("src/editgrpo/extras.py", "train"), ("docs/models.md", "clinical")} <= found
+    assert sorted(one for one in found if one[1] not in EXTRAS) == []
