@@ -1,6 +1,8 @@
 """ReXrank's prediction files: what is scored on each track, and whose prediction a case gets."""
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,21 @@ def test_impressions_alone_are_refused(tmp_path: Path) -> None:
     reports = [replace(prediction("a"), target=Target.IMPRESSION)]
     with pytest.raises(DataError, match="ReXrank has no track of these alone"):
         write_rexrank(tmp_path, reports, {"a": CASE}, FINDINGS)
+
+
+def test_the_table_comes_with_the_command_that_prepares_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = {**CASE, "image_path": ["a.png"]}
+    write_cases(tmp_path / "cases.json", {"CXR7_IM-2263": case})
+    with pytest.raises(SystemExit):
+        main(["rexrank", "table", "cases.json", "--output", "the cases.jsonl"])
+    said, command = capsys.readouterr().out.splitlines()
+    assert said == "Cases: 1, in the cases.jsonl. To prepare them:"
+    name, *words = shlex.split(command.replace("FOLDER", "folder"))
+    assert name == "editgrpo"
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--dry-run", "--without-images"])
+    assert stop.value.code == 0
+    assert re.search(r"^studies kept +1 +1$", capsys.readouterr().out, flags=re.MULTILINE)

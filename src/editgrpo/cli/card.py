@@ -19,7 +19,9 @@ EXAMPLES = examples(
 
 @shared_options("asked", card_request)
 def card(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model folder in one.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, or a model folder in one.")
+    ],
     asked: CardRequest,
     output: Annotated[
         Path | None, typer.Option(help="File. Default: README.md in the model folder.")

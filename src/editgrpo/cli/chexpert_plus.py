@@ -7,9 +7,9 @@ import typer
 
 from editgrpo.cli.options import Seed, examples
 from editgrpo.cli.studies import (
+    OtherShares,
     PrepareFlags,
     Root,
-    SplitShares,
     prepare_options,
     run_preparation,
     split_rule_of,
@@ -44,11 +44,14 @@ def prepare_chexpert_plus(
         typer.Option("--without-priors", help="Show no films of the patient's report before."),
     ] = False,
     seed: Seed = 0,
-    split_shares: SplitShares = None,
+    split_shares: OtherShares = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Prepare CheXpert Plus; with --split-shares patients are drawn, else its own split is used."""
+    """Prepare CheXpert Plus.
+
+    Its own split has train and validation; --split-shares draws patients for a test split, too.
+    """
     require_extras(Extra.DATA)
 
     from editgrpo.data.chexpert_plus import CheXpertPlusSource

@@ -21,7 +21,9 @@ EXAMPLES = examples(
 
 @shared_options("asked", card_request)
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model folder in one.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, or a model folder in one.")
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     asked: CardRequest,
     dtype: Annotated[DType, typer.Option(help="Number format of the weights.")] = DType.BFLOAT16,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, study_overrides
+from editgrpo.cli.options import Overwrite, Seed, SetData, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.cli.places import check_studies
 from editgrpo.data.study import Split
@@ -36,7 +36,7 @@ def generate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Use only this number of studies.")
     ] = None,
-    changes: Set = None,
+    changes: SetData = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy; above 0 samples. Default: 0.")
     ] = None,

@@ -8,9 +8,9 @@ import typer
 from editgrpo.cli.options import Seed, examples, given
 from editgrpo.cli.studies import (
     FollowLinks,
+    OtherShares,
     PrepareFlags,
     Separator,
-    SplitShares,
     prepare_options,
     run_preparation,
     split_rule_of,
@@ -58,7 +58,10 @@ def prepare_huggingface(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder that image paths start from. Default: the local data set's."),
+        typer.Option(
+            help="Folder that image paths start from, if columns hold paths. Default: a local data "
+            "set's own."
+        ),
     ] = None,
     follow_links: FollowLinks = False,
     separator: Separator = None,
@@ -66,13 +69,14 @@ def prepare_huggingface(
         Path | None, typer.Option(help="Folder of the library's Arrow files. Default: its cache.")
     ] = None,
     seed: Seed = 0,
-    split_shares: SplitShares = None,
+    split_shares: OtherShares = None,
     *,
     flags: PrepareFlags,
 ) -> None:
-    """Prepare a data set of the Hugging Face library; its own splits are used if it has several.
+    """Prepare a data set of the Hugging Face library, from the Hub or from a folder.
 
-    Patients are drawn if it has one split, or with --split-shares.
+    Its own splits are used if it has several. Patients are drawn if it has one, or with
+    --split-shares. Without a network, a set that was loaded before is read from the cache.
     """
     require_extras(Extra.HUB)
 

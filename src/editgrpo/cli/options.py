@@ -25,6 +25,14 @@ Set = Annotated[
         help="Change one value of the recipe, such as optim.learning_rate=2e-6. Repeatable.",
     ),
 ]
+SetData = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="Change how studies are shown to the model, such as data.max_images=4. Repeatable.",
+    ),
+]
 RunFolder = Annotated[
     str | None, typer.Option("--output", help="Run folder; short for --set output=FOLDER.")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, Set, examples, given, study_overrides
+from editgrpo.cli.options import Overwrite, Seed, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.cli.places import check_studies
 from editgrpo.config import ClinicalConfig, DataConfig, EditConfig, RewardConfig
@@ -60,7 +60,15 @@ def pairs(
         typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Model: per pass. Default: 16.")] = None,
-    changes: Set = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting of data, edit, reward or clinical, such as "
+            "edit.threshold=0.7. Repeatable.",
+        ),
+    ] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -37,7 +37,11 @@ def push(
         bool, typer.Option("--dry-run", help="List files and sizes, and stop.")
     ] = False,
 ) -> None:
-    """Upload a model, its processor and its card to the Hugging Face Hub; private by default."""
+    """Upload a model, its processor and its card to the Hugging Face Hub; private by default.
+
+    Log in before, with `hf auth login` or HF_TOKEN. An export has a card; `editgrpo card` writes
+    that of a run.
+    """
     require_extras(Extra.TRAIN)
     from rich.filesize import decimal
 

@@ -41,7 +41,9 @@ def show(name: _Name) -> None:
 
 def copy(
     name: _Name,
-    folder: Annotated[Path, typer.Argument(help="Destination; created if missing.")] = Path("."),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Destination; created if missing.")
+    ] = Path("."),
 ) -> None:
     """Copy a recipe, and the recipe that it extends, into a folder for you to change.
 

@@ -41,7 +41,9 @@ def report(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="Write it again while the runs go on, until they end or Ctrl-C."
+            "--watch",
+            help="Write it again while the runs go on, until they end or Ctrl-C. A run need not "
+            "have begun.",
         ),
     ] = False,
     every: Annotated[

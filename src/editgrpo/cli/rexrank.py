@@ -1,5 +1,6 @@
 """`editgrpo rexrank`: cases of ReXrank as studies, and the prediction file of a track."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ SUBMIT_EXAMPLES = examples(
     "editgrpo rexrank submit predictions.jsonl ReXRank_IUXray_test.json --output rexrank/iu-xray",
 )
 
-_Cases = Annotated[Path, typer.Argument(help="ReXrank's file of cases (.json).")]
+_Cases = Annotated[Path, typer.Argument(metavar="CASES", help="ReXrank's file of cases (.json).")]
 
 
 def table(
@@ -28,14 +29,21 @@ def table(
     spare_inputs([output], [cases])
     claim_output(output, overwrite=overwrite)
 
-    from editgrpo.evaluation.rexrank import read_cases, write_table
+    from editgrpo.evaluation.rexrank import TABLE_COLUMNS, read_cases, write_table
 
-    typer.echo(f"Cases: {write_table(output, read_cases(cases)):,}, in {output}")
+    typer.echo(f"Cases: {write_table(output, read_cases(cases)):,}, in {output}. To prepare them:")
+    typer.echo(
+        f"editgrpo prepare folder {shlex.quote(str(output))} --images FOLDER --out FOLDER "
+        "--keep-without-findings " + " ".join(f"--column {one}" for one in TABLE_COLUMNS)
+    )
 
 
 def submit(
     predictions: Annotated[
-        Path, typer.Argument(help="Predictions, JSON lines or CSV as for `score`.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Predictions, JSON lines or CSV as for `score`."
+        ),
     ],
     cases: _Cases,
     output: Annotated[Path, typer.Option(help="Folder for submission.json and predictions.jsonl.")],

@@ -74,6 +74,14 @@ FollowLinks = Annotated[
     ),
 ]
 Separator = Annotated[str | None, typer.Option(help="Separates several image paths in one cell.")]
+OtherShares = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARES",
+        help="Draw patients by these shares, such as train=0.7,validation=0.1,test=0.2, in place "
+        "of the set's own splits.",
+    ),
+]
 SplitShares = Annotated[
     str | None,
     typer.Option(

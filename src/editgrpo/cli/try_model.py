@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.clinical_options import clinical_options
-from editgrpo.cli.options import Set, examples, given
+from editgrpo.cli.options import SetData, examples, given
 from editgrpo.config import ClinicalConfig
 from editgrpo.extras import Extra, require_extras
 from editgrpo.recipes import text_override
@@ -28,7 +28,7 @@ def try_model(
         typer.Argument(
             metavar="MODEL",
             help="A model folder, or a Hub id. For the model of a run, data settings are taken "
-            "from the run's config.yaml.",
+            "from the run's config.yaml, for an export from its editgrpo.json.",
         ),
     ],
     clinical: ClinicalConfig,
@@ -39,7 +39,7 @@ def try_model(
         Path | None,
         typer.Option(help="Prepared folder to pick studies from. Default: that of the run."),
     ] = None,
-    changes: Set = None,
+    changes: SetData = None,
     max_completion_tokens: Annotated[
         int | None,
         typer.Option(help="Most tokens of a report. Default: as in the run, or 256."),

@@ -35,6 +35,13 @@ _CONTEXT = re.compile(
 )
 _STUDY = re.compile(r"s(\d+)")  # how paths of MIMIC-CXR name a study
 
+TABLE_COLUMNS = (
+    *(f"{one}={one}" for one in ("study_id", "image", "view")),
+    "split==test",
+    *(f"{one}={one}" for one in ("indication", "comparison", "findings", "impression")),
+)
+"""How `editgrpo prepare folder --column` is told what `write_table` writes."""
+
 Cases = Mapping[str, Mapping[str, Any]]
 """A file of ReXrank's: case id to what is known of it."""
 
