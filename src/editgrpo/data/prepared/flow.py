@@ -34,7 +34,7 @@ def with_sections(studies: Iterable[Study], *targets: Target) -> dict[str, Count
 
     Args:
         studies: All of a source.
-        targets: A row for each: its sections, all of them; without any, for each target there is.
+        *targets: A row for each: its sections, all of them; without any, for each target there is.
 
     Returns:
         Name of the row to its counts by split.
