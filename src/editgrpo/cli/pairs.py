@@ -26,6 +26,15 @@ EXAMPLES = examples(
 )
 
 _SECTIONS = ("data", "edit", "reward", "clinical")
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting of data, edit, reward or clinical, such as edit.threshold=0.7. "
+        "Repeatable.",
+    ),
+]
 _ConfigT = TypeVar("_ConfigT")
 
 
@@ -60,15 +69,7 @@ def pairs(
         typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Model: per pass. Default: 16.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change one setting of data, edit, reward or clinical, such as "
-            "edit.threshold=0.7. Repeatable.",
-        ),
-    ] = None,
+    changes: _Set = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
