@@ -200,7 +200,7 @@ def test_adapters_train_alike(
 
     add_group_pass(model, temperature=1.0)
     packed = pack_groups(model, prompts, responses)
-    adapted = peft.get_peft_model(model, peft_config(LoraConfig(rank=4)))
+    adapted = peft.get_peft_model(model, peft_config(LoraConfig(rank=4), model))
     generator = torch.Generator().manual_seed(4)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:  # zero at first: the adapters would do nothing

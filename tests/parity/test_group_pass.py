@@ -190,7 +190,7 @@ def test_adapters_train_alike_and_the_reference_shares_the_weights(
     packed = pack_groups(base, prompts, responses)
     with torch.no_grad():
         reference, _ = packed_log_probs(base, packed)
-    model = peft.get_peft_model(base, peft_config(LoraConfig(rank=4)))
+    model = peft.get_peft_model(base, peft_config(LoraConfig(rank=4), base))
     generator = torch.Generator().manual_seed(4)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zero at first: the adapters would do nothing

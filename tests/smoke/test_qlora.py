@@ -65,7 +65,7 @@ def adapted(wide: Tiny) -> Any:
     import peft
 
     policy = load_policy(wide.checkpoint, wide.model(lora=LORA), OptimizerState.FLOAT32)
-    model = peft.get_peft_model(policy, peft_config(LORA))
+    model = peft.get_peft_model(policy, peft_config(LORA, policy))
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from editgrpo.data.study import Study
+from editgrpo.errors import ConfigError
 from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.processor import stands_for_tokens
 from editgrpo.training.policy.prompts import PromptEncoder
@@ -77,6 +78,10 @@ def join_rows(
     Returns:
         What stands for tokens as (B, L), 0 at padding and where a row has none; what stands for
         images one after another.
+
+    Raises:
+        ConfigError: rows have images of other shapes, such as other numbers of them on an axis of
+            its own.
     """
     joined: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
@@ -86,5 +91,11 @@ def join_rows(
             for k, value in present.items():
                 joined[name][k, : value.shape[1]] = value[0]
         else:
+            if len({value.shape[1:] for value in present.values()}) > 1:
+                raise ConfigError(
+                    f"{name} of several studies cannot be joined: "
+                    f"{sorted({tuple(value.shape) for value in present.values()})}; "
+                    "set micro_batch_size=1"
+                )
             joined[name] = torch.cat([*present.values()])
     return joined

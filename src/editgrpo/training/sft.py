@@ -189,7 +189,7 @@ def _run(
             train_dataset=datasets.Dataset.from_dict({"index": list(range(len(train)))}),
             processing_class=processor.tokenizer,
             data_collator=FindingsCollator(train, encoder),
-            peft_config=peft_config(config.model.lora),
+            peft_config=peft_config(config.model.lora, policy),
             callbacks=[MarkCheckpoints(run, keep=1), trackers, evaluate, stop],
         )
         evaluate.trainer = trainer

@@ -90,7 +90,7 @@ class EditGRPOTrainer(OneFormat, CheckpointTrainer, GRPOTrainer):  # type: ignor
             args=arguments,
             train_dataset=datasets.Dataset.from_dict({"index": list(range(len(setup.studies)))}),
             processing_class=setup.tokenizer,
-            peft_config=peft_config(config.model.lora),
+            peft_config=peft_config(config.model.lora, policy),
             callbacks=callbacks,
         )
         is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled

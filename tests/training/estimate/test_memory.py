@@ -83,7 +83,7 @@ def test_states_are_those_of_a_step(
     config = recipe(*changes)
     policy: Any = load_policy(tmp_path, config.model, config.optim.state)
     if config.model.lora is not None:
-        policy = get_peft_model(policy, peft_config(config.model.lora))
+        policy = get_peft_model(policy, peft_config(config.model.lora, policy))
     shape, states = shape_of(built.config), states_of(config)
     trained = trained_parameters(config, shape)
     assert trained == sum(one.numel() for one in policy.parameters() if one.requires_grad)
@@ -112,7 +112,7 @@ def test_eight_bit_moments_leave_the_embedding_exact() -> None:
 def test_adapters_are_those_that_peft_makes(family: str) -> None:
     modules = ("q_proj", "v_proj", "o_proj", "up_proj", "down_proj")
     model = small_model(family)
-    adapted = get_peft_model(model, peft_config(LoraConfig(rank=4, target_modules=modules)))
+    adapted = get_peft_model(model, peft_config(LoraConfig(rank=4, target_modules=modules), model))
     trained = sum(one.numel() for one in adapted.parameters() if one.requires_grad)
     assert adapter_parameters(shape_of(model.config).text, 4, modules) == trained
 

@@ -64,15 +64,16 @@ def check_group_pass(
             for response, row in zip(responses, log_probs_BC, strict=True)
         ]
     difference = float(torch.cat(differences).mean())
+    name = "plain" if isinstance(packed, PlainGroups) else "packed"
     if not difference <= _TOLERANCE[dtype]:
         raise TrainingError(
-            f"study {prompt.study_id}: the packed pass and the stock model differ by "
+            f"study {prompt.study_id}: the {name} pass and the stock model differ by "
             f"{difference:.2g} nats a token, more than {dtype.value} explains "
             f"({_TOLERANCE[dtype]:g}); stopped before an update. Check the versions of torch and "
             "transformers against the ones in constraints.txt, or start a run with another "
             "model.group_attention"
         )
-    _LOGGER.info("packed pass and stock model agree to %.1g nats a token", difference)
+    _LOGGER.info("%s pass and stock model agree to %.1g nats a token", name, difference)
     return difference
 
 

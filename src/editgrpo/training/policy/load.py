@@ -4,6 +4,7 @@ Weights come from a local folder or the Hub (safetensors only, never remote code
 trains.
 """
 
+import logging
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,8 +29,11 @@ from editgrpo.model_files import (
 from editgrpo.training.policy.families import family_of, packed_family, supported_families
 from editgrpo.training.policy.model import Policy, VisionTower
 from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
+from editgrpo.training.policy.positions import language_model_name
 from editgrpo.training.policy.processor import PromptProcessor
 from editgrpo.training.policy.quantization import keep_layout, nf4
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def resolve_model_folder(path: str, revision: str | None = None) -> Path:
@@ -78,6 +82,7 @@ def load_processor(folder: Path, group_pass: GroupPass = GroupPass.AUTO) -> Prom
         return family.load_processor(folder, is_plain=group_pass is GroupPass.PLAIN)
     if group_pass is GroupPass.PACKED:
         raise ConfigError(f"model.group_pass is packed, {family}; set it to auto")
+    _LOGGER.info("the model takes the plain path, not the packed pass, %s", family)
     remedy = "give the folder of a complete instruct checkpoint, with its processor"
     return PlainProcessor(own_processor(folder, remedy), folder)
 
@@ -117,7 +122,7 @@ def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Pol
             parameter.requires_grad_(False)
             parameter.data = parameter.data.to(frozen)
     if config.lora is not None:
-        wanted = re.compile(_adapted_layers(config.lora))
+        wanted = re.compile(_adapted_layers(config.lora, model))
         if not any(wanted.fullmatch(name) for name, _ in model.named_modules()):
             raise ConfigError(
                 f"model.lora.target_modules is {list(config.lora.target_modules)}; the language "
@@ -245,8 +250,8 @@ def reading_checkpoint(checkpoint: Path) -> AbstractContextManager[None]:
     return reading(f"{checkpoint}: weights", remedy, error=ModelError)
 
 
-def peft_config(config: LoraConfig | None) -> Any:
-    """Return PEFT's configuration for adapters in the language model, None without LoRA."""
+def peft_config(config: LoraConfig | None, model: Policy) -> Any:
+    """Return PEFT's configuration for adapters in a model's text layers, None without LoRA."""
     if config is None:
         return None
     import peft
@@ -255,11 +260,11 @@ def peft_config(config: LoraConfig | None) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=0.0,
-        target_modules=_adapted_layers(config),
+        target_modules=_adapted_layers(config, model),
         task_type="CAUSAL_LM",
     )
 
 
-def _adapted_layers(config: LoraConfig) -> str:
+def _adapted_layers(config: LoraConfig, model: Policy) -> str:
     modules = "|".join(re.escape(module) for module in config.target_modules)
-    return rf".*language_model.*\.({modules})"
+    return rf".*{language_model_name(model)}.*\.({modules})"

@@ -111,6 +111,9 @@ class Policy(Protocol):
     def generate(self, **keywords: Tensor) -> Any:
         """Write, by transformers' own loop."""
 
+    def get_decoder(self) -> TextLayers:
+        """The stack of text layers."""
+
     def get_encoder(self, modality: str, /) -> Any:
         """The encoder of a modality, or the model itself where it has none."""
 

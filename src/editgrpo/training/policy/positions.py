@@ -27,7 +27,22 @@ def language_model(model: Policy) -> TextLayers:
     Returns:
         The layers with embedding and last norm, without the head.
     """
-    return cast(TextLayers, getattr(model.model, "language_model", model.model))
+    return model.get_decoder()
+
+
+def language_model_name(model: Policy) -> str:
+    """Tell under which name a model holds its text layers.
+
+    Args:
+        model: As for `language_model`.
+
+    Returns:
+        The attribute: `language_model` for most families, `text_model` for some.
+    """
+    layers: object = language_model(model)
+    return next(
+        name.rpartition(".")[2] for name, module in model.named_modules() if module is layers
+    )
 
 
 def prompt_positions(model: Policy, prompt: EncodedPrompt) -> Tensor:

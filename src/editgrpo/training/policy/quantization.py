@@ -14,6 +14,7 @@ from editgrpo.errors import ModelError
 from editgrpo.extras import Extra, require_extras
 from editgrpo.foreign import reading
 from editgrpo.model_files import CONFIG
+from editgrpo.training.policy.positions import language_model_name
 
 
 def nf4(folder: Path, *, compute: torch.dtype) -> Any:
@@ -43,10 +44,11 @@ def nf4(folder: Path, *, compute: torch.dtype) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         network = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     # Adapters are in the language model only, and so is what they lie on.
+    text_layers = language_model_name(network)
     kept = [
         name
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and "language_model" not in name
+        if isinstance(module, nn.Linear) and text_layers not in name
     ]
     return BitsAndBytesConfig(
         load_in_4bit=True,
