@@ -5,12 +5,30 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import workload
+from benchmarks.families import FAMILIES
+from benchmarks.packed import PackedUpdate
 from benchmarks.plots import draw
 from benchmarks.rollout import result
 from benchmarks.rollout import summary as rollout_summary
+from benchmarks.stock_trl import StockUpdate
+from benchmarks.train_measure import Clock, StockClock
+from benchmarks.train_measure import measure as measure_step
 from benchmarks.train_step import report
+from benchmarks.update_measure import measure
 from benchmarks.update_step import agree, group_cases, prompt_cases, ratios, summary, verdict
-from benchmarks.workload import IMAGES, Case, image_grid, response_lengths
+from benchmarks.workload import (
+    IMAGES,
+    Case,
+    draw_group,
+    image_grid,
+    prepare,
+    response_lengths,
+    train_config,
+)
+
+from editgrpo.training.policy.load import load_processor
+from editgrpo.training.policy.tiny import TinyModelConfig
 
 
 def test_the_ideal_is_the_tokens_of_separate_rows_over_those_of_a_packed_one() -> None:
@@ -159,3 +177,22 @@ def test_sides_of_a_rollout_are_compared_with_generate() -> None:
     assert found["sides"]["ours"]["growth_mib"] == 5
     assert (found["prompts"], found["samples"], found["new_tokens"]) == (4, 5, 60)
     assert json.loads(json.dumps(found))["model"]["hidden_size"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_benchmarks_run_with_each_family(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = TinyModelConfig(hidden_size=32, layers=1, vision_layers=1, heads=2, vocabulary=700)
+    monkeypatch.setattr(workload, "SHAPE", small)
+    prepare(tmp_path, studies=2, family=family)
+    case = Case(group=4, response=6)  # of two, both would be equal, and gradients cancel
+    config = train_config(tmp_path, case, tmp_path / "run", steps=2, save_every=2)
+    group = draw_group(case, load_processor(tmp_path / workload.CHECKPOINT))
+    for name, side in (("stock", StockUpdate), ("ours", PackedUpdate)):
+        assert measure(side(config, group), 1, tmp_path / name)["updates"]
+    # Ends the benchmark if they differ; the tower is frozen.
+    agree(tmp_path / "stock", tmp_path / "ours")
+    for clock in (StockClock(), Clock()):
+        assert measure_step(config, clock)["steps"]
