@@ -144,7 +144,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
     def fail(*_: object) -> None:
         raise raised[0]
 
-    monkeypatch.setattr("editgrpo.cli.train.load_recipe", fail)
+    monkeypatch.setattr("editgrpo.cli.runs.load_recipe", fail)
     yield raised
 
 
@@ -241,7 +241,7 @@ def sleep(*_, **__):
     time.sleep(60)
 
 editgrpo.display.html.write_report = sleep
-editgrpo.cli.train.load_recipe = editgrpo.cli.sft.load_recipe = sleep
+editgrpo.cli.runs.load_recipe = sleep
 editgrpo.phantom.write_phantom = sleep
 main(sys.argv[1:])
 """

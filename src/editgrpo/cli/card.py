@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, examples, shared_options
+from editgrpo.cli.options import Overwrite, examples
 from editgrpo.cli.output import claim_output
-from editgrpo.cli.sharing import CardRequest, card_request, make_card
+from editgrpo.cli.sharing import CardRequest, card_options, make_card
 from editgrpo.errors import ConfigError
 from editgrpo.extras import Extra, require_extras
 
@@ -17,16 +17,17 @@ EXAMPLES = examples(
 )
 
 
-@shared_options("asked", card_request)
+@card_options
 def card(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run folder, or a model folder in one.")
     ],
-    asked: CardRequest,
     output: Annotated[
         Path | None, typer.Option(help="File. Default: README.md in the model folder.")
     ] = None,
     overwrite: Overwrite = False,
+    *,
+    asked: CardRequest,
 ) -> None:
     """Write the card of a trained model: base, data and their terms, training, results, limits."""
     require_extras(Extra.TRAIN)

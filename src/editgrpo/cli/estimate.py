@@ -15,18 +15,12 @@ _PANEL = "With --estimate"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EstimateOptions:
-    """What `--estimate` was told; the fields are named as the options."""
+    """What `--estimate` was told: whether, on what, and how it is printed.
 
-    gpu: str | None
-    gpus: int | None
-    launch: str | None
-    images: float | None
-    report_tokens: int | None
-    as_json: bool
+    Raises:
+        ConfigError: one of the others was given without `--estimate`.
+    """
 
-
-def estimate_options(
-    *,
     estimate: Annotated[
         bool,
         typer.Option(
@@ -34,72 +28,45 @@ def estimate_options(
             help="Print the memory and the time of a step, calculated from the settings, and stop. "
             "Needs no weights, data or GPU.",
         ),
-    ] = False,
+    ] = False
     gpu: Annotated[
         str | None,
         typer.Option(
             help="GPU, such as h100-80gb or rtx-4090. Default: the GPU of this machine.",
             rich_help_panel=_PANEL,
         ),
-    ] = None,
+    ] = None
     gpus: Annotated[
         int | None, typer.Option(min=1, help="Number of GPUs. Default: 1.", rich_help_panel=_PANEL)
-    ] = None,
+    ] = None
     launch: Annotated[
         str | None,
         typer.Option(
             help="How GPUs share the model: ddp (a copy each) or fsdp2 (shards). Default: ddp.",
             rich_help_panel=_PANEL,
         ),
-    ] = None,
+    ] = None
     images: Annotated[
         float | None,
         typer.Option(
             min=0, help="Images of a study on average. Default: 4.2.", rich_help_panel=_PANEL
         ),
-    ] = None,
+    ] = None
     report_tokens: Annotated[
         int | None,
         typer.Option(
             min=1, help="Tokens of a report on average. Default: 125.", rich_help_panel=_PANEL
         ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)
-    ] = False,
-) -> EstimateOptions | None:
-    """Put the options together; None where no estimate is asked for.
-
-    Args:
-        estimate: Whether it is.
-        gpu: Name of the GPU.
-        gpus: How many.
-        launch: How they share the model.
-        images: Of a study on average.
-        report_tokens: Of a report on average.
-        as_json: Whether JSON is printed.
-
-    Returns:
-        The options.
-
-    Raises:
-        ConfigError: one of the others was given without `--estimate`.
-    """
-    told = EstimateOptions(
-        gpu=gpu,
-        gpus=gpus,
-        launch=launch,
-        images=images,
-        report_tokens=report_tokens,
-        as_json=as_json,
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)] = (
+        False
     )
-    if estimate:
-        return told
-    without = [name for name, value in asdict(told).items() if value not in (None, False)]
-    if without:
-        option = without[0].removeprefix("as_").replace("_", "-")
-        raise ConfigError(f"--{option} has an effect with --estimate only; add it")
-    return None
+
+    def __post_init__(self) -> None:
+        told = [name for name, value in asdict(self).items() if value not in (None, False)]
+        if told and not self.estimate:
+            option = told[0].removeprefix("as_").replace("_", "-")
+            raise ConfigError(f"--{option} has an effect with --estimate only; add it")
 
 
 def print_estimate(config: TrainConfig, options: EstimateOptions) -> None:

@@ -6,20 +6,13 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.clinical_options import clinical_options
-from editgrpo.cli.options import Overwrite, Seed, examples
+from editgrpo.cli.options import Overwrite, examples
 from editgrpo.cli.output import claim_output, spare_inputs
 from editgrpo.cli.scoring import (
-    AsJson,
-    ClassRates,
-    Confidence,
-    Metrics,
-    OtherSystem,
-    Samples,
-    SectionOption,
-    System,
-    evaluation_options,
+    ScoringRequest,
     print_outcome,
     score_systems,
+    scoring_options,
 )
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
@@ -34,6 +27,7 @@ EXAMPLES = examples(
 
 
 @clinical_options(judge=True)
+@scoring_options
 def evaluate(
     predictions: Annotated[
         list[Path],
@@ -47,10 +41,6 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder to write. Default: the folder of the first file."),
     ] = None,
-    metrics: Metrics = "rules",
-    class_rates: ClassRates = None,
-    section: SectionOption = None,
-    system: System = None,
     other: Annotated[
         list[Path] | None,
         typer.Option(
@@ -58,25 +48,14 @@ def evaluate(
             help="Predictions of another system on the same studies. Repeatable: one per seed.",
         ),
     ] = None,
-    other_system: OtherSystem = None,
-    samples: Samples = None,
-    confidence: Confidence = None,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    asked: ScoringRequest,
     overwrite: Overwrite = False,
 ) -> None:
     """Evaluate one or several seeds of a system for `editgrpo report`; compare two systems."""
     if len(predictions) > 1 and output is None:
         raise ConfigError("several predictions files are pooled; name a folder with --output")
-    options = evaluation_options(
-        metrics,
-        class_rates,
-        samples=samples,
-        confidence=confidence,
-        seed=seed,
-        clinical=clinical,
-        section=section,
-    )
+    options = asked.options(clinical)
 
     from editgrpo.evaluation.files import SystemFiles
     from editgrpo.evaluation.outputs import PARTIALS, summary_record, write_outcome
@@ -91,11 +70,11 @@ def evaluate(
         spare_inputs([copy], other or [])
         claim_output(copy, overwrite=overwrite)
 
-    systems = [SystemFiles(paths=tuple(predictions), name=system)]
+    systems = [SystemFiles(paths=tuple(predictions), name=asked.system)]
     if other:
-        systems.append(SystemFiles(paths=tuple(other), name=other_system))
+        systems.append(SystemFiles(paths=tuple(other), name=asked.other_system))
     outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
     write_outcome(folder, outcome)
-    print_outcome(summary_record(outcome), as_json=as_json)
-    if not as_json:
+    print_outcome(summary_record(outcome), as_json=asked.as_json)
+    if not asked.as_json:
         typer.echo(f"Written to {folder}")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, examples, shared_options
+from editgrpo.cli.options import Overwrite, examples
 from editgrpo.cli.output import hide_loading_bars, is_free
-from editgrpo.cli.sharing import CardRequest, card_request, make_card
+from editgrpo.cli.sharing import CardRequest, card_options, make_card
 from editgrpo.config import DType
 from editgrpo.errors import ConfigError
 from editgrpo.extras import Extra, require_extras
@@ -19,15 +19,16 @@ EXAMPLES = examples(
 )
 
 
-@shared_options("asked", card_request)
+@card_options
 def export(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run folder, or a model folder in one.")
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
-    asked: CardRequest,
     dtype: Annotated[DType, typer.Option(help="Number format of the weights.")] = DType.BFLOAT16,
     overwrite: Overwrite = False,
+    *,
+    asked: CardRequest,
 ) -> None:
     """Write a model to serve: merged weights, processor, prompt, card, and the vLLM command."""
     require_extras(Extra.TRAIN)

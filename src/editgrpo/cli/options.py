@@ -11,7 +11,7 @@ import typer
 from editgrpo.recipes import text_override
 from editgrpo.recipes.settings import list_settings
 
-_MOST_SEED = 2**32 - 1  # NumPy takes no larger one
+MOST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 Recipe = Annotated[
     Path,
@@ -33,26 +33,9 @@ SetData = Annotated[
         help="Change how studies are shown to the model, such as data.max_images=4. Repeatable.",
     ),
 ]
-RunFolder = Annotated[
-    str | None, typer.Option("--output", help="Run folder; short for --set output=FOLDER.")
-]
-RunSeed = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        max=_MOST_SEED,
-        help="Seed of all random draws; short for --set seed=NUMBER.",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, max=_MOST_SEED, help="Seed of all random draws.")]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue an interrupted run in the output.")
-]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of all random draws.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the result of an earlier run in the output.")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
 ]
 
 
@@ -112,18 +95,6 @@ def examples(*commands: str) -> str:
     )
 
 
-def recipe_overrides(
-    changes: list[str] | None, *, seed: int | None, output: str | None
-) -> list[str]:
-    """Add `--seed` and `--output` after the `--set` overrides, so that they win."""
-    overrides = list(changes or [])
-    if seed is not None:
-        overrides.append(f"seed={seed}")
-    if output is not None:
-        overrides.append(text_override("output", output))
-    return overrides
-
-
 def study_overrides(
     changes: list[str] | None, *, limit: int | None, studies: str | None
 ) -> list[str]:
@@ -170,14 +141,18 @@ def _with_options(
     options: Collection[inspect.Parameter],
     command: Command,
 ) -> Command:
-    own = [one for one in inspect.signature(command).parameters.values() if one.name != name]
+    own = list(inspect.signature(command).parameters.values())
+    place = next(number for number, one in enumerate(own) if one.name == name)
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
         chosen = {option.name: values.pop(option.name) for option in options}
         command(**{name: factory(**chosen)}, **values)
 
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in [*own, *options]]
+    parameters = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in (*own[:place], *options, *own[place + 1 :])
+    ]
     # Typer reads the options from both.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}

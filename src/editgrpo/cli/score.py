@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from editgrpo.cli.clinical_options import clinical_options
-from editgrpo.cli.options import Overwrite, Seed, examples, listing_option
+from editgrpo.cli.options import Overwrite, examples, listing_option
 from editgrpo.cli.output import claim_output, spare_inputs
 from editgrpo.cli.scoring import (
-    AsJson,
-    ClassRates,
-    Confidence,
-    Metrics,
-    OtherSystem,
-    Samples,
-    SectionOption,
-    System,
-    evaluation_options,
+    ScoringRequest,
     print_outcome,
     score_systems,
+    scoring_options,
 )
 from editgrpo.config import ClinicalConfig
 from editgrpo.ownership import own
@@ -64,6 +57,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @clinical_options(judge=True)
+@scoring_options
 def score(
     predictions: Annotated[
         Path,
@@ -80,34 +74,19 @@ def score(
         ),
     ],
     clinical: ClinicalConfig,
-    metrics: Metrics = "rules",
-    class_rates: ClassRates = None,
-    section: SectionOption = None,
-    system: System = None,
     other: Annotated[
         Path | None,
         typer.Option("--compare", help="Predictions of another system on the same studies."),
     ] = None,
-    other_system: OtherSystem = None,
-    samples: Samples = None,
-    confidence: Confidence = None,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    asked: ScoringRequest,
     overwrite: Overwrite = False,
     _: Annotated[
         bool, listing_option("--list", list_metrics, "List metrics and sets of metrics, and stop.")
     ] = False,
 ) -> None:
     """Score every report with any metrics; an interrupted command continues where it stopped."""
-    options = evaluation_options(
-        metrics,
-        class_rates,
-        samples=samples,
-        confidence=confidence,
-        seed=seed,
-        clinical=clinical,
-        section=section,
-    )
+    options = asked.options(clinical)
 
     from editgrpo.evaluation.outputs import (
         partials_beside,
@@ -117,17 +96,19 @@ def score(
     )
 
     outputs = (output, summary_path(output))
-    spare_inputs(outputs, [path for path in (predictions, other, class_rates) if path is not None])
+    spare_inputs(
+        outputs, [path for path in (predictions, other, asked.class_rates) if path is not None]
+    )
     for path in outputs:
         own(path)  # before it is seen whether an earlier command was interrupted
     partials = partials_beside(output)  # where there are some, an interrupted command is continued
     for path in outputs:
         claim_output(path, overwrite=overwrite or partials.exists())
-    systems = _named_systems((predictions, system), (other, other_system))
+    systems = _named_systems((predictions, asked.system), (other, asked.other_system))
     outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
     summary = write_scores(output, outcome)
-    print_outcome(summary_record(outcome), as_json=as_json)
-    if not as_json:
+    print_outcome(summary_record(outcome), as_json=asked.as_json)
+    if not asked.as_json:
         typer.echo(f"The scores of each report are in {output}, the summary is in {summary}")
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from editgrpo.cli.options import given
+from editgrpo.cli.options import Seed, given, shared_options
 from editgrpo.cli.requirements import runs_models
 from editgrpo.config import Section
 from editgrpo.extras import Extra, require_extras
@@ -18,79 +19,77 @@ if TYPE_CHECKING:
     from editgrpo.evaluation.outputs import Outcome
     from editgrpo.evaluation.types import EvaluationOptions
 
-Metrics = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME[,NAME...]",
-        help="Metrics, or sets such as paper; `editgrpo score --list` lists both.",
-    ),
-]
-ClassRates = Annotated[
-    Path | None,
-    typer.Option(help="Class rates of a training set, for the metrics that need them."),
-]
-System = Annotated[
-    str | None,
-    typer.Option(help="Name in tables. Default: the name of the run, the file or its folder."),
-]
-OtherSystem = Annotated[
-    str | None, typer.Option("--compare-system", help="Name of the other system.")
-]
-Samples = Annotated[
-    int | None,
-    typer.Option(help="Bootstrap resamples, and permutations of the paired test. Default: 1000."),
-]
-Confidence = Annotated[float | None, typer.Option(help="Coverage of the intervals. Default: 0.95.")]
-SectionOption = Annotated[
-    Section | None,
-    typer.Option(
-        "--section",
-        help="Section of predictions of findings+impression to score. Default: both, as one text.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringRequest:
+    """What a user says of scoring, besides the predictions."""
+
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME...]",
+            help="Metrics, or sets such as paper; `editgrpo score --list` lists both.",
+        ),
+    ] = "rules"
+    class_rates: Annotated[
+        Path | None,
+        typer.Option(help="Class rates of a training set, for the metrics that need them."),
+    ] = None
+    section: Annotated[
+        Section | None,
+        typer.Option(
+            help="Section of predictions of findings+impression to score. Default: both, as one "
+            "text.",
+        ),
+    ] = None
+    system: Annotated[
+        str | None,
+        typer.Option(help="Name in tables. Default: the name of the run, the file or its folder."),
+    ] = None
+    other_system: Annotated[
+        str | None, typer.Option("--compare-system", help="Name of the other system.")
+    ] = None
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Bootstrap resamples, and permutations of the paired test. Default: 1000."
+        ),
+    ] = None
+    confidence: Annotated[
+        float | None, typer.Option(help="Coverage of the intervals. Default: 0.95.")
+    ] = None
+    seed: Seed = 0
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+
+    def options(self, clinical: "ClinicalConfig") -> "EvaluationOptions":
+        """Put the options together; those that were not given keep the library's default.
+
+        Args:
+            clinical: Where clinical models run.
+
+        Returns:
+            The options.
+
+        Raises:
+            ConfigError: a metric is unknown, or a number is out of range.
+            MissingExtraError: a metric runs a clinical model, and what runs it is not installed.
+        """
+        from editgrpo.evaluation.types import EvaluationOptions
+
+        names = tuple(name.strip() for name in self.metrics.split(",") if name.strip())
+        if runs_models(names, clinical):
+            require_extras(Extra.CLINICAL)
+        return EvaluationOptions(
+            metrics=names,
+            class_rates=self.class_rates,
+            seed=self.seed,
+            section=self.section,
+            **given(samples=self.samples, confidence=self.confidence),
+        )
 
 
-def evaluation_options(
-    metrics: str,
-    class_rates: Path | None,
-    *,
-    samples: int | None,
-    confidence: float | None,
-    seed: int,
-    clinical: "ClinicalConfig",
-    section: Section | None = None,
-) -> "EvaluationOptions":
-    """Put the options together; those that were not given keep the library's default.
-
-    Args:
-        metrics: Names with commas between them.
-        class_rates: File of class rates.
-        samples: Bootstrap resamples.
-        confidence: Coverage of the intervals.
-        seed: Of the resamples.
-        clinical: Where clinical models run.
-        section: Scored alone.
-
-    Returns:
-        The options.
-
-    Raises:
-        ConfigError: a metric is unknown, or a number is out of range.
-        MissingExtraError: a metric runs a clinical model, and what runs it is not installed.
-    """
-    from editgrpo.evaluation.types import EvaluationOptions
-
-    names = tuple(name.strip() for name in metrics.split(",") if name.strip())
-    if runs_models(names, clinical):
-        require_extras(Extra.CLINICAL)
-    return EvaluationOptions(
-        metrics=names,
-        class_rates=class_rates,
-        seed=seed,
-        section=section,
-        **given(samples=samples, confidence=confidence),
-    )
+scoring_options = shared_options("asked", ScoringRequest)
+"""Decorates a command that takes the keyword argument `asked`, a `ScoringRequest`."""
 
 
 def score_systems(

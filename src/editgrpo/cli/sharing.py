@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from editgrpo.cli.options import shared_options
+
 if TYPE_CHECKING:
     from editgrpo.sharing.lineage import Lineage
 
@@ -14,46 +16,30 @@ if TYPE_CHECKING:
 class CardRequest:
     """What a user says of a model, besides the run."""
 
-    results: tuple[Path, ...]
-    title: str | None
-    licence: str | None
-    base_model: str | None
-    studies: tuple[Path, ...]
-
-
-def card_request(
-    *,
     results: Annotated[
         list[Path] | None,
         typer.Option(
             help="scores.json of `editgrpo evaluate`, or its folder. Repeatable, one a test set."
         ),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option(help="Heading. Default: the name of the run.")
-    ] = None,
+    ] = None
+    title: Annotated[str | None, typer.Option(help="Heading. Default: the name of the run.")] = None
     licence: Annotated[
         str | None,
         typer.Option("--license", help="Licence of the weights, as the Hub names it."),
-    ] = None,
+    ] = None
     base_model: Annotated[
         str | None, typer.Option(help="Hub id of the base model, if a run began with a folder.")
-    ] = None,
+    ] = None
     studies: Annotated[
         list[Path] | None,
         typer.Option(
             help="Where prepared sets of training lie now, if they were moved. Repeatable."
         ),
-    ] = None,
-) -> CardRequest:
-    """Put the options together."""
-    return CardRequest(
-        results=tuple(results or ()),
-        title=title,
-        licence=licence,
-        base_model=base_model,
-        studies=tuple(studies or ()),
-    )
+    ] = None
+
+
+card_options = shared_options("asked", CardRequest)
+"""Decorates a command that takes the keyword argument `asked`, a `CardRequest`."""
 
 
 def make_card(run: Path, asked: CardRequest) -> tuple["Lineage", str]:
@@ -70,7 +56,7 @@ def make_card(run: Path, asked: CardRequest) -> tuple["Lineage", str]:
     from editgrpo.sharing.model_card import CardOptions, model_card
     from editgrpo.sharing.results import read_results
 
-    results = tuple(read_results(asked.results))
-    lineage = read_lineage(run, asked.studies, base_model=asked.base_model)
+    results = tuple(read_results(asked.results or ()))
+    lineage = read_lineage(run, asked.studies or (), base_model=asked.base_model)
     options = CardOptions(title=asked.title, licence=asked.licence, results=results)
     return lineage, model_card(lineage, options)
