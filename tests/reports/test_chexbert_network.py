@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig
 
 from editgrpo.errors import ModelError
-from editgrpo.reports.chexbert_network import CheXbertNetwork, load_weights
+from editgrpo.reports.chexbert_network import load_network
 from tests.checkpoints.chexbert import build_chexbert
 
 
@@ -18,8 +18,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def network(folder: Path) -> CheXbertNetwork:
-    return CheXbertNetwork(BertConfig.from_pretrained(folder / "tokenizer"))
+def bert(folder: Path) -> Any:
+    return BertConfig.from_pretrained(folder / "tokenizer")
 
 
 def saved_state(folder: Path) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def saved_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def test_every_weight_is_taken(folder: Path, network: CheXbertNetwork) -> None:
-    load_weights(network, folder / "chexbert.pth")
+def test_every_weight_is_taken(folder: Path, bert: Any) -> None:
+    network = load_network(bert, folder / "chexbert.pth")
     saved = saved_state(folder)
     loaded = {f"module.{name}": weight for name, weight in network.state_dict().items()}
     assert loaded.keys() == saved.keys()
@@ -36,12 +36,12 @@ def test_every_weight_is_taken(folder: Path, network: CheXbertNetwork) -> None:
 
 
 def test_positions_saved_by_another_transformers_are_passed_over(
-    folder: Path, network: CheXbertNetwork, tmp_path: Path
+    folder: Path, bert: Any, tmp_path: Path
 ) -> None:
     positions = {"module.bert.embeddings.position_ids": torch.arange(512)[None]}
     path = tmp_path / "chexbert.pth"
     torch.save({"model_state_dict": saved_state(folder) | positions}, path)
-    load_weights(network, path)
+    load_network(bert, path)
 
 
 def without(state: dict[str, Any]) -> dict[str, Any]:
@@ -64,12 +64,12 @@ def without(state: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_a_checkpoint_of_other_weights_is_refused_by_name(
-    folder: Path, network: CheXbertNetwork, tmp_path: Path, change: Any, message: str
+    folder: Path, bert: Any, tmp_path: Path, change: Any, message: str
 ) -> None:
     path = tmp_path / "chexbert.pth"
     torch.save({"model_state_dict": change(saved_state(folder))}, path)
     with pytest.raises(ModelError, match=message) as caught:
-        load_weights(network, path)
+        load_network(bert, path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
@@ -80,25 +80,23 @@ class Harmful:
         return (pytest.fail, ("the checkpoint ran code",))
 
 
-def test_a_checkpoint_with_code_is_refused(network: CheXbertNetwork, tmp_path: Path) -> None:
+def test_a_checkpoint_with_code_is_refused(bert: Any, tmp_path: Path) -> None:
     path = tmp_path / "chexbert.pth"
     torch.save({"model_state_dict": {"a": Harmful()}}, path)
     with pytest.raises(ModelError, match="weights only"):
-        load_weights(network, path)
+        load_network(bert, path)
 
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_a_file_that_is_no_checkpoint_is_refused(
-    network: CheXbertNetwork, tmp_path: Path, content: bytes
-) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(bert: Any, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "chexbert.pth"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="editgrpo models fetch chexbert"):
-        load_weights(network, path)
+        load_network(bert, path)
 
 
-def test_a_checkpoint_of_another_form_is_refused(network: CheXbertNetwork, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_form_is_refused(bert: Any, tmp_path: Path) -> None:
     path = tmp_path / "chexbert.pth"
     torch.save({"state_dict": {}}, path)
     with pytest.raises(ModelError, match="no 'model_state_dict'"):
-        load_weights(network, path)
+        load_network(bert, path)

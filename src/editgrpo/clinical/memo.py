@@ -66,7 +66,13 @@ def stored_by_model(
 
 class Memo(Generic[Facts]):
     """Call a batch reader only with texts that are not remembered; the least recently used go
-    first."""
+    first.
+
+    Args:
+        read: Returns one value for each text, in order; must depend on the text alone.
+        capacity: Most texts remembered between calls, at least 0. A larger batch still works.
+        stored: Where texts are looked up before they are read, and kept if it is writable.
+    """
 
     def __init__(
         self,
@@ -75,13 +81,6 @@ class Memo(Generic[Facts]):
         capacity: int = DEFAULT_CAPACITY,
         stored: Stored[Facts] | None = None,
     ) -> None:
-        """Start empty.
-
-        Args:
-            read: Returns one value for each text, in order; must depend on the text alone.
-            capacity: Most texts remembered between calls, at least 0. A larger batch still works.
-            stored: Where texts are looked up before they are read, and kept if it is writable.
-        """
         self._read = read
         self._capacity = capacity
         self._stored = stored

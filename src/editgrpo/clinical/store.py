@@ -45,19 +45,17 @@ class FactStore:
     """Bytes by namespace and text.
 
     Safe for several threads and processes at once.
+
+    Args:
+        folder: Its folder; made if the store is writable.
+        writable: Whether `put` may be called.
+        base: A store that is asked for what this one lacks, and never written to.
+
+    Raises:
+        DataError: the folder holds no store and it is to be read only, or the file is no store.
     """
 
     def __init__(self, folder: Path, *, writable: bool, base: "FactStore | None" = None) -> None:
-        """Open a store.
-
-        Args:
-            folder: Its folder; made if the store is writable.
-            writable: Whether `put` may be called.
-            base: A store that is asked for what this one lacks, and never written to.
-
-        Raises:
-            DataError: the folder holds no store and it is to be read only, or the file is no store.
-        """
         self.path = folder / FILE
         self.writable = writable
         self._base = base

@@ -92,17 +92,17 @@ def rescaled(score: float, baseline: float) -> float:
 class BertScore:
     """BERTScore F1, rescaled, without idf.
 
+    The model is loaded at the first comparison.
+
     Attributes:
         name: `bertscore@<model>`.
+
+    Args:
+        model: One of `BASELINES`.
+        config: Where it lies and how it runs; None takes the defaults.
     """
 
     def __init__(self, model: ClinicalModel, config: ClinicalConfig | None = None) -> None:
-        """Keep which model embeds; it is loaded at the first comparison.
-
-        Args:
-            model: One of `BASELINES`.
-            config: Where it lies and how it runs; None takes the defaults.
-        """
         self.name = f"bertscore@{model.value}"
         self._model = model
         self._baseline = BASELINES[model]

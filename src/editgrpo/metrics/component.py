@@ -1,5 +1,6 @@
 """A metric of one report against its reference, in two halves."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -27,3 +28,18 @@ class Component(Protocol[Facts]):
     ) -> NDArray[np.float64]:
         """Return the (N,) scores of N pairs, N at least 1."""
         ...
+
+
+class PairwiseComponent(Component[Facts]):
+    """A component that compares one pair after another."""
+
+    @abstractmethod
+    def score(self, candidate: Facts, reference: Facts) -> float:
+        """Return the score of one pair."""
+
+    def compare(
+        self, candidates: Sequence[Facts], references: Sequence[Facts]
+    ) -> NDArray[np.float64]:
+        """Return the (N,) scores of N pairs."""
+        pairs = zip(candidates, references, strict=True)
+        return np.array([self.score(*pair) for pair in pairs], dtype=np.float64)

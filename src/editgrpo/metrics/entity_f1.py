@@ -8,9 +8,7 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from editgrpo.metrics.component import PairwiseComponent
 from editgrpo.reports.types import AnnotatedReport, Annotator, EntityType
 
 _TOKEN = re.compile(r"[^\W_]+")
@@ -82,19 +80,17 @@ def entity_f1(candidate: frozenset[Hashable], reference: frozenset[Hashable]) ->
     return 2 * len(candidate & reference) / (len(candidate) + len(reference))
 
 
-class EntityF1:
+class EntityF1(PairwiseComponent[frozenset[EntityItem]]):
     """Entity F1 with a relation flag.
 
     Attributes:
         name: `entity_f1/partial@<annotator>`.
+
+    Args:
+        annotator: Finds the entities of a text.
     """
 
     def __init__(self, annotator: Annotator) -> None:
-        """Keep the annotator.
-
-        Args:
-            annotator: Finds the entities of a text.
-        """
         self.name = f"entity_f1/partial@{annotator.name}"
         self._annotator = annotator
 
@@ -102,11 +98,6 @@ class EntityF1:
         """Return the items of each text."""
         return [report_items(report) for report in self._annotator.annotate(texts)]
 
-    def compare(
-        self,
-        candidates: Sequence[frozenset[EntityItem]],
-        references: Sequence[frozenset[EntityItem]],
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs."""
-        pairs = zip(candidates, references, strict=True)
-        return np.array([entity_f1(candidate, reference) for candidate, reference in pairs])
+    def score(self, candidate: frozenset[EntityItem], reference: frozenset[EntityItem]) -> float:
+        """Return the F1 of one pair."""
+        return entity_f1(candidate, reference)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editgrpo.edits.similarity import DECIMALS, embeddings, presence_codes
+from editgrpo.metrics.component import PairwiseComponent
 from editgrpo.metrics.entity_f1 import normalised_tokens
 from editgrpo.reports.types import AnnotatedReport, Annotator, Entity
 
@@ -105,19 +106,17 @@ def entity_similarity(candidate: EntityVectors, reference: EntityVectors) -> flo
     return round(float(2 * precision * recall / (precision + recall)), DECIMALS)
 
 
-class EntitySimilarity:
+class EntitySimilarity(PairwiseComponent[EntityVectors]):
     """RaTEScore-like similarity of entities.
 
     Attributes:
         name: `entity_similarity@<annotator>`.
+
+    Args:
+        annotator: Finds and embeds the entities of a text.
     """
 
     def __init__(self, annotator: Annotator) -> None:
-        """Keep the annotator.
-
-        Args:
-            annotator: Finds and embeds the entities of a text.
-        """
         self.name = f"entity_similarity@{annotator.name}"
         self._annotator = annotator
 
@@ -125,9 +124,6 @@ class EntitySimilarity:
         """Return the entity vectors of each text."""
         return [entity_vectors(report) for report in self._annotator.annotate(texts)]
 
-    def compare(
-        self, candidates: Sequence[EntityVectors], references: Sequence[EntityVectors]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs."""
-        pairs = zip(candidates, references, strict=True)
-        return np.array([entity_similarity(candidate, reference) for candidate, reference in pairs])
+    def score(self, candidate: EntityVectors, reference: EntityVectors) -> float:
+        """Return the similarity of one pair."""
+        return entity_similarity(candidate, reference)

@@ -44,6 +44,11 @@ class LabelComponent:
 
     Attributes:
         name: `<labeler>/<metric>`.
+
+    Args:
+        labeler: Assigns the 14 findings to a text.
+        metric: Name of the metric.
+        score: Takes (N, 14) labels of candidates and of references, returns (N,) float64.
     """
 
     def __init__(
@@ -52,13 +57,6 @@ class LabelComponent:
         metric: str,
         score: Callable[[Labels, Labels], NDArray[np.float64]],
     ) -> None:
-        """Keep labeler and metric.
-
-        Args:
-            labeler: Assigns the 14 findings to a text.
-            metric: Name of the metric.
-            score: Takes (N, 14) labels of candidates and of references, returns (N,) float64.
-        """
         self.name = f"{labeler.name}/{metric}"
         self._labeler = labeler
         self._score = score
@@ -79,12 +77,10 @@ class LabelF1(LabelComponent):
 
     Attributes:
         name: `<labeler>/report-micro-f1-14`.
+
+    Args:
+        labeler: Assigns the 14 findings to a text.
     """
 
     def __init__(self, labeler: Labeler) -> None:
-        """Keep the labeler.
-
-        Args:
-            labeler: Assigns the 14 findings to a text.
-        """
         super().__init__(labeler, "report-micro-f1-14", label_f1)

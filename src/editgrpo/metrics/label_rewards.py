@@ -72,14 +72,12 @@ class LabelBalancedAccuracy(LabelComponent):
 
     Attributes:
         name: `<labeler>/report-balanced-accuracy-14`.
+
+    Args:
+        labeler: Assigns the 14 findings to a text.
     """
 
     def __init__(self, labeler: Labeler) -> None:
-        """Keep the labeler.
-
-        Args:
-            labeler: Assigns the 14 findings to a text.
-        """
         super().__init__(labeler, "report-balanced-accuracy-14", balanced_accuracy)
 
 
@@ -90,18 +88,16 @@ class LabelInverseFrequency(LabelComponent):
 
     Attributes:
         name: `<labeler>/report-inverse-frequency-14`.
+
+    Args:
+        labeler: Assigns the 14 findings to a text.
+        rates: Rates that the same labeler counted.
+
+    Raises:
+        ConfigError: another labeler counted the rates.
     """
 
     def __init__(self, labeler: Labeler, rates: ClassRates) -> None:
-        """Keep the labeler and weigh the findings.
-
-        Args:
-            labeler: Assigns the 14 findings to a text.
-            rates: Rates that the same labeler counted.
-
-        Raises:
-            ConfigError: another labeler counted the rates.
-        """
         counted_by = rates.labeler.partition("@")[0]
         if counted_by != labeler.name:
             raise ConfigError(

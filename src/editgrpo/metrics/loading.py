@@ -12,14 +12,12 @@ from editgrpo.clinical.shared import shared
 from editgrpo.clinical.weights import ClinicalModel, model_identity
 from editgrpo.config import ClinicalConfig
 from editgrpo.errors import ConfigError
+from editgrpo.metrics.bert_score import BertScore
 from editgrpo.metrics.class_rates import read_class_rates
 from editgrpo.metrics.component import Component
-from editgrpo.metrics.entity_f1 import EntityF1
-from editgrpo.metrics.entity_similarity import EntitySimilarity
-from editgrpo.metrics.label_f1 import LabelF1
-from editgrpo.metrics.label_rewards import LabelBalancedAccuracy, LabelInverseFrequency
+from editgrpo.metrics.label_rewards import LabelInverseFrequency
+from editgrpo.metrics.radcliq import Embedder, RadCliQ, SembScore
 from editgrpo.metrics.radgraph_f1 import RadGraphF1, RadGraphLevel
-from editgrpo.metrics.ratescore import RateScore, RateVariant
 from editgrpo.metrics.silence import StatedLabeler
 from editgrpo.reports import (
     AnnotatedReport,
@@ -69,16 +67,6 @@ def load_metric_labeler(name: str, config: ClinicalConfig | None = None) -> Labe
     return StatedLabeler(labeler, rules_annotator()) if name == "rules" else labeler
 
 
-def load_label_f1(labeler: str, config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load the F1 of the findings of one report by a labeler."""
-    return LabelF1(load_metric_labeler(labeler, config))
-
-
-def load_balanced_accuracy(labeler: str, config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load the balanced accuracy of the findings of one report by a labeler."""
-    return LabelBalancedAccuracy(load_metric_labeler(labeler, config))
-
-
 def load_inverse_frequency(
     labeler: str, config: ClinicalConfig, class_rates: Path | None
 ) -> Component[Any]:
@@ -99,30 +87,6 @@ def load_inverse_frequency(
     return LabelInverseFrequency(load_metric_labeler(labeler, config), rates)
 
 
-def load_entity_f1(_: ClinicalConfig, __: Path | None) -> Component[Any]:
-    """Load the F1 of the entities that rules find."""
-    return EntityF1(rules_annotator())
-
-
-def load_new_sentences(_: ClinicalConfig, __: Path | None) -> Component[Any]:
-    """Load the share of sentences that repeat no other."""
-    from editgrpo.metrics.new_sentences import NewSentences
-
-    return NewSentences()
-
-
-def load_rexrank_bleu(_: ClinicalConfig, __: Path | None) -> Component[Any]:
-    """Load BLEU-2 of one report."""
-    from editgrpo.metrics.rexrank_bleu import RexrankBleu2
-
-    return RexrankBleu2()
-
-
-def load_entity_similarity(_: ClinicalConfig, __: Path | None) -> Component[Any]:
-    """Load the likeness of the entities that rules find."""
-    return EntitySimilarity(rules_annotator())
-
-
 def load_radgraph(
     level: RadGraphLevel, model: ClinicalModel, config: ClinicalConfig, _: Path | None
 ) -> Component[Any]:
@@ -132,61 +96,15 @@ def load_radgraph(
     return RadGraphF1(load_extractor(config, model), level)
 
 
-def load_ratescore(
-    variant: RateVariant, guarded: bool, config: ClinicalConfig, _: Path | None
-) -> Component[Any]:
-    """Load RaTEScore; guarded, it gives 0 to a report without entities."""
-    return RateScore(load_annotator("rate", config), variant, guarded=guarded)
-
-
-def load_bertscore(model: ClinicalModel, config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load BERTScore with a model."""
-    from editgrpo.metrics.bert_score import BertScore
-
-    return BertScore(model, config)
-
-
 def load_semb(config: ClinicalConfig, _: Path | None) -> Component[Any]:
     """Load the cosine of CheXbert's embeddings."""
-    from editgrpo.metrics.radcliq import Embedder, SembScore
-
     return SembScore(cast(Embedder, load_labeler("chexbert", config)))
 
 
 def load_radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
     """Load RadCliQ-v1 with its three parts."""
-    from editgrpo.metrics.radcliq import RadCliQ
-
     return RadCliQ(
         load_radgraph(RadGraphLevel.REXRANK, ClinicalModel.RADGRAPH, config, rates),
-        load_bertscore(ClinicalModel.DISTILROBERTA, config, rates),
+        BertScore(ClinicalModel.DISTILROBERTA, config),
         load_semb(config, rates),
     )
-
-
-def load_negated_radcliq(config: ClinicalConfig, rates: Path | None) -> Component[Any]:
-    """Load RadCliQ-v1 as it is paid, higher for better reports."""
-    from editgrpo.metrics.radcliq import NegatedRadCliQ
-
-    return NegatedRadCliQ(load_radcliq(config, rates))
-
-
-def load_green(guarded: bool, config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load the judge GREEN; guarded, an answer that says nothing is an error."""
-    from editgrpo.metrics.green import GreenJudge
-
-    return GreenJudge(config, guarded=guarded)
-
-
-def load_crimson(config: ClinicalConfig, _: Path | None) -> Component[Any]:
-    """Load CRIMSON with its judge on a server."""
-    from editgrpo.metrics.crimson import CrimsonJudge
-
-    return CrimsonJudge(config)
-
-
-def load_temporal_f1(_: ClinicalConfig, __: Path | None) -> Component[Any]:
-    """Load the F1 of the words of change."""
-    from editgrpo.metrics.temporal_f1 import TemporalF1
-
-    return TemporalF1()

@@ -6,13 +6,11 @@ RaTEScore rises with each copy of a right entity (tests/metrics/test_ratescore.p
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from editgrpo.metrics.component import PairwiseComponent
 from editgrpo.metrics.text_metrics import NEW_SENTENCES, repeated_sentence_share
 
 
-class NewSentences:
+class NewSentences(PairwiseComponent[float]):
     """The share of a report's sentences that do not repeat an earlier one; the reference plays no
     part.
 
@@ -26,9 +24,6 @@ class NewSentences:
         """Return for each text the share, above 0 and at most 1."""
         return [1 - repeated_sentence_share(text) for text in texts]
 
-    def compare(
-        self, candidates: Sequence[float], references: Sequence[float]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) shares of N candidates."""
-        del references
-        return np.array(candidates, dtype=np.float64)
+    def score(self, candidate: float, reference: float) -> float:
+        """Return the share of the candidate."""
+        return candidate

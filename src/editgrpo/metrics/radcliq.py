@@ -73,14 +73,12 @@ class SembScore:
 
     Attributes:
         name: `semb@<embedder>`.
+
+    Args:
+        embedder: Embeds reports.
     """
 
     def __init__(self, embedder: Embedder) -> None:
-        """Keep the embedder.
-
-        Args:
-            embedder: Embeds reports.
-        """
         self.name = f"semb@{embedder.name}"
         self._embedder = embedder
 
@@ -104,6 +102,11 @@ class RadCliQ:
 
     Attributes:
         name: `radcliq-v1`.
+
+    Args:
+        radgraph: `radgraph/rexrank@radgraph`.
+        bert_score: `bertscore@distilroberta-base`.
+        semb: `semb@chexbert`.
     """
 
     name = "radcliq-v1"
@@ -111,13 +114,6 @@ class RadCliQ:
     def __init__(
         self, radgraph: Component[Any], bert_score: Component[Any], semb: Component[Any]
     ) -> None:
-        """Keep the three metrics that are combined.
-
-        Args:
-            radgraph: `radgraph/rexrank@radgraph`.
-            bert_score: `bertscore@distilroberta-base`.
-            semb: `semb@chexbert`.
-        """
         self._parts = (radgraph, bert_score, semb)
 
     def read(self, texts: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -144,16 +140,14 @@ class NegatedRadCliQ:
 
     Attributes:
         name: `radcliq-v1-negated`.
+
+    Args:
+        radcliq: `radcliq-v1`.
     """
 
     name = "radcliq-v1-negated"
 
     def __init__(self, radcliq: Component[Any]) -> None:
-        """Keep the metric.
-
-        Args:
-            radcliq: `radcliq-v1`.
-        """
         self._radcliq = radcliq
 
     def read(self, texts: Sequence[str]) -> Sequence[Any]:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from editgrpo.metrics.component import PairwiseComponent
 from editgrpo.metrics.entity_f1 import entity_f1
 from editgrpo.reports.radgraph.extractor import RadGraphExtractor
 from editgrpo.reports.radgraph.graph import GraphEntity, RadGraph
@@ -37,34 +35,29 @@ class RadGraphLevel(StrEnum):
     RadCliQ compute it."""
 
 
-class RadGraphF1:
+class RadGraphF1(PairwiseComponent[GraphItems]):
     """F1 of the entities, or entities and relations, of two reports.
 
     Attributes:
         name: `radgraph/<level>@<checkpoint>`.
+
+    Args:
+        extractor: Finds the graph of a text; share it between levels.
+        level: What must be equal.
     """
 
     def __init__(self, extractor: RadGraphExtractor, level: RadGraphLevel) -> None:
-        """Keep the extractor.
-
-        Args:
-            extractor: Finds the graph of a text; share it between levels.
-            level: What must be equal.
-        """
         self.name = f"radgraph/{level}@{extractor.model}"
         self._extractor = extractor
-        self._items = _ITEMS[level]
+        self._level = level
 
     def read(self, texts: Sequence[str]) -> list[GraphItems]:
         """Return the items of each text."""
-        return [self._items(graph) for graph in self._extractor.extract(texts)]
+        return [graph_items(graph, self._level) for graph in self._extractor.extract(texts)]
 
-    def compare(
-        self, candidates: Sequence[GraphItems], references: Sequence[GraphItems]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs, in [0, 1]."""
-        pairs = zip(candidates, references, strict=True)
-        return np.array([radgraph_f1(candidate, reference) for candidate, reference in pairs])
+    def score(self, candidate: GraphItems, reference: GraphItems) -> float:
+        """Return the F1 of one pair, in [0, 1]."""
+        return radgraph_f1(candidate, reference)
 
 
 def radgraph_f1(candidate: GraphItems, reference: GraphItems) -> float:

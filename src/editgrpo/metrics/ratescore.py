@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from editgrpo.edits.similarity import contradiction_matrix
 from editgrpo.errors import RewardError
+from editgrpo.metrics.component import PairwiseComponent
 from editgrpo.reports.types import AnnotatedReport, Annotator, Entity, EntityType
 
 NO_ENTITIES = 0.5
@@ -175,24 +176,22 @@ def _choose(cosine_O: NDArray[np.float32], is_near_O: NDArray[np.bool_]) -> int:
     return int(torch.topk(torch.from_numpy(level_O), 1).indices[0])
 
 
-class RateScore:
+class RateScore(PairwiseComponent[EntityTable]):
     """RaTEScore of one report.
 
     Attributes:
         name: `ratescore@<variant>`, with `-guarded` behind it for the guarded form.
+
+    Args:
+        annotator: The annotator `rate`.
+        variant: Which published version.
+        guarded: Whether a candidate without entities earns 0 in place of `NO_ENTITIES`, as a
+            reward needs it: half of the score could else be had for an empty report.
     """
 
     def __init__(
         self, annotator: Annotator, variant: RateVariant, *, guarded: bool = False
     ) -> None:
-        """Keep the annotator.
-
-        Args:
-            annotator: The annotator `rate`.
-            variant: Which published version.
-            guarded: Whether a candidate without entities earns 0 in place of `NO_ENTITIES`, as a
-                reward needs it: half of the score could else be had for an empty report.
-        """
         self.name = f"ratescore@{variant}{'-guarded' if guarded else ''}"
         self._annotator = annotator
         self._weights = rate_weights(variant)
@@ -202,18 +201,8 @@ class RateScore:
         """Return the entities of each text."""
         return [entity_table(report) for report in self._annotator.annotate(texts)]
 
-    def compare(
-        self, candidates: Sequence[EntityTable], references: Sequence[EntityTable]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs."""
-        return np.array(
-            [
-                self._score(candidate, reference)
-                for candidate, reference in zip(candidates, references, strict=True)
-            ]
-        )
-
-    def _score(self, candidate: EntityTable, reference: EntityTable) -> float:
+    def score(self, candidate: EntityTable, reference: EntityTable) -> float:
+        """Return the score of one pair."""
         # Deviation from RaTEScore, for rewards only: saying nothing earns nothing.
         if self._guarded and not len(candidate.type_E):
             return 0.0

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
+from editgrpo.metrics.component import PairwiseComponent
 
 REXRANK_BLEU_2 = "bleu-2@rexrank"
 _SMOOTHING = 0.1
@@ -49,7 +48,7 @@ def _counts(candidate: Sequence[Hashable], reference: Sequence[Hashable]) -> tup
     return len(candidate), (Counter(candidate) & Counter(reference)).total()
 
 
-class RexrankBleu2:
+class RexrankBleu2(PairwiseComponent[Sequence[str]]):
     """BLEU-2 of one report.
 
     Attributes:
@@ -62,9 +61,6 @@ class RexrankBleu2:
         """Return the words of each text."""
         return [rexrank_words(text) for text in texts]
 
-    def compare(
-        self, candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) values of N pairs."""
-        pairs = zip(candidates, references, strict=True)
-        return np.array([sentence_bleu_2(*pair) for pair in pairs], dtype=np.float64)
+    def score(self, candidate: Sequence[str], reference: Sequence[str]) -> float:
+        """Return BLEU-2 of one pair."""
+        return sentence_bleu_2(candidate, reference)

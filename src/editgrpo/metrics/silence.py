@@ -40,15 +40,13 @@ class StatedLabeler:
 
     Attributes:
         name: The labeler's.
+
+    Args:
+        labeler: Assigns the 14 findings.
+        annotator: Finds what a report states.
     """
 
     def __init__(self, labeler: Labeler, annotator: Annotator) -> None:
-        """Keep both.
-
-        Args:
-            labeler: Assigns the 14 findings.
-            annotator: Finds what a report states.
-        """
         self.name = labeler.name
         self._labeler = labeler
         self._annotator = annotator

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from functools import partial
 
 from editgrpo.clinical.catalogue import ClinicalModel
-from editgrpo.metrics import loading
+from editgrpo.metrics.bert_score import BertScore
+from editgrpo.metrics.crimson import CrimsonJudge
+from editgrpo.metrics.entity_f1 import EntityF1
+from editgrpo.metrics.entity_similarity import EntitySimilarity
+from editgrpo.metrics.green import GreenJudge
 from editgrpo.metrics.kinds import (
     average_metric,
     bleu_metric,
@@ -18,10 +22,23 @@ from editgrpo.metrics.kinds import (
     sum_metric,
     text_metric,
 )
+from editgrpo.metrics.label_f1 import LabelF1
+from editgrpo.metrics.label_rewards import LabelBalancedAccuracy
+from editgrpo.metrics.loading import (
+    load_inverse_frequency,
+    load_metric_labeler,
+    load_radcliq,
+    load_radgraph,
+    load_semb,
+    rules_annotator,
+)
 from editgrpo.metrics.metric import Direction, Metric
+from editgrpo.metrics.new_sentences import NewSentences
+from editgrpo.metrics.radcliq import NegatedRadCliQ
 from editgrpo.metrics.radgraph_f1 import RadGraphLevel
-from editgrpo.metrics.ratescore import RateVariant
-from editgrpo.metrics.rexrank_bleu import REXRANK_BLEU_2
+from editgrpo.metrics.ratescore import RateScore, RateVariant
+from editgrpo.metrics.rexrank_bleu import REXRANK_BLEU_2, RexrankBleu2
+from editgrpo.metrics.temporal_f1 import TemporalF1
 from editgrpo.metrics.text_metrics import (
     EMPTY,
     NEW_SENTENCES,
@@ -31,6 +48,7 @@ from editgrpo.metrics.text_metrics import (
     ROUGE_L,
     WORDS,
 )
+from editgrpo.reports import load_annotator
 
 _RATE = (ClinicalModel.RATE_NER, ClinicalModel.BIOLORD)
 _MODELS_OF_LABELER: Mapping[str, tuple[ClinicalModel, ...]] = {
@@ -57,19 +75,19 @@ def _report_label_metrics(labeler: str) -> tuple[Metric, Metric, Metric]:
         component_metric(
             f"{labeler}/report-micro-f1-14",
             "F1 of the 14 findings of one report",
-            partial(loading.load_label_f1, labeler),
+            lambda config, _: LabelF1(load_metric_labeler(labeler, config)),
             models=models,
         ),
         component_metric(
             f"{labeler}/report-balanced-accuracy-14",
             "balanced accuracy of the 14 findings of one report",
-            partial(loading.load_balanced_accuracy, labeler),
+            lambda config, _: LabelBalancedAccuracy(load_metric_labeler(labeler, config)),
             models=models,
         ),
         component_metric(
             f"{labeler}/report-inverse-frequency-14",
             "agreement on findings, rare ones weighing more",
-            partial(loading.load_inverse_frequency, labeler),
+            partial(load_inverse_frequency, labeler),
             models=models,
             needs_class_rates=True,
         ),
@@ -83,14 +101,14 @@ def _ratescore(variant: RateVariant, description: str) -> tuple[Metric, Metric]:
         component_metric(
             name,
             description,
-            partial(loading.load_ratescore, variant, False),
+            lambda config, _: RateScore(load_annotator("rate", config), variant),
             models=_RATE,
             no_reward=f"pays 0.5 for a report without entities; take {name}-guarded",
         ),
         component_metric(
             f"{name}-guarded",
             "RaTEScore as it is paid",
-            partial(loading.load_ratescore, variant, True),
+            lambda config, _: RateScore(load_annotator("rate", config), variant, guarded=True),
             models=_RATE,
             only_reward=True,
         ),
@@ -104,12 +122,12 @@ RULES_COMPONENTS = (
     component_metric(
         "entity_f1/partial@rules",
         "F1 of entities, in the manner of RadGraph-F1",
-        loading.load_entity_f1,
+        lambda *_: EntityF1(rules_annotator()),
     ),
     component_metric(
         "entity_similarity@rules",
         "likeness of entities, in the manner of RaTEScore",
-        loading.load_entity_similarity,
+        lambda *_: EntitySimilarity(rules_annotator()),
     ),
 )
 RULES_AVERAGE = average_metric(
@@ -127,7 +145,7 @@ RADGRAPH = tuple(
     component_metric(
         f"radgraph/{level}@{model}",
         description,
-        partial(loading.load_radgraph, level, model),
+        partial(load_radgraph, level, model),
         models=(model,),
     )
     for model in (ClinicalModel.RADGRAPH_XL, ClinicalModel.RADGRAPH)
@@ -140,27 +158,27 @@ BERTSCORE = (
     component_metric(
         "bertscore@distilbert-base-uncased",
         "BERTScore as RadEval computes it, rescaled",
-        partial(loading.load_bertscore, ClinicalModel.DISTILBERT),
+        lambda config, _: BertScore(ClinicalModel.DISTILBERT, config),
         models=(ClinicalModel.DISTILBERT,),
     ),
     component_metric(
         "bertscore@distilroberta-base",
         "BERTScore as RadCliQ-v1 needs it, rescaled",
-        partial(loading.load_bertscore, ClinicalModel.DISTILROBERTA),
+        lambda config, _: BertScore(ClinicalModel.DISTILROBERTA, config),
         models=(ClinicalModel.DISTILROBERTA,),
     ),
 )
 SEMB = component_metric(
     "semb@chexbert",
     "cosine of CheXbert's embeddings of both reports",
-    loading.load_semb,
+    load_semb,
     models=(ClinicalModel.CHEXBERT,),
 )
 _RADCLIQ_MODELS = (ClinicalModel.RADGRAPH, ClinicalModel.DISTILROBERTA, ClinicalModel.CHEXBERT)
 RADCLIQ = component_metric(
     "radcliq-v1",
     "predicted number of errors; perfect is -1.44",
-    loading.load_radcliq,
+    load_radcliq,
     models=_RADCLIQ_MODELS,
     direction=Direction.LOWER,
     no_reward="is an error, lower is better; take radcliq-v1-negated",
@@ -168,14 +186,14 @@ RADCLIQ = component_metric(
 _RADCLIQ_NEGATED = component_metric(
     "radcliq-v1-negated",
     "RadCliQ-v1 as it is paid",
-    loading.load_negated_radcliq,
+    lambda config, rates: NegatedRadCliQ(load_radcliq(config, rates)),
     models=_RADCLIQ_MODELS,
     only_reward=True,
 )
 GREEN = component_metric(
     "green@radllama2-7b",
     "judged by a 7B language model; slow",
-    partial(loading.load_green, False),
+    lambda config, _: GreenJudge(config),
     models=(ClinicalModel.GREEN,),
     judge="green",
     no_reward="gives 0 for an answer that it cannot read; take green@radllama2-7b-guarded",
@@ -183,7 +201,7 @@ GREEN = component_metric(
 _GREEN_GUARDED = component_metric(
     "green@radllama2-7b-guarded",
     "GREEN as it is paid",
-    partial(loading.load_green, True),
+    lambda config, _: GreenJudge(config, guarded=True),
     models=(ClinicalModel.GREEN,),
     judge="green",
     only_reward=True,
@@ -191,13 +209,13 @@ _GREEN_GUARDED = component_metric(
 CRIMSON = component_metric(
     "crimson@judge",
     "errors weighed by their consequence, judged by a language model on a server",
-    loading.load_crimson,
+    lambda config, _: CrimsonJudge(config),
     judge="crimson",
 )
 TEMPORAL = component_metric(
     "temporal-f1@keywords",
     "F1 of the words of change",
-    loading.load_temporal_f1,
+    lambda *_: TemporalF1(),
     no_reward="is no reward: it pays 1 wherever neither report has a word of change",
 )
 
@@ -214,14 +232,14 @@ TEXT = (
 REXRANK_BLEU = component_metric(
     REXRANK_BLEU_2,
     "BLEU-2 of one report, smoothed, as on ReXrank",
-    loading.load_rexrank_bleu,
+    lambda *_: RexrankBleu2(),
     no_reward="is no reward: it counts words, whatever they say",
 )
 
 NEW = component_metric(
     NEW_SENTENCES,
     "share of sentences that repeat no earlier one",
-    loading.load_new_sentences,
+    lambda *_: NewSentences(),
     only_reward=True,
 )
 

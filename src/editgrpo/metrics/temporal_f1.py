@@ -11,8 +11,7 @@ whatever the model finds.
 import re
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from editgrpo.metrics.component import PairwiseComponent
 
 # The words of "Learning to Exploit Temporal Structure for Biomedical Vision-Language Processing"
 # (CVPR 2023, arXiv:2301.04558), as RadEval 2.2.1 lists them.
@@ -65,7 +64,7 @@ def temporal_f1(candidate: frozenset[str], reference: frozenset[str]) -> float:
     return 2 * precision * recall / (precision + recall + _EPSILON)
 
 
-class TemporalF1:
+class TemporalF1(PairwiseComponent[frozenset[str]]):
     """F1 of the words of change.
 
     Attributes:
@@ -78,11 +77,6 @@ class TemporalF1:
         """Return the words of change of each text."""
         return [temporal_words(text) for text in texts]
 
-    def compare(
-        self, candidates: Sequence[frozenset[str]], references: Sequence[frozenset[str]]
-    ) -> NDArray[np.float64]:
-        """Return the (N,) scores of N pairs, in [0, 1]."""
-        return np.array(
-            [temporal_f1(*pair) for pair in zip(candidates, references, strict=True)],
-            dtype=np.float64,
-        )
+    def score(self, candidate: frozenset[str], reference: frozenset[str]) -> float:
+        """Return the F1 of one pair, in [0, 1]."""
+        return temporal_f1(candidate, reference)

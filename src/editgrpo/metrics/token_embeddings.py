@@ -25,6 +25,16 @@ class TokenEncoder:
 
     Attributes:
         special_ids: Ids of the tokens that open and close a text.
+
+    Args:
+        folder: Configuration, tokenizer and weights.
+        model: Which model it holds.
+        layers: The layer whose output is taken, counted from 1; those above are not loaded.
+        device: Where the model runs.
+        dtype: Number format of weights and activations.
+
+    Raises:
+        ModelError: a file cannot be read, a weight is missing, or there are fewer layers.
     """
 
     def __init__(
@@ -36,18 +46,6 @@ class TokenEncoder:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Load a Hugging Face folder.
-
-        Args:
-            folder: Configuration, tokenizer and weights.
-            model: Which model it holds.
-            layers: The layer whose output is taken, counted from 1; those above are not loaded.
-            device: Where the model runs.
-            dtype: Number format of weights and activations.
-
-        Raises:
-            ModelError: a file cannot be read, a weight is missing, or there are fewer layers.
-        """
         # Only RoBERTa's tokenizer has the option; the others pay no heed to it.
         self._tokenizer = load_tokenizer(folder, model, add_prefix_space=True)
         config = load_config(folder, model)

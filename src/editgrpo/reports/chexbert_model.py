@@ -56,16 +56,14 @@ class CheXbertLabeler:
 
     Attributes:
         name: `chexbert`.
+
+    Args:
+        config: None takes the defaults.
     """
 
     name = "chexbert"
 
     def __init__(self, config: ClinicalConfig | None = None) -> None:
-        """Keep where the model lies and how it runs.
-
-        Args:
-            config: None takes the defaults.
-        """
         self._config = config or ClinicalConfig()
         self._readings: Memo[Reading] = Memo(self._read, capacity=_READINGS)
 
@@ -139,19 +137,17 @@ class CheXbert:
 
     Attributes:
         tokenizer: That of bert-base-uncased.
+
+    Args:
+        folder: Holds `chexbert.pth` and `tokenizer/`.
+        device: Where the model runs.
+        dtype: Number format of weights and activations.
+
+    Raises:
+        ModelError: a file cannot be read, or the checkpoint is of another architecture.
     """
 
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
-        """Load `chexbert.pth` and `tokenizer/`.
-
-        Args:
-            folder: Holds both.
-            device: Where the model runs.
-            dtype: Number format of weights and activations.
-
-        Raises:
-            ModelError: a file cannot be read, or the checkpoint is of another architecture.
-        """
         self.tokenizer: Any = load_tokenizer(folder / "tokenizer", ClinicalModel.CHEXBERT)
         place = f"{folder / 'tokenizer'}: configuration"
         with reading(place, remedy(ClinicalModel.CHEXBERT), error=ModelError):

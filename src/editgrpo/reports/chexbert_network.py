@@ -18,14 +18,15 @@ _REMEDY = "get the original with `editgrpo models fetch chexbert`"
 
 
 class CheXbertNetwork(nn.Module):
-    """BERT and 14 linear heads, with the checkpoint's names of weights."""
+    """BERT and 14 linear heads, with the checkpoint's names of weights.
+
+    Built with random weights.
+
+    Args:
+        bert_config: Dimensions of BERT.
+    """
 
     def __init__(self, bert_config: BertConfig) -> None:
-        """Build the network with random weights.
-
-        Args:
-            bert_config: Dimensions of BERT.
-        """
         super().__init__()
         self.bert = BertModel(bert_config)
         self.linear_heads = nn.ModuleList(
@@ -53,13 +54,15 @@ def load_network(bert_config: BertConfig, path: Path) -> CheXbertNetwork:
 
     Args:
         bert_config: Dimensions of BERT, as some file claims them.
-        path: As for `load_weights`.
+        path: What CheXbert's training saved: `{"model_state_dict": {name: weight}}`, the names with
+            the prefix `module.` of DataParallel.
 
     Returns:
         The network.
 
     Raises:
-        ModelError: as for `load_weights`; memory is taken only for weights that are there.
+        ModelError: the file cannot be read without running code, or a weight is missing, unknown or
+            of another shape. Memory is taken only for weights that are there.
     """
     weights = _read_weights(path)
     with torch.device("meta"):
@@ -69,23 +72,6 @@ def load_network(bert_config: BertConfig, path: Path) -> CheXbertNetwork:
         network = CheXbertNetwork(bert_config)
     network.load_state_dict(weights)
     return network
-
-
-def load_weights(network: CheXbertNetwork, path: Path) -> None:
-    """Fill a network with the weights of a checkpoint, every one of them.
-
-    Args:
-        network: Of the checkpoint's dimensions.
-        path: What CheXbert's training saved: `{"model_state_dict": {name: weight}}`, the names with
-            the prefix `module.` of DataParallel.
-
-    Raises:
-        ModelError: the file cannot be read without running code, or a weight is missing, unknown or
-            of another shape.
-    """
-    weights = _read_weights(path)
-    _check(weights, network, path)
-    network.load_state_dict(weights)
 
 
 def _check(weights: dict[str, Tensor], network: CheXbertNetwork, path: Path) -> None:

@@ -49,7 +49,6 @@ _MODELS: Mapping[str, tuple[ClinicalModel, ...]] = {
 }
 
 ANNOTATOR_NAMES: tuple[str, ...] = tuple(_ANNOTATORS)
-LABELER_NAMES: tuple[str, ...] = tuple(_LABELERS)
 
 
 def load_annotator(name: str, config: ClinicalConfig | None = None) -> Annotator:
@@ -73,7 +72,7 @@ def load_labeler(name: str, config: ClinicalConfig | None = None) -> Labeler:
     """Return the labeler of a name; equal requests share one object and its memory.
 
     Args:
-        name: One of `LABELER_NAMES`.
+        name: `rules` or `chexbert`.
         config: Where its model lies and how it runs; None takes the defaults.
 
     Returns:

@@ -99,21 +99,20 @@ def _form(prompt: CrimsonPrompt) -> Form:
 class CrimsonJudge:
     """CRIMSON's score of one report.
 
-    Equal pairs are asked once; with a store (`clinical.store`), once for all runs.
+    Equal pairs are asked once; with a store (`clinical.store`), once for all runs. Nothing is read
+    or sent before that.
 
     Attributes:
         name: `crimson@judge`.
+
+    Args:
+        config: Names server, model and wording.
+        backend: Answers in place of the server.
     """
 
     name = "crimson@judge"
 
     def __init__(self, config: ClinicalConfig, *, backend: Backend | None = None) -> None:
-        """Keep the settings; nothing is read or sent yet.
-
-        Args:
-            config: Names server, model and wording.
-            backend: Answers in place of the server.
-        """
         self._config = config
         self._backend = backend
         self._answers: RememberedAnswers | None = None

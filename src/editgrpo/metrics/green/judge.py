@@ -23,24 +23,23 @@ FORMAT_VERSION = 1
 class GreenJudge:
     """The share of matched findings among matched findings and significant errors.
 
-    Equal pairs are asked once; with a store (`clinical.store`), once for all runs.
+    Equal pairs are asked once; with a store (`clinical.store`), once for all runs. Nothing is
+    loaded or sent before that.
 
     Attributes:
         name: `green@radllama2-7b`, with `-guarded` in the form in which it is paid.
         incomplete: Answers so far that lacked a section that counts; see `GreenResult`.
+
+    Args:
+        config: `green_endpoint` asks a server, else the model runs in this process.
+        backend: Answers in place of both.
+        guarded: Whether an answer that lacks a section is an error; else it has the score that
+            the published parser gives it, mostly 0.
     """
 
     def __init__(
         self, config: ClinicalConfig, *, backend: Backend | None = None, guarded: bool = False
     ) -> None:
-        """Choose where the judge runs; nothing is loaded or sent yet.
-
-        Args:
-            config: `green_endpoint` asks a server, else the model runs in this process.
-            backend: Answers in place of both.
-            guarded: Whether an answer that lacks a section is an error; else it has the score that
-                the published parser gives it, mostly 0.
-        """
         if backend is None:
             is_local = config.green_endpoint is None
             backend = LocalBackend(config) if is_local else green_backend(config)

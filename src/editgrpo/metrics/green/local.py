@@ -16,15 +16,14 @@ from editgrpo.metrics.judges.costs import count, timed
 
 
 class LocalBackend:
-    """Answers questions with a model that is loaded on first use, one copy a process."""
+    """Answers questions with a model that is loaded on first use, one copy a process.
+
+    Args:
+        config: Where the model lies and how it runs.
+        max_tokens: Most tokens of question and answer together.
+    """
 
     def __init__(self, config: ClinicalConfig, *, max_tokens: int = MAX_TOKENS) -> None:
-        """Keep the settings; nothing is loaded yet.
-
-        Args:
-            config: Where the model lies and how it runs.
-            max_tokens: Most tokens of question and answer together.
-        """
         self._config = config
         self._max_tokens = max_tokens
 

@@ -93,15 +93,13 @@ class ServerBackend:
             paid twice. Nor would it tell weights apart: other weights can be served at the same
             address, and the same ones at another. `scores.json` names a judge in the same way, so
             weights that differ need names that differ.
+
+    Args:
+        server: Where.
+        form: How.
     """
 
     def __init__(self, server: JudgeServer, form: Form) -> None:
-        """Keep the settings; nothing is sent yet.
-
-        Args:
-            server: Where.
-            form: How.
-        """
         self.identity = f"served {server.model}"
         self._server = server
         self._form = form

@@ -20,18 +20,18 @@ from editgrpo.reports.types import AnnotatedReport, AnnotatedSentence, Entity, R
 class RadGraphAnnotator:
     """Finds sentences, by the project's own rules, and their entities, by radgraph-xl.
 
+    The extractor, and with it the memory, is shared with the rewards of the same configuration.
+
     Attributes:
         name: `radgraph`.
+
+    Args:
+        config: Where the weights are and how they run.
     """
 
     name = "radgraph"
 
     def __init__(self, config: ClinicalConfig) -> None:
-        """Share the extractor, and with it the memory, with the rewards of the same configuration.
-
-        Args:
-            config: Where the weights are and how they run.
-        """
         self._extractor = load_extractor(config, ClinicalModel.RADGRAPH_XL)
 
     def split(self, text: str) -> list[Span]:

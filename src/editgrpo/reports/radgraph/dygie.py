@@ -115,15 +115,16 @@ class _Spans:
 
 
 class DyGIE(nn.Module):
-    """Encoder, entity scorer, pruner and relation scorer of one data set's labels."""
+    """Encoder, entity scorer, pruner and relation scorer of one data set's labels.
+
+    Built with random weights, which are to be loaded.
+
+    Args:
+        encoder: Called with `input_ids` and `attention_mask`; gives `last_hidden_state`.
+        config: Sizes of the layers above it.
+    """
 
     def __init__(self, encoder: nn.Module, config: DyGIEConfig) -> None:
-        """Build the layers; weights are to be loaded.
-
-        Args:
-            encoder: Called with `input_ids` and `attention_mask`; gives `last_hidden_state`.
-            config: Sizes of the layers above it.
-        """
         super().__init__()
         span_size = 2 * config.word_size + config.width_size
         self.config = config

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 class RadGraphExtractor:
     """Finds the graphs of reports; the weights are loaded with the first unknown report.
 
+    `load_extractor` gives one copy a process.
+
     Attributes:
         model: The checkpoint.
+
+    Args:
+        config: Where the weights are and how they run.
+        model: RADGRAPH_XL or RADGRAPH.
+
+    Raises:
+        DataError: the configured store cannot be opened.
+        ModelError: a store is configured and the weights, whose identity is part of its keys,
+            are missing.
     """
 
     def __init__(self, config: ClinicalConfig, model: ClinicalModel) -> None:
-        """Prepare the memory; `load_extractor` gives one copy a process.
-
-        Args:
-            config: Where the weights are and how they run.
-            model: RADGRAPH_XL or RADGRAPH.
-
-        Raises:
-            DataError: the configured store cannot be opened.
-            ModelError: a store is configured and the weights, whose identity is part of its keys,
-                are missing.
-        """
         self.model = model
         self._config = config
         stored = stored_by_model(

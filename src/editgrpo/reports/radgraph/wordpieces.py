@@ -14,15 +14,14 @@ _MOST_WORDS = 100_000  # remembered; reports of IU X-Ray have about 5,000 differ
 
 
 class WordTokenizer:
-    """Cuts words, each by itself, into wordpieces, and folds reports into segments."""
+    """Cuts words, each by itself, into wordpieces, and folds reports into segments.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+        max_length: Most tokens of a segment, special tokens included.
+    """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
-        """Find the special tokens.
-
-        Args:
-            tokenizer: A tokenizer of transformers.
-            max_length: Most tokens of a segment, special tokens included.
-        """
         self._tokenizer = tokenizer
         bare = self._ids(["a"])[0]
         whole = tuple(tokenizer("a")["input_ids"])

@@ -37,16 +37,17 @@ ENTITIES = 16_384
 
 
 class RateAnnotator:
-    """Finds sentences and entities as RaTEScore does; see docs/annotators.md."""
+    """Finds sentences and entities as RaTEScore does; see docs/annotators.md.
+
+    Models are loaded when the first unknown sentence comes.
+
+    Args:
+        config: Where the models lie, how they run, and where annotations are kept.
+    """
 
     name = "rate"
 
     def __init__(self, config: ClinicalConfig) -> None:
-        """Prepare the memories; models are loaded when the first unknown sentence comes.
-
-        Args:
-            config: Where the models lie, how they run, and where annotations are kept.
-        """
         # What a sentence's entities are is remembered with the sentence itself.
         self._mentions: Memo[tuple[Mention, ...]] = Memo(
             EntityRecogniser(config).find,

@@ -20,14 +20,13 @@ MAX_TOKENS = 30
 
 
 class EntityEmbedder:
-    """Embeds the texts of entities; the model is loaded on first use, once a process."""
+    """Embeds the texts of entities; the model is loaded on first use, once a process.
+
+    Args:
+        config: Where the model lies and how it runs.
+    """
 
     def __init__(self, config: ClinicalConfig) -> None:
-        """Keep the configuration.
-
-        Args:
-            config: Where the model lies and how it runs.
-        """
         self._config = config
 
     def embed(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:

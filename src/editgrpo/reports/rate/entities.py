@@ -37,14 +37,13 @@ class Mention:
 
 
 class EntityRecogniser:
-    """Finds the entities of sentences; the model is loaded on first use, once a process."""
+    """Finds the entities of sentences; the model is loaded on first use, once a process.
+
+    Args:
+        config: Where the model lies and how it runs.
+    """
 
     def __init__(self, config: ClinicalConfig) -> None:
-        """Keep the configuration.
-
-        Args:
-            config: Where the model lies and how it runs.
-        """
         self._config = config
 
     def find(self, sentences: Sequence[str]) -> list[tuple[Mention, ...]]:

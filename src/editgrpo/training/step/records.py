@@ -173,14 +173,13 @@ def loss_metrics(
 
 
 class UnusedEdits:
-    """Tells, once a run, that the length limit leaves most edits of a step unused."""
+    """Tells, once a run, that the length limit leaves most edits of a step unused.
+
+    Args:
+        max_tokens: Most tokens of a response.
+    """
 
     def __init__(self, max_tokens: int) -> None:
-        """Keep the limit.
-
-        Args:
-            max_tokens: Most tokens of a response.
-        """
         self._max_tokens = max_tokens
         self._is_told = False
 
