@@ -48,14 +48,6 @@ def test_a_large_enough_batch_ends_where_padding_would_begin() -> None:
     assert list(length_batches([20, 20, 22], max_tokens=320)) == [[0, 1, 2]]
 
 
-def test_progress_counts_items() -> None:
-    seen: list[tuple[int, int]] = []
-    run_batched(
-        [3, 3, 3], lambda b: b, max_tokens=6, progress=lambda done, n: seen.append((done, n))
-    )
-    assert seen == [(2, 3), (3, 3)]
-
-
 @pytest.mark.parametrize(
     "error",
     [

@@ -24,7 +24,6 @@ def run_batched(
     run: Callable[[list[int]], Sequence[T]],
     *,
     max_tokens: int,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[T]:
     """Call a model with batches of items of like length.
 
@@ -33,7 +32,6 @@ def run_batched(
         run: Takes the indices of a batch, longest item last, and returns one value for each.
         max_tokens: Most tokens of a batch, padding included; a longer item makes a batch of its
             own.
-        progress: Called after each batch with items done and N.
 
     Returns:
         (N,) values in the order of `lengths`.
@@ -44,8 +42,6 @@ def run_batched(
     values: dict[int, T] = {}
     for batch in length_batches(lengths, max_tokens=max_tokens):
         values.update(zip(batch, _run_halving(batch, run), strict=True))
-        if progress is not None:
-            progress(len(values), len(lengths))
     return [values[index] for index in range(len(lengths))]
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from editgrpo.clinical.catalogue import ClinicalModel
-from editgrpo.clinical.manifest import Manifest, manifest_from, manifest_object, read_object
+from editgrpo.clinical.manifest import REMEDY, Manifest, manifest_from, manifest_object
 from editgrpo.clinical.sources import model_named
 from editgrpo.errors import ModelError
-from editgrpo.files import write_json
+from editgrpo.files import read_json_object, write_json
 
 _FORMAT = 1
 
@@ -27,7 +27,7 @@ def read_lock(path: Path) -> dict[ClinicalModel, Manifest]:
     """
     if not path.exists():
         return {}
-    models = read_object(path).get("models")
+    models = read_json_object(path, REMEDY, error=ModelError).get("models")
     if not isinstance(models, dict):
         raise ModelError(f"{path}: no models in it; give a file that `models fetch --lock` wrote")
     return {model_named(name): manifest_from(value, str(path)) for name, value in models.items()}

@@ -6,7 +6,6 @@ answer without reading gigabytes. A folder that was put together by hand has non
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 
 from editgrpo.clinical.model_folder import file_sha256
 from editgrpo.errors import ModelError
-from editgrpo.files import write_json
+from editgrpo.files import read_json_object, write_json
 from editgrpo.foreign import reading
 
 MANIFEST = "editgrpo-model.json"
 _FORMAT = 1
+REMEDY = "remove it and fetch again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +173,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     if not path.is_file():
         return None
-    return manifest_from(read_object(path), str(path))
+    return manifest_from(read_json_object(path, REMEDY, error=ModelError), str(path))
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -230,22 +230,3 @@ def manifest_from(value: Mapping[str, Any], place: str) -> Manifest:
             for name, record in value["files"].items()
         }
         return Manifest(model=str(value["model"]), parts=parts, files=files)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The object.
-
-    Raises:
-        ModelError: the file cannot be read or holds something else.
-    """
-    with reading(path, "remove it and fetch again", error=ModelError):
-        value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: not a JSON object; remove it and fetch again")
-    return value

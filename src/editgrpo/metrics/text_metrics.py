@@ -33,18 +33,13 @@ def repeated_share(items: Sequence[Hashable]) -> float:
     return 1 - len(set(items)) / len(items) if items else 0.0
 
 
-def repeated_ngram_share(text: str, order: int = REPEATED_ORDER) -> float:
-    """Return the share of word n-grams of a text that repeat an earlier one.
-
-    Args:
-        text: Any text; words are lower-case alphanumeric runs.
-        order: Words in an n-gram, at least 1.
-
-    Returns:
-        A value in [0, 1); 0 for a text of fewer than `order` words.
-    """
+def repeated_ngram_share(text: str) -> float:
+    """Return the share of the word 4-grams of a text that repeat an earlier one, in [0, 1); 0 for a
+    text of fewer than four words, which are lower-case alphanumeric runs."""
     words = normalised_tokens(text)
-    return repeated_share([words[k : k + order] for k in range(len(words) - order + 1)])
+    return repeated_share(
+        [words[k : k + REPEATED_ORDER] for k in range(len(words) - REPEATED_ORDER + 1)]
+    )
 
 
 def repeated_sentence_share(text: str) -> float:

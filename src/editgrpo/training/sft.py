@@ -7,7 +7,6 @@ learning starts, as in the paper.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.foreign import storing
 from editgrpo.training.collator import FindingsCollator
-from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, keep_best
+from editgrpo.training.epochs import EvaluateEpochs, OnMetrics, OnProgress, keep_best
 from editgrpo.training.policy.blank_image import run_tower_always
 from editgrpo.training.policy.load import (
     load_policy,
@@ -34,6 +33,7 @@ from editgrpo.training.run.checkpoints import CheckpointTrainer
 from editgrpo.training.run.divergence import check_finite
 from editgrpo.training.run.folder import METRICS, MODEL, append_line
 from editgrpo.training.run.launch import (
+    Start,
     processes_of_launch,
     starting,
     train_to_end,
@@ -111,7 +111,7 @@ def run_sft(
     command: str = "",
     on_steps: Callable[[int], None] | None = None,
     on_metrics: OnMetrics | None = None,
-    on_validation: Callable[[int, int], None] | None = None,
+    on_validation: OnProgress | None = None,
 ) -> Path:
     """Fine-tune a model on the findings of the training studies.
 
@@ -141,25 +141,16 @@ def run_sft(
     with starting(config, resume=resume, command=command) as start:
         if start is None:
             return Path(config.output) / MODEL
-        listeners = _Listeners(on_steps, on_metrics, on_validation)
-        return _run(config, start.model, start.checkpoint, passes, listeners)
-
-
-@dataclass(frozen=True, slots=True)
-class _Listeners:
-    """Who is told how a run goes."""
-
-    on_steps: Callable[[int], None] | None
-    on_metrics: OnMetrics | None
-    on_validation: Callable[[int, int], None] | None
+        return _run(config, start, passes, on_steps, on_metrics, on_validation)
 
 
 def _run(
     config: SFTConfig,
-    folder: Path,
-    checkpoint: Path | None,
+    start: Start,
     passes: int,
-    listeners: _Listeners,
+    on_steps: Callable[[int], None] | None,
+    on_metrics: OnMetrics | None,
+    on_validation: OnProgress | None,
 ) -> Path:
     """Train from a checkpoint, or from the model of a folder, and keep the best epoch."""
     run = Path(config.output)
@@ -168,18 +159,15 @@ def _run(
     boundaries = _epoch_ends(config, len(train))
     _check_size(config, len(train), boundaries[-1])
     _warn_of_few(config, len(validation))
-    processor = load_processor(folder, config.model.group_pass)
+    processor = load_processor(start.model, config.model.group_pass)
     encoder = PromptEncoder(train, processor, config.data)  # of both splits: one folder, one store
-    if listeners.on_steps is not None:
-        listeners.on_steps(boundaries[-1])
-    on_metrics = listeners.on_metrics
-    evaluate = EvaluateEpochs(
-        config, boundaries, validation, encoder, on_metrics, listeners.on_validation
-    )
+    if on_steps is not None:
+        on_steps(boundaries[-1])
+    evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
     stop = StopOnSignal()
-    policy = load_policy(folder, config.model, config.optim.state)
+    policy = load_policy(start.model, config.model, config.optim.state)
     run_tower_always(policy)
-    with Trackers(config, checkpoint) as trackers:
+    with Trackers(config, start.checkpoint) as trackers:
         trainer = FindingsTrainer(
             config,
             boundaries[-1],
@@ -193,7 +181,9 @@ def _run(
             callbacks=[MarkCheckpoints(run, keep=1), trackers, evaluate, stop],
         )
         evaluate.trainer = trainer
-        train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1])
+        train_to_end(
+            trainer, start.checkpoint, optim=config.optim, stop=stop, last_step=boundaries[-1]
+        )
     if trainer.accelerator.is_main_process:
         with storing(run / MODEL):
             keep_best(run)

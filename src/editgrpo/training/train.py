@@ -3,7 +3,7 @@ step."""
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from editgrpo.training.run.arguments import training_arguments
 from editgrpo.training.run.callbacks import MarkCheckpoints, SavePrompts, StopOnSignal
 from editgrpo.training.run.folder import METRICS, MODEL, put_in_place
 from editgrpo.training.run.launch import (
+    Start,
     starting,
     train_to_end,
     with_journal,
@@ -89,30 +90,23 @@ def run_training(
     with starting(config, resume=resume, command=command) as start:
         if start is None:
             return Path(config.output) / MODEL
-        listeners = _Listeners(on_step, on_groups)
-        return _run(config, start.model, start.checkpoint, listeners)
+        return _run(config, start, on_step, on_groups)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listeners:
-    """Who is told of a run's steps."""
-
-    on_step: OnStep | None
-    on_groups: OnGroups | None
-
-
-def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: _Listeners) -> Path:
+def _run(
+    config: TrainConfig, start: Start, on_step: OnStep | None, on_groups: OnGroups | None
+) -> Path:
     """Train from a checkpoint, or from the model of a folder, and save what came of it."""
     run = Path(config.output)
-    setup, policy = _set_up(config, run, listeners.on_step, folder)
-    prompts = prompt_stream(config, setup.studies, checkpoint)
+    setup, policy = _set_up(config, run, on_step, start.model)
+    prompts = prompt_stream(config, setup.studies, start.checkpoint)
     stop = StopOnSignal()
     saves = [] if prompts is None else [SavePrompts(run, prompts)]
     marks = MarkCheckpoints(run, config.keep_checkpoints)
-    with Trackers(config, checkpoint) as trackers:
+    with Trackers(config, start.checkpoint) as trackers:
         setup = replace(
             setup,
-            on_groups=listeners.on_groups,
+            on_groups=on_groups,
             on_rollouts=trackers.show_rollouts if config.report_text else None,
             prompts=prompts,
         )
@@ -123,7 +117,9 @@ def _run(config: TrainConfig, folder: Path, checkpoint: Path | None, listeners: 
             training_arguments(config),
             callbacks=[*saves, marks, trackers, stop],
         )
-        train_to_end(trainer, checkpoint, optim=config.optim, stop=stop, last_step=config.steps)
+        train_to_end(
+            trainer, start.checkpoint, optim=config.optim, stop=stop, last_step=config.steps
+        )
     with storing(run / MODEL):
         return _save_model(trainer, setup)
 

@@ -69,12 +69,11 @@ class StudyEncoder:
         """What the prompts ask for."""
         return self._config.target
 
-    def encode(self, study: Study, *, known: Container[str] = ()) -> EncodedPrompt:
+    def encode(self, study: Study) -> EncodedPrompt:
         """Encode the prompt of one study.
 
         Args:
             study: A study of the set.
-            known: Ids of images whose features are known; their pixels are left out.
 
         Returns:
             Its encoded prompt.
@@ -83,7 +82,7 @@ class StudyEncoder:
             DataError: an image cannot be read, or the prompt's images do not match (names the
                 study).
         """
-        return self.encode_all([study], known=known)[0]
+        return self.encode_all([study])[0]
 
     def encode_all(
         self, studies: Sequence[Study], *, known: Container[str] = ()

@@ -9,7 +9,6 @@ Left out on purpose: checkpoints to resume from, but for the number format of th
 """
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from transformers import PreTrainedModel
 
 from editgrpo.config import Target
 from editgrpo.files import write_json, write_text
-from editgrpo.model_files import CONFIG, GENERATION_CONFIG
+from editgrpo.model_files import CONFIG, GENERATION_CONFIG, read_json_object
 from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.generation_tokens import padding_token
 from editgrpo.training.policy.processor import PromptProcessor, StudyProcessor
@@ -104,7 +103,7 @@ def finish_model(folder: Path, encoder: PromptEncoder) -> None:
     """
     processor, budget = encoder.processor, encoder.budget
     processor.save(folder)
-    config = _read(folder / CONFIG)
+    config = read_json_object(folder / CONFIG)
     family = family_named(config["model_type"])
     if family is not None:
         family.publish_files(folder, processor, budget)
@@ -120,7 +119,7 @@ def publish_config(folder: Path, dtype: torch.dtype) -> None:
         folder: A folder that transformers 5 has saved.
         dtype: Number format of the weights in it.
     """
-    config = _read(folder / CONFIG)
+    config = read_json_object(folder / CONFIG)
     family = family_named(config["model_type"])
     if family is None:
         return  # as transformers writes it: what its older versions read is known to few
@@ -140,7 +139,7 @@ def _publish_generation(folder: Path, processor: PromptProcessor) -> None:
     validation was written.
     """
     path = folder / GENERATION_CONFIG
-    settings = _read(path)
+    settings = read_json_object(path)
     declared = settings.get("eos_token_id")
     ends = declared if isinstance(declared, list) else [declared]
     ends = list(dict.fromkeys([processor.tokenizer.eos_token_id, *ends]))
@@ -201,8 +200,3 @@ def _images_of_training(encoder: PromptEncoder) -> str:
   multiples of {budget.multiple_of}. A prompt showed at most {encoder.max_images} images.
   `preprocessor_config.json` says the same, so that plain transformers makes no more tokens of one.\
 """
-
-
-def _read(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

@@ -251,43 +251,25 @@ def _markdown(columns: Sequence[str], rows: Any) -> str:
 
 # How each tracker is opened -----------------------------------------------------------------------
 
-_Maker = Callable[[SFTConfig | TrainConfig, Path | None, str | None], GeneralTracker]
+_Config = SFTConfig | TrainConfig
 
 
-def _tensorboard(
-    config: SFTConfig | TrainConfig, checkpoint: Path | None, _: str | None
-) -> TensorBoardTracker:
+def _tensorboard(config: _Config, checkpoint: Path | None, _: str | None) -> TensorBoardTracker:
     # What was written after the checkpoint is written again.
     purged = None if checkpoint is None else checkpoint_step(checkpoint) + 1
     folder = Path(config.output) / EVENTS
     return TensorBoardTracker(run_name(config), folder, purge_step=purged)
 
 
-def _wandb(
-    config: SFTConfig | TrainConfig, checkpoint: Path | None, known: str | None
-) -> WandBTracker:
-    return WandBTracker(
-        os.environ.get("WANDB_PROJECT", PROJECT), name=run_name(config), id=known, resume="allow"
-    )
-
-
-def _mlflow(
-    config: SFTConfig | TrainConfig, checkpoint: Path | None, known: str | None
-) -> MLflowTracker:
-    return MLflowTracker(PROJECT, run_name=run_name(config), run_id=known)
-
-
-def _trackio(
-    config: SFTConfig | TrainConfig, checkpoint: Path | None, known: str | None
-) -> TrackioTracker:
-    return TrackioTracker(
-        PROJECT, name=run_name(config), resume="never" if known is None else "allow"
-    )
-
-
-_MAKERS: Mapping[str, _Maker] = {
+_MAKERS: Mapping[str, Callable[[_Config, Path | None, str | None], GeneralTracker]] = {
     "tensorboard": _tensorboard,
-    "wandb": _wandb,
-    "mlflow": _mlflow,
-    "trackio": _trackio,
+    "wandb": lambda config, _, known: WandBTracker(
+        os.environ.get("WANDB_PROJECT", PROJECT), name=run_name(config), id=known, resume="allow"
+    ),
+    "mlflow": lambda config, _, known: MLflowTracker(
+        PROJECT, run_name=run_name(config), run_id=known
+    ),
+    "trackio": lambda config, _, known: TrackioTracker(
+        PROJECT, name=run_name(config), resume="never" if known is None else "allow"
+    ),
 }

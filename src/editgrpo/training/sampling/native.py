@@ -29,32 +29,12 @@ class NativeSampler:
         """None: what samples is what is trained."""
 
     def check(self, prompt: EncodedPrompt) -> None:
-        """Compare with transformers' `generate`.
-
-        Args:
-            prompt: A prompt of the run, with its images' patches.
-
-        Raises:
-            TrainingError: transformers takes another token.
-        """
+        """Compare with transformers' `generate`; see `Sampler`."""
         with self.policy() as policy:
             check_sampling(policy, prompt, self.settings, dtype=self.config.model.dtype)
 
     def sample(self, step: int, asked: Sequence[Asked], rows: range) -> list[list[SampledResponse]]:
-        """Sample some of the rollouts of each study; what is drawn depends on nothing else.
-
-        Args:
-            step: Steps taken before this one.
-            asked: P studies of this process.
-            rows: Numbers of the rollouts within their groups.
-
-        Returns:
-            For each study one response a row.
-
-        Raises:
-            DataError: a prompt's image tokens do not match its images (names the study).
-            TrainingError: decoding steps cannot be compiled here.
-        """
+        """Sample some of the rollouts of each study; what is drawn depends on nothing else."""
         if not asked:  # other processes may have some, and a shard of the model is here
             with self.policy() as policy, whole_weights(policy):
                 return []

@@ -65,11 +65,7 @@ class VLLMSampler:
             }
 
     def check(self, prompt: EncodedPrompt) -> None:
-        """Check nothing: each token is weighed by how far vLLM is from the policy.
-
-        Args:
-            prompt: Not used.
-        """
+        """Check nothing: each token is weighed by how far vLLM is from the policy."""
 
     def sample(self, step: int, asked: Sequence[Asked], rows: range) -> list[list[SampledResponse]]:
         """Sample as many responses for each study as there are rows.

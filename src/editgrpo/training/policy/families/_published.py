@@ -5,19 +5,13 @@ a head drawn at random in place of the tied one, a tokenizer of an unknown class
 its own.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_json
+from editgrpo.model_files import read_json_object
 from editgrpo.training.policy.model import Tokenizer
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a JSON file that this package has written."""
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
 
 
 def take_rope(settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -44,7 +38,7 @@ def publish_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     """
     tokenizer.backend_tokenizer.model.save(str(folder))
     path = folder / "tokenizer_config.json"
-    settings = read_settings(path)
+    settings = read_json_object(path)
     for key in ("backend", "is_local", "local_files_only"):
         settings.pop(key, None)
     special = settings.pop("extra_special_tokens", None)
@@ -77,7 +71,7 @@ def publish_image_sizes(folder: Path, budget: PixelBudget) -> None:
         budget: How large images of training were.
     """
     path = folder / "preprocessor_config.json"
-    settings = read_settings(path) | {
+    settings = read_json_object(path) | {
         "min_pixels": budget.min_pixels,
         "max_pixels": budget.max_pixels,
         "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_json
-from editgrpo.training.policy.families._published import read_settings, take_rope
+from editgrpo.model_files import read_json_object
+from editgrpo.training.policy.families._published import take_rope
 from editgrpo.training.policy.families._qwen_vl import QwenVL
 from editgrpo.training.policy.model import TowerOutput
 from editgrpo.training.policy.processor import PromptProcessor
@@ -50,7 +51,7 @@ class Qwen3VL(QwenVL):
         not, and without this file takes that of Qwen2-VL."""
         super().publish_files(folder, processor, budget)
         shared = ("image_mean", "image_std", "merge_size", "patch_size", "temporal_patch_size")
-        images = read_settings(folder / "preprocessor_config.json")
+        images = read_json_object(folder / "preprocessor_config.json")
         settings = {key: images[key] for key in shared}
         settings["video_processor_type"] = "Qwen3VLVideoProcessor"
         write_json(folder / "video_preprocessor_config.json", settings, shared=True)
