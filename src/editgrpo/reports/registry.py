@@ -12,34 +12,27 @@ from editgrpo.extras import Extra, require_extras
 from editgrpo.reports.types import Annotator, Labeler
 
 
-def _offline(path: str) -> Callable[[ClinicalConfig], Any]:
-    """Return a maker that needs no model."""
-    return lambda _: _attribute(path)()
-
-
-def _clinical(path: str) -> Callable[[ClinicalConfig], Any]:
-    """Return a maker that takes the configuration of the clinical models."""
+def _maker(path: str, *, has_models: bool = True) -> Callable[[ClinicalConfig], Any]:
+    """Return what makes an object of a class; one with models takes their configuration."""
+    module, _, name = path.partition(":")
 
     def make(config: ClinicalConfig) -> Any:
-        require_extras(Extra.CLINICAL, what=path.partition(":")[2])
-        return _attribute(path)(config)
+        if not has_models:
+            return getattr(import_module(module), name)()
+        require_extras(Extra.CLINICAL, what=name)
+        return getattr(import_module(module), name)(config)
 
     return make
 
 
-def _attribute(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
-
-
 _ANNOTATORS: Mapping[str, Callable[[ClinicalConfig], Any]] = {
-    "rules": _offline("editgrpo.reports.rules:RulesAnnotator"),
-    "rate": _clinical("editgrpo.reports.rate.annotator:RateAnnotator"),
-    "radgraph": _clinical("editgrpo.reports.radgraph.annotator:RadGraphAnnotator"),
+    "rules": _maker("editgrpo.reports.rules:RulesAnnotator", has_models=False),
+    "rate": _maker("editgrpo.reports.rate.annotator:RateAnnotator"),
+    "radgraph": _maker("editgrpo.reports.radgraph.annotator:RadGraphAnnotator"),
 }
 _LABELERS: Mapping[str, Callable[[ClinicalConfig], Any]] = {
-    "rules": _offline("editgrpo.reports.rules:RulesLabeler"),
-    "chexbert": _clinical("editgrpo.reports.chexbert_model:CheXbertLabeler"),
+    "rules": _maker("editgrpo.reports.rules:RulesLabeler", has_models=False),
+    "chexbert": _maker("editgrpo.reports.chexbert_model:CheXbertLabeler"),
 }
 
 _MODELS: Mapping[str, tuple[ClinicalModel, ...]] = {

@@ -48,12 +48,8 @@ class GenerationConfig:
     """Decides the draws of sampling; unused at temperature 0."""
 
     def __post_init__(self) -> None:
-        require(
-            self.max_completion_tokens >= 2,
-            "max_completion_tokens",
-            self.max_completion_tokens,
-            "at least 2",
-        )
+        longest = self.max_completion_tokens
+        require(longest >= 2, "max_completion_tokens", longest, "at least 2")
         require(self.temperature >= 0, "temperature", self.temperature, "0 or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require_seed(self.seed)
@@ -199,18 +195,9 @@ def _write_predictions(
 ) -> Path:
     partial = output.with_name(output.name + ".partial")
     run = {"run": sampling_inputs(folder, studies, data, asdict(config))}
-    rows = rows_done(partial, run)
-    # Whole batches, so that a continued file has the same batches, and bytes, as an uninterrupted
-    # one.
-    del rows[len(rows) - len(rows) % config.batch_size :]
+    rows = rows_done(partial, run, batch=config.batch_size)
     encoder = PromptEncoder(studies, load_processor(folder), data)
-    policy = load_sampling_policy(
-        folder,
-        encoder,
-        studies[0],
-        max_tokens=config.max_completion_tokens,
-        temperature=config.temperature,
-    )
+    policy = load_sampling_policy(folder, encoder, studies[0], config)
     if progress is not None:
         progress(len(rows), len(studies))  # a bar measures from here
     write_jsonl(partial, [run, *rows])
@@ -238,7 +225,7 @@ def _write_predictions(
 
 
 def load_sampling_policy(
-    folder: Path, encoder: PromptEncoder, study: Study, *, max_tokens: int, temperature: float
+    folder: Path, encoder: PromptEncoder, study: Study, config: GenerationConfig
 ) -> Policy:
     """Load a policy to sample reports with, and compare its sampling with transformers'.
 
@@ -246,8 +233,7 @@ def load_sampling_policy(
         folder: Of the model.
         encoder: Encodes studies for it.
         study: Any study, to compare with.
-        max_tokens: Longest report.
-        temperature: Of sampling; 0 takes the likeliest token.
+        config: How reports are sampled.
 
     Returns:
         The policy in evaluation mode; on a GPU, and then in bfloat16, if there is one.
@@ -258,7 +244,8 @@ def load_sampling_policy(
         TrainingError: sampling does not take the tokens that transformers' `generate` takes.
     """
     policy = load_to_write(folder)
-    check_writing(policy, encoder, study, max_tokens=max_tokens, temperature=temperature)
+    longest, temperature = config.max_completion_tokens, config.temperature
+    check_writing(policy, encoder, study, max_tokens=longest, temperature=temperature)
     return policy
 
 
@@ -295,15 +282,19 @@ def sampling_inputs(
     }
 
 
-def rows_done(partial: Path, run: dict[str, dict[str, Hashes]]) -> list[dict[str, Any]]:
+def rows_done(
+    partial: Path, run: dict[str, dict[str, Hashes]], *, batch: int
+) -> list[dict[str, Any]]:
     """Return the rows that an earlier call of the same settings wrote whole.
 
     Args:
         partial: The file that they were written to; it may be absent.
         run: Under "run" the inputs, from `sampling_inputs`; the first line of the file.
+        batch: Rows that are made together.
 
     Returns:
-        The rows behind the first line.
+        The rows behind the first line, whole batches of them: so a continued file has the same
+        batches, and bytes, as an uninterrupted one.
 
     Raises:
         DataError: the file was begun with other inputs, or is damaged.
@@ -323,4 +314,4 @@ def rows_done(partial: Path, run: dict[str, dict[str, Hashes]]) -> list[dict[str
             f"{partial}: begun with another model, other studies or other settings ({changed}); "
             "delete it to start again"
         )
-    return found[1:]
+    return found[1 : len(found) - (len(found) - 1) % batch]

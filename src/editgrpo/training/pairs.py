@@ -16,7 +16,7 @@ from editgrpo.config import (
     EditLevel,
     RewardConfig,
 )
-from editgrpo.config.check import require, require_seed
+from editgrpo.config.check import require
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.edits import EditRule
@@ -28,7 +28,12 @@ from editgrpo.ownership import owning
 from editgrpo.reports import load_annotator
 from editgrpo.reports.sectioned import annotator_of_target
 from editgrpo.rewards import configured_reward
-from editgrpo.training.generate import load_sampling_policy, rows_done, sampling_inputs
+from editgrpo.training.generate import (
+    GenerationConfig,
+    load_sampling_policy,
+    rows_done,
+    sampling_inputs,
+)
 from editgrpo.training.policy.generation_tokens import SamplingSettings, generation_tokens
 from editgrpo.training.policy.load import load_processor, resolve_model_folder
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
@@ -42,31 +47,22 @@ from editgrpo.training.step.scoring import ScoredGroup, score_groups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PairConfig:
-    """How pairs are sampled from a model."""
+class PairConfig(GenerationConfig):
+    """How pairs are sampled from a model; the seed decides the draws of the edits, too."""
 
     samples: int = 4
     """Rollouts of a study, each of which is edited."""
     temperature: float = 1.0
     """Divides the logits when rollouts are sampled."""
-    max_completion_tokens: int = 256
-    """Longest report, its end-of-sequence token included."""
-    batch_size: int = 16
-    """Studies in one pass."""
-    seed: int = 0
-    """Decides the draws of sampling and of the edits."""
     edit: EditConfig = field(default_factory=EditConfig)
     """How rollouts are edited."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """By which both are scored."""
 
     def __post_init__(self) -> None:
-        for name in ("samples", "batch_size"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.samples >= 1, "samples", self.samples, "at least 1")
         require(self.temperature > 0, "temperature", self.temperature, "above 0")
-        longest = self.max_completion_tokens
-        require(longest >= 2, "max_completion_tokens", longest, "at least 2")
-        require_seed(self.seed)
+        GenerationConfig.__post_init__(self)
 
 
 def preferred(pairs: Iterable[Pair], *, min_gain: float) -> list[Pair]:
@@ -173,8 +169,7 @@ def _sampled_rows(
 ) -> list[dict[str, Any]]:
     """Return one row a study, with its pairs."""
     run = {"run": sampling_inputs(folder, studies, data, asdict(config))}
-    rows = rows_done(partial, run)
-    del rows[len(rows) - len(rows) % config.batch_size :]  # whole batches, as without a stop
+    rows = rows_done(partial, run, batch=config.batch_size)
     maker = _Maker.of(folder, studies, data, config, clinical)
     write_jsonl(partial, [run, *rows])
     with naming(partial), open_to_append(partial) as stream:
@@ -217,13 +212,7 @@ class _Maker:
             load_annotator(config.edit.annotator, clinical), data.target
         )
         annotator.annotate(["No pleural effusion."])  # a missing model ends the command here
-        policy = load_sampling_policy(
-            folder,
-            encoder,
-            studies[0],
-            max_tokens=config.max_completion_tokens,
-            temperature=config.temperature,
-        )
+        policy = load_sampling_policy(folder, encoder, studies[0], config)
         tokens = generation_tokens(policy, encoder.processor.tokenizer)
         builder = GroupBuilder(
             config=config.edit,

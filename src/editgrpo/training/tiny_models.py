@@ -4,7 +4,7 @@ Their classes, files and keys are those of the published models. They know nothi
 are noise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -17,11 +17,7 @@ from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.errors import ConfigError
 from editgrpo.training.policy.families import family_named
 from editgrpo.training.policy.load import load_processor
-from editgrpo.training.policy.tiny import (
-    TinyModelConfig,
-    build_tiny_model,
-    train_tokenizer,
-)
+from editgrpo.training.policy.tiny import TinyModelConfig, write_tiny_checkpoint
 from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from editgrpo.training.run.saving import publish_config
 
@@ -47,7 +43,7 @@ def write_tiny_model(folder: Path, family: str, *, seed: int = 0) -> None:
     words = resources.files("editgrpo.reports") / "ontology.yaml"
     prompt = resources.files("editgrpo.data") / "templates" / "findings.jinja"
     texts = [source.read_text(encoding="utf-8") for source in (prompt, words)]
-    TINY_FAMILIES[family](folder, texts, seed)
+    TINY_FAMILIES[family](folder, texts, seed=seed)
     publish_config(folder, torch.float32)
     known_family = family_named(family)
     assert known_family is not None  # tests compare the tables
@@ -58,26 +54,6 @@ def write_tiny_model(folder: Path, family: str, *, seed: int = 0) -> None:
 def multiple_of(family: str) -> int:
     """Return what the sides of images must be multiples of for a family, in pixels."""
     return 2 * (_QWEN3_PATCH if family == "qwen3_vl" else TinyModelConfig().patch_size)
-
-
-def _write_qwen(
-    build: Callable[[Any, TinyModelConfig], Any],
-    shape: TinyModelConfig,
-    folder: Path,
-    texts: Sequence[str],
-    seed: int,
-) -> None:
-    from transformers import Qwen2VLImageProcessorPil
-
-    tokenizer = train_tokenizer(texts, shape.vocabulary)
-    like = build_tiny_model(tokenizer, shape, seed=seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build(like, shape)
-    model.generation_config = like.generation_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(patch_size=shape.patch_size).save_pretrained(folder)
 
 
 _TEXT = (
@@ -161,16 +137,15 @@ def build_qwen3_vl(like: Any, shape: TinyModelConfig) -> Any:
     )
 
 
-def _write_gemma3(folder: Path, texts: Sequence[str], seed: int) -> None:
-    write_gemma3(folder, texts, seed=seed)
-
-
 _SHAPE = TinyModelConfig()
-
-TINY_FAMILIES: Mapping[str, Callable[[Path, Sequence[str], int], None]] = {
-    "qwen2_5_vl": partial(_write_qwen, lambda like, _: like, _SHAPE),
-    "qwen2_vl": partial(_write_qwen, build_qwen2_vl, _SHAPE),
-    "qwen3_vl": partial(_write_qwen, build_qwen3_vl, replace(_SHAPE, patch_size=_QWEN3_PATCH)),
-    "gemma3": _write_gemma3,
+TINY_FAMILIES: Mapping[str, Callable[..., object]] = {
+    "qwen2_5_vl": partial(write_tiny_checkpoint, config=_SHAPE),
+    "qwen2_vl": partial(write_tiny_checkpoint, config=_SHAPE, build=build_qwen2_vl),
+    "qwen3_vl": partial(
+        write_tiny_checkpoint,
+        config=replace(_SHAPE, patch_size=_QWEN3_PATCH),
+        build=build_qwen3_vl,
+    ),
+    "gemma3": write_gemma3,
 }
-"""`model_type` of each family to what writes a small model of it."""
+"""`model_type` of each family to what writes a small model of it: folder, texts, and a seed."""

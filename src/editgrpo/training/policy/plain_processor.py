@@ -92,21 +92,7 @@ class PlainProcessor:
         *,
         image_ids: Sequence[str] = (),
     ) -> EncodedPrompt:
-        """Encode one prompt.
-
-        Args:
-            study_id: The study, for error messages.
-            prompt: Chat messages with one image part for each image.
-            sizes: Not used.
-            patches: What `patches` gives for each image.
-            image_ids: The images in the study set's store; empty if they are not of one.
-
-        Returns:
-            The encoded prompt, ending where the assistant's answer begins.
-
-        Raises:
-            ModelError: the processor cannot write it (the message names the study).
-        """
+        """Encode one prompt; see `PromptProcessor`. Sizes are not used."""
         images = iter(patches)
         messages = [
             {

@@ -104,7 +104,23 @@ class PromptProcessor(Protocol):
         *,
         image_ids: Sequence[str] = (),
     ) -> EncodedPrompt:
-        """Encode one prompt whose images are cut already, or, None, need not be."""
+        """Encode one prompt whose images are cut already, or need not be.
+
+        Args:
+            study_id: The study, for error messages.
+            prompt: Chat messages with one image part for each image.
+            sizes: (height, width) of each image in the order shown, in pixels.
+            patches: What `patches` gives for each image; None leaves an image out.
+            image_ids: The images in the study set's store; empty if they are not of one.
+
+        Returns:
+            The encoded prompt, ending where the assistant's answer begins.
+
+        Raises:
+            DataError: the prompt's image parts and the images differ in number (the message names
+                the study).
+            ModelError: the model's own processor cannot write it (the message names the study).
+        """
 
     def save(self, folder: Path) -> None:
         """Save all its files beside a model's weights."""
@@ -181,22 +197,7 @@ class StudyProcessor:
         *,
         image_ids: Sequence[str] = (),
     ) -> EncodedPrompt:
-        """Encode one prompt whose images are cut already, or need not be.
-
-        Args:
-            study_id: The study, for error messages.
-            prompt: Chat messages with one image part for each image.
-            sizes: (height, width) of each image in the order shown, in pixels.
-            patches: What `patches` gives for each image; None leaves an image out.
-            image_ids: The images in the study set's store; empty if they are not of one.
-
-        Returns:
-            The encoded prompt, ending where the assistant's answer begins.
-
-        Raises:
-            DataError: the prompt's image parts and the images differ in number (the message names
-                the study).
-        """
+        """Encode one prompt; see `PromptProcessor`."""
         text = self.tokenizer.apply_chat_template(
             prompt.messages, tokenize=False, add_generation_prompt=True
         )

@@ -5,7 +5,7 @@ It is a true Qwen2.5-VL (same classes, same checkpoint format, same chat markers
 weights and a byte-level BPE tokenizer trained on the texts it is given. Nothing is downloaded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,12 @@ def _mrope_section(head_size: int) -> list[int]:
 
 
 def write_tiny_checkpoint(
-    folder: Path, texts: Iterable[str], config: TinyModelConfig, *, seed: int
+    folder: Path,
+    texts: Iterable[str],
+    config: TinyModelConfig,
+    *,
+    seed: int,
+    build: Callable[[Any, TinyModelConfig], Any] | None = None,
 ) -> None:
     """Write a complete checkpoint of the small model: weights, tokenizer and image processor.
 
@@ -164,11 +169,18 @@ def write_tiny_checkpoint(
         texts: What the tokenizer learns from.
         config: The shape.
         seed: Decides the weights.
+        build: Builds a model of another family with the tokens of this one, given it and its shape;
+            its weights are drawn from torch's generator.
     """
     from transformers import Qwen2VLImageProcessorPil
 
     tokenizer = train_tokenizer(texts, config.vocabulary)
-    model = build_tiny_model(tokenizer, config, seed=seed)
+    like = model = build_tiny_model(tokenizer, config, seed=seed)
+    if build is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build(like, config)
+        model.generation_config = like.generation_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(patch_size=config.patch_size).save_pretrained(folder)

@@ -156,16 +156,7 @@ def common_arguments(config: SFTConfig | TrainConfig) -> dict[str, Any]:
 
 
 def sft_arguments(config: SFTConfig, *, steps: int, passes: int) -> dict[str, Any]:
-    """Return what a configuration of fine-tuning says to TRL.
-
-    Args:
-        config: The run.
-        steps: Optimiser steps of the run.
-        passes: Forward and backward passes of a process in a step.
-
-    Returns:
-        Keyword arguments of TRL's SFTConfig.
-    """
+    """Return the keywords of TRL's SFTConfig; see `fine_tuning_arguments`."""
     return {
         **common_arguments(config),
         **_PLAIN_SFT,
@@ -176,17 +167,7 @@ def sft_arguments(config: SFTConfig, *, steps: int, passes: int) -> dict[str, An
 
 
 def grpo_arguments(config: TrainConfig) -> dict[str, Any]:
-    """Return what a configuration of reinforcement learning says to TRL.
-
-    Args:
-        config: The run.
-
-    Returns:
-        Keyword arguments of TRL's GRPOConfig.
-
-    Raises:
-        ConfigError: the prompts of a step cannot be shared evenly by the processes.
-    """
+    """Return the keywords of TRL's GRPOConfig; see `training_arguments`."""
     objective, rollout = config.objective, config.rollout
     high = objective.epsilon_high
     return {

@@ -179,7 +179,7 @@ class _SquareProcessor(PlainProcessor):
         *,
         image_ids: Sequence[str] = (),
     ) -> EncodedPrompt:
-        """Encode one prompt; see `StudyProcessor.assemble`."""
+        """Encode one prompt; see `PromptProcessor`."""
         with reading(
             f"study {study_id}: {self._folder}: processor", self._remedy, error=ModelError
         ):
