@@ -1,6 +1,7 @@
 """Options of every command that may run clinical models: where the models are and how they run."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,70 +11,47 @@ from editgrpo.cli.options import Command, given, shared_options
 from editgrpo.config import ClinicalConfig, DType
 from editgrpo.errors import ConfigError
 
-_PANEL = "Clinical models (not used by what is named rules)"
+_option = partial(typer.Option, rich_help_panel="Clinical models (not used by what is named rules)")
 
 Models = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of the models. Default: $EDITGRPO_MODELS, else ~/.cache/editgrpo/models.",
-        rich_help_panel=_PANEL,
-    ),
+    _option(help="Folder of the models. Default: $EDITGRPO_MODELS, else ~/.cache/editgrpo/models."),
 ]
 Sources = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--source",
         metavar="MODEL=FOLDER|HUB_ID",
         help="Use another source for a model, such as chexbert=weights/chexbert. Repeatable.",
-        rich_help_panel=_PANEL,
     ),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(help="auto, cpu, cuda or cuda:N. Default: auto.", rich_help_panel=_PANEL),
-]
-Dtype = Annotated[
-    DType | None,
-    typer.Option(help="Number format of the models. Default: float32.", rich_help_panel=_PANEL),
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Never download.", rich_help_panel=_PANEL)]
+Device = Annotated[str | None, _option(help="auto, cpu, cuda or cuda:N. Default: auto.")]
+Dtype = Annotated[DType | None, _option(help="Number format of the models. Default: float32.")]
+Offline = Annotated[bool, _option("--offline", help="Never download.")]
 Store = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of reference annotations, filled by `editgrpo annotate`.",
-        rich_help_panel=_PANEL,
-    ),
+    Path | None, _option(help="Folder of reference annotations, filled by `editgrpo annotate`.")
 ]
 GreenEndpoint = Annotated[
     str | None,
-    typer.Option(
-        metavar="URL",
-        help="Server that runs GREEN, such as http://localhost:8000/v1.",
-        rich_help_panel=_PANEL,
-    ),
+    _option(metavar="URL", help="Server that runs GREEN, such as http://localhost:8000/v1."),
 ]
 CrimsonEndpoint = Annotated[
     str | None,
-    typer.Option(
-        metavar="URL",
-        help="Server that is CRIMSON's judge, such as http://localhost:8000/v1.",
-        rich_help_panel=_PANEL,
+    _option(
+        metavar="URL", help="Server that is CRIMSON's judge, such as http://localhost:8000/v1."
     ),
 ]
 CrimsonModel = Annotated[
     str | None,
-    typer.Option(
+    _option(
         metavar="NAME",
         help="What that server calls the judge. Default: rajpurkarlab/medgemma-4b-it-crimson.",
-        rich_help_panel=_PANEL,
     ),
 ]
 CrimsonPrompt = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="The question to CRIMSON's judge. Default: this package's own wording.",
-        rich_help_panel=_PANEL,
+    _option(
+        metavar="FILE", help="The question to CRIMSON's judge. Default: this package's own wording."
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from editgrpo.cli.options import given
 from editgrpo.config import TrainConfig
 from editgrpo.errors import ConfigError
 
-_PANEL = "With --estimate"
+_option = partial(typer.Option, rich_help_panel="With --estimate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,36 +32,22 @@ class EstimateOptions:
     ] = False
     gpu: Annotated[
         str | None,
-        typer.Option(
-            help="GPU, such as h100-80gb or rtx-4090. Default: the GPU of this machine.",
-            rich_help_panel=_PANEL,
-        ),
+        _option(help="GPU, such as h100-80gb or rtx-4090. Default: the GPU of this machine."),
     ] = None
-    gpus: Annotated[
-        int | None, typer.Option(min=1, help="Number of GPUs. Default: 1.", rich_help_panel=_PANEL)
-    ] = None
+    gpus: Annotated[int | None, _option(min=1, help="Number of GPUs. Default: 1.")] = None
     launch: Annotated[
         str | None,
-        typer.Option(
-            help="How GPUs share the model: ddp (a copy each) or fsdp2 (shards). Default: ddp.",
-            rich_help_panel=_PANEL,
+        _option(
+            help="How GPUs share the model: ddp (a copy each) or fsdp2 (shards). Default: ddp."
         ),
     ] = None
     images: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Images of a study on average. Default: 4.2.", rich_help_panel=_PANEL
-        ),
+        float | None, _option(min=0, help="Images of a study on average. Default: 4.2.")
     ] = None
     report_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Tokens of a report on average. Default: 125.", rich_help_panel=_PANEL
-        ),
+        int | None, _option(min=1, help="Tokens of a report on average. Default: 125.")
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)] = (
-        False
-    )
+    as_json: Annotated[bool, _option("--json", help="Print JSON.")] = False
 
     def __post_init__(self) -> None:
         told = [name for name, value in asdict(self).items() if value not in (None, False)]

@@ -6,8 +6,8 @@ answer without reading gigabytes. A folder that was put together by hand has non
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,27 +137,6 @@ def is_stamped(manifest: Manifest, folder: Path) -> bool:
     return True
 
 
-def records(folder: Path, names: Iterable[str]) -> dict[str, FileRecord]:
-    """Hash files of a folder.
-
-    Args:
-        folder: The model folder.
-        names: Paths of files in it.
-
-    Returns:
-        A record of each, with its present time of modification.
-    """
-    found = {}
-    for name in names:
-        facts = (folder / name).stat()
-        found[name] = FileRecord(
-            size=facts.st_size,
-            sha256=file_sha256(folder / name),
-            modified_ns=facts.st_mtime_ns,
-        )
-    return found
-
-
 def read_manifest(folder: Path) -> Manifest | None:
     """Read the manifest of a model folder.
 
@@ -184,18 +163,12 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 def manifest_object(manifest: Manifest, *, stamps: bool = True) -> dict[str, Any]:
     """Return a manifest as JSON says it, with or without times of modification."""
-    return {
-        "model": manifest.model,
-        "parts": [
-            {"repository": part.repository, "revision": part.revision, "folder": part.folder}
-            for part in manifest.parts
-        ],
-        "files": {
-            name: {"size": record.size, "sha256": record.sha256}
-            | ({"modified_ns": record.modified_ns} if stamps else {})
-            for name, record in sorted(manifest.files.items())
-        },
-    }
+    value = asdict(manifest)
+    value["files"] = dict(sorted(value["files"].items()))
+    if not stamps:
+        for record in value["files"].values():
+            del record["modified_ns"]
+    return value
 
 
 def manifest_from(value: Mapping[str, Any], place: str) -> Manifest:
@@ -214,11 +187,7 @@ def manifest_from(value: Mapping[str, Any], place: str) -> Manifest:
     remedy = "remove it and fetch the model again"
     with reading(place, remedy, error=ModelError, fault="not the record of a fetched model"):
         parts = tuple(
-            PartRecord(
-                repository=str(part["repository"]),
-                revision=str(part["revision"]),
-                folder=str(part["folder"]),
-            )
+            PartRecord(**{name: str(part[name]) for name in ("repository", "revision", "folder")})
             for part in value["parts"]
         )
         files = {

@@ -31,11 +31,8 @@ def file_sha256(path: Path, *, progress: Callable[[int], None] | None = None) ->
 
 def git_sha1(path: Path) -> str:
     """Return the hash by which git, and so the Hub, knows a file that is kept outside of LFS."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+    content = path.read_bytes()  # what is outside of LFS is small
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def model_files(entry: Entry, folder: Path) -> list[str]:

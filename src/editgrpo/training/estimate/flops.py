@@ -110,7 +110,7 @@ def vision_flops(vision: VisionShape, patches: int, work: Work = FORWARD) -> flo
         Operations.
     """
     windowed, full = image_pairs(vision, patches)
-    pairs = (vision.layers - vision.full_layers) * windowed + vision.full_layers * full
+    pairs = vision.window_layers * windowed + (vision.layers - vision.window_layers) * full
     last = vision.hidden * vision.intermediate
     in_layers = 2 * vision.layers * work.of_layers(vision.layer_matrices, last) * patches
     attention = 4 * vision.hidden * pairs * (work.attention + work.recomputed)

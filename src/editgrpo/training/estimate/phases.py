@@ -102,7 +102,7 @@ def images_phase(
     Returns:
         The phase.
     """
-    windowed = vision.layers - vision.full_layers
+    windowed = vision.window_layers
     calls = attention_calls(vision)
     kernels = vision.layers * VISION_KERNELS + calls * WINDOW_KERNELS + windowed * WINDOW_COPIES
     # Counted like forward passes: a backward pass launches about two kernels for each.
@@ -116,8 +116,7 @@ def images_phase(
 
 def attention_calls(vision: VisionShape) -> int:
     """Count the calls of attention for one image, all layers together."""
-    windowed = vision.layers - vision.full_layers
-    return windowed * WINDOW_LENGTHS + vision.full_layers
+    return vision.window_layers * WINDOW_LENGTHS + vision.layers - vision.window_layers
 
 
 def decoding(shape: ModelShape, work: Workload, *, is_graphed: bool = False) -> Phase:

@@ -11,7 +11,7 @@ from editgrpo.training.estimate.shapes import ModelShape, TextShape, VisionShape
 
 _QWEN2_5_TOWER = VisionShape(
     layers=32,
-    full_layers=4,  # 7, 15, 23 and 31
+    window_layers=28,  # all but 7, 15, 23 and 31
     hidden=1280,
     intermediate=3420,
     out=2048,
@@ -51,7 +51,6 @@ _QWEN2_5_VL_7B = ModelShape(
 )
 _QWEN2_TOWER = VisionShape(
     layers=32,
-    full_layers=32,
     hidden=1280,
     intermediate=5120,
     out=1536,
@@ -66,7 +65,6 @@ _QWEN2_VL_2B = ModelShape(
 _QWEN2_VL_7B = ModelShape(text=_QWEN2_5_VL_7B.text, vision=replace(_QWEN2_TOWER, out=3584))
 _QWEN3_TOWER = VisionShape(
     layers=24,
-    full_layers=24,
     hidden=1024,
     intermediate=4096,
     out=2048,
@@ -97,9 +95,7 @@ _QWEN3_VL_4B = ModelShape(
 )
 _QWEN3_VL_8B = ModelShape(
     text=replace(_QWEN3_VL_4B.text, hidden=4096, intermediate=12_288, is_tied=False),
-    vision=replace(
-        _QWEN3_TOWER, layers=27, full_layers=27, hidden=1152, intermediate=4304, out=4096
-    ),
+    vision=replace(_QWEN3_TOWER, layers=27, hidden=1152, intermediate=4304, out=4096),
 )
 _GEMMA_3_4B = ModelShape(
     text=TextShape(
@@ -118,7 +114,6 @@ _GEMMA_3_4B = ModelShape(
     ),
     vision=VisionShape(
         layers=27,
-        full_layers=27,
         hidden=1152,
         intermediate=4304,
         out=2560,

@@ -85,7 +85,6 @@ def _qwen_tower(config: Any, **more: Any) -> VisionShape:
     vision = config.vision_config
     common = {
         "layers": vision.depth,
-        "full_layers": vision.depth,
         "hidden": vision.hidden_size,
         "patch": vision.patch_size,
         "frames": vision.temporal_patch_size,
@@ -105,7 +104,7 @@ def _qwen2_5_tower(config: Any) -> VisionShape:
     vision = config.vision_config
     return _qwen_tower(
         config,
-        full_layers=len(vision.fullatt_block_indexes),
+        window_layers=vision.depth - len(vision.fullatt_block_indexes),
         intermediate=vision.intermediate_size,
         out=vision.out_hidden_size,
         window=vision.window_size,
@@ -131,7 +130,6 @@ def _gemma_tower(config: Any) -> VisionShape:
     side = vision.image_size // vision.patch_size
     return VisionShape(
         layers=vision.num_hidden_layers,
-        full_layers=vision.num_hidden_layers,
         hidden=vision.hidden_size,
         intermediate=vision.intermediate_size,
         out=config.text_config.hidden_size,

@@ -78,8 +78,6 @@ class VisionShape:
     """The vision tower, and what takes its output to the language model."""
 
     layers: int
-    full_layers: int
-    """Layers in which all patches of an image see each other; in the others windows do."""
     hidden: int
     intermediate: int
     out: int
@@ -92,6 +90,9 @@ class VisionShape:
     """Patches along an image token."""
     window: int = 0
     """Pixels along a window; 0 without windows."""
+
+    window_layers: int = 0
+    """Layers in which windows see themselves alone; in the others all patches of an image do."""
     is_gated: bool = False
     """Whether layers have three matrices between attention and attention, not two."""
     has_mean_norms: bool = True

@@ -48,9 +48,6 @@ class StepSampler(Sampler[int]):
         Yields:
             Numbers of studies, the same in every call.
         """
-        yield from self._uniform()
-
-    def _uniform(self) -> Iterator[int]:
         number = 0
         while True:
             indices = list(range(self._studies))

@@ -76,7 +76,7 @@ class FindingSampler(StepSampler):
         Yields:
             Numbers of studies, the same in every call.
         """
-        uniform = self._uniform()
+        uniform = super().endless()
         counts_F = np.zeros(self._holds_NF.shape[1], dtype=np.int64)
         walks = {
             int(finding): _Walk(np.flatnonzero(self._holds_NF[:, finding]), self._seed, finding)
