@@ -15,7 +15,7 @@ from editgrpo.training.packed.packing import PackedGroups, pack_groups
 from editgrpo.training.policy.load import load_processor, peft_config
 from editgrpo.training.policy.positions import without_adapter_wrapper
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.small_models import FAMILIES, small_model, stock_features
+from tests.training.small_models import FAMILIES, encoded_by, small_model, stock_features
 from tests.training.tiny_run import Tiny, gradients, largest_difference
 
 pytestmark = pytest.mark.parity
@@ -50,7 +50,7 @@ def prompts(tiny: Tiny) -> list[EncodedPrompt]:
         pixels = [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         images: tuple[Any, ...] = tuple(sizes)
         prompt = Prompt([{"role": "user", "content": parts}], images)
-        encoded.append(processor.encode(f"study-{number}", prompt, pixels))
+        encoded.append(encoded_by(processor, f"study-{number}", prompt, pixels))
     return encoded
 
 

@@ -1,15 +1,19 @@
 """Small models of the families that the packed pass supports, with the vocabulary of the small
 checkpoint of tiny_run.py."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from editgrpo.data.prompt import Prompt
 from editgrpo.training.policy.load import load_processor
-from editgrpo.training.policy.processor import EncodedPrompt
+from editgrpo.training.policy.processor import EncodedPrompt, StudyProcessor
 from editgrpo.training.policy.tiny import TinyModelConfig
 from editgrpo.training.tiny_models import build_qwen2_vl, build_qwen3_vl
 from tests.training.tiny_run import SHAPE, Tiny, teach
@@ -54,6 +58,14 @@ def _qwen2(like: Any, _: TinyModelConfig) -> Any:
 
     text = {name: getattr(like.config.text_config, name) for name in _TEXT}
     return Qwen2ForCausalLM(Qwen2Config(**text, tie_word_embeddings=True))
+
+
+def encoded_by(
+    processor: StudyProcessor, study_id: str, prompt: Prompt, images: Sequence[NDArray[np.uint8]]
+) -> EncodedPrompt:
+    """Encode a prompt with (H, W, 3) images, in the order shown."""
+    sizes = [(image.shape[0], image.shape[1]) for image in images]
+    return processor.assemble(study_id, prompt, sizes, [processor.patches(one) for one in images])
 
 
 def stock_features(model: Any, prompt: EncodedPrompt) -> Tensor:

@@ -23,7 +23,7 @@ from editgrpo.training.policy.feature_files import FeatureDisk
 from editgrpo.training.policy.features import FeatureCounts, FeatureStore, encode_images
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.processor import EncodedPrompt
-from tests.training.small_models import WITH_IMAGES, small_model, stock_features
+from tests.training.small_models import WITH_IMAGES, encoded_by, small_model, stock_features
 from tests.training.tiny_run import SHAPE, Tiny
 
 # (height, width) of the images of four prompts, in pixels; a patch is 14, an image token 28, an
@@ -59,7 +59,7 @@ def prompts(tiny: Tiny) -> list[EncodedPrompt]:
     for number, ids in enumerate(IDS):
         parts = [{"type": "image"} for _ in ids] + [{"type": "text", "text": "Any change?"}]
         prompt = Prompt([{"role": "user", "content": parts}], ())
-        one = processor.encode(f"s{number}", prompt, [pixels[image_id] for image_id in ids])
+        one = encoded_by(processor, f"s{number}", prompt, [pixels[image_id] for image_id in ids])
         encoded.append(replace(one, image_ids=ids))
     return encoded
 

@@ -14,6 +14,7 @@ from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, ModelError
 from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.processor import StudyProcessor, check_image_tokens
+from tests.training.small_models import encoded_by
 from tests.training.tiny_run import Tiny
 
 SIZES = ((56, 28), (28, 84), (28, 28))
@@ -54,7 +55,7 @@ def test_ids_and_pixels_equal_those_of_the_stock_processor(
     processor: StudyProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = prompt_of(len(SIZES))
-    ours = processor.encode("s", prompt, images())
+    ours = encoded_by(processor, "s", prompt, images())
     stock = stock_processor(processor, monkeypatch)
     text = processor.tokenizer.apply_chat_template(
         prompt.messages, tokenize=False, add_generation_prompt=True
@@ -74,7 +75,7 @@ def test_ids_and_pixels_equal_those_of_the_stock_processor(
 
 
 def test_a_prompt_without_images_has_no_patches(processor: StudyProcessor) -> None:
-    encoded = processor.encode("s", prompt_of(0), [])
+    encoded = encoded_by(processor, "s", prompt_of(0), [])
     assert encoded.pixel_values is None and encoded.image_grid_thw is None
     assert not bool(encoded.is_image_token_T.any())
     check_image_tokens(encoded, features=0)
@@ -82,13 +83,13 @@ def test_a_prompt_without_images_has_no_patches(processor: StudyProcessor) -> No
 
 def test_a_template_that_loses_an_image_is_named(processor: StudyProcessor) -> None:
     with pytest.raises(DataError, match="study s9: the prompt has 2 image placeholders for 3"):
-        processor.encode("s9", prompt_of(2), images())
+        encoded_by(processor, "s9", prompt_of(2), images())
 
 
 def test_image_tokens_that_do_not_match_features_name_the_study(
     processor: StudyProcessor,
 ) -> None:
-    encoded = processor.encode("s9", prompt_of(3), images())
+    encoded = encoded_by(processor, "s9", prompt_of(3), images())
     check_image_tokens(encoded, features=6)
     is_first = encoded.is_image_token_T.int().cumsum(0) == 1
     lost = encoded.is_image_token_T & ~is_first

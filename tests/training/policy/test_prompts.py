@@ -17,6 +17,7 @@ from editgrpo.training.policy.load import load_processor
 from editgrpo.training.policy.processor import EncodedPrompt, join_images
 from editgrpo.training.policy.prompts import PromptEncoder
 from tests.builders import write_set
+from tests.training.small_models import encoded_by
 from tests.training.tiny_run import Tiny
 
 IDS = (("a", "b"), ("c",), ("b", "d", "e"), ())
@@ -68,7 +69,7 @@ def test_threads_give_what_one_study_after_another_gives(
     for prompt, study in zip(together, list(studies) * 3, strict=True):
         pixels = [encoder._images.pixels(image.image_id) for image in study.images]
         messages = prompts_module.build_messages(study, max_images=6)
-        alone = encoder.processor.encode(study.study_id, messages, pixels)
+        alone = encoded_by(encoder.processor, study.study_id, messages, pixels)
         assert_same(prompt, replace(alone, image_ids=prompt.image_ids))
     assert [prompt.image_ids for prompt in together[:4]] == list(IDS)
 

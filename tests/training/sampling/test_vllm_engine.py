@@ -33,6 +33,7 @@ from tests.training.sampling.played_vllm import (
     pictures_of,
     play_vllm,
 )
+from tests.training.small_models import encoded_by
 from tests.training.test_trl_seams import HINT, parameters, source
 
 IMAGE = 5
@@ -70,7 +71,7 @@ def prompts(processor: StudyProcessor, images: Images) -> list[EncodedPrompt]:
 def encode(processor: StudyProcessor, study_id: str, images: Images) -> EncodedPrompt:
     parts = [{"type": "image"} for _ in images] + [{"type": "text", "text": "heart?"}]
     prompt = Prompt(messages=({"role": "user", "content": parts},), images=())
-    return processor.encode(study_id, prompt, images)
+    return encoded_by(processor, study_id, prompt, images)
 
 
 def test_a_run_of_image_tokens_becomes_one() -> None:

@@ -153,26 +153,6 @@ class StudyProcessor:
         """Pixels along one side of an image token: images are resized to multiples of it."""
         return int(self.image_processor.patch_size * self.image_processor.merge_size)
 
-    def encode(
-        self, study_id: str, prompt: Prompt, images: Sequence[NDArray[np.uint8]]
-    ) -> EncodedPrompt:
-        """Encode one prompt.
-
-        Args:
-            study_id: The study, for error messages.
-            prompt: Chat messages with one image part for each image.
-            images: (H, W, 3) uint8 each, in the order shown, sides already multiples of `factor`.
-
-        Returns:
-            The encoded prompt, ending where the assistant's answer begins.
-
-        Raises:
-            DataError: the prompt's image parts and the images differ in number (the message names
-                the study).
-        """
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return self.assemble(study_id, prompt, sizes, [self.patches(image) for image in images])
-
     def patches(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """Cut one image into the patches that the vision tower reads.
 
