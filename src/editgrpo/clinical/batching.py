@@ -45,6 +45,20 @@ def run_batched(
     return [values[index] for index in range(len(lengths))]
 
 
+def run_rows(
+    rows: Sequence[list[int]],
+    run: Callable[[list[list[int]]], Sequence[T]],
+    *,
+    max_tokens: int,
+) -> list[T]:
+    """Call a model with batches of token ids, longest row last; see `run_batched`."""
+    return run_batched(
+        [len(row) for row in rows],
+        lambda batch: run([rows[index] for index in batch]),
+        max_tokens=max_tokens,
+    )
+
+
 def length_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[list[int]]:
     """Cut the indices, sorted by length, into batches of at most `max_tokens`, padding included.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.clinical.batching import run_batched
+from editgrpo.clinical.batching import run_rows
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.memo import Memo
 from editgrpo.clinical.shared import shared_model
@@ -136,11 +136,7 @@ class BertScore:
     def _embed(self, texts: Sequence[str]) -> list[TokenVectors]:
         encoder = self._encoder()
         rows = encoder.tokenize(texts)
-        embeddings = run_batched(
-            [len(row) for row in rows],
-            lambda indices: encoder.embed([rows[index] for index in indices]),
-            max_tokens=batch_tokens(self._config),
-        )
+        embeddings = run_rows(rows, encoder.embed, max_tokens=batch_tokens(self._config))
         return [
             TokenVectors(unit_TD, np.array([id_ not in encoder.special_ids for id_ in row], float))
             for unit_TD, row in zip(embeddings, rows, strict=True)

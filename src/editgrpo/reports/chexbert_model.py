@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import BertConfig
 
-from editgrpo.clinical.batching import run_batched
+from editgrpo.clinical.batching import run_rows
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.memo import Memo, stored_by_model
 from editgrpo.clinical.pretrained import load_tokenizer, remedy
@@ -117,11 +117,7 @@ class CheXbertLabeler:
         model = self._model()
         token_ids = model.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)
         rows: list[list[int]] = token_ids["input_ids"]
-        return run_batched(
-            [len(row) for row in rows],
-            lambda indices: model.read([rows[index] for index in indices]),
-            max_tokens=batch_tokens(self._config),
-        )
+        return run_rows(rows, model.read, max_tokens=batch_tokens(self._config))
 
     def _model(self) -> "CheXbert":
         device, dtype = torch_device(self._config), torch_dtype(self._config)

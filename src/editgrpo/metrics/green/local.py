@@ -1,10 +1,11 @@
 """The judge in this process, through transformers."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editgrpo.clinical.batching import run_batched
+from editgrpo.clinical.batching import run_rows
 from editgrpo.clinical.device import torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import shared_model
@@ -48,19 +49,16 @@ class LocalBackend:
         """
         model, tokenizer = _load(self._config)
         ids = [_token_ids(tokenizer, prompt) for prompt in prompts]
-        lengths = [len(one) for one in ids]
-        for index, length in enumerate(lengths):
+        for index, length in enumerate(map(len, ids)):
             if length >= self._max_tokens:
                 raise RewardError(
                     f"green: the question at index {index} has {length} tokens of "
                     f"{self._max_tokens}, no room for an answer; is the report one long word?"
                 )
 
-        def run(batch: list[int]) -> list[str]:
-            return self._generate(model, tokenizer, [ids[index] for index in batch])
-
         with timed("green"):
-            return run_batched(lengths, run, max_tokens=self._config.batch_tokens)
+            answer = partial(self._generate, model, tokenizer)
+            return run_rows(ids, answer, max_tokens=self._config.batch_tokens)
 
     def _generate(self, model: Any, tokenizer: Any, ids: Sequence[list[int]]) -> list[str]:
         """Answer one batch greedily, padded on the left."""

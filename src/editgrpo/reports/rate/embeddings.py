@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from editgrpo.clinical.batching import run_batched
+from editgrpo.clinical.batching import run_rows
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import shared_model
@@ -50,11 +50,7 @@ class EntityEmbedder:
         )
         encoded = network.tokenizer(list(texts), max_length=MAX_TOKENS, truncation=True)
         tokens_N: list[list[int]] = encoded["input_ids"]
-        return run_batched(
-            [len(tokens) for tokens in tokens_N],
-            lambda batch: network.embed([tokens_N[index] for index in batch]),
-            max_tokens=batch_tokens(self._config),
-        )
+        return run_rows(tokens_N, network.embed, max_tokens=batch_tokens(self._config))
 
 
 def encode_embedding(embedding_D: NDArray[np.float32]) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editgrpo.clinical.batching import run_batched
+from editgrpo.clinical.batching import run_rows
 from editgrpo.clinical.device import batch_tokens, torch_device, torch_dtype
 from editgrpo.clinical.pretrained import load_model, load_tokenizer
 from editgrpo.clinical.shared import shared_model
@@ -66,11 +66,7 @@ class EntityRecogniser:
         )
         encoded = network.tokenizer(list(sentences), max_length=MAX_TOKENS, truncation=True)
         tokens_N: list[list[int]] = encoded["input_ids"]
-        labels_N = run_batched(
-            [len(tokens) for tokens in tokens_N],
-            lambda batch: network.labels([tokens_N[index] for index in batch]),
-            max_tokens=batch_tokens(self._config),
-        )
+        labels_N = run_rows(tokens_N, network.labels, max_tokens=batch_tokens(self._config))
         return [
             network.mentions(tokens, labels)
             for tokens, labels in zip(tokens_N, labels_N, strict=True)
