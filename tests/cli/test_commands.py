@@ -276,7 +276,7 @@ def test_generate_takes_its_data_settings_from_the_run(tmp_path: Path, run: Run)
     message = run(*words, "--set", "optim.beta2=1", code=2)
     assert "--set optim.beta2=1: only data.key=value has an effect here" in message
     message = run(*words, "--studies", tmp_path / "no'where", code=2)
-    assert message.startswith(f"error: {tmp_path}/no'where")
+    assert message.startswith(f"error: --studies: no folder {tmp_path}/no'where")
 
 
 def test_edit_says_that_it_cannot_read_the_reference(
