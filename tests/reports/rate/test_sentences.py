@@ -62,6 +62,7 @@ def test_sentences_of_plain_reports(text: str, expected: list[str]) -> None:
     assert sentences(text) == expected
 
 
+@pytest.mark.slow
 @given(messy_texts)
 def test_sentences_are_stripped_in_order_and_lose_no_character(text: str) -> None:
     spans = split_sentences(text)
@@ -74,6 +75,7 @@ def test_sentences_are_stripped_in_order_and_lose_no_character(text: str) -> Non
 @given(messy_texts)
 @example("a" * 60 + "b. C")  # a run longer than PyFastNER repeats
 @example("Seen.\n\n\n\n 1)  Clear")
+@example("1+ edema.2+ \\ edema.  Ça va. \x7fA² ǅ b.")  # signs of rules, characters of odd classes
 def test_boundaries_are_found_where_pyrush_finds_them(text: str) -> None:
     def spans(rush: RuSH) -> list[tuple[int, int]]:
         return [(span.begin, span.end) for span in rush.segToSentenceSpans(text)]
@@ -81,6 +83,7 @@ def test_boundaries_are_found_where_pyrush_finds_them(text: str) -> None:
     assert spans(FAST) == spans(PLAIN)
 
 
+@pytest.mark.slow
 @given(messy_texts)
 def test_no_position_at_which_a_rule_matches_is_passed_over(text: str) -> None:
     matcher = FAST.fastner
@@ -92,9 +95,10 @@ def test_no_position_at_which_a_rule_matches_is_passed_over(text: str) -> None:
             matcher, text, matcher.rule_map, position, 0, position, matches, " ", False, " "
         )
         if matches:
-            assert matcher._automaton.can_match(text, position)
+            assert matcher._may_match.match(text, position)
 
 
+@pytest.mark.slow
 @given(messy_texts)
 def test_sentences_start_at_pyrushs_tokens(text: str) -> None:
     tokens = TOKENIZE(text)
