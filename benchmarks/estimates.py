@@ -22,7 +22,6 @@ RECIPE, GPU = "editgrpo-mimic-cxr", "h100-80gb"
 # What a column sets beside the recipe.
 STATES = {
     "`float32`": "optim.state=float32",
-    "`master`": "optim.state=master",
     "`8bit`": "optim.state=8bit",
     "LoRA, rank 16": "model.lora.rank=16",
 }
@@ -50,7 +49,7 @@ def memory_rows() -> Iterable[Sequence[str]]:
         peaks = [found(name, change).peak_bytes for change in STATES.values()]
         shards = [found(name, spread=SHARDED).peak_bytes] if shape.is_packed else []
         cells = [f"{peak / GIB:.0f}" for peak in [*peaks, *shards]]
-        yield name, f"{shape.parameters / 1e9:.2f} billion", *cells, *["-"] * (5 - len(cells))
+        yield name, f"{shape.parameters / 1e9:.2f} billion", *cells, *["-"] * (4 - len(cells))
 
 
 def seconds_rows() -> Iterable[Sequence[str]]:

@@ -19,7 +19,6 @@ from editgrpo.config import LoraConfig, OptimizerState
 from editgrpo.training.packed.group_pass import add_group_pass, packed_log_probs
 from editgrpo.training.packed.packing import PackedGroups
 from editgrpo.training.policy.load import peft_config
-from editgrpo.training.run.optimizers import MasterAdamW
 
 _LEARNING_RATE = 1e-6
 _MAX_GRAD_NORM = 1.0
@@ -45,7 +44,6 @@ class Kind:
 
 
 FULL = Kind()
-MASTER = Kind(state=OptimizerState.MASTER)
 EIGHT_BIT = Kind(state=OptimizerState.EIGHT_BIT)
 LORA = Kind(is_lora=True)
 
@@ -63,8 +61,7 @@ class Policy:
         self.kind, self.device = kind, device
         self.base = build_model(shape, device)
         self.base.model.visual.requires_grad_(False)
-        is_wholly_low = kind.is_lora or kind.state is OptimizerState.MASTER
-        cast_parameters(self.base if is_wholly_low else self.base.model.visual, torch.bfloat16)
+        cast_parameters(self.base if kind.is_lora else self.base.model.visual, torch.bfloat16)
         add_group_pass(self.base, temperature=1.0)
         self.checkpoint(True)
         self.model = self.base
@@ -82,8 +79,6 @@ class Policy:
         self.model.train()
 
     def _build_optimizer(self) -> Any:
-        if self.kind.state is OptimizerState.MASTER:
-            return MasterAdamW(self.trained, lr=_LEARNING_RATE)
         if self.kind.state is OptimizerState.EIGHT_BIT:
             import bitsandbytes
 

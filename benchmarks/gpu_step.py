@@ -17,13 +17,13 @@ import torch
 
 from benchmarks.gpu_bench import Bench
 from benchmarks.gpu_measure import Report, ceilings, environment, rounded
-from benchmarks.gpu_policy import EIGHT_BIT, FULL, LORA, MASTER, Kind
+from benchmarks.gpu_policy import EIGHT_BIT, FULL, LORA, Kind
 from benchmarks.gpu_workload import PAPER, SMALL
 
 GOAL_S = 30
 _PAPER_GPU_SECONDS = 4 * 432  # four A100, 432 s a step
 # Of the card, in GiB; one of them is left to CUDA itself.
-LIMITS_GIB = {FULL: 76, MASTER: 76, EIGHT_BIT: 76, LORA: 24}
+LIMITS_GIB = {FULL: 76, EIGHT_BIT: 76, LORA: 24}
 _CUDA_GIB = 1
 
 
@@ -81,11 +81,10 @@ def run_sections(report: Report, device: torch.device, *, is_small: bool) -> Non
     report.run("windows", lambda: bench.windows(FULL), needs_s=5)
     step(LORA, 1)
     report.run("checkpointing lora", lambda: bench.checkpointing(LORA), needs_s=20)
-    step(MASTER, 1)
     step(EIGHT_BIT, 1)
     report.run("agreement", bench.agreement, needs_s=10)
     report.run("kernels", bench.kernels, needs_s=20)
-    report.run("decode", lambda: bench.decode(MASTER), needs_s=30)
+    report.run("decode", lambda: bench.decode(FULL), needs_s=30)
 
 
 def summarise(sections: dict[str, dict[str, Any]], *, is_small: bool) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_memory_by_part_and_seconds_by_stage_are_printed(
     assert cells["gradients"] == ["-", "11.5"]
     assert cells["sum"][1] == "67.8"
     assert any(line.startswith("H100 SXM has 74.5 GiB: it is tight") for line in lines)
-    assert any("--set optim.state=master" in line and "57.4 GiB" in line for line in lines)
+    assert any("--set optim.state=8bit" in line and "52.4 GiB" in line for line in lines)
     first = lines.index("Seconds a step on H100 SXM, edits and scores left out") + 1
     stages = [line.split() for line in lines[first : first + 4]]
     assert [one[0] for one in stages] == ["rollout", "reference", "update", "sum"]
@@ -74,6 +74,7 @@ def test_without_a_gpu_memory_is_told(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert "it fits" not in shown and "Seconds" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

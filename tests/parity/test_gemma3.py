@@ -16,7 +16,6 @@ from editgrpo.config import (
     GroupPass,
     LoraConfig,
     ModelConfig,
-    OptimizerState,
 )
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ConfigError, DataError
@@ -231,7 +230,7 @@ def test_features_are_those_of_the_stock_model_and_are_kept(
 
 def test_freezing_the_tower_freezes_the_projector(folder: Path) -> None:
     config = ModelConfig(path=str(folder), dtype=DType.FLOAT32, freeze_vision_tower=True)
-    policy: Any = load_policy(folder, config, OptimizerState.FLOAT32)
+    policy: Any = load_policy(folder, config)
     trained = {name for name, p in policy.named_parameters() if p.requires_grad}
     assert trained and all("language_model" in name or "lm_head" in name for name in trained)
 

@@ -14,7 +14,6 @@ from editgrpo.config import (
     LoraConfig,
     ObjectiveConfig,
     OptimConfig,
-    OptimizerState,
     Quantization,
     RolloutConfig,
     SFTConfig,
@@ -64,7 +63,7 @@ def adapted(wide: Tiny) -> Any:
     """Return a quantised model whose adapters add something."""
     import peft
 
-    policy = load_policy(wide.checkpoint, wide.model(lora=LORA), OptimizerState.FLOAT32)
+    policy = load_policy(wide.checkpoint, wide.model(lora=LORA))
     model = peft.get_peft_model(policy, peft_config(LORA, policy))
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
@@ -74,7 +73,7 @@ def adapted(wide: Tiny) -> Any:
 
 
 def test_the_language_models_matrices_alone_are_quantised(wide: Tiny) -> None:
-    policy = load_policy(wide.checkpoint, wide.model(lora=LORA), OptimizerState.FLOAT32)
+    policy = load_policy(wide.checkpoint, wide.model(lora=LORA))
     kinds = {
         name: type(module).__name__
         for name, module in policy.named_modules()

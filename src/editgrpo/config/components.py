@@ -48,9 +48,6 @@ class OptimizerState(StrEnum):
 
     FLOAT32 = "float32"
     """16 bytes: all of it in float32, computed in `model.dtype` by autocast."""
-    MASTER = "master"
-    """14 bytes: parameters and gradients in bfloat16, float32 masters; adds up gradients in
-    bfloat16."""
     EIGHT_BIT = "8bit"
     """10 bytes: parameters and gradients in float32, moments in 8 bits (bitsandbytes)."""
 
@@ -248,7 +245,7 @@ class OptimConfig:
     """Decay of AdamW's second moment."""
 
     state: OptimizerState = OptimizerState.FLOAT32
-    """Number format of parameters, gradients and moments: `float32`, `master` or `8bit`.
+    """Number format of parameters, gradients and moments: `float32` or `8bit`.
 
     docs/performance.md compares their memory and their accuracy.
     """

@@ -165,7 +165,7 @@ def _run(
         on_steps(boundaries[-1])
     evaluate = EvaluateEpochs(config, boundaries, validation, encoder, on_metrics, on_validation)
     stop = StopOnSignal()
-    policy = load_policy(start.model, config.model, config.optim.state)
+    policy = load_policy(start.model, config.model)
     run_tower_always(policy)
     with Trackers(config, start.checkpoint) as trackers:
         trainer = FindingsTrainer(

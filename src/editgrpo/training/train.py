@@ -143,7 +143,7 @@ def _set_up(
     studies = load_split(config.data, Split.TRAIN)
     check_edit_sources(config, studies)
     processor = load_processor(folder, config.model.group_pass)
-    policy = load_policy(folder, config.model, config.optim.state)
+    policy = load_policy(folder, config.model)
     tokens = generation_tokens(policy, processor.tokenizer)
     annotator = _annotator(config) if config.edit.level is EditLevel.SENTENCE else None
     _check_language(annotator or load_annotator("rules"), studies)

@@ -91,8 +91,8 @@ def test_what_is_not_accounted_for_is_refused_in_a_line() -> None:
         of(gpus=8, launch=Launch.ZERO3)
     with pytest.raises(ConfigError, match=r"model\.lora needs whole copies"):
         of("model.lora.rank=16", gpus=8, launch=Launch.FSDP2)
-    with pytest.raises(ConfigError, match=r"optim\.state=master needs whole copies"):
-        of("optim.state=master", gpus=8, launch=Launch.FSDP2)
+    with pytest.raises(ConfigError, match=r"optim\.state=8bit needs whole copies"):
+        of("optim.state=8bit", gpus=8, launch=Launch.FSDP2)
     with pytest.raises(ConfigError, match="not part of the estimate with shards"):
         of("rollout.engine=vllm_server", gpus=8, launch=Launch.FSDP2)
     with pytest.raises(ConfigError, match=r"set model\.gradient_checkpointing=true"):

@@ -34,7 +34,7 @@ def test_signals_are_given_back_however_a_run_ends(
         state=SimpleNamespace(global_step=1),
         args=SimpleNamespace(output_dir=str(tmp_path / "checkpoints")),
     )
-    monkeypatch.setattr(launch, "optimizer_class", lambda *_: None)
+    monkeypatch.setattr(launch, "refuse_states_of_shards", lambda *_: None)
     settings: Any = {"optim": OptimConfig(), "stop": stop, "last_step": 1}
     if fails:
         with pytest.raises(ValueError):

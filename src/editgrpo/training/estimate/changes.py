@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from editgrpo.config import DType, LoraConfig, OptimizerState, TrainConfig
+from editgrpo.config import LoraConfig, OptimizerState, TrainConfig
 from editgrpo.errors import ConfigError
 from editgrpo.training.estimate.estimate import Estimate, Fit, Setup, estimate
 from editgrpo.training.estimate.spread import Launch, Spread
@@ -136,15 +136,9 @@ def _candidates(found: Estimate) -> Iterator[_Candidate]:
 
 
 def _states(config: TrainConfig) -> Iterator[_Candidate]:
-    """Yield smaller states of the optimiser, the smallest last."""
+    """Yield a smaller state of the optimiser."""
     if config.model.lora is not None or config.optim.state is OptimizerState.EIGHT_BIT:
         return
-    if config.optim.state is OptimizerState.FLOAT32 and config.model.dtype is DType.BFLOAT16:
-        yield _Candidate(
-            key="optim.state",
-            value=OptimizerState.MASTER,
-            price="gradients of a step's passes add up in bfloat16",
-        )
     yield _Candidate(
         key="optim.state",
         value=OptimizerState.EIGHT_BIT,

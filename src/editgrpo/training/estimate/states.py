@@ -38,7 +38,7 @@ class States:
     weight: float
     gradient: float
     moments: float
-    """What the optimiser keeps, the rest of a master copy included."""
+    """What the optimiser keeps."""
     precision: Precision
     moments_of_embedding: float | None = None
     """Where they differ from those of the rest."""
@@ -53,10 +53,6 @@ class States:
 
 _FLOAT32 = States(
     weight=FLOAT32, gradient=FLOAT32, moments=2 * FLOAT32, precision=Precision.AUTOCAST
-)
-# The bfloat16 weight is the upper half of its float32 master; the optimiser keeps the rest.
-_MASTER = States(
-    weight=BF16, gradient=BF16, moments=BF16 + 2 * FLOAT32, precision=Precision.BFLOAT16
 )
 # bitsandbytes: moments of one byte each and a float32 scale for every 256 of them; transformers
 # leaves the embedding out.
@@ -79,24 +75,13 @@ def states_of(config: TrainConfig, *, is_sharded: bool = False) -> States:
 
     Returns:
         Bytes a trained parameter.
-
-    Raises:
-        ConfigError: masters are asked for beside float32 weights.
     """
+    states = _EIGHT_BIT if config.optim.state is OptimizerState.EIGHT_BIT else _FLOAT32
     if config.model.dtype is DType.FLOAT32:
-        if config.optim.state is OptimizerState.MASTER:
-            raise ConfigError(
-                "optim.state=master keeps masters of bfloat16; set model.dtype=bfloat16"
-            )
-        states = _EIGHT_BIT if config.optim.state is OptimizerState.EIGHT_BIT else _FLOAT32
         return replace(states, precision=Precision.FLOAT32)
     if config.model.lora is not None or is_sharded:
         return replace(_FLOAT32, precision=Precision.BFLOAT16)
-    return {
-        OptimizerState.FLOAT32: _FLOAT32,
-        OptimizerState.MASTER: _MASTER,
-        OptimizerState.EIGHT_BIT: _EIGHT_BIT,
-    }[config.optim.state]
+    return states
 
 
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 
 from editgrpo.clinical.pretrained import check_claimed_size
-from editgrpo.config import DType, GroupPass, LoraConfig, ModelConfig, OptimizerState
+from editgrpo.config import GroupPass, LoraConfig, ModelConfig
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import real_path
 from editgrpo.foreign import reading
@@ -87,33 +87,27 @@ def load_processor(folder: Path, group_pass: GroupPass = GroupPass.AUTO) -> Prom
     return PlainProcessor(own_processor(folder, remedy), folder)
 
 
-def load_policy(folder: Path, config: ModelConfig, state: OptimizerState) -> Policy:
+def load_policy(folder: Path, config: ModelConfig) -> Policy:
     """Load the policy for training.
 
-    What is trained is float32, computed in `config.dtype` by autocast, or bfloat16 if the optimiser
-    keeps masters: without them an update of 1e-6 would vanish. What is frozen is kept in
-    `config.dtype`.
+    What is trained is float32, computed in `config.dtype` by autocast: in bfloat16 an update of
+    1e-6 would vanish. What is frozen is kept in `config.dtype`.
 
     Args:
         folder: From `resolve_model_folder`.
         config: How to load it.
-        state: What the optimiser keeps.
 
     Returns:
         A transformers image-text-to-text model, its vision tower frozen if so configured.
 
     Raises:
         ModelError: the folder does not hold a model of a supported family.
-        ConfigError: the model has none of the layers that adapters are asked for, or masters are
-            asked for beside float32 parameters.
+        ConfigError: the model has none of the layers that adapters are asked for.
     """
-    if state is OptimizerState.MASTER and config.dtype is not DType.BFLOAT16:
-        raise ConfigError("optim.state=master keeps masters of bfloat16; set model.dtype=bfloat16")
     frozen = getattr(torch, config.dtype.value)
-    is_wholly_low = config.lora is not None or state is OptimizerState.MASTER
     model = load_for_inference(
         folder,
-        dtype=frozen if is_wholly_low else torch.float32,
+        dtype=torch.float32 if config.lora is None else frozen,
         quantization=nf4(folder, compute=frozen) if config.is_quantized else None,
     )
     if config.freeze_vision_tower:

@@ -40,7 +40,7 @@ from editgrpo.training.run.folder import (
     steps_done,
 )
 from editgrpo.training.run.inputs import check_same_inputs, run_inputs, run_store, write_inputs
-from editgrpo.training.run.optimizers import optimizer_class
+from editgrpo.training.run.optimizers import refuse_states_of_shards
 from editgrpo.training.run.trackers import check_trackers
 
 _LOGGER = logging.getLogger(__name__)
@@ -332,7 +332,7 @@ def train_to_end(
     if checkpoint is not None:
         check_state(checkpoint)
     adapters_in_float32(trainer.model)
-    trainer.optimizer_cls_and_kwargs = optimizer_class(optim, trainer)
+    refuse_states_of_shards(optim, trainer)
     trainer.remove_callback(PrinterCallback)  # it would print raw dictionaries beside our lines
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
