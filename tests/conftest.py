@@ -1,10 +1,12 @@
 """What every test shares: the network is blocked, and no example has a deadline."""
 
 import os
+import re
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,19 @@ from hypothesis import settings
 # On a busy machine an example that usually takes a millisecond may take a second.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+# A mark of a whole file, as it is written: `pytestmark = pytest.mark.slow` or a list with it.
+_WHOLE_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files all of whose tests a mark deselects: what they import takes time, too."""
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    found = _WHOLE_FILE.search(collection_path.read_text(encoding="utf-8"))
+    unwanted = re.findall(r"\bnot (\w+)", config.option.markexpr or "")
+    return True if found is not None and found[1] in unwanted else None
 
 
 # TRL imports trackio, which notes as it is imported where it writes.

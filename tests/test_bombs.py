@@ -185,6 +185,7 @@ def test_an_archive_within_its_bound_is_read_in_every_compression(tmp_path: Path
         assert report.findings == "Clear."
 
 
+@pytest.mark.slow
 def test_many_small_reports_cannot_fill_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

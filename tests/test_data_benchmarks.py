@@ -35,6 +35,7 @@ def test_a_generated_tree_keeps_the_published_proportions() -> None:
     assert 0.65 < found / len(studies) < 0.80
 
 
+@pytest.mark.slow
 def test_the_measured_part_sees_the_whole_tree_and_the_sample_its_images(tmp_path: Path) -> None:
     form = TreeForm(gzipped=True, zipped_reports=True, images_of=4)
     write_tree(tmp_path / "tree", generate(100), form)
@@ -46,6 +47,7 @@ def test_the_measured_part_sees_the_whole_tree_and_the_sample_its_images(tmp_pat
     assert sample["images"] >= sample["studies_kept"]
 
 
+@pytest.mark.slow
 def test_start_up_is_measured_on_a_whole_prepared_set(tmp_path: Path) -> None:
     write_studies(tmp_path / "set", 40)
     result = measure_start_up(tmp_path / "set", with_trainer=False)

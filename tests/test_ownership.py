@@ -110,6 +110,7 @@ def test_the_root_holds_its_lock_itself() -> None:
     assert _lock_path(Path("/")) == Path("/.editgrpo.lock")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["", "--resume", "--overwrite"])
 @pytest.mark.parametrize("command", ["train", "sft"])
 def test_no_second_run_starts_resumes_or_replaces_beside_a_live_one(
@@ -166,6 +167,7 @@ def test_a_command_that_ended_lets_go(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proof", ["provenance.json", "demo.json"])
 @pytest.mark.parametrize("inner", ["evaluation/x/predictions.jsonl", "notes/own.csv"])
 def test_a_folder_is_not_cleared_under_a_writer_in_it(
@@ -189,6 +191,7 @@ def test_a_folder_is_not_cleared_under_a_writer_in_it(
     assert not (run / proof).exists()
 
 
+@pytest.mark.slow
 def test_links_that_lead_back_to_themselves_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_every_direct_dependency_is_pinned_within_its_bounds(
 
 SOURCE = REPOSITORY / "src"
 OURS = {"editgrpo", "experiments"}
-DISTRIBUTIONS = packages_distributions()
+installed = cache(packages_distributions)  # reads the lists of files of all that is installed
 # Read by other libraries for us, and not imported by us.
 NOT_IMPORTED = {"protobuf", "sentencepiece"}
 
@@ -82,7 +83,7 @@ def declared(extra: str | None) -> set[str]:
 
 
 def distributions(module: str) -> set[str]:
-    return {canonicalize_name(name) for name in DISTRIBUTIONS.get(module, [module])}
+    return {canonicalize_name(name) for name in installed().get(module, [module])}
 
 
 def imports(tree: ast.Module, *, at_once: bool = False) -> set[str]:

@@ -33,6 +33,7 @@ def read_otherwise(page: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_reads_alike_on_github_and_on_the_site(page: Path) -> None:
     assert read_otherwise(page) == []

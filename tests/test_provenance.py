@@ -55,6 +55,7 @@ def test_a_run_folder_says_what_made_it(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_versions_are_read_without_importing_the_packages() -> None:
     code = (
         "import sys; from editgrpo.provenance import package_versions; package_versions(); "

@@ -120,6 +120,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
 # What is refused ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -360,6 +361,7 @@ def test_the_full_recipe_is_the_defaults() -> None:
     assert load_recipe(path, TrainConfig, paths) == default
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_every_recipe_names_a_known_reward_and_annotator(recipe: Published) -> None:
     config = load_recipe(recipe.path, KINDS[recipe.reader])

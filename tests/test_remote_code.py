@@ -121,6 +121,7 @@ def plant(folder: Path, trace: Path, *, rename: bool) -> None:
         path.write_text(json.dumps(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rename", [False, True], ids=["known classes", "unknown classes"])
 @pytest.mark.parametrize("place", PLACES)
 def test_code_in_a_model_folder_is_not_run_after_yes(

@@ -147,6 +147,7 @@ def sweep() -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_both_sweeps_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "ratios.svg"

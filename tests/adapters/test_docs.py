@@ -59,6 +59,7 @@ def test_the_example_for_trl(
     assert 0 < logged["reward"] < 3
 
 
+@pytest.mark.slow
 def test_the_command_for_verl_names_what_is_there() -> None:
     settings = dict(word.lstrip("+").split("=", 1) for word in VERL.split() if "=" in word)
     reward = {

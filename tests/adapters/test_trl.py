@@ -66,6 +66,7 @@ def test_the_reward_of_a_run_is_the_package_s(tmp_path: Path, model: Any, tokeni
     assert inner.__name__ == "editgrpo_reward"  # the name in TRL's logs
 
 
+@pytest.mark.slow
 def test_half_of_every_group_is_edited(tmp_path: Path, model: Any, tokenizer: Any) -> None:
     trainer = make_trainer(
         tmp_path,
@@ -228,6 +229,7 @@ def test_chat_completions_are_scored_by_their_text() -> None:
     assert reward(chats, report=["r", "r"], prompts=[]) == [3.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "sampled"), [(EditLevel.REPORT, GROUP - 1), (EditLevel.NONE, GROUP)]
 )

@@ -73,6 +73,7 @@ def test_references_are_annotated_once(studies: Path, tmp_path: Path, run: Run) 
     assert "already there" in run(*words, "--class-rates", rates, code=2)
 
 
+@pytest.mark.slow
 def test_annotate_refuses_what_it_cannot_do(studies: Path, tmp_path: Path, run: Run) -> None:
     words = ["annotate", studies, "--annotators", "rate", "--class-rates", tmp_path / "r.json"]
     assert "add chexbert to --annotators" in run(*words, code=2)
@@ -111,6 +112,7 @@ def test_a_file_is_scored_by_models_and_says_which(studies: Path, tmp_path: Path
     assert scores[0] == {"study_id": "0", names[1]: 1.0, names[2]: 1.0}
 
 
+@pytest.mark.slow
 def test_an_edit_takes_the_annotator_of_the_paper(run: Run) -> None:
     words = ["edit", "--rollout", REPORTS[0], "--reference", REPORTS[1], "--annotator", "rate"]
     shown = json.loads(run(*words, "--json"))
@@ -120,6 +122,7 @@ def test_an_edit_takes_the_annotator_of_the_paper(run: Run) -> None:
     assert "No such option" in message
 
 
+@pytest.mark.slow
 def test_annotate_leaves_no_store_where_weights_are_missing(
     studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

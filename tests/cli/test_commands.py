@@ -73,6 +73,7 @@ def predictions(studies: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_phantom_studies_are_not_written_over_unasked(studies: Path, run: Run) -> None:
     again = ["prepare", "phantom", "--output", studies, "--studies", "30", "--size-px", "56"]
     before = contents(studies)
@@ -145,6 +146,7 @@ def test_scores_are_written_study_by_study(predictions: Path, tmp_path: Path, ru
     assert "metric 'papr' is unknown; did you mean 'paper'?" in wrong
 
 
+@pytest.mark.slow
 def test_a_table_is_scored_beside_another_system(
     predictions: Path, tmp_path: Path, run: Run
 ) -> None:
@@ -190,6 +192,7 @@ def test_weights_that_are_missing_are_named_before_scoring(
     assert "clinical.device is 'gpu'; it must be auto, cpu, cuda or cuda:N" in message
 
 
+@pytest.mark.slow
 def test_two_systems_are_compared(predictions: Path, tmp_path: Path, run: Run) -> None:
     other = tmp_path / "other.jsonl"
     perfect = [{**row, "prediction": row["reference"]} for row in rows(predictions)]
@@ -226,6 +229,7 @@ def test_predictions_are_not_written_over(predictions: Path, tmp_path: Path, run
     assert predictions.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_interrupted_writing_is_taken_up(predictions: Path, tmp_path: Path, run: Run) -> None:
     folder, scores = tmp_path / "out", tmp_path / "scores.jsonl"
     evaluating = ["evaluate", predictions, "--output", folder, "--samples", "20"]
@@ -252,6 +256,7 @@ def test_an_evaluation_lies_beside_its_predictions(predictions: Path, run: Run) 
     assert (printed["system"], printed["bootstrap_samples"]) == ("system", 20)
 
 
+@pytest.mark.slow
 def test_a_report_is_one_html_file(
     predictions: Path, studies: Path, tmp_path: Path, run: Run
 ) -> None:

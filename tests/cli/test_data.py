@@ -44,6 +44,7 @@ def test_stats_print_the_tables(studies: Path, run: Run) -> None:
     assert "Labeler: rules" in printed
 
 
+@pytest.mark.slow
 def test_stats_write_files_on_request(studies: Path, tmp_path: Path, run: Run) -> None:
     files = [tmp_path / f"set.{kind}" for kind in ("json", "csv", "html")]
     words = ("stats", studies, "--json", files[0], "--csv", files[1], "--html", files[2])
@@ -105,6 +106,7 @@ def test_a_mistyped_study_is_one_line(studies: Path, tmp_path: Path, run: Run) -
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["stats"], ["show", "s1"], ["check"]])
 def test_a_folder_that_is_no_prepared_set_is_one_line(
     tmp_path: Path, run: Run, words: list[str]

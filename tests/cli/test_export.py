@@ -14,6 +14,7 @@ def code_of(*words: str) -> object:
     return stop.value.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "shown"),
     [([], "not empty; add --overwrite"), (["--overwrite"], "holds no editgrpo.json")],

@@ -32,6 +32,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["", "--overwrite", "--resume"])
 @pytest.mark.parametrize("command", ["sft", "train"])
 def test_a_run_is_not_begun_and_an_earlier_one_not_cleared(

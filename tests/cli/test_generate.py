@@ -16,6 +16,7 @@ SFT = dump_config(SFTConfig(max_completion_tokens=96))
 TRAIN = dump_config(TrainConfig(rollout=RolloutConfig(max_completion_tokens=48)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "words", "limit"),
     [

@@ -46,6 +46,7 @@ def commands(group: typer.Typer, *above: str) -> Iterator[tuple[str, ...]]:
 COMMANDS = list(commands(app))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_helps_with_an_example(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]

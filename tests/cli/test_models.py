@@ -61,6 +61,7 @@ def test_every_model_is_listed_with_its_source(models: Path, run: Run) -> None:
     assert printed.endswith(f"Folder: {models}\n")
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_found_and_repaired(hub: FakeHub, models: Path, run: Run) -> None:
     run("fetch", "rate-ner")
     path = models / "rate-ner" / "model.safetensors"
@@ -165,6 +166,7 @@ def test_another_commit_is_fetched_in_its_place(
     assert sorted(path.name for path in models.iterdir()) == [".rate-ner.lock", "rate-ner"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

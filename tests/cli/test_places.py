@@ -22,6 +22,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_a_wrong_folder_of_studies_is_told_before_anything_slow_is_imported(tmp_path: Path) -> None:
     words = ["train", "editgrpo-rules", "--set", "data.folder=nowhere", "--output", "run"]
     done = subprocess.run(
@@ -36,6 +37,7 @@ def test_a_wrong_folder_of_studies_is_told_before_anything_slow_is_imported(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["sft sft-mimic-cxr", "train editgrpo-rules"])
 @pytest.mark.parametrize(
     ("setting", "shown"),

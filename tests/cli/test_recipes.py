@@ -33,6 +33,7 @@ def test_the_list_has_one_line_for_each_file(capsys: pytest.CaptureFixture[str])
     assert dr_grpo.endswith("nothing is edited, all ten responses of a group are sampled.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", published_files(), ids=lambda file: file.name)
 def test_shown_is_what_the_command_would_take(
     capsys: pytest.CaptureFixture[str], file: object

@@ -9,6 +9,7 @@ from editgrpo.cli import main
 from tests.display.run_folders import write_sft_run
 
 
+@pytest.mark.slow
 def test_watching_follows_the_runs_until_ctrl_c(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ TABLES: dict[str, bytes] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)
 def test_a_wrong_table(tmp_path: Path, run: Run, content: bytes) -> None:
     table = tmp_path / "table.csv"
@@ -115,6 +116,7 @@ JSON_LINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", JSON_LINES.values(), ids=JSON_LINES)
 def test_wrong_json_lines(tmp_path: Path, run: Run, content: str) -> None:
     table = tmp_path / "table.jsonl"
@@ -193,6 +195,7 @@ PREDICTIONS: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "content"), PREDICTIONS.values(), ids=PREDICTIONS)
 def test_damaged_predictions(tmp_path: Path, run: Run, name: str, content: str) -> None:
     path = tmp_path / name
@@ -213,6 +216,7 @@ def predictions(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [
@@ -283,6 +287,7 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "option"),
     [("green@radllama2-7b", "--green-endpoint"), ("crimson@judge", "--crimson-endpoint")],
@@ -330,6 +335,7 @@ XML = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", XML.values(), ids=XML)
 def test_wrong_xml(tmp_path: Path, run: Run, content: str) -> None:
     (tmp_path / "xml").mkdir()

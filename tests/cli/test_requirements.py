@@ -117,6 +117,7 @@ BEGINS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [words for words in NEEDS if not words.startswith(BEGINS)])
 def test_a_command_needs_no_more(
     words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -137,6 +138,7 @@ def test_a_tracker_that_is_not_installed_is_said_before_the_run(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "shown"),
     [

@@ -49,6 +49,7 @@ STATED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "option", "default"), STATED)
 def test_a_stated_default_is_the_library_s(command: str, option: str, default: Any) -> None:
     found: Any = get_command(app)

@@ -19,6 +19,8 @@ from tests.training.tiny_run import Tiny
 
 __all__ = ["tiny"]
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
 
 
@@ -39,7 +41,6 @@ def running(*words: str, folder: Path) -> Iterator[Any]:
         process.wait()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [

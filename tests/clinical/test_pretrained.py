@@ -44,6 +44,7 @@ def offline(models: Path) -> ClinicalConfig:
     return ClinicalConfig(models=str(models), offline=True, device="cpu")
 
 
+@pytest.mark.slow
 @each_model
 def test_a_missing_weight_is_refused_by_name(tmp_path: Path, name: str) -> None:
     build, use, weight = MODELS[name]
@@ -57,6 +58,7 @@ def test_a_missing_weight_is_refused_by_name(tmp_path: Path, name: str) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @each_model
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_broken_file_is_refused(tmp_path: Path, name: str, file: str) -> None:
@@ -81,6 +83,7 @@ def test_a_pooler_is_not_needed(tmp_path: Path) -> None:
     assert len(EntityEmbedder(offline(tmp_path)).embed(["effusion"])) == 1
 
 
+@pytest.mark.slow
 @each_model
 def test_loading_says_nothing(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     build, use, _ = MODELS[name]

@@ -135,6 +135,7 @@ def test_processes_write_at_once(tmp_path: Path) -> None:
     assert FactStore(tmp_path, writable=False).count() == {"a": 3 * 5 * 50}
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_whole_batches(tmp_path: Path) -> None:
     process = writer(tmp_path, "x", 100_000)
     assert process.stdout is not None

@@ -149,6 +149,7 @@ def courses(draw: st.DrawFn) -> list[Study]:
     ]
 
 
+@pytest.mark.slow
 @given(courses())
 def test_a_prior_is_the_nearest_of_all_earlier_studies(studies: list[Study]) -> None:
     by_id = {study.study_id: study for study in studies}

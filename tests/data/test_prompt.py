@@ -71,6 +71,7 @@ def test_image_parts_and_images_have_the_same_order() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_findings_and_impression_never_reach_a_template(tmp_path: Path) -> None:
     assert "ffusion" not in text_of(a_study())
     template = tmp_path / "leak.jinja"
@@ -128,6 +129,7 @@ def test_a_section_cannot_smuggle_in_images_or_special_tokens(text: str) -> None
     assert text not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "message"),
     [

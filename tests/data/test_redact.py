@@ -42,6 +42,7 @@ def test_an_identifier_is_the_head_of_its_hmac() -> None:
     assert REDACTOR.identifier("50414267") == outer.hexdigest()[:24]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_identifiers_stay_apart() -> None:
     assert len({REDACTOR.identifier(str(number)) for number in range(100_000)}) == 100_000
 
@@ -116,6 +117,7 @@ def test_the_first_time_may_be_that_of_a_prior_outside_the_set() -> None:
     assert (hidden.time, hidden.prior_time) == ("10", "0")
 
 
+@pytest.mark.slow
 @given(st.one_of(st.lists(numbers, min_size=1), st.lists(dates, min_size=1)))
 def test_the_order_of_times_is_kept_and_ties_stay_ties(times: list[str]) -> None:
     hidden = [float(study.time) for study in REDACTOR.studies(visits(times))]
@@ -128,6 +130,7 @@ def test_the_order_of_times_is_kept_and_ties_stay_ties(times: list[str]) -> None
                 assert hidden_one < hidden_other
 
 
+@pytest.mark.slow
 @given(times=st.lists(dates, min_size=2, max_size=6))
 def test_priors_are_the_same_studies_before_and_after(times: list[str]) -> None:
     studies = [

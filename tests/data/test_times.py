@@ -99,6 +99,7 @@ def test_a_time_of_day_has_one_form_however_it_is_written(text: str) -> None:
     assert time_order(text) == pytest.approx(time_order("2024-03-31") + 8.25 / 24, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", DAY)
 @pytest.mark.parametrize("time", MORNING)
 def test_a_day_holds_its_times_however_both_are_written(day: str, time: str) -> None:

@@ -95,6 +95,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "view"), [(name, view) for view, names in NAMES.items() for name in names]
 )

@@ -57,6 +57,7 @@ def test_rare_findings_are_rare_in_what_is_written(studies: list[set[str]]) -> N
     assert max(counts[kind] for kind in RARE_KINDS) <= 22
 
 
+@pytest.mark.slow
 def test_more_than_half_of_the_studies_of_the_first_site_are_normal(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -58,6 +58,7 @@ def test_page_loads_nothing_from_elsewhere(demo: tuple[Path, str]) -> None:
     assert "default-src 'none'" in demo[1]
 
 
+@pytest.mark.slow
 def test_text_from_files_never_becomes_markup(demo: tuple[Path, str]) -> None:
     page = _Page(demo[1])
     assert HOSTILE not in demo[1]

@@ -41,6 +41,7 @@ def data_of(page: str) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 def test_a_run_is_awaited_followed_and_finished(tmp_path: Path) -> None:
     run, output = tmp_path / "sft", tmp_path / "report.html"
 
@@ -66,6 +67,7 @@ def test_a_run_is_awaited_followed_and_finished(tmp_path: Path) -> None:
     assert "location.reload" not in ended
 
 
+@pytest.mark.slow
 def test_a_reader_who_stops_leaves_a_page_that_stands_still(tmp_path: Path) -> None:
     run, output = sft(tmp_path / "sft"), tmp_path / "report.html"
     writing = watch_report([run], output, title="Live", wait=lambda _: None)
@@ -84,6 +86,7 @@ def test_a_reader_who_stops_leaves_a_page_that_stands_still(tmp_path: Path) -> N
     assert "location.reload" not in output.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_one_run_may_have_ended_while_another_is_awaited(tmp_path: Path) -> None:
     first = sft(tmp_path / "sft")
     (first / "model").mkdir()

@@ -30,6 +30,7 @@ def test_the_byte_alphabet_is_the_one_of_the_tokenizer_library() -> None:
     assert dict(enumerate(byte_symbols())) == bytes_to_unicode()
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(ANY_IDS)
 def test_decoding_agrees_with_the_tokenizer_library(ids: list[int]) -> None:
@@ -39,6 +40,7 @@ def test_decoding_agrees_with_the_tokenizer_library(ids: list[int]) -> None:
     )
 
 
+@pytest.mark.slow
 @BOTH
 @settings(max_examples=100)
 @given(data=st.binary(max_size=40))
@@ -46,6 +48,7 @@ def test_any_bytes_come_back(words: Words, data: bytes) -> None:
     assert join_bytes(words.codec.encode(data), words.codec) == data
 
 
+@pytest.mark.slow
 @BOTH
 @settings(max_examples=100)
 @given(text=st.text(max_size=40))

@@ -53,6 +53,7 @@ def test_the_place_leaves_the_fewest_sentences_on_the_wrong_side(
     assert place(report(*rollout), position) == expected
 
 
+@pytest.mark.slow
 @given(pairs())
 def test_no_other_place_is_better(pair: tuple[AnnotatedReport, AnnotatedReport]) -> None:
     """Sentences of one's own text, or of one shared finding, are put on either side in turn."""

@@ -91,6 +91,7 @@ def test_a_sentence_verbatim_in_the_rollout_is_not_inserted_a_second_time() -> N
     assert edit.report.sentences == (EFFUSION,)
 
 
+@pytest.mark.slow
 def test_rule_a_draws_uniformly_over_distinct_pairs() -> None:
     # Two contradicted entities of one sentence are one pair, not two.
     both = sentence("No effusion or tube.", finding(0, ABSENT), finding(1, ABSENT))
@@ -139,6 +140,7 @@ def test_a_covered_sentence_is_deleted_and_not_replaced() -> None:
     assert edit.report.sentences == (NO_EFFUSION,)
 
 
+@pytest.mark.slow
 def test_ties_in_rule_b_are_drawn_uniformly() -> None:
     rollout = report(sentence("Stated.", entity([1, 0, 0])))
     y_1, y_2 = sentence("One.", entity([3, 4, 0])), sentence("Two.", entity([3, 0, 4]))

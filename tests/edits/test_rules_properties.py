@@ -68,6 +68,7 @@ def test_outcomes_are_those_allowed_each_with_its_share(
     assert found == allowed(x, y, anatomy_counts)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(reports(), reports(), st.integers(0, 2**32))
 def test_a_seed_gives_one_allowed_edit_always_the_same(
@@ -78,6 +79,7 @@ def test_a_seed_gives_one_allowed_edit_always_the_same(
     assert edit == edit_report(x, y, rng=random.Random(seed))
 
 
+@pytest.mark.slow
 def test_over_seeds_every_outcome_comes_up_as_often_as_it_should() -> None:
     x = report(
         sentence("None of three.", finding(0, ABSENT), finding(1, ABSENT)),
@@ -104,6 +106,7 @@ def test_spurious_and_missing_agree_with_the_plain_loops(
     assert list(found) == [e for _, e in without_counterpart(y, x, anatomy_counts)]
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(reports(), reports(), st.integers(0, 2**32), st.integers(1, 4))
 def test_sources_name_the_very_objects_of_the_edited_report(
@@ -133,6 +136,7 @@ def test_each_of_several_steps_is_allowed_where_it_is_taken(
     assert len(edit.steps) == max_edits or Outcome(EditRule.NONE) in allowed(standing, y)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(annotated_pairs(), st.integers(0, 2**32), st.booleans())
 def test_editing_until_none_ends_with_nothing_spurious_and_nothing_missing(

@@ -48,6 +48,7 @@ def outcomes(text: str, reference: str = REFERENCE) -> set[str]:
     return {edited(text, reference, seed=seed) for seed in range(12)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rollout", "expected"),
     [
@@ -100,6 +101,7 @@ forms = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(forms, sentences, sentences, sentences, sentences, st.integers(0, 3))
 def test_inserted_sentences_are_of_the_same_section_of_the_reference(
     form: str, one: str, other: str, findings: str, impression: str, seed: int
@@ -117,6 +119,7 @@ def sentences_of(text: str) -> set[str]:
     return {text[span.start : span.end] for span in RulesAnnotator().split(text)}
 
 
+@pytest.mark.slow
 @given(pairs(), st.integers(0, 50))
 def test_a_report_of_one_section_is_edited_as_one_that_names_none(
     pair: tuple[AnnotatedReport, AnnotatedReport], seed: int

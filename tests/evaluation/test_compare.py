@@ -68,6 +68,7 @@ def test_pairing_makes_the_interval_narrower_than_both_alone() -> None:
     assert difference.high - difference.low < 0.7 * (alone.high - alone.low)
 
 
+@pytest.mark.slow
 def test_one_run_can_be_compared_with_three_seeds() -> None:
     seeds = pool_seeds([system(seed, 0.8) for seed in (1, 2, 3)], system="three")
     one = system(4, 0.3, "one")

@@ -72,6 +72,7 @@ def test_the_seed_changes_intervals_but_no_value() -> None:
     assert one.metrics["reward/total@fake"] != other.metrics["reward/total@fake"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["fake/micro-f1-14", "reward/total@fake", "text/bleu-4", "average/clinical@fake"]
 )
@@ -130,6 +131,7 @@ def test_options_are_checked(wrong: dict[str, object]) -> None:
         EvaluationOptions(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_pooled_seeds_are_the_mean_of_the_seeds() -> None:
     runs = [evaluate(random_predictions(seed)) for seed in (1, 2, 3)]
     pooled = pool_seeds(runs, system="pooled")

@@ -233,6 +233,7 @@ class StopError(Exception):
     """Stands for a kill."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scores.jsonl", "scores.csv"])
 def test_a_stopped_comparison_goes_on_and_gives_the_same_bytes(
     good: Path, bad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

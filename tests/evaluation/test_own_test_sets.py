@@ -95,6 +95,7 @@ def test_records_say_that_each_seed_has_its_own_patients() -> None:
     assert compared["n_seeds"] == {"a": 2, "b": 2}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_pooled_or_compared_is_refused() -> None:
     one, other = (evaluate(random_predictions(seed), options=OPTIONS) for seed in (1, 2))
     with pytest.raises(DataError, match="s: 1 seeds; give the evaluations of two at least"):

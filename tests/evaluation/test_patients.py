@@ -101,6 +101,7 @@ def test_intervals_over_correlated_studies_do_not_cover() -> None:
     assert share[MICRO] < 0.88
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("known", "repeats", "least", "most"),
     [pytest.param(True, 250, 0.02, 0.085, marks=pytest.mark.slow), (False, 60, 0.12, 0.7)],
@@ -123,6 +124,7 @@ def of_patients(given: Sequence[Prediction], each: int) -> list[Prediction]:
     return [replace(one, patient_id=f"p{k // each:03}") for k, one in enumerate(given)]
 
 
+@pytest.mark.slow
 def test_one_study_a_patient_is_as_without_patients() -> None:
     given = random_predictions(1)
     assert evaluate(of_patients(given, 1)).metrics == evaluate(given).metrics
@@ -154,6 +156,7 @@ def test_a_single_patient_has_no_interval() -> None:
     assert metric_rows(record)[0]["low"] is None
 
 
+@pytest.mark.slow
 def test_records_say_what_was_resampled() -> None:
     known, unknown = (
         evaluate(of_patients(random_predictions(1), 2)),
@@ -195,6 +198,7 @@ def test_all_studies_have_a_patient_or_none_has() -> None:
         evaluate([replace(one, patient_id=None) if k == 3 else one for k, one in enumerate(given)])
 
 
+@pytest.mark.slow
 def test_the_order_of_studies_and_the_names_of_patients_change_nothing() -> None:
     given = of_patients(random_predictions(1), 3)
     assert evaluate(given).metrics == evaluate(given[::-1]).metrics

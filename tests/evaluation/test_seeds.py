@@ -106,6 +106,7 @@ def test_intervals_of_methods_cover() -> None:
     assert held > held_by_runs
 
 
+@pytest.mark.slow
 def test_records_show_seeds_and_both_intervals() -> None:
     given = [
         [replace(one, patient_id=f"p{k // 2}") for k, one in enumerate(random_predictions(seed))]

@@ -58,6 +58,7 @@ def test_every_table_names_arms_and_stages_that_are_there(name: str) -> None:
     assert set(table.arms) <= set(ARMS)
 
 
+@pytest.mark.slow
 def test_the_arms_are_the_papers() -> None:
     stage = load_stage("unsaid", HERE)
 

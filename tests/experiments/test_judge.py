@@ -38,6 +38,7 @@ from tests.experiments.hand_made import (
 from tests.experiments.small_study import STAGE, TABLE, write_study
 
 
+@pytest.mark.slow
 def test_the_differences_are_those_of_the_rows(tmp_path: Path) -> None:
     table = judged(write_results(tmp_path))
     # Macro-F1-14, in fourteenths. Dr. GRPO: effusion 2/3 (seed 0), 1 (seed 1), no fracture.
@@ -60,6 +61,7 @@ def test_the_differences_are_those_of_the_rows(tmp_path: Path) -> None:
         assert values["reward/total@rules"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
+@pytest.mark.slow
 def test_recall_and_f1_are_also_given_by_the_kinds_of_thegate(tmp_path: Path) -> None:
     places = write_results(tmp_path)
     write_json(places.gate(STAGE, 0), gate(effusion=50, fracture=0))
@@ -115,6 +117,7 @@ def _change(path: Path, **values: Any) -> None:
     write_json(path, json.loads(path.read_text()) | values)
 
 
+@pytest.mark.slow
 def test_results_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     places = write_results(tmp_path)
     path = places.result(STAGE, "editgrpo", 1)

@@ -118,6 +118,7 @@ def test_what_is_said_is_added_up_over_findings_before_shares_are_taken() -> Non
     assert found.steps == (5, 10) and found.mean == pytest.approx((1 / 40, 5 / 50))
 
 
+@pytest.mark.slow
 def test_a_finding_that_was_never_said_stands_at_its_bound(tmp_path: Path) -> None:
     places = write_results(tmp_path)
     write_json(places.gate(STAGE, 0), gate(effusion=50, fracture=0))

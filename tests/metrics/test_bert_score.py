@@ -90,6 +90,7 @@ def test_opposite_precision_and_recall_give_zero_not_infinity() -> None:
 ANGLES = st.lists(st.floats(0, 360), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @given(first=ANGLES, second=ANGLES)
 def test_exchanging_the_texts_changes_nothing(first: list[float], second: list[float]) -> None:
     there, back = (
@@ -156,6 +157,7 @@ def test_scores_are_those_of_layer_5_of_the_whole_model(
     np.testing.assert_allclose(scores(metric, candidates, references), expected, 1e-4, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_equal_reports_score_one_and_empty_ones_the_rescaled_zero(
     config: ClinicalConfig, model: ClinicalModel

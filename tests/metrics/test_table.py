@@ -10,6 +10,7 @@ from editgrpo.rewards import COMPONENT_NAMES, load_reward
 from editgrpo.rewards.components import TRAINABLE_NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_a_reward_takes_what_the_table_does_not_refuse(name: str) -> None:
     """Weight 0 loads nothing but says whether the name would do."""
@@ -23,6 +24,7 @@ def test_a_reward_takes_what_the_table_does_not_refuse(name: str) -> None:
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_what_may_be_trained_on_scores_one_report_and_rises(name: str) -> None:
     metric = TABLE[name]

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
+if find_spec("gradio") is None:  # loads slowly; most tests here look at what the page is made from
+    pytest.skip("gradio, which serves the page, is not installed", allow_module_level=True)
 
 from editgrpo.page import OpenPage, TriedModel, open_page
 from tests.display.conftest import browser

@@ -35,6 +35,7 @@ def ready(tried: TriedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield made
 
 
+@pytest.mark.slow
 def test_phantoms_have_the_size_that_the_model_reads(ready: Bench) -> None:
     prepared, phantom = ready.shelves
     assert (prepared.name, phantom.name) == ("studies", "Phantom")
@@ -46,6 +47,7 @@ def test_phantoms_have_the_size_that_the_model_reads(ready: Bench) -> None:
         phantom.take("no-such", max_images=2)
 
 
+@pytest.mark.slow
 def test_sets_of_one_name_are_told_apart(ready: Bench) -> None:
     prepared, phantom = ready.shelves
     other = replace(phantom, name=prepared.name)
@@ -57,6 +59,7 @@ def test_sets_of_one_name_are_told_apart(ready: Bench) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_two_models_write_in_turn_and_reports_are_counted(ready: Bench) -> None:
     assert ready.names[0] != ready.names[1]
     shelf = ready.shelves[0]
@@ -100,6 +103,7 @@ def test_each_model_is_scored_by_its_own_target(tried: TriedModel, tmp_path: Pat
     assert two.judge(cards, two.reference_text(alone), "rules")[0][:2] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_lets_the_next_one_in(ready: Bench) -> None:
     shelf = ready.shelves[0]
     study, films = shelf.take(shelf.listed()[0], max_images=2)

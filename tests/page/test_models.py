@@ -29,6 +29,7 @@ def loaded(tried: TriedModel) -> LoadedModel:
     return load_model(tried, None)
 
 
+@pytest.mark.slow
 def test_the_likeliest_report_of_a_study_is_that_of_generate(
     tiny: Tiny, tried: TriedModel, loaded: LoadedModel, tmp_path: Path
 ) -> None:
@@ -50,6 +51,7 @@ def test_the_likeliest_report_of_a_study_is_that_of_generate(
         assert draft.is_truncated is row["truncated"]
 
 
+@pytest.mark.slow
 def test_files_make_the_prompt_and_the_pixels_of_a_prepared_study(
     tiny: Tiny, loaded: LoadedModel
 ) -> None:
@@ -73,6 +75,7 @@ def test_files_make_the_prompt_and_the_pixels_of_a_prepared_study(
         assert torch.equal(found.pixel_values, expected.pixel_values)
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_the_set_else_of_the_model(
     tiny: Tiny, tried: TriedModel, loaded: LoadedModel, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from editgrpo.page import OpenPage, TriedModel, open_page
 from editgrpo.page.serve import HOST
 from tests.page.conftest import Opener
 
+pytestmark = pytest.mark.slow
+
 
 def answer(address: str, host: str) -> tuple[int, dict[str, str]]:
     request = urllib.request.Request(address, headers={"Host": host})

@@ -1,5 +1,7 @@
 """Reports say all that is there and deny nothing of it; the rules labeler reads them so."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -21,9 +23,10 @@ from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
 Drawn = list[tuple[tuple[Finding, ...], Report]]
 
 
-def draw_reports(site: Site, n_patients: int) -> Drawn:
+@cache
+def drawn_reports(site: Site) -> Drawn:
     drawn: Drawn = []
-    for number in range(n_patients):
+    for number in range(400):
         rng = np.random.default_rng([11, number])
         for index, findings in enumerate(draw_course(PROFILES[site], rng).findings):
             report = write_report(
@@ -37,14 +40,11 @@ def draw_reports(site: Site, n_patients: int) -> Drawn:
     return drawn
 
 
-DRAWN = {site: draw_reports(site, 400) for site in Site}
-
-
 @pytest.mark.parametrize("site", list(Site))
 def test_the_rules_labeler_recovers_what_the_report_states(site: Site) -> None:
-    labels_S14 = load_labeler("rules").label([report.findings for _, report in DRAWN[site]])
+    labels_S14 = load_labeler("rules").label([report.findings for _, report in drawn_reports(site)])
     stated_S14 = np.array(
-        [[name in report.labels for name in FINDINGS] for _, report in DRAWN[site]]
+        [[name in report.labels for name in FINDINGS] for _, report in drawn_reports(site)]
     )
     found, stated = labels_S14[:, :NO_FINDING_INDEX] == 1, stated_S14[:, :NO_FINDING_INDEX]
     assert 2 * (found & stated).sum() / (found.sum() + stated.sum()) >= 0.97
@@ -52,7 +52,7 @@ def test_the_rules_labeler_recovers_what_the_report_states(site: Site) -> None:
 
 @pytest.mark.parametrize("site", list(Site))
 def test_a_report_states_every_finding_that_is_present(site: Site) -> None:
-    for findings, report in DRAWN[site]:
+    for findings, report in drawn_reports(site):
         shown = {f.kind for f in findings if f.progress is not Progress.RESOLVED}
         expected = {CHEXPERT_CLASS[kind] for kind in shown}
         # A consolidation may be called pneumonia, with or without its own name.
@@ -71,7 +71,7 @@ def test_no_normal_statement_stands_beside_what_it_denies(site: Site) -> None:
         Kind.NODULE: ("lungs are clear", "no nodule"),
         Kind.FRACTURE: ("bones are intact", "no acute fracture"),
     }
-    for findings, report in DRAWN[site]:
+    for findings, report in drawn_reports(site):
         text = report.findings.lower()
         for finding in findings:
             if finding.progress is not Progress.RESOLVED:
@@ -80,8 +80,10 @@ def test_no_normal_statement_stands_beside_what_it_denies(site: Site) -> None:
 
 @pytest.mark.parametrize("site", list(Site))
 def test_reports_are_short_and_varied(site: Site) -> None:
-    texts = [report.findings for _, report in DRAWN[site]]
-    normal = [len(report.findings.split()) for findings, report in DRAWN[site] if not findings]
+    texts = [report.findings for _, report in drawn_reports(site)]
+    normal = [
+        len(report.findings.split()) for findings, report in drawn_reports(site) if not findings
+    ]
     words = {word.strip(".,").lower() for text in texts for word in text.split()}
     assert len(set(texts)) > 0.9 * len(texts)
     assert 20 <= np.mean(normal) <= 35
@@ -91,7 +93,9 @@ def test_reports_are_short_and_varied(site: Site) -> None:
 
 def test_sites_prefer_different_words() -> None:
     share = {
-        site: np.mean(["The lungs are clear." in report.findings for _, report in DRAWN[site]])
+        site: np.mean(
+            ["The lungs are clear." in report.findings for _, report in drawn_reports(site)]
+        )
         for site in Site
     }
     assert share[Site.A] > 1.5 * share[Site.B]
@@ -99,7 +103,7 @@ def test_sites_prefer_different_words() -> None:
 
 def test_the_indication_hints_only_weakly() -> None:
     def share(kind: Kind, indication: str) -> tuple[float, float]:
-        drawn = DRAWN[Site.A] + DRAWN[Site.B]
+        drawn = drawn_reports(Site.A) + drawn_reports(Site.B)
         named = [r.indication == indication for f, r in drawn if kind in {x.kind for x in f}]
         others = [r.indication == indication for f, r in drawn if kind not in {x.kind for x in f}]
         return float(np.mean(named)), float(np.mean(others))
@@ -180,7 +184,7 @@ def test_the_rules_labeler_reads_every_caption(kind: Kind) -> None:
 def test_no_site_words_a_finding_as_its_caption_does() -> None:
     sentences = {
         sentence
-        for drawn in DRAWN.values()
+        for drawn in map(drawn_reports, Site)
         for _, report in drawn
         for sentence in report.findings.split(". ")
     }

@@ -37,6 +37,7 @@ def lateral(*findings: Finding) -> NDArray[np.float32]:
     return lateral_density(CANVAS, BODY, findings, np.random.default_rng(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("size", list(Size))
 def test_every_finding_stands_out_of_the_noise_of_a_frontal_film(kind: Kind, size: Size) -> None:
@@ -46,6 +47,7 @@ def test_every_finding_stands_out_of_the_noise_of_a_frontal_film(kind: Kind, siz
     assert (change > 4 * 0.0185).sum() >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SIDED)
 @pytest.mark.parametrize("side", [Side.RIGHT, Side.LEFT])
 def test_a_finding_lies_on_its_own_side(kind: Kind, side: Side) -> None:

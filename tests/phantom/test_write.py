@@ -46,6 +46,7 @@ def truth(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / TRUTH_FILE).read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_summary_counts_what_is_on_disk(written: tuple[Path, PhantomSummary]) -> None:
     folder, summary = written
     studies = StudySet.load(folder)
@@ -136,6 +137,7 @@ def test_rewording_the_reports_leaves_the_images_as_they_are(tmp_path: Path) -> 
     assert "studies/train.arrow" in changed
 
 
+@pytest.mark.slow
 def test_progress_ends_at_the_number_of_studies(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     write_phantom(

@@ -50,6 +50,7 @@ def test_the_first_line_says_what_a_file_is(file: Published) -> None:
     assert len(file.summary()) <= WIDEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_a_name_is_as_good_as_the_path(recipe: Published) -> None:
     kind = KINDS[recipe.reader]
@@ -127,6 +128,7 @@ def test_a_name_for_another_command_is_refused(
 # Extending by name ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_a_file_extends_any_published_recipe_by_its_name(recipe: Published) -> None:
     kind = KINDS[recipe.reader]
@@ -154,6 +156,7 @@ def test_a_mistyped_name_to_extend_is_told_the_nearest() -> None:
 # Copies ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ALL, ids=lambda file: file.name)
 def test_a_copy_means_what_the_recipe_means(file: Published) -> None:
     written = copy_published(file, Path("new/mine"))

@@ -95,6 +95,7 @@ def plain(row: Row, *, inverted: bool) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_right_rollout_earns_more_than_the_wrong_one(kind: str) -> None:
     rows = [

@@ -145,6 +145,7 @@ def test_equal_sentences_are_read_once() -> None:
     assert first.sentences[0] is second.sentences[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.lists(st.text() | st.from_regex(r"(no |heart |size |[,./(]|is |normal |effusion )*")))
 def test_any_text_is_annotated_and_labelled(texts: list[str]) -> None:

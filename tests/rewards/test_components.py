@@ -119,6 +119,7 @@ TRAINABLE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labeler", LABELERS)
 @pytest.mark.parametrize("reference", ["No acute disease.", REPORTS[0], "Lungs.", ""])
 def test_saying_nothing_earns_nothing_from_any_component(

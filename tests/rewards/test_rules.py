@@ -72,6 +72,7 @@ def test_weights_change_the_total_only() -> None:
     assert weighted.total == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_real_generated_reports_score_above_shuffled_ones(reward: Reward) -> None:
     path = shared_data() / "oracles" / "iu_generated_pairs_half.json"
     pairs = json.loads(path.read_text(encoding="utf-8"))

@@ -112,6 +112,7 @@ def test_a_base_in_the_hubs_cache_has_its_name_and_another_folder_none(
     assert read_lineage(run, base_model="a/b").base == "a/b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sft/model-for-rl", "/gone/base", "./base", "some/where/base"])
 def test_a_beginning_that_is_not_there_is_no_model_of_the_hub(tmp_path: Path, name: str) -> None:
     # Its card would lack the data of a first run, and `push` what their terms ask.

@@ -140,6 +140,7 @@ def test_a_model_of_phantoms_says_so_and_one_without_a_base_too(tmp_path: Path) 
     assert "base_model" not in header_of(text)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_card(run: Path) -> None:
     assert model_card(read_lineage(run)) == model_card(read_lineage(run))
 
@@ -188,6 +189,7 @@ def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
         read_results([path])
 
 
+@pytest.mark.slow
 def test_the_command_writes_into_the_model_folder_or_a_new_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def sampled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
     return found, partial
 
 
+@pytest.mark.slow
 def test_sampled_pairs_are_edits_of_the_studys_own_rollouts(
     tiny: Tiny, sampled: tuple[list[Pair], Path]
 ) -> None:
@@ -74,6 +75,7 @@ def test_sampled_pairs_are_edits_of_the_studys_own_rollouts(
         }
 
 
+@pytest.mark.slow
 def test_sampling_goes_on_where_it_was_stopped(
     tiny: Tiny, tmp_path: Path, sampled: tuple[list[Pair], Path]
 ) -> None:
@@ -112,6 +114,7 @@ def recorded_run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_recorded_pairs_are_the_best_and_worst_responses_that_are_edited(
     recorded_run: Path,
 ) -> None:
@@ -140,6 +143,7 @@ def preference_set(
     return path
 
 
+@pytest.mark.slow
 def test_the_file_holds_prompt_answers_and_images_as_trl_names_them(
     tiny: Tiny, sampled: tuple[list[Pair], Path], preference_set: Path
 ) -> None:

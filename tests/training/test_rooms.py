@@ -29,6 +29,7 @@ def floor(place: str) -> int:
     return ROOMS.index(place) if place in ROOMS else len(ROOMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_what_is_below_it(room: str) -> None:
     files = (

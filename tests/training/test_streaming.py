@@ -38,6 +38,7 @@ def drafts(writer: Any, config: GenerationConfig, rows: range) -> list[tuple[Dra
     return list(stream_reports(model, tokenizer, prompt, config, rows=rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [replace(DRAWN, temperature=0.0), DRAWN])
 def test_the_last_draft_is_the_report_of_generate(writer: Any, config: GenerationConfig) -> None:
     model, encoder, study = writer
@@ -48,6 +49,7 @@ def test_the_last_draft_is_the_report_of_generate(writer: Any, config: Generatio
     assert [one.is_finished for (one,) in found] == [False] * (len(found) - 1) + [True]
 
 
+@pytest.mark.slow
 def test_drafts_only_grow_and_every_number_has_its_own_draws(writer: Any) -> None:
     found = drafts(writer, DRAWN, range(3))
     for earlier, later in pairwise(found):
@@ -65,6 +67,7 @@ def test_a_report_that_reaches_the_limit_is_cut(writer: Any) -> None:
     assert short.is_truncated
 
 
+@pytest.mark.slow
 def test_every_token_is_told_once_and_none_behind_an_end(writer: Any) -> None:
     model, encoder, study = writer
     settings = generation_tokens(model, encoder.processor.tokenizer).sampling(

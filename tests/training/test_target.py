@@ -106,6 +106,7 @@ def test_a_split_is_read_once(studies: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert kept.left_out and [path.name for path in read] == ["train.arrow"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [Target.IMPRESSION, Target.BOTH])
 def test_a_run_learns_edits_and_scores_its_target(
     tiny: Tiny, studies: Path, tmp_path: Path, target: Target
@@ -158,6 +159,7 @@ def test_a_run_learns_edits_and_scores_its_target(
     assert {one.target for one in predictions} == {target}
 
 
+@pytest.mark.slow
 def test_a_preference_set_asks_for_edits_and_scores_both_sections(
     tiny: Tiny, studies: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_preference_set_asks_for_edits_and_scores_both_sections(
     )
 
 
+@pytest.mark.slow
 def test_predictions_of_findings_are_as_they_were(
     tiny: Tiny, studies: Path, tmp_path: Path
 ) -> None:

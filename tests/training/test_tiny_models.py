@@ -20,6 +20,7 @@ def test_there_is_one_of_each_family() -> None:
     assert not Path("nowhere").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", TINY_FAMILIES)
 def test_a_run_starts_from_the_small_model_of_a_family(family: str, tmp_path: Path) -> None:
     """By the commands that a newcomer types; what comes of them is a model that can be read."""

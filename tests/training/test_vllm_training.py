@@ -122,6 +122,7 @@ def test_sampled_tokens_count_by_their_ratio_and_edited_ones_once(
     assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
 
 
+@pytest.mark.slow
 def test_dropped_groups_do_not_count_in_the_gap(
     tiny: Tiny, tmp_path: Path, played: list[PlayedGeneration]
 ) -> None:
@@ -156,6 +157,7 @@ def test_what_is_missing_ends_the_run_before_its_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_trl_makes_the_connection_by_keywords_of_its_own(
     tiny: Tiny, tmp_path: Path, played: list[PlayedGeneration]
 ) -> None:

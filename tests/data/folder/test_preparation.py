@@ -282,6 +282,7 @@ def test_cells_that_cannot_be_understood_are_named(
     assert not (tmp_path / "studies" / "prepared.json").exists()
 
 
+@pytest.mark.slow
 def test_the_longitudinal_set_is_prepared(tmp_path: Path) -> None:
     folder = shared_data() / "longitudinal_cxr"
     columns = {

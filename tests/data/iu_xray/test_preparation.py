@@ -118,6 +118,7 @@ def prepared(folder: Path, source: IUXraySource, how: PrepareOptions = USUAL) ->
     return {study.study_id: study for study in StudySet.load(folder / "studies")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "write_reports", [reports_as_archive, reports_as_xml_folder, reports_as_csv]
 )
@@ -362,6 +363,7 @@ def test_both_forms_of_the_real_data_set_give_the_same_studies(tmp_path: Path) -
     assert unlike == []
 
 
+@pytest.mark.slow
 def test_every_real_csv_name_is_an_image_of_its_report() -> None:
     rows = read_table(shared_data() / "iu_xray" / "indiana_projections.csv").rows
     unmapped = []

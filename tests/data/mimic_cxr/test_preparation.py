@@ -155,6 +155,7 @@ def test_a_study_shows_each_of_its_images_once_in_a_stable_order(tmp_path: Path)
     assert len({image.image_id for image in one.images}) == len(one.images) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     [

@@ -485,6 +485,7 @@ def without_labels_that_take_findings_up_again(drawn: list[Part]) -> list[Part]:
     return put
 
 
+@pytest.mark.slow
 @given(
     drawn=parts().map(without_labels_that_take_findings_up_again),
     top=st.sampled_from(ASIDES),
@@ -519,6 +520,7 @@ FRAGMENTS = [
 ANY_TEXT = st.text() | st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3)).map("".join)
 
 
+@pytest.mark.slow
 @given(ANY_TEXT)
 def test_any_text_has_sections_made_of_its_own_letters_in_order(text: str) -> None:
     for section in texts(parse_report(text)).values():
@@ -527,6 +529,7 @@ def test_any_text_has_sections_made_of_its_own_letters_in_order(text: str) -> No
         assert section == " ".join(section.split())
 
 
+@pytest.mark.slow
 @given(ANY_TEXT)
 def test_sections_written_out_as_a_report_are_read_again_as_they_were(text: str) -> None:
     once = texts(parse_report(text))

@@ -231,6 +231,7 @@ ANY_LABEL = st.sampled_from(LABELS) | st.text(
 )
 
 
+@pytest.mark.slow
 @given(
     order=st.permutations(sorted(SECTIONS)),
     spellings=st.lists(st.integers(0, 9), min_size=6, max_size=6),

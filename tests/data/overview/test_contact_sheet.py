@@ -123,6 +123,7 @@ def test_a_sheet_is_as_wide_as_all_and_as_tall_as_it_needs(studies: StudySet) ->
     assert six_images > one_image, "six images take two rows"
 
 
+@pytest.mark.slow
 def test_two_studies_give_two_sheets_and_one_study_always_the_same(studies: StudySet) -> None:
     first, again, other = (sheet_of(studies, name) for name in ("s1", "s1", "s2"))
     assert first.tobytes() == again.tobytes()
@@ -156,6 +157,7 @@ def test_a_time_in_days_and_one_that_is_not_given_are_named(
     assert "not given" in written, "a study without findings has no reference"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("time", "prior_time", "shown"),
     [
@@ -178,6 +180,7 @@ def test_the_time_since_the_prior_is_told(
     assert f"Prior study s0 · {shown}" in written
 
 
+@pytest.mark.slow
 def test_images_over_the_limit_are_shown_and_named(studies: StudySet, written: list[str]) -> None:
     sheet = sheet_of(studies, "s1", max_images=2)
     assert len(places(sheet, FILMS["old"])) == 1
@@ -295,6 +298,7 @@ def test_why_a_study_is_not_in_the_set_is_said(studies: StudySet, tmp_path: Path
 IDS_OF_A_LARGE_SET = [f"s{50_000_000 + 37 * k}" for k in range(50_000)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "typed",
     ["50000370", "s5000037", "S50000370", "s50000371", "s5000o370", "s500003700", "x50000370"],

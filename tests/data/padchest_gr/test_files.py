@@ -203,6 +203,7 @@ def spoil(root: Path, name: str) -> str:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -253,6 +254,7 @@ def test_the_template_of_the_layout_is_read(tmp_path: Path) -> None:
     assert study.findings.count(".") == 2
 
 
+@pytest.mark.slow
 def test_real_radiographs_go_through_as_16_bit_images(tmp_path: Path) -> None:
     films = sorted((shared_data() / "longitudinal_cxr/images").iterdir())[:3]
 

@@ -55,6 +55,7 @@ def outcome(path: Path, content: bytes) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({name for name, _ in OTHERS}))
 def test_chunks_behind_the_pixels_never_end_a_preparation(tmp_path: Path, name: bytes) -> None:
     for content in (content for other, content in OTHERS if other == name):

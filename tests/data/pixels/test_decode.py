@@ -216,6 +216,7 @@ def test_every_pixel_of_a_jpeg_is_decoded(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(decode_image(path)), np.asarray(image))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_altered_files_are_decoded_or_refused_and_nothing_else(
@@ -245,6 +246,7 @@ JPEG_KINDS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", JPEG_KINDS)
 @pytest.mark.parametrize("padding", [1, 17, 4096, 200_000])
 @pytest.mark.parametrize("is_zipped", [False, True])

@@ -58,6 +58,7 @@ def test_bits_above_those_stored_are_ignored(tmp_path: Path) -> None:
     assert grey_levels(tmp_path, dicom(pixels, BitsStored=12)).tolist() == [[0, 128, 255]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [

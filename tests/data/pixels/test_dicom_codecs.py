@@ -55,6 +55,7 @@ def stored_values(folder: Path, pixels: NDArray[Any], **options: Any) -> NDArray
     return both[0] + 256 * both[1] + first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.keyword)
 @pytest.mark.parametrize("is_signed", [False, True])
 def test_lossless_transfer_syntaxes_keep_every_bit(
@@ -143,6 +144,7 @@ def with_bits_above(pixels: NDArray[Any], syntax: uid.UID) -> dict[str, Any]:
     return {"frame": encode(patterns, syntax)} if syntax.is_encapsulated else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.keyword)
 @pytest.mark.parametrize("is_signed", [False, True])
 @pytest.mark.parametrize("stored", [10, 12])
@@ -189,6 +191,7 @@ def test_bits_stored_that_are_not_the_lowest_are_refused_wherever_all_bits_are_k
             grey_levels(tmp_path, dicom(ramp(12), syntax=syntax, BitsStored=12, HighBit=15))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", ["0", "", None, "1"])
 @pytest.mark.parametrize("syntax", [*LOSSLESS, *LOSSY], ids=lambda syntax: syntax.keyword)
 def test_a_single_image_that_counts_no_frames_has_one(
@@ -211,6 +214,7 @@ def test_several_images_that_count_no_frames_are_refused(tmp_path: Path, syntax:
 CODESTREAMS = [syntax for syntax in (*LOSSLESS, *LOSSY) if syntax in SYNTAXES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", CODESTREAMS, ids=lambda syntax: syntax.keyword)
 @pytest.mark.parametrize("padding", [1, 40, 4096])
 def test_zero_bytes_behind_a_codestream_are_no_damage_but_in_place_of_its_end_they_are(

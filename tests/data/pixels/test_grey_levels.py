@@ -123,6 +123,7 @@ def test_numbers_that_overflow_are_an_error() -> None:
         levels(GreyScale(slope=1e308, intercept=1e308), 0, 100)
 
 
+@pytest.mark.slow
 @given(
     low=st.integers(-2000, 2000),
     span=st.integers(1, 60_000),

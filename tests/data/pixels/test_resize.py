@@ -20,6 +20,7 @@ def stored(image: Image.Image, budget: PixelBudget) -> Image.Image:
     return Image.open(BytesIO(encode_image("i", image, budget).png))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     height=st.integers(1, 5000),
@@ -77,6 +78,7 @@ def test_an_impossible_budget_is_an_error(wrong: dict[str, int]) -> None:
         PixelBudget(**(SMALL | wrong))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [None, 3])
 @pytest.mark.parametrize("size", [(40, 40), (84, 100), (300, 170), (56, 56), (29, 700)])
 @pytest.mark.parametrize(("patch", "merge"), [(14, 2), (16, 2), (8, 1)])
@@ -86,6 +88,7 @@ def test_the_stock_processor_gives_the_same_values_for_original_and_stored_image
     assert_seen_alike(noise(*size, channels=channels), patch, merge, SMALL)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(height=st.integers(1, 400), width=st.integers(1, 400), channels=st.sampled_from([None, 3]))
 def test_the_stock_processor_gives_the_same_values_at_every_size(

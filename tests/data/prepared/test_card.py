@@ -92,6 +92,7 @@ def test_a_prepared_set_is_opened_as_a_stream(tmp_path: Path, load: Any) -> None
     assert images[0]["image"].size == (28, 28)
 
 
+@pytest.mark.slow
 def test_shards_that_list_different_problems_are_opened_together(tmp_path: Path, load: Any) -> None:
     # 256 images fill a shard; the one that cannot be read is listed in the second shard alone.
     studies = [

@@ -38,6 +38,7 @@ rejections = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(kept=st.lists(splits, max_size=20), rejected=st.lists(rejections, max_size=40))
 def test_seen_is_kept_and_left_out_in_every_column(
     kept: list[Split], rejected: list[Rejection]

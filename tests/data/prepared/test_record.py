@@ -177,6 +177,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["findings", "indication", "technique", "comparison"])
 @pytest.mark.parametrize("token", TOKENS)
 def test_special_tokens_of_models_are_refused_in_what_reaches_one(token: str, field: str) -> None:

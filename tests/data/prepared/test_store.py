@@ -117,6 +117,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> StudySet:
     return tables_alone(tmp_path_factory.mktemp("five"), FIVE)
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(slices, min_size=1, max_size=3))
 def test_a_slice_is_that_of_a_list_here_and_in_another_process(
     five: StudySet, cuts: list[slice]
@@ -162,6 +163,7 @@ def test_the_same_studies_give_the_same_bytes(tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_set_is_pickled_by_its_place(tmp_path: Path) -> None:
     studies = tables_alone(tmp_path, [a_study(f"s{k}", findings="x" * 900) for k in range(2_000)])
     part = StudySet.load(tmp_path, split=Split.TRAIN)[5:][::-2]

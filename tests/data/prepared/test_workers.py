@@ -22,6 +22,7 @@ from editgrpo.errors import ConfigError, DataError
 from tests.builders import is_running, wait_until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_results_come_in_the_order_of_the_items(workers: int, chunk: int) -> None:
@@ -31,6 +32,7 @@ def test_results_come_in_the_order_of_the_items(workers: int, chunk: int) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_a_slow_item_does_not_let_others_pass(tmp_path: Path) -> None:
     # The first takes longest: with two processes the others end before it.
     waits = [0.2, 0.0, 0.0, 0.0, 0.0]
@@ -42,6 +44,7 @@ def test_no_items_give_no_results() -> None:
     assert list(ordered_map(math.sqrt, [], workers=2)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_items_are_taken_as_they_are_needed(chunk: int) -> None:
     taken: list[int] = []
@@ -65,12 +68,14 @@ def test_one_worker_is_this_process_and_takes_one_item_at_a_time() -> None:
     assert next(items) == 1
 
 
+@pytest.mark.slow
 def test_several_workers_are_other_processes() -> None:
     pids = set(ordered_map(eval, ["__import__('os').getpid()"] * 20, workers=2))
     assert os.getpid() not in pids
     assert 1 <= len(pids) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_function_raises_is_raised_here(workers: int) -> None:
     results = ordered_map(math.sqrt, [4.0, -1.0, 9.0], workers=workers)
@@ -86,6 +91,7 @@ def test_an_error_of_the_package_keeps_its_kind_and_message() -> None:
         list(ordered_map(eval, [raising], workers=2))
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_is_a_data_error() -> None:
     kill = "__import__('os').kill(__import__('os').getpid(), 9)"
     with pytest.raises(DataError, match=r"^a worker process died, .*; run again with fewer --wor"):
@@ -93,6 +99,7 @@ def test_a_process_that_was_killed_is_a_data_error() -> None:
     assert not active_children()
 
 
+@pytest.mark.slow
 def test_whoever_stops_early_leaves_no_process_behind() -> None:
     results = ordered_map(math.sqrt, range(10_000), workers=2)
     assert next(results) == 0.0
@@ -167,6 +174,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str],
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.001, 1_000])
 def test_workers_end_when_the_parent_is_killed(start: Any, seconds: float) -> None:
     process, workers = start(seconds)

@@ -24,6 +24,7 @@ def file(tmp_path: Path, content: str | bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(entries=st.dictionaries(KEYS, VALUES, max_size=4), indent=st.sampled_from([None, 0, 2]))
 def test_entries_are_those_of_pythons_own_reader(
@@ -33,6 +34,7 @@ def test_entries_are_those_of_pythons_own_reader(
     assert list(read_entries(path)) == list(json.loads(path.read_text()).items())
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(items=st.lists(VALUES, max_size=4), indent=st.sampled_from([None, 0, 2]))
 def test_items_are_those_of_pythons_own_reader(

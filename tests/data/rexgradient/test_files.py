@@ -66,6 +66,7 @@ LAYOUTS: list[tuple[str, str, Callable[[Path], dict[str, Any]]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metadata", "images", "options_of"), LAYOUTS, ids=range(5))
 def test_metadata_and_images_are_found_where_users_put_them(
     tmp_path: Path, metadata: str, images: str, options_of: Callable[[Path], dict[str, Any]]
@@ -199,6 +200,7 @@ def spoil(root: Path, name: str) -> str:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -249,6 +251,7 @@ def test_the_template_of_the_layout_is_read(tmp_path: Path) -> None:
     assert (study.patient_id, study.time) == ("GRDNXXXXXXXXXXXX", "2015-01-01")
 
 
+@pytest.mark.slow
 def test_real_radiographs_go_through(tmp_path: Path) -> None:
     films = sorted((shared_data() / "longitudinal_cxr/images").iterdir())[:4]
 

@@ -281,6 +281,7 @@ def test_two_files_of_one_name_are_named_by_their_studies_too(tmp_path: Path) ->
     assert candidates.image_files[names[0]] != candidates.image_files[names[1]]
 
 
+@pytest.mark.slow
 def test_sections_of_real_reports_lose_nothing_but_white_space(tmp_path: Path) -> None:
     path = shared_data() / "iu_xray/indiana_reports.csv"
     with path.open(encoding="utf-8", newline="") as stream:

@@ -96,6 +96,7 @@ def test_an_image_outside_the_pixel_budget_is_found(
     assert kinds(small_set) == [Kind.IMAGE_SIZE]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     height=st.integers(1, 6_000),

@@ -168,6 +168,7 @@ PLANTED: dict[str, tuple[Callable[[Path], None], Kind, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PLANTED)
 def test_a_planted_violation_is_found_and_nothing_else(small_set: Path, case: str) -> None:
     plant, kind, study_id = PLANTED[case]

@@ -38,6 +38,7 @@ def test_an_attribute_error_of_two_kinds_counts_for_both() -> None:
 LEVELS = st.sampled_from([*SIGNIFICANCE_WEIGHTS])
 
 
+@pytest.mark.slow
 @given(st.lists(LEVELS), st.lists(LEVELS), st.integers(0, 5), LEVELS)
 def test_score_is_bounded_and_falls_with_what_is_made_up(
     references: list[str], predictions: list[str], matched: int, more: str

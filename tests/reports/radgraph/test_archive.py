@@ -98,6 +98,7 @@ def change_weights(folder: Path, change: Mapping[str, torch.Tensor | None]) -> N
 SCORER = "_ner._ner_scorers.radgraph__ner_labels.1._module.bias"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

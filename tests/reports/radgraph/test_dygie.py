@@ -150,6 +150,7 @@ def flat(graph: Graph) -> tuple[list[tuple[int, ...]], list[float]]:
     return names, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(REPORTS)))
 @torch.no_grad()
 def test_a_report_of_a_batch_is_read_as_the_definition_says(

@@ -33,6 +33,7 @@ def test_long_text_is_cut(models: Path) -> None:
     assert len(AutoTokenizer.from_pretrained(models / "rate-ner")(LONG)["input_ids"]) > 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_tokens", [1, 100, 8192])
 def test_entities_do_not_depend_on_the_batch(models: Path, batch_tokens: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(models / "rate-ner")
@@ -63,6 +64,7 @@ def test_entities_do_not_depend_on_the_batch(models: Path, batch_tokens: int) ->
     assert sum(map(len, found)) > len(TEXTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_tokens", [1, 100, 8192])
 def test_embeddings_do_not_depend_on_the_batch(models: Path, batch_tokens: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(models / "biolord")

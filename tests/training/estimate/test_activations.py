@@ -73,6 +73,7 @@ def kept_by(model: Any, run: Callable[[], Any], precision: Precision) -> int:
     return sum(sizes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", QWEN)
 @pytest.mark.parametrize("precision", Precision)
 def test_what_autograd_keeps_of_a_layer(family: str, precision: Precision) -> None:
@@ -85,6 +86,7 @@ def test_what_autograd_keeps_of_a_layer(family: str, precision: Precision) -> No
     assert expected < three - two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", Precision)
 def test_what_autograd_keeps_of_a_layer_of_gemma(precision: Precision) -> None:
     def kept(layers: int) -> int:

@@ -85,6 +85,7 @@ def predicted(model: Any, work: Work) -> float:
     return text_flops(shape.text, rows, work) + ROWS * images
 
 
+@pytest.mark.slow
 def test_forward_pass_of_stock_rows(small: Any) -> None:
     inputs = stock_inputs(small)
     with torch.no_grad():

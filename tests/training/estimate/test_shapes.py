@@ -50,6 +50,7 @@ def tower_parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in tower.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_known_model_has_the_parameters_of_the_real_one(name: str) -> None:
     config = published_config(name)

@@ -59,6 +59,7 @@ def assert_tower_has_zeros_and_the_rest_is_as(model: Any, stock: Any) -> None:
             assert torch.equal(parameter.grad, expected[name].grad), name
 
 
+@pytest.mark.slow
 def test_a_stock_pass_gives_the_tower_zeros_and_changes_nothing_else(
     tiny: Tiny, family: str
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_stock_pass_gives_the_tower_zeros_and_changes_nothing_else(
     assert_tower_has_zeros_and_the_rest_is_as(model, stock)
 
 
+@pytest.mark.slow
 def test_a_packed_pass_gives_the_tower_zeros_and_changes_nothing_else(
     tiny: Tiny, family: str
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_packed_pass_gives_the_tower_zeros_and_changes_nothing_else(
     assert_tower_has_zeros_and_the_rest_is_as(model, stock)
 
 
+@pytest.mark.slow
 def test_a_batch_with_images_is_as_it_was(tiny: Tiny, family: str) -> None:
     stock, model = small_model(family, tiny), small_model(family, tiny)
     run_tower_always(model)
@@ -103,6 +106,7 @@ def test_a_model_of_text_alone_has_no_tower_to_run(tiny: Tiny) -> None:
     assert "forward" not in model.model.__dict__
 
 
+@pytest.mark.slow
 def test_embeddings_are_taken_as_the_stock_model_takes_them(tiny: Tiny, family: str) -> None:
     model = small_model(family, tiny).eval()
     stock = copy.deepcopy(model)
@@ -113,6 +117,7 @@ def test_embeddings_are_taken_as_the_stock_model_takes_them(tiny: Tiny, family: 
     assert torch.equal(found, expected)
 
 
+@pytest.mark.slow
 def test_a_copy_computes_with_weights_of_its_own(tiny: Tiny, family: str) -> None:
     model = small_model(family, tiny).eval()
     run_tower_always(model)

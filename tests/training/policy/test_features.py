@@ -120,6 +120,7 @@ def test_features_and_gradients_equal_those_of_the_stock_model(
     assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
 
 
+@pytest.mark.slow
 def test_features_of_an_image_do_not_depend_on_its_neighbours(
     model: Any, prompts: list[EncodedPrompt]
 ) -> None:
@@ -128,6 +129,7 @@ def test_features_of_an_image_do_not_depend_on_its_neighbours(
     assert torch.equal(first[-TOKENS_OF_B:], third[:TOKENS_OF_B])
 
 
+@pytest.mark.slow
 def test_a_prompt_without_images_has_no_features(model: Any, prompts: list[EncodedPrompt]) -> None:
     assert encode_images(model, prompts[3]) is None
 
@@ -169,6 +171,7 @@ def test_a_store_changes_no_bit(
     assert (counts, (again.memory, again.disk, again.computed)) == expected
 
 
+@pytest.mark.slow
 def test_features_on_disk_serve_the_next_run(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path
 ) -> None:
@@ -179,6 +182,7 @@ def test_features_on_disk_serve_the_next_run(
     assert resumed.take_counts() == FeatureCounts(memory=1, disk=4, computed=0)
 
 
+@pytest.mark.slow
 def test_a_caller_cannot_change_what_is_held(tower: Any, prompts: list[EncodedPrompt]) -> None:
     store = a_store(tower)
     (first,) = store.of(prompts[1:2])
@@ -188,6 +192,7 @@ def test_a_caller_cannot_change_what_is_held(tower: Any, prompts: list[EncodedPr
     assert same(store.of(prompts[1:2]), [kept])
 
 
+@pytest.mark.slow
 def test_images_without_an_id_are_never_kept(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path
 ) -> None:
@@ -201,6 +206,7 @@ def test_images_without_an_id_are_never_kept(
 # --- images whose pixels are left out -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_of_which_some_images_are_known(tower: Any, prompts: list[EncodedPrompt]) -> None:
     store = a_store(tower)
     store.of(prompts[:1])
@@ -209,6 +215,7 @@ def test_a_study_of_which_some_images_are_known(tower: Any, prompts: list[Encode
     assert same(store.of([partly]), a_store(tower).of(prompts[2:3]))
 
 
+@pytest.mark.slow
 def test_features_that_nobody_has_are_an_error(
     tiny: Tiny, tower: Any, prompts: list[EncodedPrompt]
 ) -> None:
@@ -222,6 +229,7 @@ def test_features_that_nobody_has_are_an_error(
 # --- bounds ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tokens", "lacking", "held"),
     [
@@ -242,6 +250,7 @@ def test_memory_is_bounded_to_the_byte(
     assert "".join(image_id for image_id in "abc" if image_id in store) == held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spare_bytes", [-1, 0])
 def test_the_disk_is_bounded_to_the_byte(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path, spare_bytes: int
@@ -258,6 +267,7 @@ def test_the_disk_is_bounded_to_the_byte(
     assert bytes_under(disk.folder) <= disk.max_bytes
 
 
+@pytest.mark.slow
 def test_a_lower_bound_holds_for_what_lies_there(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path
 ) -> None:
@@ -269,6 +279,7 @@ def test_a_lower_bound_holds_for_what_lies_there(
     assert bytes_under(tmp_path) <= lower.max_bytes
 
 
+@pytest.mark.slow
 def test_processes_share_the_folder_and_its_bound(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path
 ) -> None:
@@ -286,6 +297,7 @@ def test_processes_share_the_folder_and_its_bound(
 # --- what must not be answered from the disk ------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_other_weights_are_not_answered(
     tower: Any,
     prompts: list[EncodedPrompt],
@@ -303,6 +315,7 @@ def test_other_weights_are_not_answered(
     assert not same(store.of(prompts[:1]), a_store(tower).of(prompts[:1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"pixel_identity": "other"}, {"autocast": BF16}])
 def test_other_pixels_and_number_formats_are_not_answered(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path, changes: dict[str, Any]
@@ -331,6 +344,7 @@ def test_a_tower_that_is_trained_is_refused(tiny: Tiny) -> None:
 # --- faults of the disk ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_computed_again(
     tower: Any, prompts: list[EncodedPrompt], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -344,6 +358,7 @@ def test_a_damaged_file_is_computed_again(
     assert store.take_counts() == FeatureCounts(memory=2, disk=4, computed=4)
 
 
+@pytest.mark.slow
 def test_a_full_disk_does_not_end_the_run(
     tower: Any,
     prompts: list[EncodedPrompt],

@@ -61,6 +61,7 @@ def rendered(folder: Path) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_the_published_image_template_is_taken(folder: Path) -> None:
     # Qwen3-VL's says nothing of its own.
     assert rendered(folder) == ("" if is_qwen3(folder) else SYSTEM) + IMAGE + ANSWER
@@ -168,6 +169,7 @@ def test_what_transformers_gives_to_a_chat_template_is_there_in_the_trial(
     assert answer["text"].count("<|image_pad|>") == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["{", "[]", "{}", '{"chat_template": [{"name": "default"}]}'])
 def test_a_damaged_template_file_is_one_line(folder: Path, value: str) -> None:
     (folder / "chat_template.json").write_text(value)
@@ -252,6 +254,7 @@ def test_a_damaged_file_is_one_line(
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["config.json", "tokenizer_config.json", "preprocessor_config.json", FIRST],
@@ -279,6 +282,7 @@ def test_a_tokenizer_that_cannot_end_a_report_is_refused(folder: Path) -> None:
         load_processor(folder)
 
 
+@pytest.mark.slow
 def test_weights_that_lack_one_or_have_another_shape_are_refused(folder: Path) -> None:
     weights = load_file(folder / FIRST)
     (name,) = (key for key in weights if key.endswith("layers.0.self_attn.q_proj.weight"))
@@ -302,6 +306,7 @@ def test_a_configuration_that_asks_for_more_than_the_weights_hold_takes_no_memor
         load_for_inference(folder, dtype=torch.float32)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_read_by_the_shapes_of_the_model_at_hand(folder: Path) -> None:
     model = load_for_inference(folder, dtype=torch.float32)
     checkpoint = folder.parent / "checkpoint-1"

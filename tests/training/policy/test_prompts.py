@@ -59,6 +59,7 @@ def assert_same(left: EncodedPrompt, right: EncodedPrompt) -> None:
         assert (one is None and other is None) or torch.equal(one, other), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_threads_give_what_one_study_after_another_gives(
     encoder: PromptEncoder, studies: StudySet, threads: int, monkeypatch: pytest.MonkeyPatch
@@ -156,6 +157,7 @@ def write_one(folder: Path, **texts: str) -> StudySet:
     return StudySet.load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["findings", "indication", "technique", "comparison"])
 def test_a_token_that_the_tokenizer_adds_is_refused_in_every_text(
     tmp_path: Path, tiny: Tiny, field: str

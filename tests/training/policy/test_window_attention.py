@@ -167,6 +167,7 @@ def test_features_and_gradients_are_the_stock_towers(
     assert_same(encoded(ours.model.visual, sides), encoded(stock.model.visual, sides))
 
 
+@pytest.mark.slow
 def test_features_and_gradients_in_bfloat16(stock: Any, ours: Any) -> None:
     found, expected = (encoded(m.to(torch.bfloat16).model.visual, SEVERAL) for m in (ours, stock))
     for one, other in zip(found, expected, strict=True):
@@ -174,6 +175,7 @@ def test_features_and_gradients_in_bfloat16(stock: Any, ours: Any) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=2**-6 * float(other.abs().max()))
 
 
+@pytest.mark.slow
 def test_features_and_gradients_under_autocast(stock: Any, ours: Any) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found, expected = (encoded(m.model.visual, SEVERAL) for m in (ours, stock))
@@ -181,6 +183,7 @@ def test_features_and_gradients_under_autocast(stock: Any, ours: Any) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=2**-6 * float(other.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_layers_that_are_computed_again_give_the_same_gradients(
     stock: Any, ours: Any, reentrant: bool
@@ -190,6 +193,7 @@ def test_layers_that_are_computed_again_give_the_same_gradients(
     assert_same(encoded(ours.model.visual, SEVERAL), expected)
 
 
+@pytest.mark.slow
 def test_an_image_among_others_has_the_features_that_it_has_alone(ours: Any) -> None:
     tower, together = ours.model.visual, images(SEVERAL)
     whole = tower(**together).pooler_output
@@ -203,6 +207,7 @@ def test_an_image_among_others_has_the_features_that_it_has_alone(ours: Any) -> 
     torch.testing.assert_close(whole, torch.cat(alone), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_adapters_in_the_tower_are_at_work(stock: Any, ours: Any) -> None:
     config = peft.LoraConfig(r=2, target_modules=r".*visual.*\.(qkv|proj)", init_lora_weights=False)
     results = []
@@ -231,6 +236,7 @@ def sharded(tower: Any) -> Any:
     return tower
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("wrap", [sharded, DistributedDataParallel])
 def test_towers_of_several_processes(
@@ -263,6 +269,7 @@ def test_images_of_one_size_are_one_call_where_there_are_no_windows(
     assert calls == [(2, 24), (1, 64)] * LAYERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_lengths_are_read_once_a_pass(
     stock: Any, ours: Any, readings: list[int], checkpointing: bool
@@ -293,6 +300,7 @@ def test_a_copy_of_the_tower_computes_with_weights_of_its_own(
     assert all(p.grad is None for p in ours.model.visual.parameters())
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_saved(stock: Any, ours: Any, tmp_path: Path) -> None:
     for name, model in (("stock", stock), ("ours", ours)):
         model.save_pretrained(tmp_path / name)
@@ -303,6 +311,7 @@ def test_nothing_of_it_is_saved(stock: Any, ours: Any, tmp_path: Path) -> None:
     assert loaded.model.visual.config._attn_implementation == "sdpa"
 
 
+@pytest.mark.slow
 def test_a_model_that_was_saved_whole_computes_as_before(
     stock: Any, ours: Any, tmp_path: Path
 ) -> None:
@@ -366,6 +375,7 @@ def test_other_models_stay_as_they_are(build: Callable[[], Any]) -> None:
     assert tower is None or tower.config._attn_implementation == attention
 
 
+@pytest.mark.slow
 def test_asking_twice_changes_nothing_more(stock: Any, ours: Any) -> None:
     use_window_batches(ours)
     ours.model.visual.set_attn_implementation("sdpa")
@@ -373,6 +383,7 @@ def test_asking_twice_changes_nothing_more(stock: Any, ours: Any) -> None:
     assert_same(encoded(ours.model.visual, SEVERAL), encoded(stock.model.visual, SEVERAL))
 
 
+@pytest.mark.slow
 def test_the_stock_tower_is_at_hand(
     stock: Any, ours: Any, calls: list[tuple[int, int]], readings: list[int]
 ) -> None:
@@ -390,6 +401,7 @@ def test_the_stock_tower_is_at_hand(
     assert len(calls) < len(one_by_one) and readings
 
 
+@pytest.mark.slow
 def test_every_model_of_a_run_uses_it(tiny: Tiny, stock: Any) -> None:
     assert tiny.load().model.visual.config._attn_implementation == "editgrpo_windows"
     add_group_pass(stock, temperature=1.0)  # a reference, as TRL loads it

@@ -84,6 +84,7 @@ def reseal(folder: Path) -> None:
     (folder / "prepared.json").write_text(json.dumps(prepared))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "name"),
     [

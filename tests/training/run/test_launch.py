@@ -54,6 +54,7 @@ def started(monkeypatch: pytest.MonkeyPatch, run: Path, launch: tuple[int, str])
     return checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "now"),
     [
@@ -176,6 +177,7 @@ def content(run: Path) -> dict[str, bytes]:
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["train", "sft"])
 @pytest.mark.parametrize(
     "reason", ["another setting", "another input", "a damaged record", "no settings", "{}"]

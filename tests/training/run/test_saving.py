@@ -79,6 +79,7 @@ INTERLEAVED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rope", INTERLEAVED, ids=["default", "yarn"])
 def test_what_is_published_nested_stays_nested(tmp_path: Path, rope: dict[str, Any]) -> None:
     """Qwen3-VL; transformers 4.57 looks for a tied head and rotary settings in `text_config`."""
@@ -110,6 +111,7 @@ def test_what_is_published_nested_stays_nested(tmp_path: Path, rope: dict[str, A
     assert json.loads((saved / "config.json").read_text()) == published
 
 
+@pytest.mark.slow
 def test_a_finished_folder_is_read_as_the_one_it_came_from(tiny: Tiny, tmp_path: Path) -> None:
     model = tiny.load()
     studies, encoder = tiny.encoder()

@@ -179,6 +179,7 @@ READERS: dict[str, Callable[[Reported], Curves]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["trained", "fine_tuned"])
 @pytest.mark.parametrize("tracker", TRACKERS)
 def test_a_tracker_has_the_curves_of_a_run_under_its_name(
@@ -236,6 +237,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracker", TRACKERS)
 def test_a_tracker_has_the_rollouts_as_a_table_where_they_are_asked_for(
     tracker: str, with_text: Reported
@@ -249,6 +251,7 @@ def test_a_tracker_has_the_rollouts_as_a_table_where_they_are_asked_for(
     assert {text for text in plain if text not in table} == set()
 
 
+@pytest.mark.slow
 def test_no_report_reaches_a_tracker_unless_it_is_asked_for(
     trained: Reported, fine_tuned: Reported
 ) -> None:
@@ -331,6 +334,7 @@ def test_an_unknown_tracker_is_refused_with_those_that_are_known() -> None:
     assert named == sorted(named) and {"tensorboard", "wandb", "mlflow", "trackio"} < set(named)
 
 
+@pytest.mark.slow
 def test_a_tracker_that_cannot_start_ends_the_run_in_one_line(
     places: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +348,7 @@ def test_a_tracker_that_cannot_start_ends_the_run_in_one_line(
         run_training(config)
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_in_the_course_of_a_run_ends_no_run(
     places: Path,
     tiny: Tiny,

@@ -74,6 +74,7 @@ def positions(model: Any, prompts: list[EncodedPrompt], step: int) -> torch.Tens
     return torch.stack([prompt_positions(model, one).max() + 1 + step for one in prompts])[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_logits_equal_those_of_the_stock_forward(tiny: Tiny, family: str) -> None:
@@ -105,6 +106,7 @@ def test_logits_equal_those_of_the_stock_forward(tiny: Tiny, family: str) -> Non
     assert float(expected.std(dim=2).max()) > 0.1, "the model should look at its input"
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_rows_that_stay_do_not_notice_that_others_leave(tiny: Tiny) -> None:
     model, prompts = tiny.load().eval(), tiny.prompts(3)
@@ -134,6 +136,7 @@ def test_rows_that_stay_do_not_notice_that_others_leave(tiny: Tiny) -> None:
         torch.testing.assert_close(decode(leave_at), every, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_autocast_keeps_keys_as_narrow_as_values(tiny: Tiny) -> None:
     """Rotary positions widen keys to float32, which would take twice the memory to no use."""
@@ -158,6 +161,7 @@ def test_autocast_keeps_keys_as_narrow_as_values(tiny: Tiny) -> None:
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", WITH_IMAGES)
 @torch.no_grad()
 def test_features_take_the_place_of_pixels(tiny: Tiny, family: str) -> None:
@@ -187,6 +191,7 @@ def test_a_models_forward_is_put_back(tiny: Tiny) -> None:
     assert model.forward is patched
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_passes_go_through_the_wrapper_of_adapters(tiny: Tiny) -> None:
     """PEFT hands keywords on to the model that it wraps, whose adapters are at work."""
@@ -255,6 +260,7 @@ def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     _compiled_next_logits.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_compiler")
 def test_a_machine_without_a_compiler_is_told_what_to_do(tiny: Tiny) -> None:
     settings = SamplingSettings(max_tokens=4, eos_token_ids=(), pad_token_id=0)

@@ -80,6 +80,7 @@ def test_random_draws_pass_a_chi_square_test(tiny: Tiny, model: Any) -> None:
     assert chi2 < degrees + 5 * (2 * degrees) ** 0.5
 
 
+@pytest.mark.slow
 def test_a_row_does_not_depend_on_the_rest_of_the_batch(tiny: Tiny, model: Any) -> None:
     prompts, uniforms = tiny.prompts(4), draws(4, 3, 16)
     together = sample_responses(model, prompts, uniforms, settings())
@@ -91,6 +92,7 @@ def test_a_row_does_not_depend_on_the_rest_of_the_batch(tiny: Tiny, model: Any) 
     assert len({tuple(response) for group in together for response in group}) > 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [50, 16_384])
 def test_every_token_is_the_one_its_draw_stands_for(tiny: Tiny, model: Any, limit: int) -> None:
     """The draw lies between the stock model's probability of all tokens before it and with it."""
@@ -108,6 +110,7 @@ def test_every_token_is_the_one_its_draw_stands_for(tiny: Tiny, model: Any, limi
             assert ((lower - 1e-5 <= drawn) & (drawn <= upper + 1e-5)).all()
 
 
+@pytest.mark.slow
 def test_tokens_do_not_depend_on_the_layout_of_the_grid(
     tiny: Tiny, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_compiled_decoding_draws_the_same_tokens(tiny: Tiny, model: Any) -> None
     assert counters["unique_graphs"] == before + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", WITH_IMAGES)
 def test_features_are_used_in_place_of_pixels(tiny: Tiny, family: str) -> None:
     model = small_model(family, tiny).eval()
@@ -213,6 +217,7 @@ def test_temperature_zero_equals_stock_greedy_generation(tiny: Tiny, family: str
     assert len({len(response) for response in expected}) > 1
 
 
+@pytest.mark.slow
 def test_responses_end_with_the_end_token_or_at_the_limit(tiny: Tiny, model: Any) -> None:
     sampled = sample_responses(model, tiny.prompts(4), draws(4, 6, 16), settings())
     responses = [response for group in sampled for response in group]
@@ -224,6 +229,7 @@ def test_responses_end_with_the_end_token_or_at_the_limit(tiny: Tiny, model: Any
     assert [len(response) for response in one_token[0]] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_forbidden_tokens_are_never_drawn(tiny: Tiny, model: Any) -> None:
     free = sample_responses(model, tiny.prompts(2), draws(2, 8, 16), settings())
     common = sorted({t for group in free for response in group for t in response} - {EOS})[:5]
@@ -244,6 +250,7 @@ def test_image_tokens_are_forbidden_by_default(tiny: Tiny, model: Any) -> None:
     assert found.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>") == EOS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [{"a": 1}, [[7]], ["7"], [7, None], -1, True])
 def test_an_end_token_that_is_none_is_refused(
     tiny: Tiny, model: Any, monkeypatch: pytest.MonkeyPatch, named: Any

@@ -43,6 +43,7 @@ def draws() -> str:
     return repr((torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()))
 
 
+@pytest.mark.slow
 def test_sampling_takes_the_tokens_that_generate_takes(
     sampled: tuple[Any, EncodedPrompt],
 ) -> None:
@@ -95,6 +96,7 @@ def lose_levels(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "encode_images", lambda *a, **k: right(*a, **k)[:, :width])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "fault"),
     [
@@ -116,6 +118,7 @@ def test_sampling_that_goes_wrong_is_seen(
         check_sampling(model, prompt, GREEDY, dtype=DType.FLOAT32)
 
 
+@pytest.mark.slow
 def test_a_tie_but_for_rounding_is_no_fault(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stock model prefers its own fourth token by less, or by more, than rounding explains."""
     model, (prompt,) = tiny.load().eval(), tiny.prompts(1)

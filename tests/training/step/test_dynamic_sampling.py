@@ -247,6 +247,7 @@ def dynamic_config(tiny: Tiny, output: Path, **changes: Any) -> TrainConfig:
     return tiny.train_config(output, rollout=rollout, edit=PLAIN, **changes)
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_groups_with_a_signal_and_says_what_it_drew(
     tiny: Tiny, tmp_path: Path, flat_ids: set[str]
 ) -> None:
@@ -267,6 +268,7 @@ def test_a_run_trains_on_groups_with_a_signal_and_says_what_it_drew(
     assert rows[-1]["prompts/passes"] == pytest.approx(sum(map(len, told)) / 18, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(PromptOrder))
 def test_a_run_is_continued_to_the_byte(
     tiny: Tiny, tmp_path: Path, flat_ids: set[str], order: PromptOrder
@@ -280,6 +282,7 @@ def test_a_run_is_continued_to_the_byte(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_refills_nothing_is_the_run_without_the_setting(
     tiny: Tiny, tmp_path: Path, flat_ids: set[str]
 ) -> None:
@@ -293,6 +296,7 @@ def test_a_run_that_refills_nothing_is_the_run_without_the_setting(
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_studies_without_a_signal_are_drawn_more_rarely(
     tiny: Tiny, tmp_path: Path, flat_ids: set[str]
 ) -> None:

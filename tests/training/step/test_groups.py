@@ -65,6 +65,7 @@ def groups(tiny: Tiny, studies: Sequence[Study], rollouts: list[list[list[int]]]
     return builder(tiny).build(0, studies, rollouts)
 
 
+@pytest.mark.slow
 def test_a_group_holds_the_rollouts_and_then_an_edited_version_of_each(
     groups: list[Group], rollouts: list[list[list[int]]]
 ) -> None:
@@ -215,6 +216,7 @@ def test_with_editing_off_no_edit_setting_changes_a_byte(tiny: Tiny, tmp_path: P
     assert not any(name.startswith(("edit", "reward/edited")) for row in rows for name in row)
 
 
+@pytest.mark.slow
 def test_systems_share_their_first_rollouts(tiny: Tiny, tmp_path: Path) -> None:
     """EditGRPO's K rollouts of step 1 are the first K of Dr. GRPO's: same seed, same policy."""
     from tests.training.tiny_run import first_rollouts, make_trainer
@@ -305,6 +307,7 @@ def test_of_two_studies_the_other_is_always_the_source(
             assert group.responses[1].text and group.responses[1].text in other.findings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("likeness", "text", "treatment"),
     [

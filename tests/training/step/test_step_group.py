@@ -43,6 +43,7 @@ def test_a_group_counts_its_prompt_once() -> None:
     assert group_of(0, tokens=[1, 2, 3, 4], responses=[(5, 6), (7,)]).columns == 3 + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [True, False], ids=["features are kept", "none are kept"])
 def test_a_study_keeps_its_prompt_its_features_and_its_responses(
     tiny: Tiny, tmp_path: Path, frozen: bool
