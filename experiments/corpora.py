@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from editgrpo.config import DataConfig
+from editgrpo.config.check import settings
 from editgrpo.data.prepared.store import PREPARED_FILE
 from editgrpo.demo.places import PROMPT
 from editgrpo.demo.sites import (
@@ -41,7 +42,7 @@ _BALANCED = 0.2
 _MAX_IMAGES = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class Corpus:
     """A data set of phantom studies."""
 

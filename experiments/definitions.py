@@ -5,16 +5,17 @@ same at every stage. A *table* names arms and the pairs to compare. All of them 
 is a few lines of `arms.yaml`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from editgrpo.config.check import settings
+from editgrpo.config.validation import validated
 from editgrpo.demo.plan import TestSet
 from editgrpo.errors import ConfigError, nearest_name
 from editgrpo.foreign import reading
-from editgrpo.recipes.values import read_section
 from editgrpo.recipes.yaml_core import parse_yaml
 from editgrpo.reports.chexpert import FINDINGS
 from experiments.corpora import Corpus
@@ -40,7 +41,7 @@ class Data(StrEnum):
     RL = "rl"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class Arm:
     """A way to train."""
 
@@ -60,7 +61,7 @@ class Arm:
     """What differs from the stage's recipe of this method, in the form of a recipe."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class Stage:
     """A regime in which arms are compared."""
 
@@ -116,7 +117,7 @@ class View(StrEnum):
     MAP = "map"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class Table:
     """Arms beside each other."""
 
@@ -164,7 +165,7 @@ def load_arms(study: Path) -> dict[str, Arm]:
                 raise ConfigError(f"{place}: like {like!r}, which is no arm above it; name one")
             values = _over(whole[like], values)
         whole[name] = values
-        arms[name] = _filled(Arm, values, place, free=("settings",))
+        arms[name] = _filled(Arm, values, place)
     for name, arm in arms.items():
         _check_start(arms, name, arm, path)
     return arms
@@ -239,7 +240,7 @@ def load_stage(name: str, study: Path) -> Stage:
     path = _path_of(name, study / "stages")
     values = dict(_mapping(path))
     corpora = {
-        key: _filled(Corpus, _section(item, f"{path}, corpus {key}"), str(path), free=("changes",))
+        key: _filled(Corpus, _section(item, f"{path}, corpus {key}"), str(path))
         for key, item in _section(values.get("corpora", {}), str(path)).items()
     }
     tests = _section(values.get("test_sets", {}), str(path))
@@ -252,7 +253,7 @@ def load_stage(name: str, study: Path) -> Stage:
         "gate": _filled(GateSize, _section(values.get("gate", {}), str(path)), str(path)),
         "name": name,
     }
-    stage = _filled(Stage, {**values, **parts}, str(path), free=(*parts, "sft", "rl", "arms"))
+    stage = _filled(Stage, {**values, **parts}, str(path))
     for used in (stage.sft_corpus, stage.rl_corpus, *stage.test_sets.values()):
         if used not in corpora:
             hint = nearest_name(str(used), tuple(corpora))
@@ -285,7 +286,7 @@ def load_table(name: str, arms: Mapping[str, Arm], study: Path) -> Table:
     ):
         raise ConfigError(f"{path}: pairs is a list of [first, second]")
     values |= {"name": name, "pairs": tuple((str(a), str(b)) for a, b in pairs)}
-    table = _filled(Table, values, str(path), free=("name", "pairs", "aliases"))
+    table = _filled(Table, values, str(path))
     named = [*table.arms, *(table.arm(one) for pair in table.pairs for one in pair)]
     for one in named:
         if one not in arms:
@@ -318,14 +319,9 @@ def _section(value: Any, place: str) -> Mapping[str, Any]:
     return value
 
 
-def _filled(
-    kind: type[Kind], values: Mapping[str, Any], place: str, *, free: Sequence[str] = ()
-) -> Kind:
-    """Fill a dataclass; what is `free` is taken as it is."""
-    plain = {key: value for key, value in values.items() if key not in free}
-    given = read_section(kind, plain, place) | {key: values[key] for key in free if key in values}
-    for one in fields(kind):  # type: ignore[arg-type]
-        is_needed = one.default is MISSING and one.default_factory is MISSING
-        if is_needed and one.name not in given:
-            raise ConfigError(f"{place}: {one.name} is missing")
-    return kind(**given)
+def _filled(kind: type[Kind], values: Mapping[str, Any], place: str) -> Kind:
+    try:
+        filled: Kind = validated(kind, dict(values))
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    return filled

@@ -7,7 +7,7 @@ the site's own studies.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from editgrpo.config import ClinicalConfig
+from editgrpo.config.check import settings
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.reports.chexpert import FINDINGS, NO_FINDING_INDEX
@@ -46,7 +47,7 @@ class FindingKind(StrEnum):
     UNSEEN = "unseen"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class Bands:
     """Where the kinds of findings part."""
 
@@ -66,7 +67,7 @@ class Bands:
         return FindingKind.VISIBLE_UNSAID if p_present <= self.unsaid else FindingKind.BETWEEN
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class GateSize:
     """How much is measured."""
 

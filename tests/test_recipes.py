@@ -146,7 +146,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ("report_to: [1]", "report_to[0] is 1; it must be text"),
         ("reward: {weights: {a: high}}", "reward.weights.a is 'high'; it must be a finite number"),
         ("reward: {weights: [1]}", "reward.weights is [1]; it must be a mapping"),
-        ("optim: {learning_rate: -1}", "optim.learning_rate is -1.0; it must be above 0"),
+        ("optim: {learning_rate: -1}", "optim.learning_rate is -1; it must be above 0"),
         (
             "optim: {schedule: cosin}",
             "optim.schedule is 'cosin'; it must be one of constant",
@@ -155,7 +155,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
             "model: {group_attention: eager}",
             "model.group_attention is 'eager'; it must be one of split, dense",
         ),
-        ("optim: {beta2: 1}", "optim.beta2 is 1.0; it must be between 0 and 1"),
+        ("optim: {beta2: 1}", "optim.beta2 is 1; it must be between 0 and 1"),
         ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),
         ("prompts_per_pass: 2", "unknown key prompts_per_pass; tokens_per_pass, in tokens, took"),
         ("model: {attention: sdpa}", "unknown key model.attention; model.group_attention took"),

@@ -276,7 +276,7 @@ def test_generate_takes_its_data_settings_from_the_run(tmp_path: Path, run: Run)
     (tmp_path / "config.yaml").write_text("seed: 1\ndata: {max_imges: 1}\n")
     words = ["generate", tmp_path / "model", "--output", tmp_path / "predictions.jsonl"]
     message = run(*words, code=2)
-    assert "config.yaml: unknown key data.max_imges; did you mean max_images?" in message
+    assert "config.yaml: unknown key data.max_imges; did you mean data.max_images?" in message
     (tmp_path / "config.yaml").unlink()
     message = run(*words, "--set", "optim.beta2=1", code=2)
     assert "--set optim.beta2=1: only data.key=value has an effect here" in message

@@ -69,6 +69,7 @@ FREE = {
     "recipes list",
     "recipes show",
     "recipes copy",
+    "recipes schema",
 }
 GROUPS = {"prepare", "data", "models", "recipes", "rexrank"}
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from editgrpo.clinical.shared import clinical_key, shared
 from editgrpo.config import ClinicalConfig, RewardConfig
-from editgrpo.errors import RewardError
-from editgrpo.recipes.values import read_section
+from editgrpo.config.validation import validated
+from editgrpo.errors import ConfigError, RewardError
 from editgrpo.rewards import Reward
 from editgrpo.rewards.guard import checked_scores
 from editgrpo.rewards.registry import configured_reward
@@ -35,11 +35,9 @@ def load_shared_reward(
         ConfigError: a key or value is wrong.
         ModelError: weights are missing; it names the command that gets them.
     """
-    config = _read(RewardConfig, settings, "reward")
+    config = _read(RewardConfig, settings)
     models = (
-        clinical
-        if isinstance(clinical, ClinicalConfig)
-        else _read(ClinicalConfig, clinical or {}, "clinical")
+        clinical if isinstance(clinical, ClinicalConfig) else _read(ClinicalConfig, clinical or {})
     )
     weights = tuple(sorted(config.weights.items()))
     key = ("adapters", config.name, weights, config.custom, config.class_rates, config.timeout_s)
@@ -75,9 +73,13 @@ def score_or_none(
     ]
 
 
-def _read(kind: type[ConfigT], values: Mapping[str, Any], key: str) -> ConfigT:
+def _read(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     """Build a configuration from a mapping, such as a section of an OmegaConf tree."""
-    return kind(**read_section(kind, _plain(values), "settings", key))
+    try:
+        config: ConfigT = validated(kind, _plain(values))
+    except ConfigError as error:
+        raise ConfigError(f"settings: {error}") from None
+    return config
 
 
 def _plain(value: Any) -> Any:

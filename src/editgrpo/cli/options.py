@@ -39,18 +39,18 @@ Overwrite = Annotated[
 ]
 
 
-def settings_option(default: Any) -> Any:
+def settings_option(kind: type) -> Any:
     """Make the option that lists the settings of a recipe and `--set`.
 
     Args:
-        default: The configuration whose keys and values are listed.
+        kind: The configuration whose keys and defaults are listed.
 
     Returns:
         A Typer option for a flag; it ends the command.
     """
 
     def show() -> None:
-        for setting in list_settings(default):
+        for setting in list_settings(kind()):
             choices = f"  (of {', '.join(setting.choices)})" if setting.choices else ""
             typer.echo(f"{setting.key}={setting.default}{choices}")
             if setting.meaning:

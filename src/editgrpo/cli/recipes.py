@@ -1,18 +1,20 @@
-"""`editgrpo recipes`: what comes with the package, shown and copied."""
+"""`editgrpo recipes`: what comes with the package, shown and copied; what a recipe may say."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from editgrpo.cli.options import examples
 from editgrpo.recipes import dump_config, load_recipe
 from editgrpo.recipes.copies import copy_published
-from editgrpo.recipes.published_files import KINDS, find_published, published_files
+from editgrpo.recipes.published_files import KINDS, Reader, find_published, published_files
 
 LIST_EXAMPLES = examples("editgrpo recipes list | grep grpo")
 SHOW_EXAMPLES = examples("editgrpo recipes show dr-grpo", "editgrpo recipes show fsdp2")
 COPY_EXAMPLES = examples("editgrpo recipes copy dr-grpo recipes", "editgrpo recipes copy fsdp2 .")
+SCHEMA_EXAMPLES = examples("editgrpo recipes schema train > train.schema.json")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `editgrpo recipes list`.")]
 
@@ -37,6 +39,20 @@ def show(name: _Name) -> None:
     else:
         text = chosen.path.read_text(encoding="utf-8")
     typer.echo(text, nl=False)
+
+
+def schema(
+    command: Annotated[
+        Literal["sft", "train"], typer.Argument(help="The command that reads the recipe.")
+    ],
+) -> None:
+    """Print the JSON schema of a command's recipes, for editors.
+
+    It has each key with its type, bounds, default and meaning.
+    """
+    from editgrpo.recipes.schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(KINDS[Reader(command)]), indent=2))
 
 
 def copy(

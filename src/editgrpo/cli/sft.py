@@ -21,7 +21,7 @@ def sft(
     recipe: Recipe,
     *,
     asked: RunRequest,
-    _: Annotated[bool, settings_option(SFTConfig())] = False,
+    _: Annotated[bool, settings_option(SFTConfig)] = False,
 ) -> None:
     """Fine-tune a vision-language model on the findings of reference reports."""
     config = asked.configuration(recipe, SFTConfig)

@@ -26,7 +26,7 @@ def train(
     recipe: Recipe,
     *,
     asked: RunRequest,
-    _: Annotated[bool, settings_option(TrainConfig())] = False,
+    _: Annotated[bool, settings_option(TrainConfig)] = False,
     estimating: EstimateOptions,
 ) -> None:
     """Train with EditGRPO: optimise clinical rewards; half of each group is edited rollouts."""

@@ -1,12 +1,13 @@
 """Where the clinical models lie and how they run."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
-from editgrpo.config.check import require
+from editgrpo.config.check import Count, Limits, ZeroOrMore, require, settings
 from editgrpo.config.components import DType
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("clinical")
 class ClinicalConfig:
     """The models that annotate, label and score reports: RaTE-NER, CheXbert, RadGraph, ...
 
@@ -29,7 +30,7 @@ class ClinicalConfig:
     dtype: DType = DType.FLOAT32
     """Number format of the models; bfloat16 changes scores in the third decimal."""
 
-    batch_tokens: int = 8192
+    batch_tokens: Count = 8192
     """Most tokens in one batch of a model, padding included.
 
     On a CPU the limit is 512 for all models but GREEN.
@@ -61,13 +62,13 @@ class ClinicalConfig:
     green_model: str = "StanfordAIMI/GREEN-RadLlama2-7b"
     """Name of GREEN on the server."""
 
-    green_concurrency: int = 16
+    green_concurrency: Count = 16
     """Most requests to the server at the same time."""
 
-    green_timeout_s: float = 120.0
+    green_timeout_s: Annotated[float, Limits(ge=0.001)] = 120.0
     """Seconds to wait for an answer of the server before the request is sent again."""
 
-    green_retries: int = 4
+    green_retries: ZeroOrMore = 4
     """How often a request is sent again after a busy server (429), a server error (5xx) or no
     answer."""
 
@@ -84,13 +85,13 @@ class ClinicalConfig:
     """Text file with the question to the judge (docs/metrics.md); None takes this package's own
     wording, which is not the authors'."""
 
-    crimson_concurrency: int = 16
+    crimson_concurrency: Count = 16
     """Questions that the server is asked at the same time."""
 
-    crimson_timeout_s: float = 120.0
+    crimson_timeout_s: Annotated[float, Limits(ge=0.001)] = 120.0
     """Seconds after which a question that the server does not answer is put again."""
 
-    crimson_retries: int = 4
+    crimson_retries: ZeroOrMore = 4
     """How often a question is put again: busy server (429), server error (5xx), no answer, an
     answer that is no judgement."""
 
@@ -99,24 +100,16 @@ class ClinicalConfig:
             self.device.startswith("cuda:") and self.device[5:].isdigit()
         )
         require(known, "clinical.device", self.device, "auto, cpu, cuda or cuda:N")
-        require(self.batch_tokens >= 1, "clinical.batch_tokens", self.batch_tokens, "at least 1")
         require(
             self.store is not None or not self.store_writes,
             "clinical.store_writes",
             self.store_writes,
             "false unless clinical.store names a folder",
         )
-        self._check_judge("green")
-        self._check_judge("crimson")
-
-    def _check_judge(self, judge: str) -> None:
-        url = getattr(self, f"{judge}_endpoint")
-        require(
-            url is None or (url.startswith(("http://", "https://")) and "@" not in url),
-            f"clinical.{judge}_endpoint",
-            "(not shown)" if url is not None and "@" in url else url,
-            "an http or https URL without a user or password",
-        )
-        for name, least in (("concurrency", 1), ("timeout_s", 0.001), ("retries", 0)):
-            value = getattr(self, f"{judge}_{name}")
-            require(value >= least, f"clinical.{judge}_{name}", value, f"at least {least}")
+        for name, url in (("green", self.green_endpoint), ("crimson", self.crimson_endpoint)):
+            require(
+                url is None or (url.startswith(("http://", "https://")) and "@" not in url),
+                f"clinical.{name}_endpoint",
+                "(not shown)" if url is not None and "@" in url else url,
+                "an http or https URL without a user or password",
+            )

@@ -1,10 +1,21 @@
 """What supervised fine-tuning and reinforcement learning have in common: model, data, optimiser,
 reward."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+from typing import Annotated
 
-from editgrpo.config.check import require
+from editgrpo.config.check import (
+    BetweenZeroAndOne,
+    Count,
+    Limits,
+    NotNegative,
+    OptionalCount,
+    Positive,
+    ZeroOrMore,
+    require,
+    settings,
+)
 
 
 class DType(StrEnum):
@@ -61,17 +72,17 @@ class Quantization(StrEnum):
     """4-bit NormalFloat, its constants quantised again: QLoRA (bitsandbytes)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("model.lora")
 class LoraConfig:
     """Low-rank adapters (PEFT).
 
     The reference policy is then the same model with the adapters off.
     """
 
-    rank: int = 16
+    rank: Count = 16
     """Rank of the adapters."""
 
-    alpha: int = 32
+    alpha: Count = 32
     """Scale: the adapters' output is multiplied by alpha / rank."""
 
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -82,12 +93,11 @@ class LoraConfig:
     `model.dtype`, the adapters are float32."""
 
     def __post_init__(self) -> None:
-        require(self.rank >= 1, "lora.rank", self.rank, "at least 1")
-        require(self.alpha >= 1, "lora.alpha", self.alpha, "at least 1")
-        require(bool(self.target_modules), "lora.target_modules", (), "one module name or more")
+        names = self.target_modules
+        require(bool(names), "model.lora.target_modules", names, "one module name or more")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("model")
 class ModelConfig:
     """The vision-language model."""
 
@@ -117,7 +127,7 @@ class ModelConfig:
     `auto` packs the families that this package knows and takes `plain` for any other.
     """
 
-    feature_ram_mib: int = 2048
+    feature_ram_mib: ZeroOrMore = 2048
     """Memory of each process for image features that later steps may need again, in MiB; 0 keeps
     none.
 
@@ -125,7 +135,7 @@ class ModelConfig:
     8 MiB with Qwen3-VL.
     """
 
-    feature_disk_mib: int = 0
+    feature_disk_mib: ZeroOrMore = 0
     """Disk space of each process, in the run folder, for features that do not fit into memory, in
     MiB."""
 
@@ -150,8 +160,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.path), "model.path", self.path, "a folder or a Hub id")
-        for name in ("feature_ram_mib", "feature_disk_mib"):
-            require(getattr(self, name) >= 0, f"model.{name}", getattr(self, name), "0 or more")
 
     @property
     def is_quantized(self) -> bool:
@@ -180,14 +188,14 @@ class Target(StrEnum):
         return tuple(self.value.split("+"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("data")
 class DataConfig:
     """Prepared studies and how they are shown to the model."""
 
     folder: str = "studies"
     """Prepared folder of the studies (docs/data.md); the size of the images is set there."""
 
-    max_images: int = 6
+    max_images: Count = 6
     """Most images of a study in a prompt; current images come before prior ones, frontal before
     lateral."""
 
@@ -200,48 +208,42 @@ class DataConfig:
     prompt_template: str | None = None
     """Jinja file of the prompt; None uses the built-in prompt."""
 
-    train_limit: int | None = None
+    train_limit: OptionalCount = None
     """Number of training studies to use, from the first; None uses all."""
 
-    validation_limit: int | None = 500
+    validation_limit: OptionalCount = 500
     """Number of validation studies to use, from the first; None uses all."""
 
-    def __post_init__(self) -> None:
-        require(self.max_images >= 1, "data.max_images", self.max_images, "at least 1")
-        for name in ("train_limit", "validation_limit"):
-            limit = getattr(self, name)
-            require(limit is None or limit >= 1, f"data.{name}", limit, "at least 1, or null")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("optim")
 class OptimConfig:
     """AdamW."""
 
-    learning_rate: float = 1e-6
+    learning_rate: Positive = 1e-6
     """Peak learning rate.
 
     Paper: 1e-6 for reinforcement learning.
     """
 
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Weight decay of AdamW: a step takes this share, times the learning rate, from each weight.
 
     Paper: 0.01.
     """
 
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down to it.
 
     Paper: 1.0.
     """
 
-    warmup_steps: int = 0
+    warmup_steps: ZeroOrMore = 0
     """Steps in which the learning rate rises from 0 to its peak."""
 
     schedule: Schedule = Schedule.CONSTANT_WITH_WARMUP
     """Learning rate after the warm-up; `linear` and `cosine` fall to 0 at the last step."""
 
-    beta2: float = 0.999
+    beta2: BetweenZeroAndOne = 0.999
     """Decay of AdamW's second moment."""
 
     state: OptimizerState = OptimizerState.FLOAT32
@@ -250,15 +252,8 @@ class OptimConfig:
     docs/performance.md compares their memory and their accuracy.
     """
 
-    def __post_init__(self) -> None:
-        require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
-        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
-        require(self.max_grad_norm > 0, "optim.max_grad_norm", self.max_grad_norm, "above 0")
-        require(self.warmup_steps >= 0, "optim.warmup_steps", self.warmup_steps, "0 or more")
-        require(0 < self.beta2 < 1, "optim.beta2", self.beta2, "between 0 and 1")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("reward")
 class RewardConfig:
     """The reward that training optimises."""
 
@@ -279,14 +274,6 @@ class RewardConfig:
     """File of class rates from `editgrpo annotate --class-rates`; components that weigh findings by
     inverse frequency need it."""
 
-    timeout_s: float | None = 1800.0
+    timeout_s: Annotated[float | None, Limits(gt=0)] = 1800.0
     """Seconds that scoring the reports of a step may take, or of each of its parts or draws if it
     has several; after that their groups are dropped. None sets no limit."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.timeout_s is None or self.timeout_s > 0,
-            "reward.timeout_s",
-            self.timeout_s,
-            "above 0, or null",
-        )

@@ -1,10 +1,10 @@
 """The edited half of a group."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from editgrpo.config.anneal import Anneal
-from editgrpo.config.check import require
+from editgrpo.config.check import BetweenZeroAndOne, Count, Limits, ShareOfSteps, settings
 
 
 class EditLevel(StrEnum):
@@ -51,7 +51,7 @@ class Placement(StrEnum):
     """Where the reference has it, between the sentences before and after it there."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("edit")
 class EditConfig:
     """The edited half of a group."""
 
@@ -62,13 +62,13 @@ class EditConfig:
     """
     annotator: str = "rules"
     """Finds sentences and entities: `rules`, `rate` or `radgraph` (docs/annotators.md)."""
-    threshold: float = 0.6
+    threshold: BetweenZeroAndOne = 0.6
     """Cosine similarity above which two entities are the same finding (tau).
 
     Paper: 0.6.
     """
 
-    max_edits: int = 1
+    max_edits: Count = 1
     """Most edits of one rollout.
 
     Paper: 1.
@@ -102,7 +102,7 @@ class EditConfig:
     Paper: `always`.
     """
 
-    share: float = 1.0
+    share: Annotated[float, Limits(ge=0, le=1)] = 1.0
     """Share, 0 to 1, of the edited half of a group that is edited; the rest of it is sampled.
 
     Used only with `level: sentence`. Paper: 1.
@@ -114,12 +114,5 @@ class EditConfig:
     Used only with `level: sentence`. Paper: `none`.
     """
 
-    anneal_until: float = 0.5
+    anneal_until: ShareOfSteps = 0.5
     """Share of the run's steps after which nothing is edited; used only with `anneal: cosine`."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.threshold < 1, "edit.threshold", self.threshold, "between 0 and 1")
-        require(self.max_edits >= 1, "edit.max_edits", self.max_edits, "at least 1")
-        require(0 <= self.share <= 1, "edit.share", self.share, "from 0 to 1")
-        until = self.anneal_until
-        require(0 < until <= 1, "edit.anneal_until", until, "above 0, at most 1")

@@ -1,11 +1,21 @@
 """What only reinforcement learning has, besides edits: groups and objective."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+from typing import Annotated
 
 from editgrpo.config.anneal import Anneal
-from editgrpo.config.check import require
+from editgrpo.config.check import (
+    BetweenZeroAndOne,
+    Count,
+    Limits,
+    NotNegative,
+    Positive,
+    ReportTokens,
+    ShareOfSteps,
+    require,
+    settings,
+)
 
 
 class LossType(StrEnum):
@@ -82,85 +92,69 @@ class RolloutEngine(StrEnum):
     """A vLLM server on other GPUs or nodes."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("rollout.vllm")
 class VLLMConfig:
     """How vLLM is run and reached; read only if it samples (docs/vllm.md)."""
 
-    importance_cap: float = 3.0
+    importance_cap: Annotated[float, Limits(ge=1)] = 3.0
     """Largest importance weight of a sampled token, p_training / p_vLLM.
 
     Default of TRL.
     """
 
-    gpu_memory_utilization: float = 0.3
+    gpu_memory_utilization: BetweenZeroAndOne = 0.3
     """Colocate: share of a GPU's memory for vLLM's weights and key/value cache.
 
     Default of TRL.
     """
 
-    tensor_parallel_size: int = 1
+    tensor_parallel_size: Count = 1
     """Colocate: GPUs for one copy of the model; it must divide the number of processes."""
 
-    max_model_length: int = 8192
+    max_model_length: Count = 8192
     """Colocate: longest prompt and response together, in tokens."""
 
     server_url: str = "http://127.0.0.1:8000"
     """Server: its address."""
 
-    server_timeout_s: float = 240.0
+    server_timeout_s: NotNegative = 240.0
     """Server: seconds to wait for its start.
 
     Default of TRL.
     """
 
-    group_port: int = 51_216
+    group_port: Annotated[int, Limits(ge=1, le=65_535)] = 51_216
     """Server: port on the training node over which weights are sent.
 
     Default of TRL.
     """
 
     def __post_init__(self) -> None:
-        where = "rollout.vllm"
-        require(
-            self.importance_cap >= 1, f"{where}.importance_cap", self.importance_cap, "1 or more"
-        )
-        share = self.gpu_memory_utilization
-        require(0 < share < 1, f"{where}.gpu_memory_utilization", share, "between 0 and 1")
-        for name in ("tensor_parallel_size", "max_model_length"):
-            require(getattr(self, name) >= 1, f"{where}.{name}", getattr(self, name), "at least 1")
         require(
             self.server_url.startswith(("http://", "https://")),
-            f"{where}.server_url",
+            "rollout.vllm.server_url",
             self.server_url,
             "an address that begins with http:// or https://",
         )
-        timeout = self.server_timeout_s
-        require(timeout >= 0, f"{where}.server_timeout_s", timeout, "0 or more")
-        require(
-            0 < self.group_port < 2**16,
-            f"{where}.group_port",
-            self.group_port,
-            "a port, 1 to 65535",
-        )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("rollout")
 class RolloutConfig:
     """Groups and sampling."""
 
-    group_size: int = 10
+    group_size: Annotated[int, Limits(ge=2)] = 10
     """Responses in a group (G), edited ones included.
 
     Paper: 10.
     """
 
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Sampling temperature.
 
     Paper: 1.0.
     """
 
-    max_completion_tokens: int = 256
+    max_completion_tokens: ReportTokens = 256
     """Most tokens of a response, the end-of-sequence token included."""
 
     engine: RolloutEngine = RolloutEngine.NATIVE
@@ -178,7 +172,7 @@ class RolloutConfig:
     Paper: false.
     """
 
-    max_draws: int = 10
+    max_draws: Count = 10
     """Most draws of prompts in a step, the first included; read only with `dynamic_sampling`."""
 
     compile: bool = False
@@ -188,19 +182,8 @@ class RolloutConfig:
     and whole copies of the model (no FSDP, no ZeRO-3).
     """
 
-    def __post_init__(self) -> None:
-        require(self.group_size >= 2, "rollout.group_size", self.group_size, "at least 2")
-        require(self.max_draws >= 1, "rollout.max_draws", self.max_draws, "at least 1")
-        require(self.temperature > 0, "rollout.temperature", self.temperature, "above 0")
-        require(
-            self.max_completion_tokens >= 2,
-            "rollout.max_completion_tokens",
-            self.max_completion_tokens,
-            "at least 2",
-        )
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings("objective")
 class ObjectiveConfig:
     """The policy-gradient objective."""
 
@@ -237,7 +220,7 @@ class ObjectiveConfig:
     Paper: `none`.
     """
 
-    likelihood: float = 0.0
+    likelihood: NotNegative = 0.0
     """Weight of a loss on the reference reports, added to the policy loss; at 1 a reference counts
     as much as its whole group would with advantages of 1.
 
@@ -247,7 +230,7 @@ class ObjectiveConfig:
     likelihood_anneal: Anneal = Anneal.NONE
     """`cosine`: `objective.likelihood` falls to 0 by half a cosine; `none`: it stays."""
 
-    likelihood_until: float = 0.5
+    likelihood_until: ShareOfSteps = 0.5
     """Share of the run's steps after which `objective.likelihood` is 0; used only with
     `likelihood_anneal: cosine`."""
 
@@ -255,7 +238,7 @@ class ObjectiveConfig:
     """Shapes the tokens of that likelihood by their probability: `none`, `luffy`, or `chord`
     (CHORD's phi)."""
 
-    beta: float = 0.01
+    beta: NotNegative = 0.01
     """Weight of the k3 KL to the frozen SFT policy; 0 needs no reference policy.
 
     Paper: 0.01.
@@ -267,7 +250,7 @@ class ObjectiveConfig:
     Paper: `k3`.
     """
 
-    epsilon: float = 0.2
+    epsilon: BetweenZeroAndOne = 0.2
     """Clip range of the probability ratio, below 1 and above.
 
     Paper: 0.2.
@@ -281,15 +264,10 @@ class ObjectiveConfig:
     """
 
     def __post_init__(self) -> None:
-        require(self.beta >= 0, "objective.beta", self.beta, "0 or more")
-        require(0 < self.epsilon < 1, "objective.epsilon", self.epsilon, "between 0 and 1")
         high = self.epsilon_high
         require(
-            high is None or self.epsilon <= high < math.inf,
+            high is None or self.epsilon <= high,
             "objective.epsilon_high",
             high,
             f"objective.epsilon ({self.epsilon}) or more, or null",
         )
-        weight, until = self.likelihood, self.likelihood_until
-        require(0 <= weight < math.inf, "objective.likelihood", weight, "0 or more, and finite")
-        require(0 < until <= 1, "objective.likelihood_until", until, "above 0, at most 1")

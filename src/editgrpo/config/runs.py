@@ -1,9 +1,18 @@
 """The two kinds of run."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+from typing import Annotated
 
-from editgrpo.config.check import require, require_seed
+from editgrpo.config.check import (
+    Count,
+    Limits,
+    OptionalCount,
+    ReportTokens,
+    Seed,
+    require,
+    settings,
+)
 from editgrpo.config.clinical import ClinicalConfig
 from editgrpo.config.components import DataConfig, ModelConfig, OptimConfig, RewardConfig
 from editgrpo.config.edits import EditConfig, EditLevel
@@ -16,7 +25,7 @@ REPLACED = {
 """Keys of earlier versions, and what became of them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class SFTConfig:
     """A supervised fine-tuning run."""
 
@@ -25,30 +34,30 @@ class SFTConfig:
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(learning_rate=1e-5, warmup_steps=100)
     )
-    epochs: int = 3
+    epochs: Count = 3
     """Passes over the training studies.
 
     Paper: loss and metrics settle at epoch 3 on MIMIC-CXR.
     """
 
-    max_steps: int | None = None
+    max_steps: OptionalCount = None
     """Most optimiser steps; None runs all `epochs`."""
 
-    batch_size: int = 32
+    batch_size: Count = 32
     """Studies in an optimiser step, of all processes together."""
 
-    micro_batch_size: int = 4
+    micro_batch_size: Count = 4
     """Studies in a forward pass of one process; changes memory and speed, not the result."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """Score of the validation reports; with the loss it decides which epoch is the best."""
     clinical: ClinicalConfig = field(default_factory=ClinicalConfig)
-    max_completion_tokens: int = 256
+    max_completion_tokens: ReportTokens = 256
     """Most tokens of a generated validation report."""
 
-    save_every: int = 200
+    save_every: Count = 200
     """Optimiser steps between two checkpoints."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all random draws."""
 
     output: str = "runs/sft"
@@ -62,25 +71,12 @@ class SFTConfig:
     `trackio`, or another that transformers knows."""
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(
-            self.max_steps is None or self.max_steps >= 1, "max_steps", self.max_steps, "at least 1"
-        )
-        require(self.micro_batch_size >= 1, "micro_batch_size", self.micro_batch_size, "at least 1")
-        require(
-            self.batch_size >= 1 and self.batch_size % self.micro_batch_size == 0,
+            self.batch_size % self.micro_batch_size == 0,
             "batch_size",
             self.batch_size,
             f"a multiple of micro_batch_size ({self.micro_batch_size})",
         )
-        require(
-            self.max_completion_tokens >= 2,
-            "max_completion_tokens",
-            self.max_completion_tokens,
-            "at least 2",
-        )
-        require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
-        require_seed(self.seed)
         _check_name(self.run_name)
 
 
@@ -101,7 +97,7 @@ class PromptOrder(StrEnum):
     """All in turn, but studies whose groups had no signal are passed over at most turns."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class TrainConfig:
     """A reinforcement-learning run: EditGRPO and every variant of it."""
 
@@ -113,12 +109,12 @@ class TrainConfig:
     clinical: ClinicalConfig = field(default_factory=ClinicalConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    steps: int = 1000
+    steps: Count = 1000
     """Optimiser steps.
 
     Paper: 1,000 on MIMIC-CXR.
     """
-    prompts_per_step: int = 32
+    prompts_per_step: Count = 32
     """Studies in a step, of all processes together.
 
     Paper: 32.
@@ -129,26 +125,26 @@ class TrainConfig:
     Paper: `uniform`.
     """
 
-    tokens_per_pass: int = 16_384
+    tokens_per_pass: Count = 16_384
     """Most tokens in a forward and backward pass of one process.
 
     Changes memory and speed, not the result. A longer group gets a pass of its own.
     """
 
-    rollout_parts: int = 1
+    rollout_parts: Count = 1
     """Number of parts in which the prompts of a step are sampled; while one is sampled, the one
     before is edited and scored.
     """
 
-    save_every: int = 50
+    save_every: Count = 50
     """Optimiser steps between two checkpoints."""
 
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """Number of checkpoints to keep."""
-    max_dropped_share: float = 0.05
+    max_dropped_share: Annotated[float, Limits(ge=0, lt=1)] = 0.05
     """Largest share of groups that may be dropped because scoring failed; above it a run stops."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all random draws."""
 
     output: str = "runs/editgrpo"
@@ -168,9 +164,6 @@ class TrainConfig:
     """
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", self.steps, "at least 1")
-        for name in ("prompts_per_step", "tokens_per_pass", "rollout_parts"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(
             self.edit.level is not EditLevel.SENTENCE or self.rollout.group_size % 2 == 0,
             "rollout.group_size",
@@ -183,16 +176,7 @@ class TrainConfig:
             self.prompts_per_step,
             "at least 2 where prompt_order is by_finding, which draws half of them by finding",
         )
-        require(self.save_every >= 1, "save_every", self.save_every, "at least 1")
-        require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")
-        require_seed(self.seed)
         _check_name(self.run_name)
-        require(
-            0 <= self.max_dropped_share < 1,
-            "max_dropped_share",
-            self.max_dropped_share,
-            "in [0, 1)",
-        )
 
     @property
     def sampled_per_group(self) -> int:
@@ -205,3 +189,7 @@ class TrainConfig:
         if self.edit.level is EditLevel.REPORT:
             return self.rollout.group_size - 1
         return self.rollout.group_size
+
+
+COMMANDS: dict[type, str] = {SFTConfig: "sft", TrainConfig: "train"}
+"""The command that makes each kind of run."""

@@ -5,17 +5,21 @@ level) puts another recipe below it, and so does the name of one that comes with
 Mappings merge key by key; every other value replaces what it stands over.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
+from editgrpo.config.check import short
 from editgrpo.errors import ConfigError
 from editgrpo.recipes.published_files import recipe_file, remedy_for_missing
-from editgrpo.recipes.values import plain_value, read_section, section_kind, short
+from editgrpo.recipes.values import plain_value
 from editgrpo.recipes.yaml_core import dump_yaml, parse_yaml
 
 ConfigT = TypeVar("ConfigT")
+
+Layer = tuple[str, Any]
+"""Where a mapping comes from, for messages, and the mapping in the form of a recipe."""
 
 EXTENDS = "extends"
 
@@ -38,8 +42,8 @@ def load_recipe(path: Path, kind: type[ConfigT], overrides: Sequence[str] = ()) 
         ConfigError: a file cannot be read or parsed, a key is unknown, a value has the wrong type
             or is out of range; the message names file or override, key, and the nearest known name.
     """
-    changes = _merge(_read_with_base(path, kind), _read_overrides(kind, overrides))
-    return _checked(kind, changes, str(path), overrides)
+    layers = [*_read_with_base(path, kind), *_read_overrides(overrides)]
+    return _filled(kind, layers, str(path), overrides)
 
 
 def layered_recipe(
@@ -59,10 +63,8 @@ def layered_recipe(
     Raises:
         ConfigError: see `load_recipe`; the message names the layer.
     """
-    changes = _read_with_base(path, kind)
-    for place, layer in layers:
-        changes = _merge(changes, read_section(kind, layer, place))
-    return _checked(kind, changes, layers[-1][0] if layers else str(path), ())
+    place = layers[-1][0] if layers else str(path)
+    return _filled(kind, [*_read_with_base(path, kind), *layers], place)
 
 
 def load_section(
@@ -83,17 +85,14 @@ def load_section(
     Raises:
         ConfigError: see `load_recipe`; or an override is for another section.
     """
-    changes: dict[str, Any] = {}
+    layers: list[Layer] = []
     if path is not None:
-        section = _read_mapping(path).get(name, {})
-        changes = read_section(kind, section, str(path), name)
-    inside = []
+        layers.append((str(path), _read_mapping(path).get(name, {})))
     for override in overrides:
         if not override.startswith(f"{name}."):
             raise ConfigError(f"--set {override}: only {name}.key=value has an effect here")
-        inside.append(override.removeprefix(f"{name}."))
-    changes = _merge(changes, _read_overrides(kind, inside))
-    return _checked(kind, changes, str(path or "options"), overrides)
+    layers += [(place, layer[name]) for place, layer in _read_overrides(overrides)]
+    return _filled(kind, layers, str(path or "options"), overrides)
 
 
 def recipe_value(path: Path, *keys: str) -> int | None:
@@ -156,49 +155,61 @@ def parse_override(override: str) -> tuple[str, Any]:
     return key, parse_yaml(text, f"--set {override}")
 
 
-def _read_overrides(kind: type, overrides: Sequence[str]) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
+def _read_overrides(overrides: Sequence[str]) -> Iterator[Layer]:
     for override in overrides:
         key, value = parse_override(override)
-        nested: Any = value
         for name in reversed(key.split(".")):
-            nested = {name: nested}
-        changes = _merge(changes, read_section(kind, nested, f"--set {override}"))
-    return changes
+            value = {name: value}
+        yield f"--set {override}", value
 
 
-def _checked(
-    kind: type[ConfigT], changes: Mapping[str, Any], place: str, overrides: Sequence[str]
+def _filled(
+    kind: type[ConfigT], layers: Iterable[Layer], place: str, overrides: Sequence[str] = ()
 ) -> ConfigT:
-    """Build a configuration, whose own checks then run."""
+    """Lay mappings over the defaults, one after another, and check what comes out.
+
+    Types are checked with each of them, so that its place can be named; limits, which may depend on
+    several values, at the end.
+    """
+    from editgrpo.config.validation import validated
+
+    values = plain_value(kind())
+    for source, layer in layers:
+        values = _merge(values, layer)
+        with _naming(source):
+            validated(kind, values, types_alone=True)
+    with _naming(f"{place} with --set {' '.join(overrides)}" if overrides else place):
+        config: ConfigT = validated(kind, values)
+        return config
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
     try:
-        config: ConfigT = _build(kind(), changes)
+        yield
     except ConfigError as error:
-        if overrides:
-            place = f"{place} with --set {' '.join(overrides)}"
-        raise ConfigError(f"{place}: {error}") from error
-    return config
+        raise ConfigError(f"{place}: {error}") from None
 
 
-def _read_with_base(given: Path, kind: type) -> dict[str, Any]:
+def _read_with_base(given: Path, kind: type) -> list[Layer]:
     """Read a recipe and, below it, the one that it extends."""
     path, _ = recipe_file(given, kind)
     mapping = _read_mapping(path, given)
     base_name = mapping.pop(EXTENDS, None)
-    changes = read_section(kind, mapping, str(path))
+    own = (str(path), mapping)
     if base_name is None:
-        return changes
+        return [own]
     if not isinstance(base_name, str):
         raise ConfigError(f"{path}: {EXTENDS} must be the name of another recipe")
     base_path, is_published = recipe_file(Path(base_name), kind, within=path)
     if is_published:  # what those extend is theirs: one is one level, whatever lies below it
-        return _merge(_read_with_base(base_path, kind), changes)
+        return [*_read_with_base(base_path, kind), own]
     base = _read_mapping(base_path, Path(base_name))
     if EXTENDS in base:
         raise ConfigError(
             f"{path}: {base_path} itself extends another recipe; extend one that extends none"
         )
-    return _merge(read_section(kind, base, str(base_path)), changes)
+    return [(str(base_path), base), own]
 
 
 def _read_mapping(path: Path, given: Path | None = None) -> dict[str, Any]:
@@ -224,24 +235,7 @@ def _read_mapping(path: Path, given: Path | None = None) -> dict[str, Any]:
     return value
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            value = _merge(old, value)
-        merged[key] = value
-    return merged
-
-
-def _build(default: Any, changes: Mapping[str, Any]) -> Any:
-    """Replace what `changes` names in a configuration, section by section."""
-    kinds = get_type_hints(type(default))
-    values = {}
-    for name, value in changes.items():
-        section = section_kind(kinds[name])
-        if section is not None and value is not None:
-            old = getattr(default, name)
-            value = _build(section() if old is None else old, value)
-        values[name] = value
-    return replace(default, **values)
+def _merge(below: Any, above: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}

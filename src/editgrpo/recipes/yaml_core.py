@@ -25,12 +25,18 @@ _SCALARS = (
         list("-+.0123456789"),
     ),
 )
+_KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice."""
+    """A loader of what JSON has, too; it refuses a key given twice."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML copies it on first change
+    yaml_constructors = {  # noqa: RUF012
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in _KINDS
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Construct a mapping, after looking for doubled keys."""
@@ -105,7 +111,7 @@ def _parsed(text: str, place: str) -> Any:
 
 def _holds_itself(value: Any, above: set[int], done: set[int]) -> bool:
     """Say whether a list or mapping stands within itself, by looking at each of them once."""
-    if not isinstance(value, dict | list | set | tuple) or id(value) in done:
+    if not isinstance(value, dict | list) or id(value) in done:
         return False
     if id(value) in above:
         return True

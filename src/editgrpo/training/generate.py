@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from editgrpo.config import DataConfig, DType, Target
-from editgrpo.config.check import require, require_seed
+from editgrpo.config.check import Count, NotNegative, ReportTokens, Seed, settings
 from editgrpo.data.prepared.record import study_to_row
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study
@@ -34,25 +34,18 @@ from editgrpo.training.seeds import uniform_draws
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class GenerationConfig:
     """How reports are generated."""
 
-    max_completion_tokens: int = 256
+    max_completion_tokens: ReportTokens = 256
     """Longest report, its end-of-sequence token included."""
-    temperature: float = 0.0
+    temperature: NotNegative = 0.0
     """0 takes the likeliest token; above 0 samples."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Studies in one pass."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the draws of sampling; unused at temperature 0."""
-
-    def __post_init__(self) -> None:
-        longest = self.max_completion_tokens
-        require(longest >= 2, "max_completion_tokens", longest, "at least 2")
-        require(self.temperature >= 0, "temperature", self.temperature, "0 or more")
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        require_seed(self.seed)
 
 
 def generate_reports(

@@ -16,7 +16,7 @@ from editgrpo.config import (
     EditLevel,
     RewardConfig,
 )
-from editgrpo.config.check import require
+from editgrpo.config.check import Count, Positive, require, settings
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split, Study
 from editgrpo.edits import EditRule
@@ -46,23 +46,18 @@ from editgrpo.training.step.responses import Kind
 from editgrpo.training.step.scoring import ScoredGroup, score_groups
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings()
 class PairConfig(GenerationConfig):
     """How pairs are sampled from a model; the seed decides the draws of the edits, too."""
 
-    samples: int = 4
+    samples: Count = 4
     """Rollouts of a study, each of which is edited."""
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Divides the logits when rollouts are sampled."""
     edit: EditConfig = field(default_factory=EditConfig)
     """How rollouts are edited."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """By which both are scored."""
-
-    def __post_init__(self) -> None:
-        require(self.samples >= 1, "samples", self.samples, "at least 1")
-        require(self.temperature > 0, "temperature", self.temperature, "above 0")
-        GenerationConfig.__post_init__(self)
 
 
 def preferred(pairs: Iterable[Pair], *, min_gain: float) -> list[Pair]:
