@@ -33,6 +33,8 @@ _LIMITS = {
     "maximum": "at most",
 }
 _OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_NAME_OF_ENTRY = "[key]"
+"""Pydantic's last step to a fault in the name of a mapping's entry."""
 _UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
 _OF_MORE_THAN_TYPE = (*_OUT_OF_RANGE, "value_error")
 
@@ -122,7 +124,7 @@ def _complaint(kind: type, fault: Any) -> str:
     for step in fault["loc"]:
         above, node = node, _below(without_null(node), step)
         key += f"[{step}]" if without_null(above).get("type") == "array" else f".{step}"
-    key = key.removeprefix(".").removesuffix(".[key]")
+    key = key.removeprefix(".").removesuffix(f".{_NAME_OF_ENTRY}")
     if fault["type"] in _UNKNOWN:
         return f"unknown key {key}; {_advice(kind, without_null(above), key)}"
     if fault["type"].startswith("missing"):
@@ -136,7 +138,7 @@ def _complaint(kind: type, fault: Any) -> str:
 
 def _below(schema: Schema, step: str | int) -> Schema:
     """Return the schema of what lies in a value under a name or number."""
-    if step == "[key]":
+    if step == _NAME_OF_ENTRY:
         return {"type": "string"}
     if step in schema.get("properties", {}):
         return schema["properties"][step]  # type: ignore[no-any-return]
