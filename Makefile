@@ -7,7 +7,8 @@ VENV   ?= .venv
 TORCH_INDEX ?= $(shell { test "$$(uname -s)" != Linux || command -v nvidia-smi || ls /dev/nvidia0 \
     || $(PYTHON) -m pip config list | grep -E '(^|[.])(extra-)?index-url='; } >/dev/null 2>&1 \
     || echo https://download.pytorch.org/whl/cpu)
-# Passed on to the demo, such as ARGS=--quick.
+# The demo's folder, and what else it is told, such as ARGS=--quick.
+OUTPUT ?= demo
 ARGS   ?=
 
 BIN := $(VENV)/bin
@@ -32,13 +33,14 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("editgrpo needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	test -e $@ || $(PYTHON) -m venv --clear $(VENV)
+	@echo "setting up $(VENV): some 2.6 GB and several minutes, once"
 	$(SAY_TORCH)
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) --editable ".[dev]"
 	@touch $@
 
 demo: setup
-	$(BIN)/editgrpo demo --output demo $(ARGS)
+	$(BIN)/editgrpo demo --output $(OUTPUT) $(ARGS)
 
 test: lint types docs
 	$(PYTEST)

@@ -91,6 +91,11 @@ def test_git_state_sees_commit_and_changes(tmp_path: Path) -> None:
     clean = git_state(tmp_path)
     assert clean is not None
     assert (clean.commit, clean.dirty) == (commit, False)
+    # A command that writes beside a file of the checkout holds a lock and keeps scores there.
+    (tmp_path / ".demo.lock").write_text("process 1 on host")
+    (tmp_path / "docs" / ".scores.csv.scoring").mkdir(parents=True)
+    (tmp_path / "docs" / ".scores.csv.scoring" / "1.jsonl").write_text("{}")
+    assert git_state(tmp_path) == clean
     (tmp_path / "results" / "of").mkdir(parents=True)
     (tmp_path / "results" / "of" / "one.json").write_text("{}")
     with_results = git_state(tmp_path, apart="results")

@@ -89,6 +89,9 @@ FREE_ON_RESUME = frozenset(
 
 _GIT_TIMEOUT_S = 10
 
+# What lies beside an output only while a command writes it: locks, and scores that wait.
+_PASSING = (":(exclude,glob)**/.*.lock", ":(exclude,glob)**/.*.scoring/**")
+
 
 @dataclass(frozen=True, slots=True)
 class GitState:
@@ -96,7 +99,8 @@ class GitState:
 
     Attributes:
         commit: 40 hexadecimal digits.
-        dirty: Whether a tracked file differs from it, or a file is neither tracked nor ignored.
+        dirty: Whether a tracked file differs from it, or a file is neither tracked nor ignored. A
+            lock does not count: it is there only while a command writes.
     """
 
     commit: str
@@ -118,8 +122,8 @@ def git_state(checkout: Path | None = None, *, apart: str | None = None) -> GitS
     if not (root / ".git").exists():
         return None
     commit = _git(root, "rev-parse", "HEAD")
-    counted = [] if apart is None else ["--", ".", f":(exclude){apart}"]
-    changes = _git(root, "status", "--porcelain", *counted)
+    left_out = _PASSING if apart is None else (*_PASSING, f":(exclude){apart}")
+    changes = _git(root, "status", "--porcelain", "--", ".", *left_out)
     if commit is None or changes is None:
         return None
     return GitState(commit=commit.strip(), dirty=bool(changes.strip()))

@@ -146,6 +146,19 @@ def test_scores_are_written_study_by_study(predictions: Path, tmp_path: Path, ru
     assert "metric 'papr' is unknown; did you mean 'paper'?" in wrong
 
 
+def test_without_an_output_scores_are_shown_and_nothing_is_written(
+    predictions: Path, run: Run
+) -> None:
+    before = sorted(predictions.parent.iterdir())
+    words = ["score", predictions, "--samples", "20", "--metrics", "rules/micro-f1-14"]
+    shown = run(*words)
+    assert "rules/micro-f1-14" in shown
+    assert "are in" not in shown
+    (system,) = json.loads(run(*words, "--json"))["systems"]
+    assert list(system["metrics"]) == ["rules/micro-f1-14"]
+    assert sorted(predictions.parent.iterdir()) == before
+
+
 @pytest.mark.slow
 def test_a_table_is_scored_beside_another_system(
     predictions: Path, tmp_path: Path, run: Run

@@ -122,6 +122,14 @@ def test_the_quick_demo_is_smaller_in_everything() -> None:
         assert 0 < getattr(QUICK, name) < getattr(FULL, name), name
 
 
+def test_a_quick_demo_says_that_its_numbers_mean_nothing(tmp_path: Path) -> None:
+    assert DemoPlan(folder=tmp_path, size=FULL, seed=0).remark is None
+    remark = DemoPlan(folder=tmp_path, size=QUICK, seed=0).remark
+    assert remark == (
+        "Quick run: its numbers mean nothing (SFT has 60 steps, reinforcement learning 6)"
+    )
+
+
 def test_the_prompt_of_the_demo_holds_every_part() -> None:
     study = Study(
         study_id="s",

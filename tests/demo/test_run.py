@@ -166,6 +166,8 @@ def test_the_page_shows_every_system(finished: Finished) -> None:
     assert page.rstrip().endswith("</html>")
     assert all(system.value in page for system in System)
     assert "data:image/" in page
+    assert "have no images" not in page
+    assert "no timings.jsonl" not in page
 
 
 @pytest.mark.slow

@@ -117,6 +117,22 @@ def test_plain_form_marks_each_sentence() -> None:
     ]
 
 
+def test_a_step_without_causes_names_none() -> None:
+    rollout = _report("Heart is large.", "Heart is large.")
+    step = EditStep(rule=EditRule.DELETION, position=1, reference_position=None, causes=())
+    edit = Edit(report=_report("Heart is large."), steps=(step,), sources=())
+    assert plain_edit(edit, rollout, REFERENCE).splitlines() == [
+        "rule: deletion",
+        "  Heart is large.",
+        "- Heart is large.",
+        "result: Heart is large.",
+    ]
+    console = Console(file=io.StringIO(), width=90)
+    console.print(render_edit(edit, rollout, REFERENCE))
+    assert isinstance(console.file, io.StringIO)
+    assert "spurious" not in console.file.getvalue()
+
+
 def test_json_form_survives_a_round_trip() -> None:
     edit, _ = CASES["two steps"]
     value = edit_as_json(edit, ROLLOUT, REFERENCE)

@@ -3,13 +3,21 @@
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from editgrpo.display.html import write_report
 from editgrpo.display.html.runs import load_runs
 from editgrpo.errors import ConfigError, DataError
-from tests.display.run_folders import HOSTILE, write_demo, write_rl_run, write_sft_run
+from tests.display.run_folders import (
+    HOSTILE,
+    write_demo,
+    write_evaluation,
+    write_rl_run,
+    write_sft_run,
+    write_studies_folder,
+)
 
 
 class _Page(HTMLParser):
@@ -148,7 +156,49 @@ def test_studies_that_are_gone_leave_pages_without_images(tmp_path: Path) -> Non
     summary = write_report([tmp_path / "rl"], tmp_path / "report.html", title="Without films")
     assert summary.groups > 0
     assert summary.images == 0
-    assert any("no images" in note for note in summary.notes)
+    assert any("no images" in note and "--studies" in note for note in summary.notes)
+    assert not any("timings" in note for note in summary.notes)
+
+
+def test_fine_tuning_has_no_durations_to_miss(tmp_path: Path) -> None:
+    write_sft_run(tmp_path / "sft", studies="gone", steps=9)
+    write_rl_run(tmp_path / "rl", studies="gone", edits=True, gain=0.5, steps=4)
+    for name in ("sft", "rl"):
+        (tmp_path / name / "timings.jsonl").unlink(missing_ok=True)
+    summary = write_report([tmp_path / "sft", tmp_path / "rl"], tmp_path / "report.html")
+    assert [note for note in summary.notes if "timings" in note] == [
+        "rl: no timings.jsonl: no durations"
+    ]
+
+
+def test_an_evaluation_shows_the_studies_it_is_of(tmp_path: Path) -> None:
+    # Two sets with the same ids and words, and other films; the run was trained on the first.
+    for number, name in enumerate(("training", "own-site")):
+        write_studies_folder(tmp_path / name, 24, "a", seed=number)
+    run = tmp_path / "rl"
+    write_rl_run(run, studies=str(tmp_path / "training"), edits=True, gain=0.5, steps=4)
+    (run / "rollouts.jsonl").unlink()
+    write_evaluation(run, "site-a", system="rl", quality=0.5)
+
+    def films(**options: Any) -> dict[str, Any]:
+        write_report([run], tmp_path / "report.html", **options)
+        data = json.loads(_Page((tmp_path / "report.html").read_text(encoding="utf-8")).data)
+        assert data["predictions"]
+        return {page["study"]: data["studies"][page["key"]] for page in data["predictions"]}
+
+    of_training, of_tests = films(), films(tested_on={"site-a": tmp_path / "own-site"})
+    assert of_tests == films(studies=tmp_path / "own-site", tested_on={}) != of_training
+
+
+def test_a_remark_stands_below_the_heading(tmp_path: Path) -> None:
+    write_sft_run(tmp_path / "sft", studies="gone", steps=9)
+    write_report([tmp_path / "sft"], tmp_path / "report.html", title="A", remark="Means <nothing>")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert (
+        page.index("<h1>A</h1>")
+        < page.index("Means &lt;nothing&gt;.")
+        < page.index('<div class="cards">')
+    )
 
 
 def test_bad_input_writes_nothing(tmp_path: Path) -> None:

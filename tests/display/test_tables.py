@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from editgrpo.display.comparison import ComparisonTable
 from editgrpo.display.tables import (
     ResultsTable,
     Verdict,
     best_value,
-    comparison_table,
     findings_table,
     provenance_line,
     verdict,
 )
+from editgrpo.evaluation.catalogue import METRICS
 
 
 def _scores(system: str, value: float) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def test_tables_state_version_and_weights() -> None:
     assert "editgrpo 0.1.0 · commit 0123456789 · chexbert 0123456789 · dtype float32" in line
     assert "green served/name" in line
     comparison = scores | {"a": "a", "b": "b", "metrics": {}}
-    assert "chexbert 0123456789" in " ".join(_shown(comparison_table(comparison), 120).split())
+    assert "chexbert 0123456789" in " ".join(_shown(ComparisonTable(comparison), 120).split())
 
 
 def test_system_names_with_brackets_are_not_markup() -> None:
@@ -145,9 +146,9 @@ def test_comparison_names_its_columns() -> None:
     row = {"a": 0.54, "b": 0.5, "difference": 0.04, "low": 0.01, "high": 0.07, "p": 0.004}
     comparison = {"a": "editgrpo", "b": "[sft]", "n_studies": 120, "metrics": {"micro": row}}
     comparison["predictions"] = {"a": ["runs/e.jsonl"], "b": ["runs/s.jsonl"]}
-    lines = _shown(comparison_table(comparison), 120).splitlines()
+    lines = _shown(ComparisonTable(comparison), 120).splitlines()
     heading = next(line for line in lines if "metric" in line)
-    columns = ("metric", "editgrpo", "[sft]", "editgrpo − [sft]", "95 % interval", "p (these runs)")
+    columns = ("metric", "editgrpo", "[sft]", "editgrpo − [sft]", "95 % interval", "p")
     assert heading.split() == " ".join(columns).split()
     (values,) = (line for line in lines if "micro" in line)
     assert values.split() == ["micro", "0.540", "0.500", "+0.040", "[0.010,", "0.070]", "0.004"]
@@ -157,21 +158,53 @@ def test_comparison_names_its_columns() -> None:
     assert "p for these runs" in caption
 
 
-def test_comparison_fits_80_columns() -> None:
+@pytest.mark.parametrize("name", [name for name in METRICS if len(name) > 20])
+@pytest.mark.parametrize("other", ["sft", "sft-continued"])
+def test_comparison_fits_80_columns(name: str, other: str) -> None:
+    row = {"a": 0.54, "b": 0.5, "difference": -1.04, "low": -1.634, "high": -0.183, "p": 0.004}
+    metrics = {name: row, "text/words": {**row, "a": 102.345, "direction": "lower"}}
+    comparison = {"a": "editgrpo", "b": other, "n_studies": 120, "metrics": metrics}
+    text = _shown(ComparisonTable(comparison), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    for part in (f"{name} ", "0.540", "0.500", "-1.040", "[-1.634, -0.183]", "0.004"):
+        assert part in text
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_can_be_searched_for_in_the_results_of_four_systems(name: str) -> None:
+    names = ["sft", "sft-continued", "dr-grpo", "editgrpo"]
+    value = {"value": 0.5, "low": 0.41, "high": 0.62}
+    scores = [{**_scores(system, 0.5), "metrics": {name: value}} for system in names]
+    text = _shown(ResultsTable(scores), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert name in text
+    assert "0.41–0.62" in text
+
+
+def test_findings_of_four_systems_stay_on_one_line() -> None:
+    names = ["sft", "sft-continued", "dr-grpo", "editgrpo"]
+    row = {"f1": 0.5, "support": 3}
+    findings = {"per_finding": {"Enlarged Cardiomediastinum": row}}
+    text = _shown(findings_table([{**_scores(name, 0.5), **findings} for name in names]), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Enlarged Cardiomediastinum " in text
+
+
+def test_a_name_is_broken_only_where_there_is_no_room() -> None:
     row = {"a": 0.54, "b": 0.5, "difference": 0.04, "low": 0.01, "high": 0.07, "p": 0.004}
     metrics = {"rules/report-micro-f1-14": row}
-    comparison = {"a": "editgrpo", "b": "sft", "n_studies": 120, "metrics": metrics}
-    text = _shown(comparison_table(comparison), 80)
-    assert max(map(len, text.splitlines())) <= 80
-    for part in ("0.540", "0.500", "+0.040", "0.004"):
-        assert part in text
+    comparison = {"a": "a", "b": "b", "n_studies": 120, "metrics": metrics}
+    text = _shown(ComparisonTable(comparison), 50)
+    assert "rules/report-micro-f1-14" not in text
+    firsts = [line.split()[0] for line in text.splitlines() if line.split()]
+    assert "rules/report-micro-f1-14" in "".join(firsts)
 
 
 def test_an_interval_that_is_not_known_is_left_out() -> None:
     row = {"a": 0.5, "b": 0.5, "difference": 0.0, "low": None, "high": None, "p": 1.0}
     known = {"n_studies": 3, "n_patients": 1}
     comparison = {"a": "a", "b": "b", "metrics": {"micro": row}} | known
-    text = " ".join(_shown(comparison_table(comparison), 100).split())
+    text = " ".join(_shown(ComparisonTable(comparison), 100).split())
     assert "no interval: 1 patient (3 studies) cannot be resampled" in text
     scores = _scores("sft", 0.5) | known
     scores["metrics"] = {"micro": {"value": 0.5, "low": None, "high": None}}
@@ -188,7 +221,7 @@ def test_single_seeds_and_what_was_drawn_are_shown() -> None:
     row["seed_differences"] = [-0.01, 0.03]
     seeds = {"n_seeds": {"a": 2, "b": 2}, "n_studies": 120, "n_patients": 40}
     comparison = {"a": "a", "b": "b", "metrics": {"micro": row}} | seeds
-    assert "seeds -0.010 +0.030" in " ".join(_shown(comparison_table(comparison), 100).split())
+    assert "seeds -0.010 +0.030" in " ".join(_shown(ComparisonTable(comparison), 100).split())
 
 
 def test_every_table_states_where_its_numbers_come_from() -> None:

@@ -111,6 +111,20 @@ def test_progress_off_a_terminal_prints_few_plain_lines(monkeypatch: pytest.Monk
     ]
 
 
+def test_no_time_is_left_before_it_can_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    console = _console(80)
+    with progress_bar("Scoring", console=console) as advance:
+        for done in range(1, 18):
+            advance(done, 1000)
+    # 2 of 1000 after 2 s say nothing; at 17 s 983 are left, of a second each.
+    assert _printed(console).splitlines() == [
+        "Scoring: 2/1000 after 2.0s",
+        "Scoring: 17/1000 after 17s, 16m23s left",
+    ]
+
+
 def test_short_work_off_a_terminal_prints_its_end_only() -> None:
     console = _console(80)
     with progress_bar("Scoring", console=console) as advance:

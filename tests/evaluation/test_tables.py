@@ -1,11 +1,14 @@
 """Tables as plain data: what display and the result pages read."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 import editgrpo
-from editgrpo.display.tables import ResultsTable, comparison_table, findings_table
+from editgrpo.display.comparison import ComparisonTable
+from editgrpo.display.tables import ResultsTable, findings_table
 from editgrpo.evaluation.compare import compare
 from editgrpo.evaluation.evaluate import pool_seeds
 from editgrpo.evaluation.tables import (
@@ -34,7 +37,11 @@ def test_display_takes_the_records() -> None:
     ResultsTable([record])
     assert findings_table([record]).row_count == 14
     comparison = comparison_record(compare(one, one))
-    assert comparison_table(comparison).row_count == len(one.metrics)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(ComparisonTable(comparison))
+    assert isinstance(console.file, io.StringIO)
+    shown = {line.split()[0] for line in console.file.getvalue().splitlines() if line.strip()}
+    assert set(one.metrics) <= shown
 
 
 def test_study_rows_of_seeds_are_means() -> None:

@@ -72,8 +72,9 @@ def demo(
 
     from editgrpo.demo.plan import FINDING_KINDS, FULL, QUICK, DemoPlan
     from editgrpo.demo.run import run_demo
+    from editgrpo.display.comparison import ComparisonTable
     from editgrpo.display.numbers import format_duration
-    from editgrpo.display.tables import ResultsTable, comparison_table, findings_table
+    from editgrpo.display.tables import ResultsTable, findings_table
     from editgrpo.display.terminal import progress_bar
     from editgrpo.evaluation.tables import comparison_record, scores_record
 
@@ -81,13 +82,15 @@ def demo(
     plan = DemoPlan(folder=output, size=QUICK if quick else FULL, seed=seed)
     outcome = run_demo(plan, command=command_line(), progress_bar=progress_bar)
     console = Console()
+    if plan.remark:
+        typer.echo(f"{plan.remark}\n")
     for test_set, evaluations in outcome.evaluations.items():
         records = [scores_record(evaluation) for evaluation in evaluations]
         console.print(ResultsTable(records, title=f"Results, {test_set.value}"))
         title = f"F1 by finding, {test_set.value}"
         console.print(findings_table(records, title=title, kinds=FINDING_KINDS))
         for comparison in outcome.comparisons[test_set]:
-            console.print(comparison_table(comparison_record(comparison)))
+            console.print(ComparisonTable(comparison_record(comparison)))
     if outcome.named:
         _show_named(console, outcome.named)
     for stage, seconds in outcome.seconds.items():

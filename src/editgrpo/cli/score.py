@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from editgrpo.evaluation.files import SystemFiles
 
 EXAMPLES = examples(
+    "editgrpo score predictions.csv",
     "editgrpo score predictions.csv --output scores.csv",
     "editgrpo score editgrpo.jsonl --metrics paper,text --models /weights --output scores.jsonl "
     "--compare sft.jsonl --compare-system SFT",
@@ -66,14 +67,14 @@ def score(
             help="JSON lines, or CSV if it ends in .csv, with study_id, prediction and reference.",
         ),
     ],
+    clinical: ClinicalConfig,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Scores of each report: CSV if it ends in .csv, else JSON lines. A summary is "
-            "written next to it."
+            "written next to it. Without it nothing is written, and tables are shown."
         ),
-    ],
-    clinical: ClinicalConfig,
+    ] = None,
     other: Annotated[
         Path | None,
         typer.Option("--compare", help="Predictions of another system on the same studies."),
@@ -85,7 +86,7 @@ def score(
         bool, listing_option("--list", list_metrics, "List metrics and sets of metrics, and stop.")
     ] = False,
 ) -> None:
-    """Score every report with any metrics; an interrupted command continues where it stopped."""
+    """Score every report with any metrics; with --output, an interrupted command continues."""
     options = asked.options(clinical)
 
     from editgrpo.evaluation.outputs import (
@@ -95,20 +96,23 @@ def score(
         write_scores,
     )
 
-    outputs = (output, summary_path(output))
-    spare_inputs(
-        outputs, [path for path in (predictions, other, asked.class_rates) if path is not None]
-    )
-    for path in outputs:
-        own(path)  # before it is seen whether an earlier command was interrupted
-    partials = partials_beside(output)  # where there are some, an interrupted command is continued
-    for path in outputs:
-        claim_output(path, overwrite=overwrite or partials.exists())
+    partials = None
+    if output is not None:
+        outputs = (output, summary_path(output))
+        spare_inputs(
+            outputs, [path for path in (predictions, other, asked.class_rates) if path is not None]
+        )
+        for path in outputs:
+            own(path)  # before it is seen whether an earlier command was interrupted
+        # Where there are some, an interrupted command is continued.
+        partials = partials_beside(output)
+        for path in outputs:
+            claim_output(path, overwrite=overwrite or partials.exists())
     systems = _named_systems((predictions, asked.system), (other, asked.other_system))
     outcome = score_systems(systems, options=options, clinical=clinical, partials=partials)
-    summary = write_scores(output, outcome)
+    summary = None if output is None else write_scores(output, outcome)
     print_outcome(summary_record(outcome), as_json=asked.as_json)
-    if not asked.as_json:
+    if summary is not None and not asked.as_json:
         typer.echo(f"The scores of each report are in {output}, the summary is in {summary}")
 
 

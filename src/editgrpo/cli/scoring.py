@@ -97,7 +97,7 @@ def score_systems(
     *,
     options: "EvaluationOptions",
     clinical: "ClinicalConfig",
-    partials: Path,
+    partials: Path | None,
 ) -> "Outcome":
     """Evaluate systems under a progress bar."""
     from editgrpo.cli.output import hide_loading_bars
@@ -127,7 +127,8 @@ def print_outcome(record: Mapping[str, Any], *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from editgrpo.display.tables import ResultsTable, comparison_table, findings_table
+    from editgrpo.display.comparison import ComparisonTable
+    from editgrpo.display.tables import ResultsTable, findings_table
 
     systems, comparison = record["systems"], record["comparison"]
     shown: list[Any] = [ResultsTable(systems)]
@@ -136,5 +137,5 @@ def print_outcome(record: Mapping[str, Any], *, as_json: bool) -> None:
             findings_table(systems, title=f"F1 by finding, labels by {systems[0]['labeler']}")
         )
     if comparison is not None:
-        shown.append(comparison_table(comparison))
+        shown.append(ComparisonTable(comparison))
     Console().print(*shown)

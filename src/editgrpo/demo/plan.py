@@ -134,6 +134,16 @@ class DemoPlan:
         return self.run(system) / "evaluation" / test_set.value
 
     @property
+    def remark(self) -> str | None:
+        """What must be known before any of its numbers; None if there is nothing."""
+        if self.size != QUICK:
+            return None
+        return (
+            f"Quick run: its numbers mean nothing (SFT has {QUICK.sft_steps} steps, reinforcement "
+            f"learning {QUICK.rl_steps})"
+        )
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"

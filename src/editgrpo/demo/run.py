@@ -161,6 +161,11 @@ class _Demo:
                 [self._plan.run(system) for system in systems],
                 self._plan.report,
                 title="editgrpo demo: phantom studies",
+                remark=self._plan.remark,
+                tested_on={
+                    test_set.value: self._plan.studies(patients)
+                    for test_set, patients in PATIENTS_OF_TEST_SET.items()
+                },
                 wanted=[(place, one.step, one.study_id) for one in named],
                 progress=progress,
             )

@@ -130,10 +130,12 @@ def render_edit(edit: Edit, rollout: AnnotatedReport, reference: AnnotatedReport
         heading = Text(f"Rule {step.rule.value}", style="bold")
         heading.append(f": {RULE_OF[step.rule].sentence}", style="not bold dim")
         prefix = f"{number}. " if len(edit.steps) > 1 else ""
-        causes = Text().append(f"{RULE_OF[step.rule].cause}: ", style="dim")
-        causes.append_text(_entities(step))
+        parts.append(Text(prefix) + heading)
+        if step.causes:
+            causes = Text().append(f"{RULE_OF[step.rule].cause}: ", style="dim")
+            parts.append(causes.append_text(_entities(step)))
         body = Text("\n").join(_line(segment) for segment in segments)
-        parts += [Text(prefix) + heading, causes, Panel(body, border_style="dim")]
+        parts.append(Panel(body, border_style="dim"))
     if not edit.steps:
         parts.append(Text(f"Rule none: {NO_RULE_SENTENCE}", style="bold"))
     title = "Report after the edit" if edit.steps else "Report, unchanged"
@@ -158,10 +160,9 @@ def plain_edit(edit: Edit, rollout: AnnotatedReport, reference: AnnotatedReport)
     lines = []
     layouts = diff_steps(edit, rollout, reference)
     for step, segments in zip(edit.steps, layouts, strict=True):
-        lines += [
-            f"rule: {step.rule.value}",
-            f"{RULE_OF[step.rule].cause}: {_entities(step).plain}",
-        ]
+        lines.append(f"rule: {step.rule.value}")
+        if step.causes:  # a rule that goes by words has none
+            lines.append(f"{RULE_OF[step.rule].cause}: {_entities(step).plain}")
         lines += [_MARKS[segment.change] + segment.text for segment in segments]
     if not edit.steps:
         lines.append("rule: none")
@@ -210,8 +211,6 @@ def _line(segment: Segment) -> Text:
 
 
 def _entities(step: EditStep) -> Text:
-    if not step.causes:
-        return Text("none named")
     named = []
     for entity in step.causes:
         is_present = entity.type.presence is Presence.PRESENT

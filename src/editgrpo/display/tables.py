@@ -1,7 +1,8 @@
 """Evaluation results as terminal tables: systems beside each other, every value with its interval.
 
 The tables measure the width that they are given: where a value and its interval do not fit on one
-line for every system, the interval goes below the value.
+line for every system, the interval goes below the value. A metric's name stays on one line, so that
+it can be searched for; only where nothing else helps is it broken.
 """
 
 import re
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from editgrpo.display.numbers import MISSING, format_interval, format_score
-from editgrpo.evaluation.statement import interval_words, p_value_words, percent, target_words
+from editgrpo.evaluation.statement import interval_words, target_words
 
 Scores = Mapping[str, Any]
 HIGHER, LOWER = "higher", "lower"
@@ -35,7 +36,7 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"
 
 
-_STYLES = {
+STYLES = {
     Verdict.BETTER: "green",
     Verdict.WORSE: "red",
     Verdict.OTHER: "",
@@ -43,6 +44,11 @@ _STYLES = {
 }
 
 _ONE_LINE_CELL = len("0.000 [0.000, 0.000]") + 3
+BETWEEN = 3
+"""Signs between two columns of a table, and `EDGES` around all of them."""
+EDGES = 2
+TIGHT = 2
+"""Signs between two columns of a tight table, which has no edges."""
 
 
 class ResultsTable:
@@ -61,20 +67,21 @@ class ResultsTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the table at the width of the console."""
         names = list(dict.fromkeys(name for one in self._scores for name in one["metrics"]))
-        name_width = max((len(name) for name in names), default=0) + 4
-        needed = name_width + _ONE_LINE_CELL * len(self._scores)
-        is_wide = needed <= options.max_width
-        table = titled_table(self._title, caption=provenance_line(self._scores))
-        table.add_column("metric", overflow="fold")
+        rows = {name: [one["metrics"].get(name, {}) for one in self._scores] for name in names}
+        shown = [shown_metric(name, values) for name, values in rows.items()]
+        name_width = max(map(len, shown), default=0)
+        is_wide = name_width + 4 + _ONE_LINE_CELL * len(self._scores) <= options.max_width
+        cells, columns = len("0.00–0.00") * len(self._scores), len(self._scores)
+        is_tight = name_width + cells + BETWEEN * columns + EDGES > options.max_width
+        is_kept = name_width + cells + TIGHT * columns <= options.max_width
+        caption = provenance_line(self._scores)
+        table = titled_table(self._title, caption=caption, is_tight=is_tight)
+        table.add_column("metric", overflow="fold", no_wrap=is_kept)
         for one in self._scores:
-            table.add_column(str(one.get("system", MISSING)), justify="right")
-        for name in names:
-            values = [one["metrics"].get(name, {}) for one in self._scores]
+            table.add_column(Text(str(one.get("system", MISSING))), justify="right")
+        for name, values in zip(shown, rows.values(), strict=True):
             best = best_value(values)
-            table.add_row(
-                shown_metric(name, values),
-                *(_cell(value, best, is_wide=is_wide) for value in values),
-            )
+            table.add_row(name, *(_cell(value, best, is_wide=is_wide) for value in values))
         yield table
 
 
@@ -96,10 +103,10 @@ def findings_table(
         A table with one row for each finding.
     """
     table = titled_table(title, caption=provenance_line(scores))
-    table.add_column("finding", overflow="fold")
+    table.add_column("finding", no_wrap=True)
     table.add_column("support", justify="right", style="dim")
     for one in scores:
-        table.add_column(str(one.get("system", MISSING)), justify="right")
+        table.add_column(Text(str(one.get("system", MISSING))), justify="right")
     support: dict[str, int] = {}
     for one in scores:
         for finding, row in one.get("per_finding", {}).items():
@@ -134,52 +141,6 @@ def _f1(scores: Scores, finding: str) -> float | None:
 def _mean_f1(scores: Scores, findings: Sequence[str]) -> float | None:
     values = [value for value in (_f1(scores, one) for one in findings) if value is not None]
     return fmean(values) if values else None
-
-
-def comparison_table(comparison: Mapping[str, Any]) -> Table:
-    """Tabulate a paired comparison of two systems.
-
-    Args:
-        comparison: An object of the form of `comparison.json`.
-
-    Returns:
-        A table with one row for each metric: both systems' values, the first less the second, its
-        interval and p; a difference whose interval excludes 0 stands out.
-    """
-    a, b = str(comparison["a"]), str(comparison["b"])
-    table = titled_table(
-        f"{a} − {b}, paired",
-        caption=" · ".join(
-            [
-                *comparison_sources(comparison),
-                interval_words(comparison),
-                p_value_words(comparison),
-                *_software(comparison),
-            ]
-        ),
-    )
-    table.add_column("metric", overflow="fold")
-    interval = f"{percent(comparison.get('confidence', 0.95))} interval"
-    # Wrapped in Text: a system's name may hold square brackets.
-    for heading in (a, b, f"{a} − {b}", interval, "p (these runs)"):
-        table.add_column(Text(heading), justify="right", overflow="fold")
-    for name, row in comparison["metrics"].items():
-        table.add_row(
-            shown_metric(name, [row]),
-            format_score(row.get("a")),
-            format_score(row.get("b")),
-            _difference(row),
-            format_interval(row.get("low"), row.get("high")),
-            format_score(row.get("p")),
-        )
-    return table
-
-
-def _difference(row: Mapping[str, Any]) -> Text:
-    cell = Text(f"{row['difference']:+.3f}", style=_STYLES[verdict(row)])
-    if seeds := seeds_line(row.get("seed_differences", ()), signed=True):
-        cell.append(f"\n{seeds}", style="dim")
-    return cell
 
 
 def comparison_sources(comparison: Mapping[str, Any]) -> list[str]:
@@ -246,14 +207,21 @@ def provenance_line(scores: Sequence[Scores]) -> str:
     if first.get("confidence") is not None:
         words = "; ".join(dict.fromkeys(map(interval_words, scores)))
         parts.append(f"{words}, bootstrap ({first.get('bootstrap_samples', MISSING)})")
-    parts += _software(first)
+    parts += software(first)
     if command := first.get("command"):
         parts.append(str(command))
     return " · ".join(parts)
 
 
-def _software(record: Mapping[str, Any]) -> list[str]:
-    """State what computed the numbers: version, commit, and the weights of each model."""
+def software(record: Mapping[str, Any]) -> list[str]:
+    """State what computed the numbers: version, commit, and the weights of each model.
+
+    Args:
+        record: An object of the form of `scores.json` or `comparison.json`.
+
+    Returns:
+        One clause each.
+    """
     parts = []
     if version := record.get("editgrpo"):
         parts.append(f"editgrpo {version}")
@@ -286,8 +254,8 @@ def _distinct(scores: Sequence[Scores], key: str) -> str:
     return ", ".join(dict.fromkeys(str(one.get(key, MISSING)) for one in scores))
 
 
-def titled_table(title: str, *, caption: str) -> Table:
-    """Return an empty table in the style that all of ours have."""
+def titled_table(title: str, *, caption: str, is_tight: bool = False) -> Table:
+    """Return an empty table in the style that all of ours have; a tight one spares its spaces."""
     # Titles and captions are wrapped in Text: a system's name may hold square brackets.
     return Table(
         title=Text(title, style="bold"),
@@ -297,6 +265,8 @@ def titled_table(title: str, *, caption: str) -> Table:
         caption_justify="left",
         header_style="bold",
         pad_edge=False,
+        show_edge=not is_tight,
+        collapse_padding=is_tight,
     )
 
 

@@ -39,6 +39,9 @@ PLAIN_INTERVAL_S = 15.0
 # What is over sooner needs no line but the last.
 PLAIN_DELAY_S = 2.0
 
+# Before either is reached the time that is left is a guess: first steps are not like the others.
+_GUESS_SHARE, _GUESS_S = 0.05, 15.0
+
 # The steps whose mean duration the estimate of the remaining time rests on.
 _ETA_WINDOW = 20
 
@@ -149,7 +152,7 @@ class _PlainProgress:
         self._end = (done, total) if done >= total else None
         elapsed = now - self._started
         left = f" after {format_duration(elapsed)}"
-        if done:
+        if done and (elapsed >= _GUESS_S or done >= _GUESS_SHARE * total):
             left += f", {format_duration(elapsed / done * (total - done))} left"
         if done >= total:
             left = f" in {format_duration(elapsed)}"

@@ -1,8 +1,9 @@
 """Writes the report: run folders in, one HTML file out that needs nothing but a browser."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from editgrpo.display.html.assets import asset, page_environment, plotly_script
@@ -18,6 +19,7 @@ from editgrpo.files import write_text
 
 Progress = Callable[[int, int], None]
 
+_NONE: Mapping[str, Path] = MappingProxyType({})
 _SCRIPTS = ("state.js", "plots.js", "training.js", "evaluation.js", "studies.js", "page.js")
 
 
@@ -53,7 +55,9 @@ def write_report(
     output: Path,
     *,
     title: str | None = None,
+    remark: str | None = None,
     studies: Path | None = None,
+    tested_on: Mapping[str, Path] = _NONE,
     max_studies: int = 80,
     wanted: Sequence[tuple[int, int, str]] = (),
     progress: Progress | None = None,
@@ -66,8 +70,11 @@ def write_report(
         runs: Run folders, in the order in which they shall be shown.
         output: The file to write; it appears only when it is whole.
         title: Heading of the page; None takes the names of the runs.
+        remark: Stands below the heading: what a reader must know before any number.
         studies: A folder of studies, or a folder of such folders; None takes the folder that each
             run's `config.yaml` names.
+        tested_on: For evaluations by name, the folder of studies that they are of; no other is
+            searched for theirs.
         max_studies: Most study pages of each kind (training groups, test predictions).
         wanted: Training groups, by place in `runs`, step and study, that get a page before others
             do.
@@ -89,12 +96,12 @@ def write_report(
     if max_studies < 0:
         raise ConfigError(f"max_studies is {max_studies}; it must be 0 or more")
     loaded = load_runs(runs, may_be_new=may_be_new)
-    pages = _study_pages(loaded, studies, max_studies, wanted, progress)
+    pages = _study_pages(loaded, studies, tested_on, max_studies, wanted, progress)
     broken = pages["broken"] + sum(run.broken_lines for run in loaded)
     blocks = evaluation_blocks(loaded)
     notes = _notes(loaded, pages, broken)
     title = title or ", ".join(run.name for run in loaded)
-    write_text(output, _render(title, loaded, blocks, pages, notes, reload_s))
+    write_text(output, _render(title, remark, loaded, blocks, pages, notes, reload_s))
     return ReportSummary(
         output=output,
         size_bytes=output.stat().st_size,
@@ -111,6 +118,7 @@ def write_report(
 def _study_pages(
     runs: Sequence[Run],
     studies: Path | None,
+    tested_on: Mapping[str, Path],
     limit: int,
     wanted: Sequence[tuple[int, int, str]],
     progress: Progress | None,
@@ -133,6 +141,8 @@ def _study_pages(
     for page in predictions:
         # The folder that bears the evaluation's name is the likeliest to hold its studies.
         likeliest = sorted(everywhere, key=lambda folder: folder.name != page["evaluation"])
+        if page["evaluation"] in tested_on:
+            likeliest = [tested_on[page["evaluation"]]]
         page["key"] = catalogue.key(page["study"], " ".join(page["reference"]), likeliest)
     shown = {}
     for done, key in enumerate(catalogue.wanted(), start=1):
@@ -154,7 +164,7 @@ def _notes(runs: Sequence[Run], pages: dict[str, Any], broken: int) -> list[str]
     if without:
         notes.append(
             f"{without} study pages have no images: their study was not found; "
-            "give the folder of studies"
+            "give the folder of studies with --studies"
         )
     unreadable = sum(study["unreadable"] for study in pages["studies"].values())
     if unreadable:
@@ -166,6 +176,7 @@ def _notes(runs: Sequence[Run], pages: dict[str, Any], broken: int) -> list[str]
 
 def _render(
     title: str,
+    remark: str | None,
     runs: Sequence[Run],
     blocks: list[dict[str, Any]],
     pages: dict[str, Any],
@@ -180,6 +191,7 @@ def _render(
         .get_template("report.html.j2")
         .render(
             title=title,
+            remark=remark,
             runs=runs,
             cards=cards,
             colours=colours,

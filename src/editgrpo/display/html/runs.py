@@ -201,7 +201,7 @@ def _notes(folder: Path, kind: RunKind, *, has_evaluations: bool) -> tuple[str, 
         notes.append("no metrics.jsonl: no training curves")
     if kind is RunKind.RL and not (folder / "rollouts.jsonl").is_file():
         notes.append("no rollouts.jsonl: no study pages")
-    if kind is not RunKind.EVALUATION and not (folder / "timings.jsonl").is_file():
+    if kind is RunKind.RL and not (folder / "timings.jsonl").is_file():
         notes.append("no timings.jsonl: no durations")
     if not has_evaluations:
         notes.append("no evaluation/*/scores.json: no results")
