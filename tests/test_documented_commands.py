@@ -28,7 +28,8 @@ def commands(page: Path) -> list[list[str]]:
     """Return the words of every command of a page's code blocks, comments left out."""
     blocks = re.findall(r"```[a-z]*\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
     lines = [line for block in blocks for line in COMMAND.findall(block.replace("\\\n", " "))]
-    return [shlex.split(line, comments=True)[1:] for line in lines]
+    words = [shlex.split(line, comments=True)[1:] for line in lines]
+    return [one[: one.index(">")] if ">" in one else one for one in words]  # `>` is the shell's
 
 
 ALL = [(page.relative_to(REPOSITORY), words) for page in PAGES for words in commands(page)]
