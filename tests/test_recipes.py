@@ -159,6 +159,7 @@ def test_only_one_level_is_extended(tmp_path: Path) -> None:
         ("optim: {lr: 1}", "unknown key optim.lr; known here: learning_rate, weight_decay"),
         ("prompts_per_pass: 2", "unknown key prompts_per_pass; tokens_per_pass, in tokens, took"),
         ("model: {attention: sdpa}", "unknown key model.attention; model.group_attention took"),
+        ("optim: {state: master}", "optim.state=master is gone; take 8bit, or float32"),
         ("data: {train_limit: 0}", "data.train_limit is 0; it must be at least 1, or null"),
         ("keep_checkpoints: 0", "keep_checkpoints is 0; it must be at least 1"),
         ("run_name: ../elsewhere", "run_name is '../elsewhere'; it must be a name without slashes"),

@@ -1,14 +1,19 @@
 """A reward from plain settings, and groups that cannot be scored."""
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 
 from editgrpo.adapters import load_shared_reward
 from editgrpo.adapters.reward import score_or_none
-from editgrpo.config import ClinicalConfig
+from editgrpo.config import ClinicalConfig, Target
 from editgrpo.errors import ConfigError
+from editgrpo.metrics.class_rates import class_rates, write_class_rates
+from editgrpo.reports.chexpert import FINDINGS
 from editgrpo.rewards import load_reward
 from tests.adapters.fakes import LengthReward
 
@@ -32,6 +37,19 @@ def test_equal_requests_share_one_reward_and_others_do_not() -> None:
     assert load_shared_reward(clinical=config) is first
     assert load_shared_reward(clinical=config, timeout_s=5.0) is not first
     assert load_shared_reward() is not first
+
+
+def test_class_rates_of_an_impression_are_taken_though_no_trainer_says_what_is_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rates.json"
+    labels_NF = np.eye(4, len(FINDINGS), dtype=np.uint8)
+    write_class_rates(
+        path, replace(class_rates(labels_NF, labeler="rules"), target=Target.IMPRESSION)
+    )
+    weights = {"rules/report-inverse-frequency-14": 1.0}
+    reward = load_shared_reward(name="rules", weights=weights, class_rates=str(path))
+    assert reward.score([REFERENCE], [REFERENCE]).total.tolist() == [pytest.approx(4.0)]  # 1 a part
 
 
 @pytest.mark.parametrize(

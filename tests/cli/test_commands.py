@@ -157,6 +157,7 @@ def test_without_an_output_scores_are_shown_and_nothing_is_written(
     (system,) = json.loads(run(*words, "--json"))["systems"]
     assert list(system["metrics"]) == ["rules/micro-f1-14"]
     assert sorted(predictions.parent.iterdir()) == before
+    assert "--overwrite has an effect with --output only" in run(*words, "--overwrite", code=2)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from editgrpo.cli.scoring import (
     scoring_options,
 )
 from editgrpo.config import ClinicalConfig
+from editgrpo.errors import ConfigError
 from editgrpo.ownership import own
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def score(
         write_scores,
     )
 
+    if output is None and overwrite:
+        raise ConfigError("--overwrite has an effect with --output only")
     partials = None
     if output is not None:
         outputs = (output, summary_path(output))

@@ -23,6 +23,8 @@ REPLACED = {
     "model.attention": "model.group_attention took its place",
 }
 """Keys of earlier versions, and what became of them."""
+REPLACED_VALUES = {"optim.state": {"master": "is gone; take 8bit, or float32"}}
+"""Values of earlier versions, and what to take in their place."""
 
 
 @settings()

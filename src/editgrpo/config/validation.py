@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from editgrpo.config.check import MOST, short
-from editgrpo.config.runs import COMMANDS, REPLACED
+from editgrpo.config.runs import COMMANDS, REPLACED, REPLACED_VALUES
 from editgrpo.errors import ConfigError
 
 Schema = Mapping[str, Any]
@@ -130,6 +130,8 @@ def _complaint(kind: type, fault: Any) -> str:
     if fault["type"].startswith("missing"):
         return f"{key} is missing"
     given = fault["input"]
+    if isinstance(given, str) and given in (gone := REPLACED_VALUES.get(key, {})):
+        return f"{key}={given} {gone[given]}"
     is_limit = fault["type"] in _OUT_OF_RANGE and MOST not in fault["ctx"].values()
     meant = _range(without_null(node)) if is_limit else _kind(without_null(node), given)
     or_null = ", or null" if "anyOf" in node else ""

@@ -82,14 +82,16 @@ def load_reward(
 
 
 def configured_reward(
-    config: RewardConfig, clinical: ClinicalConfig, target: Target = Target.FINDINGS
+    config: RewardConfig, clinical: ClinicalConfig, target: Target | None = None
 ) -> Reward:
     """Load the reward of a run with all its models, behind its time limit.
 
     Args:
         config: Which reward.
         clinical: Where the models lie and how they run.
-        target: What is written: both sections are scored one by one, see `SectionedReward`.
+        target: What is written: both sections are scored one by one, see `SectionedReward`. None
+            where another trainer keeps it to itself: texts are scored as they are, and class rates
+            are taken on trust.
 
     Returns:
         The reward; whatever goes wrong while it scores is a RewardError.
@@ -107,11 +109,13 @@ def configured_reward(
         clinical=clinical,
         class_rates=rates,
     )
-    if rates is not None and needs_class_rates(reward.component_names):
+    if rates and target and needs_class_rates(reward.component_names):
         check_target(rates, target)
     # Models load when they first read; a run must learn before its first step that one is missing.
     reward.score([_ANY_REPORT], [_ANY_REPORT])
-    return GuardedReward(reward_of_target(reward, target), timeout_s=config.timeout_s)
+    return GuardedReward(
+        reward_of_target(reward, target or Target.FINDINGS), timeout_s=config.timeout_s
+    )
 
 
 def reward_models(config: RewardConfig) -> tuple[ClinicalModel, ...]:
