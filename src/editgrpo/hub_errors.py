@@ -19,7 +19,12 @@ def may_be_hub_id(path: str) -> bool:
 
 @contextmanager
 def hub_errors(
-    place: str, remedy: str, *, page: str, error: type[EditGRPOError] = ModelError
+    place: str,
+    remedy: str,
+    *,
+    page: str,
+    error: type[EditGRPOError] = ModelError,
+    fault: str = "failed ({reason})",
 ) -> Iterator[None]:
     """Turn what the Hub's client raises into one line that says why, and what to do.
 
@@ -30,6 +35,7 @@ def hub_errors(
         remedy: What to do where the Hub cannot be reached, or is out of order.
         page: Address of the repository, for people.
         error: Which error is raised.
+        fault: What is wrong where it is not the Hub's, as of `foreign.reading`.
 
     Yields:
         Nothing.
@@ -39,7 +45,7 @@ def hub_errors(
             about names and the header of a card.
     """
     try:
-        with reading(place, remedy, error=error, fault="failed ({reason})"):
+        with reading(place, remedy, error=error, fault=fault):
             yield
     except error as raised:
         for cause in behind(raised.__cause__):

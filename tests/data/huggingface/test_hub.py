@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 
 import datasets
+import httpx2
 import pytest
+from huggingface_hub import HfApi, errors
 
 from editgrpo.data.huggingface.rows import load_rows
 from editgrpo.errors import DataError
@@ -64,3 +66,19 @@ def test_what_is_in_the_cache_is_read_without_a_network(cache: Path) -> None:
     rows = load_rows("org/name", None, None, cache)
     assert {name: len(data) for name, data in rows.splits.items()} == {"train": 2}
     assert rows.columns == ("findings",)
+
+
+def test_a_set_whose_terms_are_not_accepted_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub tells anyone that the set is there; the library is refused its files."""
+    monkeypatch.setattr(HfApi, "dataset_info", lambda *_, **__: None)
+
+    def refuse(*_: object, **__: object) -> None:
+        answer = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co/a"))
+        cause = errors.GatedRepoError("gated", response=answer)
+        raise datasets.exceptions.DatasetNotFoundError("is a gated dataset") from cause
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(DataError) as caught:
+        load_rows("org/name", config=None, revision=None, cache=None)
+    message = str(caught.value)
+    assert "accept terms first; do so at https://huggingface.co/datasets/org/name" in message

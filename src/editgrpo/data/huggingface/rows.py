@@ -154,23 +154,24 @@ def _loaded(name: str, config: str | None, revision: str | None, cache: Path | N
                 return datasets.load_from_disk(name)
             return datasets.load_dataset(name, config, **options)
     place = f"{name}: is no folder, and as a name on the Hub"
+    page = f"https://huggingface.co/datasets/{name}"
     try:
-        _ask_the_hub(name, revision, place)
+        _ask_the_hub(name, revision, place, page)
     except DataError:
         with suppress(DataError), _cache_alone(), reading(place, _REMEDY, fault=_FAULT):
             return datasets.load_dataset(name, config, **options)
         raise
-    with reading(place, _REMEDY, fault=_FAULT):
+    # A set whose owners want terms accepted is named to anyone, and refused here.
+    with hub_errors(place, _REMEDY, page=page, error=DataError, fault=_FAULT):
         return datasets.load_dataset(name, config, **options)
 
 
-def _ask_the_hub(name: str, revision: str | None, place: str) -> None:
+def _ask_the_hub(name: str, revision: str | None, place: str, page: str) -> None:
     """Ask once whether a data set is there; without a network, the library asks for 25 seconds."""
     from huggingface_hub import HfApi
 
     if not may_be_hub_id(name):
         return  # the library looks for no such name there, and says so
-    page = f"https://huggingface.co/datasets/{name}"
     remedy = "prepare it where there is a network, or give a folder"
     with hub_errors(place, remedy, page=page, error=DataError):
         HfApi().dataset_info(name, revision=revision, timeout=_TIMEOUT_S)
