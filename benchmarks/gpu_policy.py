@@ -69,7 +69,9 @@ class Policy:
         if kind.is_lora:
             import peft
 
-            self.model = peft.get_peft_model(self.base, peft_config(LoraConfig(rank=_LORA_RANK)))
+            self.model = peft.get_peft_model(
+                self.base, peft_config(LoraConfig(rank=_LORA_RANK), self.base)
+            )
         else:
             self._reference = build_model(shape, device, seed=1)
             cast_parameters(self._reference, torch.bfloat16)

@@ -141,7 +141,7 @@ def test_no_second_run_starts_resumes_or_replaces_beside_a_live_one(
         ("prepare phantom --output {}", "set"),
         ("prepare phantom --output {} --overwrite", "set"),
         ("prepare folder x.csv --column study_id=a --column image=b --output {} --resume", "set"),
-        ("generate model --output {} --overwrite", "predictions.jsonl"),
+        ("generate model --studies . --output {} --overwrite", "predictions.jsonl"),
         ("score p.jsonl --output {} --overwrite", "scores.jsonl"),
         ("evaluate p.jsonl --output {} --overwrite", "evaluation"),
         ("demo --output {} --overwrite", "demo"),

@@ -43,7 +43,8 @@ def show(name: _Name) -> None:
 
 def schema(
     command: Annotated[
-        Literal["sft", "train"], typer.Argument(help="The command that reads the recipe.")
+        Literal["sft", "train"],
+        typer.Argument(metavar="COMMAND", help="The command that reads the recipe."),
     ],
 ) -> None:
     """Print the JSON schema of a command's recipes, for editors.
