@@ -71,12 +71,11 @@ def saying_differences(
     for seed in sorted(set(first) & set(second)):
         shares = _said_shares(first[seed], findings)
         others = _said_shares(second[seed], findings)
-        both = {step: (share, others.get(step)) for step, share in shares.items()}
         by_seed.append(
             {
                 step: share - other
-                for step, (share, other) in both.items()
-                if share is not None and other is not None
+                for step, share in shares.items()
+                if share is not None and (other := others.get(step)) is not None
             }
         )
     return _series(by_seed)

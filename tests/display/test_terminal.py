@@ -94,16 +94,23 @@ def test_eta_follows_the_recent_steps_only() -> None:
     assert text.endswith("16m28s")
 
 
-def test_progress_off_a_terminal_prints_few_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def _lines_of_a_second_each(
+    monkeypatch: pytest.MonkeyPatch, *, calls: int, total: int
+) -> list[str]:
+    """Return what a bar off a terminal prints, by a clock that each call moves on by a second."""
     now = iter(range(1000))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
     console = _console(80)
     with progress_bar("Scoring", console=console) as advance:
-        for done in range(1, 41):
-            advance(done, 40)
+        for done in range(1, calls + 1):
+            advance(done, total)
+    return _printed(console).splitlines()
+
+
+def test_progress_off_a_terminal_prints_few_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     # The clock starts at 0 and call k comes at k seconds: lines after 2 s, then 15 s apart, and at
     # the end. At 2 s 2 of 40 are done, so 38 s are left.
-    assert _printed(console).splitlines() == [
+    assert _lines_of_a_second_each(monkeypatch, calls=40, total=40) == [
         "Scoring: 2/40 after 2.0s, 38s left",
         "Scoring: 17/40 after 17s, 23s left",
         "Scoring: 32/40 after 32s, 8.0s left",
@@ -112,14 +119,8 @@ def test_progress_off_a_terminal_prints_few_plain_lines(monkeypatch: pytest.Monk
 
 
 def test_no_time_is_left_before_it_can_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter(range(1000))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
-    console = _console(80)
-    with progress_bar("Scoring", console=console) as advance:
-        for done in range(1, 18):
-            advance(done, 1000)
     # 2 of 1000 after 2 s say nothing; at 17 s 983 are left, of a second each.
-    assert _printed(console).splitlines() == [
+    assert _lines_of_a_second_each(monkeypatch, calls=17, total=1000) == [
         "Scoring: 2/1000 after 2.0s",
         "Scoring: 17/1000 after 17s, 16m23s left",
     ]

@@ -40,6 +40,7 @@ class ComparisonTable:
         self._comparison = comparison
         self._rows = list(comparison["metrics"].values())
         self._names = [shown_metric(name, [row]) for name, row in comparison["metrics"].items()]
+        self._interval = f"{percent(comparison.get('confidence', 0.95))} interval"
         self._intervals = [format_interval(row.get("low"), row.get("high")) for row in self._rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -51,9 +52,8 @@ class ComparisonTable:
         # Only where nothing helps are names and values broken.
         has_room = spare[layout] >= 0
         a, b = str(self._comparison["a"]), str(self._comparison["b"])
-        interval = f"{percent(self._comparison.get('confidence', 0.95))} interval"
         # Wrapped in Text: a system's name may hold square brackets.
-        headings = [a, b, f"{a} − {b}" + (f", {interval}" if is_below else "")]
+        headings = [a, b, f"{a} − {b}" + (f", {self._interval}" if is_below else "")]
         table = titled_table(f"{a} − {b}, paired", caption=self._caption(), is_tight=is_tight)
         table.add_column("metric", overflow="fold", no_wrap=has_room)
         for heading, least in zip(headings, self._value_widths(is_below=is_below), strict=True):
@@ -61,7 +61,7 @@ class ComparisonTable:
             shown = width if has_room else None
             table.add_column(Text(heading), justify="right", overflow="fold", width=shown)
         if not is_below:
-            table.add_column(interval, justify="right", no_wrap=True)
+            table.add_column(self._interval, justify="right", no_wrap=True)
         table.add_column("p", justify="right", no_wrap=True)
         for name, row, ends in zip(self._names, self._rows, self._intervals, strict=True):
             values = [format_score(row.get("a")), format_score(row.get("b"))]
@@ -74,7 +74,7 @@ class ComparisonTable:
         p = _longest(format_score(row.get("p")) for row in self._rows)
         texts = [_longest(self._names), *self._value_widths(is_below=is_below), max(p, 1)]
         if not is_below:
-            texts.append(max(_longest(self._intervals), len("95 % interval")))
+            texts.append(_longest([*self._intervals, self._interval]))
         gaps = len(texts) - 1
         return sum(texts) + (TIGHT * gaps if is_tight else BETWEEN * gaps + EDGES)
 
