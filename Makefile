@@ -25,7 +25,7 @@ CLINICAL    := tests/parity/clinical
 ORACLES     := $(abspath $(PARITY_VENV))/oracles
 PARITY_PIP  := $(PARITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint types docs unit parity parity-environment trainers clean
+.PHONY: setup demo test lint types docs unit slow parity parity-environment trainers clean
 
 setup: $(VENV)/.installed
 
@@ -59,6 +59,10 @@ docs: setup
 
 unit: setup
 	$(PYTEST) -m "not slow and not parity and not browser"
+
+# What `make unit` leaves out: runs in processes of their own, parity with transformers and TRL, the pages.
+slow: setup
+	$(PYTEST) -m "slow or parity or browser"
 
 # Our clinical models against the packages that they replace, each package in a process of its own.
 parity: parity-environment

@@ -59,7 +59,9 @@ def main() -> None:
         crimson_endpoint=arguments.crimson_endpoint,
         crimson_prompt=arguments.crimson_prompt,
     )
-    parts = arguments.parts or available_parts(clinical)
+    parts = list(arguments.parts or available_parts(clinical))
+    if arguments.custom is not None:
+        parts.append(arguments.custom)
     source, texts = load_texts(arguments)
     references = read_references(texts, load_annotator("rules"), load_labeler("rules"))
     state = git_state()
@@ -76,6 +78,7 @@ def main() -> None:
             clinical,
             seed=arguments.seed,
             class_rates=arguments.class_rates,
+            custom=arguments.custom,
         ),
     }
     print(table(result))
@@ -95,6 +98,7 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--studies", type=Path, help="a prepared folder; its test split is taken")
     group.add_argument("--reports", type=Path, help="a CSV file with a column `findings`")
     parser.add_argument("--parts", nargs="+", metavar="NAME", help="parts of a reward")
+    parser.add_argument("--custom", metavar="MODULE:FUNCTION", help="a part of one's own, too")
     parser.add_argument("--models", help="folder of the clinical models")
     parser.add_argument("--class-rates", type=Path, help="for parts that need class rates")
     parser.add_argument("--green-endpoint", metavar="URL", help="server of the judge GREEN")
@@ -143,6 +147,7 @@ def measure(
     *,
     seed: int = 0,
     class_rates: Path | None = None,
+    custom: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score every form with every part.
 
@@ -152,13 +157,16 @@ def measure(
         clinical: Where the models lie, and judges are asked.
         seed: Of the forms that draw.
         class_rates: For parts that need them.
+        custom: Import path of the part that is one's own, if one is.
 
     Returns:
         Form to part to what it earns; see `_pay`. `reward/total@rules` stands behind the parts if
         all that it sums are among them.
     """
     weights = dict.fromkeys(parts, 1.0)
-    reward = load_reward("custom", weights, clinical=clinical, class_rates=class_rates)
+    reward = load_reward(
+        "custom", weights, custom=custom, clinical=clinical, class_rates=class_rates
+    )
     scored = {}
     for name, form in FORMS.items():
         reports = form(references, random.Random(seed))

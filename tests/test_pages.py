@@ -1,10 +1,12 @@
 """Pages are read on GitHub and on the site, whose Markdown asks for more space than GitHub's."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from editgrpo.config import ClinicalConfig
 from tests.builders import REPOSITORY
 
 PAGES = sorted([*(REPOSITORY / "docs").rglob("*.md"), *REPOSITORY.glob("*.md")])
@@ -37,6 +39,13 @@ def read_otherwise(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_reads_alike_on_github_and_on_the_site(page: Path) -> None:
     assert read_otherwise(page) == []
+
+
+def test_the_page_on_protected_data_names_every_server_that_gets_reports() -> None:
+    servers = [one.name for one in fields(ClinicalConfig) if one.name.endswith("_endpoint")]
+    assert "green_endpoint" in servers
+    page = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
+    assert [name for name in servers if f"`clinical.{name}`" not in page] == []
 
 
 def test_what_reads_otherwise_is_found(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The degenerate reports are what they are called, and the benchmark states what each is paid."""
 
 import random
+from pathlib import Path
 
 import pytest
 from benchmarks.degenerate import FORMS, PHRASES, References, read_references
@@ -128,3 +129,14 @@ def test_table_marks_what_is_paid(references: References) -> None:
     assert lines[REFERENCE].startswith("| the reference itself | 4 | 1.000 |")
     assert "| 1 | **1.000** |" in lines["its findings, called normal"]
     assert "*" not in lines["nothing"]
+
+
+def test_a_part_of_ones_own_is_measured_too(
+    references: References, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "def score(reports, references):\n    return [len(one.split()) for one in reports]\n"
+    (tmp_path / "words_reward.py").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    pay = measure(references, ["words_reward:score"], ClinicalConfig(), custom="words_reward:score")
+    words = [len(text.split()) for text in TEXTS]
+    assert pay[REFERENCE]["words_reward:score"]["mean"] == pytest.approx(sum(words) / len(words))

@@ -26,7 +26,7 @@ _SHARED = 0o666
 
 @contextmanager
 def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename it to `path` when the block ends well.
+    """Give a temporary path next to `path`, and rename it to `path` when the block ends well.
 
     Missing parent folders are made. If the block raises, the temporary file is removed and whatever
     stood at `path` stays. Threads, processes and machines may write one path at once: the last to
@@ -68,7 +68,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def real_path(path: Path) -> Path:
-    """Return the absolute path behind all links, of something that need not exist.
+    """Return the absolute path that all links lead to, of something that need not exist.
 
     Links that lead back to themselves stay; whoever opens them is told so by the system.
     `Path.resolve` raises a RuntimeError at them up to Python 3.12.

@@ -294,6 +294,8 @@ def test_generate_takes_its_data_settings_from_the_run(tmp_path: Path, run: Run)
     (tmp_path / "config.yaml").unlink()
     message = run(*words, "--set", "optim.beta2=1", code=2)
     assert "--set optim.beta2=1: only data.key=value has an effect here" in message
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
     message = run(*words, "--studies", tmp_path / "no'where", code=2)
     assert message.startswith(f"error: --studies: no folder {tmp_path}/no'where")
 

@@ -12,6 +12,14 @@ from editgrpo.files import write_jsonl
 from editgrpo.recipes import dump_config
 from editgrpo.sharing.serving import PromptSettings
 
+
+def write_model(folder: Path) -> Path:
+    """Write as much of a model folder as is looked at before anything is loaded."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    return folder
+
+
 SFT = dump_config(SFTConfig(max_completion_tokens=96))
 TRAIN = dump_config(TrainConfig(rollout=RolloutConfig(max_completion_tokens=48)))
 
@@ -46,7 +54,7 @@ def test_the_length_limit_is_that_of_the_run(
     monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
     with pytest.raises(SystemExit) as stop:
         places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.jsonl")]
-        main(["generate", str(tmp_path / "model"), *places, *words])
+        main(["generate", str(write_model(tmp_path / "model")), *places, *words])
     assert stop.value.code == 0
     assert asked[0].max_completion_tokens == limit
     shown = capsys.readouterr().out
@@ -66,7 +74,7 @@ def test_an_export_says_how_prompts_are_made(
 
     monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
     places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.jsonl")]
-    words = ["generate", str(tmp_path / "out"), *places]
+    words = ["generate", str(write_model(tmp_path / "out")), *places]
     with pytest.raises(SystemExit):
         main([*words, "--set", "data.max_images=2"])
     assert asked["config"].max_completion_tokens == 33
@@ -88,7 +96,7 @@ def test_pairs_of_an_export_are_sampled_with_its_prompt(
     monkeypatch.setattr("editgrpo.training.pairs.sampled_pairs", sample)
     with pytest.raises(SystemExit):
         places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.parquet")]
-        main(["pairs", str(tmp_path / "out"), *places])
+        main(["pairs", str(write_model(tmp_path / "out")), *places])
     data, config = asked
     assert (data.max_images, config.max_completion_tokens) == (3, 33)
     assert data.prompt_template == str(tmp_path / "out" / "prompt.jinja")
@@ -114,9 +122,26 @@ def test_studies_that_are_not_there_are_asked_for_by_the_option_that_gives_them(
 ) -> None:
     """The default is a folder of the working directory, which nobody has named."""
     monkeypatch.chdir(tmp_path)
+    write_model(Path("MODEL"))
     if config is not None:
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     with pytest.raises(SystemExit) as stop:
         main([command, "MODEL", "--output", "out.jsonl", *words])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {fault}")
+
+
+@pytest.mark.parametrize("command", ["generate", "pairs"])
+@pytest.mark.parametrize("words", [[], ["--studies", "."]])
+def test_a_model_that_is_not_there_is_told_before_its_studies(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(tmp_path / "modle"), "--output", "out.jsonl", *words])
+    assert stop.value.code == 2
+    assert "modle' is no folder; give a model folder" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def test_a_wrong_folder_of_studies_is_told_before_anything_slow_is_imported(tmp_
         ("data.prompt_template", "data.prompt_template: no file nowhere; give the right path"),
         ("reward.class_rates", "reward.class_rates: no file nowhere; give the right path"),
         ("clinical.crimson_prompt", "clinical.crimson_prompt: no file nowhere; give the right"),
+        ("reward.custom", "reward.custom is 'nowhere'; it must be module:function"),
         ("seed", "studies: holds no prepared.json; give a folder written by `editgrpo prepare`"),
     ],
 )

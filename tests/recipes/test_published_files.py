@@ -82,7 +82,11 @@ def test_a_file_wins_over_a_name_and_a_folder_does_not() -> None:
         ("recipes/dr-grpo.yaml", TrainConfig, "; did you mean 'dr-grpo', which comes with"),
         ("dr-grpo.yaml", TrainConfig, "; did you mean 'dr-grpo', which comes with"),
         ("../grpo.yml", TrainConfig, "; did you mean 'grpo', which comes with"),
-        ("q", TrainConfig, "; choose one of sft-mimic-cxr, dr-grpo, "),
+        (
+            "q",
+            TrainConfig,
+            "; choose one of sft-chexone, sft-medgemma, sft-mimic-cxr, sft-qwen3-vl, dr-grpo, ",
+        ),
         ("mine.yaml", TrainConfig, "mine.yaml: No such file or directory; give a recipe file"),
         ("runs/x/config.yaml", TrainConfig, "No such file or directory; give a recipe file"),
     ],
@@ -109,10 +113,10 @@ def test_an_odd_name_is_one_line(given: str) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "command", "instead"),
     [
-        ("dr-grpo", SFTConfig, "editgrpo train", "sft-mimic-cxr"),
+        ("dr-grpo", SFTConfig, "editgrpo train", "sft-chexone"),
         ("sft-mimic-cxr", TrainConfig, "editgrpo sft", "dr-grpo"),
         ("fsdp2", TrainConfig, "accelerate launch", "dr-grpo"),
-        ("zero3", SFTConfig, "accelerate launch", "sft-mimic-cxr"),
+        ("zero3", SFTConfig, "accelerate launch", "sft-chexone"),
     ],
 )
 def test_a_name_for_another_command_is_refused(

@@ -9,6 +9,7 @@ import pytest
 from editgrpo.config import ClinicalConfig, RewardConfig
 from editgrpo.errors import ConfigError, RewardError
 from editgrpo.rewards import load_reward
+from editgrpo.rewards.custom import module_hash
 from editgrpo.rewards.guard import GuardedReward
 from editgrpo.rewards.registry import configured_reward, reward_models
 
@@ -61,7 +62,7 @@ def test_what_states_nothing_earns_nothing() -> None:
         (":score", "it must be module:function"),
         (
             "no_such_module:score",
-            r"module 'no_such_module': cannot be read \(ModuleNotFoundError\)",
+            "module 'no_such_module': not found; give module:function",
         ),
         ("own_reward:scroe", "own_reward has no function 'scroe'"),
         ("own_reward:constant", "own_reward has no function 'constant'"),
@@ -87,3 +88,13 @@ def test_a_faulty_one_never_pays_and_its_words_are_not_told(name: str, message: 
 
 def test_a_run_asks_for_no_models_of_it() -> None:
     assert reward_models(RewardConfig(name="custom", custom="own_reward:score")) == ()
+
+
+def test_its_source_is_hashed_and_not_run(folder: Path) -> None:
+    first = module_hash("own_reward:score")
+    (folder / "own_reward.py").write_text(MODULE + "raise SystemExit\n")
+    assert module_hash("own_reward:score") != first
+    (folder / "own_reward.py").write_text(MODULE)
+    assert module_hash("own_reward:score") == first
+    with pytest.raises(ConfigError, match=r"reward\.custom: module 'mistyped': not found; give "):
+        module_hash("mistyped:score")

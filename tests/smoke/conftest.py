@@ -7,10 +7,10 @@ import pytest
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.training.step.batches import StepSampler
 from tests.builders import write_set
-from tests.training.conftest import of_family, tiny, tiny_qwen3
+from tests.training.conftest import of_family, tiny, tiny_gemma3, tiny_qwen3
 from tests.training.tiny_run import STUDIES, Tiny, write_short_studies
 
-__all__ = ["mixed", "of_family", "tiny", "tiny_32", "tiny_qwen3"]
+__all__ = ["mixed", "of_family", "tiny", "tiny_32", "tiny_gemma3", "tiny_qwen3"]
 
 
 @pytest.fixture(scope="session")

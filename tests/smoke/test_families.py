@@ -134,7 +134,7 @@ def test_reinforcement_edits_its_rollouts_and_goes_on_to_the_byte(
     assert [row["study_id"] for _, row in read_jsonl(out)]
 
 
-@pytest.mark.parametrize("name", ["Qwen2.5-VL", "Gemma3"])
+@pytest.mark.parametrize("name", ["Qwen2.5-VL", "Qwen3-VL", "Gemma3"])
 def test_the_plain_path_trains_a_known_family_as_the_packed_pass_does(
     tiny: Tiny, tmp_path: Path, name: str
 ) -> None:

@@ -5,9 +5,13 @@ import os
 # Two cores serve many tests; a model this small gains nothing from threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from editgrpo.data.prepared.store import StudySet
+from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from tests.training.small_models import small_checkpoint
 from tests.training.tiny_run import Tiny, make_tiny
 
@@ -26,9 +30,19 @@ def tiny_qwen3(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     return small_checkpoint("qwen3-vl", tiny, tmp_path_factory.mktemp("qwen3-vl") / "checkpoint")
 
 
-@pytest.fixture(scope="session", params=["qwen2.5-vl", "qwen3-vl"])
+@pytest.fixture(scope="session")
+def tiny_gemma3(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """The same studies with a Gemma 3, its tokenizer and template its own."""
+    texts = [study.findings for study in StudySet.load(tiny.studies)] * 4
+    folder = tmp_path_factory.mktemp("gemma3") / "model"
+    return replace(tiny, checkpoint=write_gemma3(folder, texts))
+
+
+_FIXTURES = {"qwen2.5-vl": "tiny", "qwen3-vl": "tiny_qwen3", "gemma3": "tiny_gemma3"}
+
+
+@pytest.fixture(scope="session", params=_FIXTURES)
 def of_family(request: pytest.FixtureRequest) -> Tiny:
-    """The small checkpoint of either kind: features of one level, and of several."""
-    name = "tiny_qwen3" if request.param == "qwen3-vl" else "tiny"
-    chosen: Tiny = request.getfixturevalue(name)
+    """The small checkpoint of each kind: features of one level, of several, one SigLIP."""
+    chosen: Tiny = request.getfixturevalue(_FIXTURES[request.param])
     return chosen

@@ -1,16 +1,22 @@
-"""Edited versions beside completions that some trainer sampled: token ids in, token ids out."""
+"""Edited versions of completions that some trainer sampled: token ids in, token ids out."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 from editgrpo.config import ClinicalConfig, EditConfig, EditLevel
 from editgrpo.data.study import Split, Study
-from editgrpo.edits.codec import codec_of
+from editgrpo.edits.codec import FastTokenizer, codec_of
 from editgrpo.errors import ConfigError
 from editgrpo.reports import load_annotator
 from editgrpo.training.step.groups import GroupBuilder
 from editgrpo.training.step.responses import Group
+
+
+class EndingTokenizer(FastTokenizer, Protocol):
+    """A fast tokenizer of transformers that has a token for the end of a text."""
+
+    eos_token_id: int
 
 
 class GroupEditor:
@@ -18,7 +24,7 @@ class GroupEditor:
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: EndingTokenizer,
         *,
         max_tokens: int,
         eos_token_ids: Sequence[int] = (),
@@ -81,7 +87,7 @@ class GroupEditor:
         references: Sequence[str],
         completions_PK: Sequence[Sequence[Sequence[int]]],
     ) -> list[Group]:
-        """Put edited versions beside sampled completions.
+        """Add edited versions to sampled completions.
 
         Args:
             step: The training step, a coordinate of every random choice.

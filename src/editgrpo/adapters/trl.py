@@ -78,7 +78,7 @@ def _holds_no_report(record: logging.LogRecord) -> bool:
 
 
 class EditedRollouts:
-    """A `rollout_func`: samples part of each group and puts edited versions beside it.
+    """A `rollout_func`: samples part of each group and adds edited versions.
 
     The ratio of an edited completion is 1 in stock TRL. Its log-probabilities under the old policy
     are those of the current one, or are computed on the edited tokens before the update. Where vLLM
@@ -165,7 +165,7 @@ class EditedRollouts:
 
 
 def _sample(prompts: Sequence[Any], trainer: Any, per_prompt: int) -> dict[str, Any]:
-    """Sample as the stock trainer does; equal prompts stand `per_prompt` times in a row."""
+    """Sample as the stock trainer does; equal prompts come `per_prompt` times in a row."""
     prompt_ids, images, fields = trainer._tokenize_prompts(list(prompts))
     completion_ids, log_probs = trainer._generate_single_turn(
         prompt_ids, images, fields, per_prompt

@@ -4,7 +4,7 @@ import json
 import random
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from editgrpo.cli.options import Seed, examples
 from editgrpo.config import ClinicalConfig, EditConfig, Placement, Target
 from editgrpo.errors import DataError
 from editgrpo.extras import Extra, require_extras
+
+if TYPE_CHECKING:
+    from editgrpo.edits.edit import Edit
+    from editgrpo.reports.types import AnnotatedReport
 
 DEFAULTS = EditConfig()
 EXAMPLES = examples(
@@ -63,10 +67,7 @@ def edit(
         require_extras(Extra.CLINICAL)
     texts = [read_text_option(rollout, "--rollout"), read_text_option(reference, "--reference")]
 
-    from rich.console import Console
-
     from editgrpo.cli.output import hide_loading_bars
-    from editgrpo.display.diff import edit_as_json, plain_edit, render_edit
     from editgrpo.edits import edit_report
     from editgrpo.reports import load_annotator
     from editgrpo.reports.references import warn_of_silence
@@ -86,6 +87,16 @@ def edit(
         anatomy_counts=config.anatomy_counts,
         in_reference_order=config.placement is Placement.REFERENCE_ORDER,
     )
+    _print_edit(result, before, wanted, as_json=as_json)
+
+
+def _print_edit(
+    result: "Edit", before: "AnnotatedReport", wanted: "AnnotatedReport", *, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from editgrpo.display.diff import edit_as_json, plain_edit, render_edit
+
     if as_json:
         typer.echo(json.dumps(edit_as_json(result, before, wanted), ensure_ascii=False, indent=2))
     elif sys.stdout.isatty():

@@ -7,10 +7,12 @@ import typer
 
 from editgrpo.cli.options import Seed, examples, given
 from editgrpo.cli.studies import (
+    DateFormat,
     FollowLinks,
     PrepareFlags,
     Separator,
     SplitShares,
+    ViewNames,
     prepare_options,
     run_preparation,
     split_rule_of,
@@ -22,21 +24,6 @@ EXAMPLES = examples(
     "--column study_id=StudyID --column patient_id=PatientID --column image=file "
     "--column view=projection --column findings=text",
 )
-
-
-DateFormat = Annotated[
-    str | None,
-    typer.Option(
-        help="How times are written, such as %d.%m.%Y. Default: ISO 8601 (2024-03-31) or numbers."
-    ),
-]
-ViewNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=VIEW",
-        help="Meaning of a view name of your own, such as 'PORTABLE CHEST=AP'. Repeatable.",
-    ),
-]
 
 
 @prepare_options

@@ -5,12 +5,21 @@ from typing import Annotated
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, SetData, examples, given, study_overrides
+from editgrpo.cli.options import (
+    MaxCompletionTokens,
+    Overwrite,
+    Seed,
+    SetData,
+    examples,
+    given,
+    study_overrides,
+)
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.cli.places import check_studies
 from editgrpo.data.study import Split
 from editgrpo.extras import Extra, require_extras
 from editgrpo.files import read_jsonl
+from editgrpo.model_files import check_model
 
 EXAMPLES = examples(
     "editgrpo generate runs/editgrpo/model --output runs/editgrpo/evaluation/a/predictions.jsonl",
@@ -40,10 +49,7 @@ def generate(
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy; above 0 samples. Default: 0.")
     ] = None,
-    max_completion_tokens: Annotated[
-        int | None,
-        typer.Option(help="Most tokens of a report. Default: as in the run, or 256."),
-    ] = None,
+    max_completion_tokens: MaxCompletionTokens = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Studies in one pass. Default: 16.")
     ] = None,
@@ -56,6 +62,7 @@ def generate(
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(Path(model), overrides)
+    check_model(model)
     check_studies(Path(model), data)
     max_completion_tokens = longest if max_completion_tokens is None else max_completion_tokens
     claim_output(output, overwrite=overwrite)

@@ -7,10 +7,12 @@ import typer
 
 from editgrpo.cli.options import Seed, examples, given
 from editgrpo.cli.studies import (
+    DateFormat,
     FollowLinks,
     OtherShares,
     PrepareFlags,
     Separator,
+    ViewNames,
     prepare_options,
     run_preparation,
     split_rule_of,
@@ -25,6 +27,24 @@ EXAMPLES = examples(
 )
 
 
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=COLUMN",
+        help="Maps a field to a column; one of the field's own name needs none. Fields: "
+        "study_id, patient_id, image, view, split, time, indication, technique, comparison, "
+        "findings, impression. Repeatable.",
+    ),
+]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SPLIT",
+        help="What a split of another name is: train, validation or test. Repeatable.",
+    ),
+]
+
+
 @prepare_options
 def prepare_huggingface(
     name: Annotated[
@@ -34,28 +54,14 @@ def prepare_huggingface(
             help="Folder of Parquet or Arrow files, or a name on the Hugging Face Hub.",
         ),
     ],
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=COLUMN",
-            help="Maps a field to a column; one of the field's own name needs none. Fields: "
-            "study_id, patient_id, image, view, split, time, indication, technique, comparison, "
-            "findings, impression. Repeatable.",
-        ),
-    ] = None,
+    column: Columns = None,
     config: Annotated[
         str | None, typer.Option(help="Configuration of the data set. Default: its default.")
     ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit on the Hub. Default: the newest.")
     ] = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=SPLIT",
-            help="What a split of another name is: train, validation or test. Repeatable.",
-        ),
-    ] = None,
+    split: Splits = None,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +71,8 @@ def prepare_huggingface(
     ] = None,
     follow_links: FollowLinks = False,
     separator: Separator = None,
+    date_format: DateFormat = None,
+    view: ViewNames = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the library's Arrow files. Default: its cache.")
     ] = None,
@@ -82,6 +90,7 @@ def prepare_huggingface(
 
     from editgrpo.data.folder import parse_column_map
     from editgrpo.data.huggingface import HuggingFaceSource
+    from editgrpo.data.views import parse_view_names
 
     columns = parse_column_map(column or [])
     source = HuggingFaceSource(
@@ -94,6 +103,8 @@ def prepare_huggingface(
         splits=dict(map(_split, split or [])),
         draw_splits=split_shares is not None,
         cache=cache,
+        view_names=parse_view_names(view or ()),
+        date_format=date_format,
         **given(separator=separator),
     )
     rule = split_rule_of(split_shares, seed, given="split" in columns or bool(split))

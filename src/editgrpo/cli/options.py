@@ -34,6 +34,9 @@ SetData = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of all random draws.")]
+MaxCompletionTokens = Annotated[
+    int | None, typer.Option(help="Most tokens of a report. Default: as in the run, or 256.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the result of an earlier run in the output.")
 ]

@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from editgrpo.cli.options import Overwrite, Seed, examples, given, study_overrides
+from editgrpo.cli.options import (
+    MaxCompletionTokens,
+    Overwrite,
+    Seed,
+    examples,
+    given,
+    study_overrides,
+)
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.cli.places import check_studies
 from editgrpo.config import ClinicalConfig, DataConfig, EditConfig, RewardConfig
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError
 from editgrpo.extras import Extra, require_extras
+from editgrpo.model_files import check_model
 from editgrpo.provenance import CONFIG_FILE
 from editgrpo.recipes import load_section
 
@@ -64,10 +72,7 @@ def pairs(
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Model: rollouts each. Default: 4.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Model: sampling. Default: 1.")] = None,
-    max_completion_tokens: Annotated[
-        int | None,
-        typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
-    ] = None,
+    max_completion_tokens: MaxCompletionTokens = None,
     batch_size: Annotated[int | None, typer.Option(help="Model: per pass. Default: 16.")] = None,
     changes: _Set = None,
     seed: Seed = 0,
@@ -193,6 +198,8 @@ def _sections(model: Path, overrides: list[str], *, is_run: bool) -> _Sections:
     from editgrpo.sharing.model_settings import settings_of_model
 
     data, longest = settings_of_model(model, inside("data"))
+    if not is_run:
+        check_model(str(model))
     check_studies(model, data)
     return _Sections(data, edit, reward, clinical, longest)
 

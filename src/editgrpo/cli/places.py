@@ -14,7 +14,8 @@ def check_places(config: SFTConfig | TrainConfig) -> None:
         config: The run.
 
     Raises:
-        ConfigError: a path leads nowhere; the message names its setting.
+        ConfigError: a path leads nowhere, or there is no module of a reward of one's own; the
+            message names its setting.
         DataError: the folder of studies is no prepared one.
     """
     clinical = config.clinical
@@ -33,6 +34,11 @@ def check_places(config: SFTConfig | TrainConfig) -> None:
     for key, place in files.items():
         if place is not None and not Path(place).is_file():
             raise ConfigError(f"{key}: no file {place}; give the right path by --set {key}=FILE")
+
+    if config.reward.custom is not None:
+        from editgrpo.rewards.custom import find_module
+
+        find_module(config.reward.custom)
 
     from editgrpo.data.prepared.store import read_prepared
 

@@ -49,6 +49,19 @@ MultipleOf = Annotated[
         "Default: 28; Qwen3-VL needs 32."
     ),
 ]
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="How times are written, such as %d.%m.%Y. Default: ISO 8601 (2024-03-31) or numbers."
+    ),
+]
+ViewNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VIEW",
+        help="Meaning of a view name of your own, such as 'PORTABLE CHEST=AP'. Repeatable.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(help="Number of processes. Default: one per core.")]
 ResumePreparation = Annotated[
     bool, typer.Option("--resume", help="Continue an interrupted preparation in the output.")
@@ -214,6 +227,7 @@ def run_preparation(
         split_rule: Used where the source gives no split; None takes its defaults.
     """
     from editgrpo.data.folder import TableSource
+    from editgrpo.data.huggingface import HuggingFaceSource
     from editgrpo.data.prepared.flow import BLANK_IMAGES
     from editgrpo.data.prepared.image_jobs import IMAGES_STAGE
     from editgrpo.data.sources import prepare
@@ -239,7 +253,7 @@ def run_preparation(
         )
     for name, count in sorted(summary.unrecognised_views.items(), key=lambda item: -item[1]):
         typer.echo(f"View not understood, {count:,} times: {name}")
-    if summary.unrecognised_views and isinstance(source, TableSource):
+    if summary.unrecognised_views and isinstance(source, TableSource | HuggingFaceSource):
         typer.echo("  --view 'NAME=VIEW' says what a view name stands for")
     typer.echo(f"Split: {summary.split_rule}")
     if flags.dry_run:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from editgrpo.cli.clinical_options import clinical_options
-from editgrpo.cli.options import SetData, examples, given
+from editgrpo.cli.options import MaxCompletionTokens, SetData, examples, given
 from editgrpo.config import ClinicalConfig
 from editgrpo.extras import Extra, require_extras
 from editgrpo.recipes import text_override
@@ -40,10 +40,7 @@ def try_model(
         typer.Option(help="Prepared folder to pick studies from. Default: that of the run."),
     ] = None,
     changes: SetData = None,
-    max_completion_tokens: Annotated[
-        int | None,
-        typer.Option(help="Most tokens of a report. Default: as in the run, or 256."),
-    ] = None,
+    max_completion_tokens: MaxCompletionTokens = None,
     min_pixels: Annotated[
         int | None,
         typer.Option(help="Fewest pixels of a resized film. Default: of the set, or the model."),
@@ -71,12 +68,7 @@ def try_model(
     from editgrpo.data.pixels.resize import PixelBudget
     from editgrpo.page import open_page, tried_model
 
-    overrides = list(changes or [])
-    if data is not None:
-        from editgrpo.data.prepared.store import read_prepared
-
-        read_prepared(data)  # says at once that it is none
-        overrides.append(text_override("data.folder", str(data)))
+    overrides = [*(changes or []), *_data_override(data)]
     models = [
         tried_model(one, overrides=overrides, max_completion_tokens=max_completion_tokens)
         for one in (model, beside)
@@ -92,3 +84,12 @@ def try_model(
     typer.echo(
         f"Reports written: {page.counts.reports}; scored: {page.counts.scored}. Nothing was kept"
     )
+
+
+def _data_override(folder: Path | None) -> list[str]:
+    if folder is None:
+        return []
+    from editgrpo.data.prepared.store import read_prepared
+
+    read_prepared(folder)  # says at once that it is none
+    return [text_override("data.folder", str(folder))]

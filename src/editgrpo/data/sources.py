@@ -67,7 +67,9 @@ SOURCES: Mapping[type, SourceKind] = {
     CheXpertPlusSource: SourceKind(read=read_chexpert_plus),
     # A user's own folder may hold the table, the images and what is made of them.
     TableSource: SourceKind(read=read_folder, originals=(), needs_images_to_count=True),
-    HuggingFaceSource: SourceKind(read=read_huggingface, originals=("folder",)),
+    HuggingFaceSource: SourceKind(
+        read=read_huggingface, originals=("folder",), needs_images_to_count=True
+    ),
 }
 """Every kind of source; docs/data.md describes them."""
 

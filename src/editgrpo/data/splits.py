@@ -1,4 +1,4 @@
-"""Training, validation and test: by patient, so that no patient's studies stand in two of them."""
+"""Training, validation and test: by patient, so that no patient's studies are in two of them."""
 
 import hashlib
 import math
@@ -124,7 +124,7 @@ def parse_split(name: str, *, where: str) -> Split:
 
 
 def check_patients_apart(studies: Iterable[Study]) -> None:
-    """Check that all studies of a patient stand in one split.
+    """Check that all studies of a patient are in one split.
 
     Args:
         studies: All studies of a data set.

@@ -92,7 +92,7 @@ def _write(answer: dict[str, Any]) -> None:
 
 
 def _quotable(source: str, message: str) -> str:
-    """Return a message if its names stand in the template itself, else nothing."""
+    """Return a message if its names are in the template itself, else nothing."""
     named = _NAMED.fullmatch(message)
     name = next(filter(None, named.groups()), "") if named else ""
     return message if name and re.search(rf"\b{name}\b", source) else ""
@@ -126,7 +126,7 @@ class _GenerationTag(Extension):
     tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
 
     def parse(self, parser: Parser) -> list[Node]:
-        """Return what stands between the tags."""
+        """Return what is between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

@@ -37,8 +37,8 @@ _DATE = re.compile(
 _MIDNIGHT_OF_A_CLOCK = re.compile(r"\d{4}-\d{2}-\d{2}T00:00:00", re.ASCII)
 _DATE_DIGITS = re.compile(r"\d{8}(?:\.0+)?|\d{12}|\d{14}", re.ASCII)
 _REMEDY = (
-    "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15; `prepare "
-    "folder` reads others by --date-format, such as %d.%m.%Y"
+    "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15; "
+    "`prepare folder` and `prepare hf` read others by --date-format, such as %d.%m.%Y"
 )
 
 

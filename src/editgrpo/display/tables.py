@@ -1,4 +1,4 @@
-"""Evaluation results as terminal tables: systems beside each other, every value with its interval.
+"""Evaluation results as terminal tables: systems side by side, every value with its interval.
 
 The tables measure the width that they are given: where a value and its interval do not fit on one
 line for every system, the interval goes below the value. A metric's name stays on one line, so that

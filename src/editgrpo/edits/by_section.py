@@ -1,4 +1,4 @@
-"""Sections of a report and of its reference beside each other, since an edit stays within one.
+"""Sections of a report and of its reference in pairs, since an edit stays within one.
 
 A report whose sentences name no section is one part, itself.
 """

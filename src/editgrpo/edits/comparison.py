@@ -1,4 +1,4 @@
-"""A rollout laid beside its reference: everything that the edit rules look at, computed once.
+"""A rollout compared with its reference: everything that the edit rules look at, computed once.
 
 Arrays are indexed by entity (X of the rollout, Y of the reference, in reading order) and by
 reference sentence (n). The rules themselves stand in `rules.py`.
@@ -89,7 +89,7 @@ def compare(
     threshold: float,
     anatomy_counts: bool,
 ) -> Comparison:
-    """Lay a rollout beside its reference; the one place that computes cosines for the rules.
+    """Compare a rollout with its reference; the one place that computes cosines for the rules.
 
     Args:
         rollout: The report to edit.

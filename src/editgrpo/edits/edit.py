@@ -187,5 +187,5 @@ def _first_step(
 def _splice(
     items: tuple[T, ...], position: int, removes: bool, inserted: tuple[T, ...]
 ) -> tuple[T, ...]:
-    """Put items at a position, in the place of the one that stands there if that is removed."""
+    """Put items at a position, in the place of the one that is there if that is removed."""
     return items[:position] + inserted + items[position + removes :]

@@ -26,7 +26,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """Text that the rollout did not hold: an inserted sentence, or a space beside one."""
+    """Text that the rollout did not hold: an inserted sentence, or a space next to one."""
 
     text: str
     is_sentence: bool
@@ -125,7 +125,7 @@ def lay_out(
 
 
 def _gaps(text: str, spans: Sequence[Span], *, truncated: bool) -> list[Kept]:
-    """Return what stands before each sentence and, last, what stands after all of them."""
+    """Return what comes before each sentence and, last, what comes after all of them."""
     starts = [0, *(span.end for span in spans)]
     ends = [*(span.start for span in spans), len(text)]
     if truncated:  # after the last sentence stands, behind its white space, an unfinished one

@@ -198,7 +198,7 @@ def _pieces(
 
 
 def _is_inside_word(data: bytes, position: int) -> bool:
-    """Say whether a letter, a digit or part of a character beyond ASCII stands at a position."""
+    """Say whether a letter, a digit or part of a character beyond ASCII is at a position."""
     return data[position : position + 1].isalnum() or data[position : position + 1] >= b"\x80"
 
 

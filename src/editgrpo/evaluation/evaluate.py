@@ -192,7 +192,7 @@ def pool_seeds(evaluations: Sequence[Evaluation], *, system: str) -> Evaluation:
 
 
 def require_same_studies(a: Evaluation, b: Evaluation) -> None:
-    """Refuse to set systems beside each other that were not scored alike.
+    """Refuse to compare systems that were not scored alike.
 
     Args:
         a: One system.

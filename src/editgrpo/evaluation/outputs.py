@@ -68,7 +68,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 
 
 def write_scores(output: Path, outcome: Outcome) -> Path:
-    """Write the scores of each report of the first system, and a summary beside them.
+    """Write the scores of each report of the first system, and a summary.
 
     Args:
         output: CSV if it ends in `.csv`, else JSON lines; one study a row, sorted by study id.
@@ -110,7 +110,7 @@ def partials_beside(output: Path) -> Path:
 
 
 def _copy_predictions(folder: Path, evaluation: Evaluation) -> None:
-    """Put a single file of predictions beside its results, where `editgrpo report` looks."""
+    """Put a single file of predictions next to its results, where `editgrpo report` looks."""
     sources = [Path(name) for name in evaluation.predictions]
     copy = folder / PREDICTIONS_FILE
     if len(sources) == 1 and real_path(sources[0]) != real_path(copy):

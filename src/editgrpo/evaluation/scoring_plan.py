@@ -54,7 +54,7 @@ class ScoringPlan:
 
     @property
     def columns(self) -> dict[Source, slice]:
-        """Where the numbers of each source stand in a study's row."""
+        """Where the numbers of each source are in a study's row."""
         return source_columns(list(self.scorers))
 
 

@@ -1,4 +1,4 @@
-"""What an interval and a p-value are over, in words that stand beside the numbers."""
+"""What an interval and a p-value are over, in words that go with the numbers."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -117,7 +117,7 @@ def _ends(row: Estimate | Difference, *, several: bool) -> dict[str, float | Non
 
 
 def _stated(record: dict[str, Any]) -> dict[str, Any]:
-    """Put into words, behind what was counted, what the intervals are over."""
+    """Put into words, after what was counted, what the intervals are over."""
     stated: dict[str, Any] = {}
     for key, value in record.items():
         stated[key] = value

@@ -15,7 +15,7 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """One generated report beside its reference.
+    """One generated report with its reference.
 
     Attributes:
         study_id: Unique within a set of predictions.

@@ -86,7 +86,7 @@ class Source:
 
 
 def source_columns(sources: Sequence[Source]) -> dict[Source, slice]:
-    """Place sources beside each other: the columns of each, in the order given."""
+    """Place sources side by side: the columns of each, in the order given."""
     columns, start = {}, 0
     for source in sources:
         columns[source] = slice(start, start + source.width)

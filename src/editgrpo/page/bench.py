@@ -1,4 +1,4 @@
-"""What stands behind the page: models, studies and scorers, loaded while the page is open."""
+"""What the page works with: models, studies and scorers, loaded while the page is open."""
 
 import threading
 from collections.abc import Iterator, Sequence

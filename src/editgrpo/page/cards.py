@@ -96,7 +96,7 @@ def show_state(text: str, *, kind: str) -> str:
 
 
 def banner(title: str) -> str:
-    """Return the head of the page with the warning that stands above everything."""
+    """Return the head of the page with the warning above everything."""
     return _rendered("banner.html.j2", title=title)
 
 

@@ -76,7 +76,7 @@ def wire(bench: Bench, page: Page) -> None:
 
 
 class _Events:
-    """The functions behind the controls. Each returns new values by component."""
+    """The functions that the controls call. Each returns new values by component."""
 
     def __init__(self, bench: Bench, page: Page) -> None:
         self._bench, self._page = bench, page
@@ -163,7 +163,7 @@ class _Events:
         study: str,
         *shown: str,
     ) -> Iterator[Updates]:
-        """Let the models draw reports beside those that are there."""
+        """Let the models draw more reports."""
         kept = tuple(card for card in cards if card.draft.is_finished)
         drawn = {card.number for card in kept if card.is_drawn}
         first = max(drawn, default=-1) + 1

@@ -1,4 +1,4 @@
-"""The page itself: what stands where. What happens is in events.py."""
+"""The page itself: what is where. What happens is in events.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

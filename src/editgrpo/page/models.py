@@ -81,7 +81,7 @@ def tried_model(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageStudy:
-    """A study as it stands on the page.
+    """A study as it is on the page.
 
     Attributes:
         study: Its texts and id; the images are those of `films`.

@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 
 
 class Topic(StrEnum):
-    """What a sentence of a report is about; sentences of one topic stand together."""
+    """What a sentence of a report is about; sentences of one topic come together."""
 
     DEVICES = "devices"
     HEART = "heart"

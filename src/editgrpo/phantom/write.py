@@ -1,4 +1,4 @@
-"""Write a phantom data set: a prepared folder, and the truth behind it."""
+"""Write a phantom data set: a prepared folder, and the truth of it."""
 
 import os
 import shutil
@@ -146,7 +146,7 @@ def _check(studies: int, size_px: int, split_shares: tuple[float, float, float])
 
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside the wanted one, which this process owns; rename it at the end, delete
+    """Yield a folder next to the wanted one, which this process owns; rename it at the end, delete
     it on any error."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is not empty; name a new folder, or delete this one")

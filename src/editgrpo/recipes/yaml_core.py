@@ -110,7 +110,7 @@ def _parsed(text: str, place: str) -> Any:
 
 
 def _holds_itself(value: Any, above: set[int], done: set[int]) -> bool:
-    """Say whether a list or mapping stands within itself, by looking at each of them once."""
+    """Say whether a list or mapping is within itself, by looking at each of them once."""
     if not isinstance(value, dict | list) or id(value) in done:
         return False
     if id(value) in above:

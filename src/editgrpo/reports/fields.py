@@ -139,7 +139,7 @@ class _Reader:
         return _Label(start, mentions, self._is_bare(start, colon))
 
     def _label_start(self, floor: int, colon: int, *, behind_value: bool) -> int:
-        """Return where a label begins that may stand behind the value of another."""
+        """Return where a label begins that may follow the value of another."""
         commas = [p for p in range(floor, colon) if self._tokens[p].form == ","]
         if commas and (behind_value or not self._is_bare(floor, colon)):
             return commas[-1] + 1

@@ -14,7 +14,7 @@ from editgrpo.reports.types import Span
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stretch of a report that stands under one heading.
+    """A stretch of a report under one heading.
 
     Attributes:
         section: What it belongs to.
@@ -47,7 +47,7 @@ def with_headings(findings: str, impression: str) -> str:
 
 
 def read_passages(text: str) -> list[Passage]:
-    """Find the headings of a report and what stands under each.
+    """Find the headings of a report and what is under each.
 
     Args:
         text: A report of both sections, written by a model perhaps.

@@ -78,7 +78,7 @@ def _copulas(tokens: tuple[Token, ...]) -> list[int]:
 
 
 def _are_sentences(tokens: tuple[Token, ...]) -> list[bool]:
-    """Say for each place, and the one behind the last, whether a verb comes before a value ends
+    """Say for each place, and the one after the last, whether a verb comes before a value ends
     there."""
     found = [False]
     for token in reversed(tokens):

@@ -14,7 +14,7 @@ def annotator_of_target(annotator: Annotator, target: Target) -> Annotator:
 
 
 class SectionedAnnotator:
-    """Lets an annotator read what stands under each heading; every sentence knows its section.
+    """Lets an annotator read what is under each heading; every sentence knows its section.
 
     Attributes:
         name: The annotator's.

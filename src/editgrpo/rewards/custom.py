@@ -1,9 +1,11 @@
 """A part of a reward that a user has written, by its import path."""
 
-import importlib
+import hashlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from editgrpo.errors import ConfigError
 from editgrpo.foreign import reading
 
 _FORM = "module:function, such as my_reward:score"
+_REMEDY = f"give {_FORM}, in the current folder or the environment"
 
 
 class CustomScore:
@@ -41,16 +44,56 @@ class CustomScore:
         return self._function(list(candidates), list(references))
 
 
-def _imported(path: str) -> Callable[[list[str], list[str]], Any]:
+def find_module(path: str) -> ModuleSpec:
+    """Look for the module of an import path; what it holds is not run, but for packages around it.
+
+    Args:
+        path: `module:function`.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        ConfigError: the path has another form, or there is no such module.
+    """
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise ConfigError(f"reward.custom is {path!r}; it must be {_FORM}")
-    remedy = f"give {_FORM}, in the current folder or the environment"
-    with reading(f"reward.custom: module {module_name!r}", remedy, error=ConfigError), _here():
+    place = f"reward.custom: module {module_name!r}"
+    with reading(place, _REMEDY, error=ConfigError), _here():
+        spec = importlib.util.find_spec(module_name)
+    if spec is None:
+        raise ConfigError(f"{place}: not found; {_REMEDY}")
+    return spec
+
+
+def module_hash(path: str) -> str:
+    """Hash the source of the module of an import path.
+
+    Args:
+        path: `module:function`.
+
+    Returns:
+        64 hexadecimal digits, those of its name for a module without a file. What it imports is not
+        part of it.
+
+    Raises:
+        ConfigError: see `find_module`.
+    """
+    spec = find_module(path)
+    if spec.origin is None or not Path(spec.origin).is_file():
+        return hashlib.sha256(spec.name.encode()).hexdigest()
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def _imported(path: str) -> Callable[[list[str], list[str]], Any]:
+    module_name, _, name = path.partition(":")
+    find_module(path)
+    with reading(f"reward.custom: module {module_name!r}", _REMEDY, error=ConfigError), _here():
         module = importlib.import_module(module_name)
     function = getattr(module, name, None)
     if not callable(function):
-        raise ConfigError(f"reward.custom: {module_name} has no function {name!r}; {remedy}")
+        raise ConfigError(f"reward.custom: {module_name} has no function {name!r}; {_REMEDY}")
     found: Callable[[list[str], list[str]], Any] = function
     return found
 

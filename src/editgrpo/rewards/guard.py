@@ -68,7 +68,7 @@ def failures_as_reward_errors(name: str) -> Iterator[None]:
 
 
 class GuardedReward:
-    """A reward behind a time limit.
+    """A reward with a time limit.
 
     Attributes:
         name: The reward's.

@@ -84,7 +84,7 @@ def load_reward(
 def configured_reward(
     config: RewardConfig, clinical: ClinicalConfig, target: Target | None = None
 ) -> Reward:
-    """Load the reward of a run with all its models, behind its time limit.
+    """Load the reward of a run with all its models, under its time limit.
 
     Args:
         config: Which reward.

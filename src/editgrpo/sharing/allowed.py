@@ -1,4 +1,4 @@
-"""Which files of a model folder may leave the machine: a list of names, and nothing beside it.
+"""Which files of a model folder may leave the machine: a list of names, and nothing else.
 
 Whatever a run writes besides its model holds report text, or may: rollouts, predictions, metrics,
 checkpoints with the order of studies. So a file goes out because its name is here, never because no
@@ -77,6 +77,6 @@ def allowed_files(folder: Path) -> list[Path]:
 
 
 def left_out(folder: Path) -> list[str]:
-    """Name what stands in a folder and may not be given away."""
+    """Name what is in a folder and may not be given away."""
     allowed = {path.name for path in allowed_files(folder)}
     return sorted(path.name for path in folder.iterdir() if path.name not in allowed)

@@ -229,7 +229,7 @@ def write_epochs(run: Path, scores: Sequence[EpochScore]) -> None:
 
 
 def model_for_rl(best: Path) -> Path:
-    """Return the folder of the epoch before the best one, which lies beside the best one's."""
+    """Return the folder of the epoch before the best one, which lies next to the best one's."""
     return best.with_name(MODEL_FOR_RL)
 
 

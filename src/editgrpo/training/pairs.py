@@ -36,6 +36,7 @@ from editgrpo.training.generate import (
 )
 from editgrpo.training.policy.generation_tokens import SamplingSettings, generation_tokens
 from editgrpo.training.policy.load import load_processor, resolve_model_folder
+from editgrpo.training.policy.model import Policy
 from editgrpo.training.policy.prompts import PromptEncoder, load_split
 from editgrpo.training.preference_set import Pair, Progress
 from editgrpo.training.run.folder import ROLLOUTS
@@ -185,7 +186,7 @@ def _sampled_rows(
 class _Maker:
     """Samples, edits and scores the groups of studies."""
 
-    policy: Any
+    policy: Policy
     encoder: PromptEncoder
     builder: GroupBuilder
     reward: Any

@@ -134,7 +134,7 @@ def stream_reports(
 
 
 def _add(reports: list[_Row], written: _Tokens) -> bool:
-    """Wait for a token, and add all that are there; return False behind the last."""
+    """Wait for a token, and add all that are there; return False after the last."""
     found = written.get()
     if found is None:
         return False

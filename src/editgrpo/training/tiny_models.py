@@ -22,7 +22,7 @@ from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from editgrpo.training.run.saving import publish_config
 
 _QWEN3_PATCH = 16
-"""Pixels along a patch of Qwen3-VL; the other Qwen families have 14."""
+"""Pixels along a patch of Qwen3-VL and Qwen3.5; the other Qwen families have 14."""
 
 
 def write_tiny_model(folder: Path, family: str, *, seed: int = 0) -> None:
@@ -53,7 +53,8 @@ def write_tiny_model(folder: Path, family: str, *, seed: int = 0) -> None:
 
 def multiple_of(family: str) -> int:
     """Return what the sides of images must be multiples of for a family, in pixels."""
-    return 2 * (_QWEN3_PATCH if family == "qwen3_vl" else TinyModelConfig().patch_size)
+    is_newer = family in ("qwen3_vl", "qwen3_5")
+    return 2 * (_QWEN3_PATCH if is_newer else TinyModelConfig().patch_size)
 
 
 _TEXT = (
@@ -137,6 +138,55 @@ def build_qwen3_vl(like: Any, shape: TinyModelConfig) -> Any:
     )
 
 
+def build_qwen3_5(like: Any, shape: TinyModelConfig) -> Any:
+    """Build a Qwen3.5 with the tokens of a small Qwen2.5-VL.
+
+    Args:
+        like: That model.
+        shape: Its shape; of four text layers, as published, all but the last are linear attention.
+
+    Returns:
+        A float32 `Qwen3_5ForConditionalGeneration`, its weights drawn from torch's generator.
+    """
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    text = {name: getattr(like.config.text_config, name) for name in _TEXT}
+    text |= {
+        "num_hidden_layers": 4,
+        "layer_types": [*["linear_attention"] * 3, "full_attention"],
+        "head_dim": 32,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "tie_word_embeddings": True,
+    }
+    text["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": 10_000.0,
+        "partial_rotary_factor": 0.25,
+        "mrope_section": [2, 1, 1],
+        "mrope_interleaved": True,
+    }
+    vision = {
+        "depth": 3,
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": 2 * shape.hidden_size,
+        "num_heads": shape.heads,
+        "out_hidden_size": like.config.text_config.hidden_size,
+        "patch_size": shape.patch_size,
+        "num_position_embeddings": 36,
+    }
+    return Qwen3_5ForConditionalGeneration(
+        Qwen3_5Config(
+            text_config=text,
+            vision_config=vision,
+            tie_word_embeddings=True,
+            **{name: getattr(like.config, name) for name in _SPECIAL},
+        )
+    )
+
+
 _SHAPE = TinyModelConfig()
 TINY_FAMILIES: Mapping[str, Callable[..., object]] = {
     "qwen2_5_vl": partial(write_tiny_checkpoint, config=_SHAPE),
@@ -145,6 +195,11 @@ TINY_FAMILIES: Mapping[str, Callable[..., object]] = {
         write_tiny_checkpoint,
         config=replace(_SHAPE, patch_size=_QWEN3_PATCH),
         build=build_qwen3_vl,
+    ),
+    "qwen3_5": partial(
+        write_tiny_checkpoint,
+        config=replace(_SHAPE, patch_size=_QWEN3_PATCH),
+        build=build_qwen3_5,
     ),
     "gemma3": write_gemma3,
 }

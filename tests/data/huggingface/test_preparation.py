@@ -281,3 +281,32 @@ def test_what_is_no_data_set_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "paths" / "a.parquet", {"image": pa.array(["../a.png"])})
     with pytest.raises(DataError, match="leads out of"):
         read_huggingface(source(tmp_path / "paths"))
+
+
+def test_dates_and_views_of_other_forms_are_read_as_from_a_table(tmp_path: Path) -> None:
+    write(
+        tmp_path / "own/data/train-00000-of-00001.parquet",
+        {
+            "image": pa.array([film(20), film(40)], FILM),
+            "findings": ["Clear.", "Large heart."],
+            "patient_id": ["p", "p"],
+            "time": ["31.12.2023", "01.02.2024"],
+            "view": ["STEHEND", "STEHEND"],
+        },
+    )
+    read = read_huggingface(
+        source(tmp_path / "own", date_format="%d.%m.%Y", view_names={"STEHEND": View.PA})
+    )
+    assert [study.time for study in read.studies] == ["2023-12-31", "2024-02-01"]
+    assert [study.images[0].view for study in read.studies] == [View.PA, View.PA]
+    with pytest.raises(DataError, match="`prepare folder` and `prepare hf` read others by"):
+        read_huggingface(source(tmp_path / "own"))
+
+
+def test_a_dry_run_finds_a_wrong_folder_of_images(reports_of_the_hub: Path, tmp_path: Path) -> None:
+    wrong = source(reports_of_the_hub, columns=COLUMNS, image_folder=tmp_path)
+    with pytest.raises(DataError, match="image"):
+        prepare(wrong, tmp_path / "set", options(dry_run=True))
+    right = source(reports_of_the_hub, columns=COLUMNS, image_folder=reports_of_the_hub / "films")
+    prepare(right, tmp_path / "set", options(dry_run=True))
+    assert not (tmp_path / "set").exists()

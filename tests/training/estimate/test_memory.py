@@ -210,6 +210,15 @@ def test_scorers_are_those_of_reward_and_edits() -> None:
     assert scorer_bytes(recipe("reward.name=rules")) == 4 * (184 + 110) * 10**6
 
 
+def test_a_judge_counts_where_it_runs_and_a_reward_of_ones_own_not() -> None:
+    green = ["edit.level=none", "reward.name=rules", "reward.weights.green@radllama2-7b-guarded=1"]
+    assert scorer_bytes(recipe(*green)) == 4 * 6_738 * 10**6
+    assert scorer_bytes(recipe(*green, "clinical.green_endpoint=http://localhost:8000/v1")) == 0
+    own = ["edit.level=none", "reward.name=custom", "reward.custom=my_reward:score"]
+    assert scorer_bytes(recipe(*own)) == 0
+    assert scorer_bytes(recipe(*own, "reward.weights.my_reward:score=0.5")) == 0
+
+
 def test_on_the_plain_path_a_window_limits_what_a_layer_keeps() -> None:
     # Gemma 3 4B: 29 of 34 layers keep 1,024 tokens; 5 samples of 1,225 + 256, 4 heads of 256.
     gemma = PUBLISHED["google/medgemma-4b-it"]

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from editgrpo.data import rendering
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
+from editgrpo.training.policy.families import LINEAR_ATTENTION, packed_family
 from editgrpo.training.policy.load import (
     load_checkpoint_weights,
     load_for_inference,
@@ -32,6 +33,7 @@ FIRST, INDEX = "model-00001-of-00002.safetensors", "model.safetensors.index.json
 PROMPT = Prompt(
     [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Look."}]}], ()
 )
+HYBRID = {"text_config": {"layer_types": ["linear_attention", "full_attention"]}}
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 IMAGE = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Look.<|im_end|>\n"
 ANSWER = "<|im_start|>assistant\n"
@@ -320,3 +322,13 @@ def test_a_checkpoint_is_read_by_the_shapes_of_the_model_at_hand(folder: Path) -
             parameter.zero_()
     load_checkpoint_weights(model, checkpoint)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_linear_attention_is_named_as_what_cannot_be_packed() -> None:
+    for kind, before in (("qwen3_5", "Qwen3.5 model: "), ("qwen3_5_moe", "not 'qwen3_5_moe'; ")):
+        reason = packed_family({**HYBRID, "model_type": kind})
+        assert isinstance(reason, str)
+        assert reason.endswith(f"{before}{LINEAR_ATTENTION}")
+    unknown = packed_family({"model_type": "llava", "text_config": {"layer_types": None}})
+    assert isinstance(unknown, str)
+    assert unknown.endswith("not 'llava'")

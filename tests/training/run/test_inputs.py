@@ -235,3 +235,17 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_warning(
     assert "does not say what it was started with" in caplog.text
     with pytest.raises(TrainingError, match="has changed"):
         check_same_inputs(tmp_path, {"model.path": {"a": "2"}}, None)
+
+
+def test_a_reward_of_ones_own_is_known_by_its_source(
+    place: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = tmp_path / "hashed_reward.py"
+    module.write_text("def score(reports, references):\n    return [1.0 for _ in reports]\n")
+    config = place.train_config(tmp_path / "run")
+    config = replace(config, reward=RewardConfig(name="custom", custom="hashed_reward:score"))
+    hashes = [run_inputs(config, place.checkpoint)["reward.custom"]]
+    module.write_text("def score(reports, references):\n    return [2.0 for _ in reports]\n")
+    hashes.append(run_inputs(config, place.checkpoint)["reward.custom"])
+    assert hashes[0] != hashes[1]

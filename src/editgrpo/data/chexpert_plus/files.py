@@ -1,4 +1,4 @@
-"""Where the files of CheXpert Plus are: the table, and the trees of films beside it."""
+"""Where the files of CheXpert Plus are: the table, and the trees of films next to it."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ class Faults:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep a DataError that the block raises, and go on behind it.
+        """Keep a DataError that the block raises, and go on after it.
 
         Yields:
             Nothing.

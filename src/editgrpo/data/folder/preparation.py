@@ -37,7 +37,7 @@ _ONE_VALUE = ("patient_id", "split", "time", *SECTIONS)  # fields on which a stu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableSource:
-    """Where a user's studies stand."""
+    """Where a user's studies are."""
 
     table: Path
     """CSV with a header, or JSON lines (`.jsonl`)."""

@@ -15,6 +15,7 @@ from editgrpo.data.prepare import Candidates
 from editgrpo.data.prepared.record import SECTIONS, nearest
 from editgrpo.data.read_options import ReadOptions
 from editgrpo.data.splits import parse_split
+from editgrpo.data.study import View
 from editgrpo.errors import ConfigError
 
 _SAME_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -59,6 +60,12 @@ class HuggingFaceSource:
     separator: str | None = None
     """Stands between several paths, or views, in one cell; a list needs none."""
 
+    date_format: str | None = None
+    """As of `TableSource`; a column of dates needs none."""
+
+    view_names: Mapping[str, View] = field(default_factory=dict)
+    """As of `TableSource`."""
+
     cache: Path | None = None
     """Where the library keeps its Arrow files; None takes its own cache."""
 
@@ -102,6 +109,8 @@ def read_huggingface(source: HuggingFaceSource, how: ReadOptions | None = None) 
         _place_in(source, rows),
         how,
         separator=source.separator,
+        date_format=source.date_format,
+        view_names=source.view_names,
         dataset="huggingface",
     )
     if not has_splits:

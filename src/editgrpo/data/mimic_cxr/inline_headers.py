@@ -1,4 +1,4 @@
-"""Headers that do not stand at a line's beginning: they are brought there, so that one rule reads
+"""Headers that are not at a line's beginning: they are brought there, so that one rule reads
 all.
 
 "The lungs are clear.  IMPRESSION: Normal." is two sections on one line. Missed, the second would be
@@ -58,7 +58,7 @@ _LOOK_BACK = 80  # characters, at most a line of a report
 
 
 def with_headers_on_lines_of_their_own(text: str) -> str:
-    """End a line where a header stands further along on it.
+    """End a line where a header follows on it.
 
     Args:
         text: A report; lines end in a line feed.
@@ -78,7 +78,7 @@ def with_headers_on_lines_of_their_own(text: str) -> str:
 
 
 def _ends_section(line: str, header: re.Match[str]) -> bool:
-    """Say whether a header counts, by what stands before it on its line."""
+    """Say whether a header counts, by what comes before it on its line."""
     before = line.rstrip()
     if not any(map(str.isalpha, before)):
         return False  # at the line's beginning: "___." is what de-identification left there

@@ -60,7 +60,7 @@ class Piece:
 
 @dataclass(slots=True)
 class _Reader:
-    """Where reading stands.
+    """How far reading has come.
 
     Attributes:
         reports: What FINAL REPORT parts, of blocks that lines of underscores part, of pieces.
@@ -111,7 +111,7 @@ class _Reader:
 
 
 def _is_label(kind: Kind, header: str, section: Kind | None) -> bool:
-    """Say whether a header names a part of the section in which it stands."""
+    """Say whether a header names a part of the section that it is in."""
     match kind:
         case Kind.PART:
             return True

@@ -164,7 +164,7 @@ def classify(header: str) -> Kind | None:
 
 
 def is_name(header: str) -> bool:
-    """Say whether text needs no colon to be a header where it stands alone on its line.
+    """Say whether text needs no colon to be a header where it is alone on its line.
 
     One of `NAMES` in capitals; with a capital at its beginning, as "Impression", only one that
     results or what follows them stand under: "History" may be wrapped text.
@@ -189,7 +189,7 @@ def names_findings_alone(header: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def in_capitals(header: str) -> bool:
-    """Say whether a header has no small letter; what stands in brackets does not matter."""
+    """Say whether a header has no small letter; what is in brackets does not matter."""
     return _IN_BRACKETS.sub("", header).isupper()
 
 

@@ -1,4 +1,4 @@
-"""The sections of a raw MIMIC-CXR report. Which header opens what stands in `section_headers.py`.
+"""The sections of a raw MIMIC-CXR report. Which header opens what is in `section_headers.py`.
 
 Rules, in the order in which they act:
 
@@ -173,7 +173,7 @@ def _is_aside(block: list[Piece]) -> bool:
 def _apart_from_impressions(
     pieces: list[Piece], text: str, decisions: set[Decision]
 ) -> list[Piece]:
-    """End findings where "impression:" stands in them, in whatever letters; see rule 8."""
+    """End findings where "impression:" is in them, in whatever letters; see rule 8."""
     apart: list[Piece] = []
     for piece in pieces:
         header = piece.kind in FINDINGS and _IMPRESSION.search(text, piece.start, piece.end)
@@ -247,7 +247,7 @@ def _first_paragraphs(pieces: list[Piece], kinds: tuple[Kind, ...], text: str) -
 
 
 def _has_unheaded_text(pieces: list[Piece], text: str) -> bool:
-    """Say whether a paragraph stands above the first header, or after a section's first one."""
+    """Say whether a paragraph is above the first header, or after a section's first one."""
     return any(
         len(paragraph.split()) >= _FEWEST_WORDS_OF_A_PARAGRAPH
         for piece in pieces

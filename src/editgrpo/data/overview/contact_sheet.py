@@ -264,7 +264,7 @@ class _Page:
             left += room + _GAP
 
     def columns(self, *columns: tuple[str, str]) -> None:
-        """Write texts with headings beside each other."""
+        """Write texts with headings side by side."""
         self.bottom += _GAP
         self.rules.append(self.bottom)
         top = self.bottom + _GAP // 2

@@ -192,7 +192,7 @@ class _Tally:
     image_ids: set[str] = field(default_factory=set)
 
     def add(self, batch: pa.RecordBatch, rows: Counts) -> None:
-        """Count some studies, which stand at the given rows of the set."""
+        """Count some studies, which are at the given rows of the set."""
         self.patients.update(_frequencies(batch.column("patient_id")))
         self._add_images(batch.column("images"))
         for name in SECTIONS:

@@ -108,7 +108,7 @@ def _facts(
 def _rejections(
     reports: dict[str, GroundedReport], unusable: dict[str, str], table: MasterTable
 ) -> list[Rejection]:
-    """Return every study that stands in one of the two files and cannot be put together."""
+    """Return every study that is in one of the two files and cannot be put together."""
     reasons = dict(unusable)
     for study_id in reports:
         if study_id not in table.studies and study_id not in table.unusable:

@@ -43,7 +43,7 @@ def find_jpeg_header(source: bytes) -> Codestream | None:
 
 
 def end_of(source: bytes) -> int:
-    """Find where a codestream of the JPEG family ends, whatever stands behind it.
+    """Find where a codestream of the JPEG family ends, whatever comes after it.
 
     A decoder takes zeros that fill up a file for pixels. In compressed data FF is never followed by
     D9: the coder puts a byte or a bit between them. So the last FFD9 behind the header is the end,
@@ -63,7 +63,7 @@ def end_of(source: bytes) -> int:
 
 
 def _segments(source: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each marker that has a segment and where it stands, up to the first scan.
+    """Yield each marker that has a segment, and its place, up to the first scan.
 
     What stands between two segments is passed over, as the decoders do.
     """

@@ -1,4 +1,4 @@
-"""Boxes that a data set draws around what a sentence says, beside the studies in `boxes.arrow`.
+"""Boxes that a data set draws around what a sentence says, next to the studies in `boxes.arrow`.
 
 They are shown to people, and to no model.
 """

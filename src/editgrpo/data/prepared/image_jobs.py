@@ -132,7 +132,7 @@ def fill_store(
     workers: int,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Make every image of a set, behind those that are safe already.
+    """Make every image of a set, after those that are safe already.
 
     Args:
         folder: Of the set.

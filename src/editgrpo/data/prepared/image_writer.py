@@ -80,7 +80,7 @@ class ImageStoreWriter:
     def __init__(
         self, folder: Path | str, image_ids: Sequence[str], *, remedy: str = RESUME
     ) -> None:
-        """Continue behind the whole shards that are there.
+        """Continue after the whole shards that are there.
 
         Args:
             folder: Of the set; made if missing.

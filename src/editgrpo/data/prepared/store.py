@@ -192,7 +192,7 @@ class StudySet(Sequence[Study]):
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where the rows of a set stand: the split that was loaded, which of its rows (of those with a
+    """Where the rows of a set are: the split that was loaded, which of its rows (of those with a
     reference, perhaps), from which files, what is asked for, and how many lack it."""
 
     split: Split | None
@@ -236,7 +236,7 @@ def _rows_of(table: pa.Table, rows: range) -> pa.Table:
 
 
 def table_path(folder: Path, split: Split) -> Path:
-    """Return where the studies of a split stand."""
+    """Return where the studies of a split are."""
     return folder / STUDIES_FOLDER / f"{split.value}.arrow"
 
 

@@ -118,7 +118,7 @@ def _opened(text: str, bracket: str, path: Path, wanted: str) -> int:
 
 
 def _after(text: str, position: int, mark: str, path: Path) -> int:
-    """Return where the next token begins behind a mark that must come now."""
+    """Return where the next token begins after a mark that must come now."""
     position = _skip(text, position)
     if not text.startswith(mark, position):
         raise DataError(_not_json(path, json.JSONDecodeError(f"{mark!r} expected", text, position)))
@@ -126,7 +126,7 @@ def _after(text: str, position: int, mark: str, path: Path) -> int:
 
 
 def _next(text: str, position: int, closing: str, path: Path) -> int:
-    """Return where the next entry begins, or the closing bracket stands."""
+    """Return where the next entry begins, or the closing bracket is."""
     position = _skip(text, position)
     if text.startswith(closing, position):
         return position

@@ -1,4 +1,4 @@
-"""Where the files of ReXGradient-160K are: as downloaded, unpacked beside, or apart."""
+"""Where the files of ReXGradient-160K are: as downloaded, unpacked next to them, or apart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Test studies on which the systems' predictions stand side by side."""
+"""Test studies on which the systems' predictions are side by side."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The studies behind the report's pages: their images, small enough to travel inside one file."""
+"""The studies of the report's pages: their images, small enough to travel inside one file."""
 
 import base64
 import io

@@ -89,7 +89,7 @@ def _clean(answer: str) -> str:
 
 
 def _section(text: str, heading: str) -> str:
-    """Return what stands between a heading and the next blank line; "" without the heading."""
+    """Return what is between a heading and the next blank line; "" without the heading."""
     return _BLANK_LINE.split(text.partition(heading)[2].lstrip(), maxsplit=1)[0]
 
 

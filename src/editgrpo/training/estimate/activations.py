@@ -139,7 +139,7 @@ def passing_bytes(
     is_head_trained: bool,
     tower: float = 0,
 ) -> float:
-    """Return the most of what comes and goes in an update, beside what it keeps.
+    """Return the most of what comes and goes in an update, besides what it keeps.
 
     Args:
         text: The model.

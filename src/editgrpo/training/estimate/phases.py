@@ -120,7 +120,7 @@ def attention_calls(vision: VisionShape) -> int:
 
 
 def decoding(shape: ModelShape, work: Workload, *, is_graphed: bool = False) -> Phase:
-    """Return the sampling of responses behind their prompts.
+    """Return the sampling of responses after their prompts.
 
     Args:
         shape: Of the model.

@@ -13,7 +13,7 @@ from editgrpo.training.estimate.workload import Workload
 def sampling_bytes(
     config: TrainConfig, text: TextShape, work: Workload, precision: Precision, gpu: Gpu | None
 ) -> dict[str, float]:
-    """Return what sampling keeps beside weights.
+    """Return what sampling keeps besides weights.
 
     Args:
         config: The run.

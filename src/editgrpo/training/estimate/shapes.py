@@ -118,7 +118,7 @@ class VisionShape:
 
     @property
     def merger_matrices(self) -> int:
-        """Entries that every image token is multiplied with behind the layers, at all levels."""
+        """Entries that every image token is multiplied with after the layers, at all levels."""
         if self.is_pooled:
             return self.hidden * self.out
         wide = self.hidden * self.merge**2
@@ -141,7 +141,7 @@ class VisionShape:
 
     @property
     def _mergers(self) -> int:
-        """Parameters of the networks behind the layers: the last norms its patches, the others
+        """Parameters of the networks after the layers: the last norms its patches, the others
         what they have joined."""
         wide = self.hidden * self.merge**2
         norms = self._norm(self.hidden) + (self.levels - 1) * self._norm(wide)

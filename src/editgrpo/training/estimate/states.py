@@ -33,7 +33,7 @@ class Precision(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class States:
-    """Bytes a trained parameter, and what is frozen beside them."""
+    """Bytes a trained parameter, and those of what is frozen."""
 
     weight: float
     gradient: float

@@ -64,7 +64,7 @@ class AttentionPlan(ABC):
 
 
 def use_group_attention(model: Policy) -> None:
-    """Let the text layers of a model take an `AttentionPlan` beside a mask, see `planned`.
+    """Let the text layers of a model take an `AttentionPlan` as well as a mask, see `planned`.
 
     Args:
         model: A transformers model, unwrapped. Its vision tower keeps its attention; its text

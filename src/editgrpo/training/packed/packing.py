@@ -1,4 +1,4 @@
-"""Groups packed into one row: each prompt once, its responses behind it, no padding.
+"""Groups packed into one row: each prompt once, its responses after it, no padding.
 
 A row is `[group | group | ...]`, a group `[prompt without its last token | r_1 | ... | r_G]`. Each
 response segment starts with a copy of the prompt's last token, which predicts the response's first

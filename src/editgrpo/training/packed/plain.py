@@ -1,4 +1,4 @@
-"""The plain path: every response a row of its own behind its prompt, through the stock model.
+"""The plain path: every response a row of its own after its prompt, through the stock model.
 
 Any model of transformers can be trained so, at the price of computing a prompt and its images once
 a response. It is what the packed pass is held to, and what serves a family that this package does
@@ -149,7 +149,7 @@ def add_plain_pass(model: Policy, *, temperature: float) -> None:
 def repeated(
     inputs: Mapping[str, Tensor], rows: int, *, more: int, tokens: int
 ) -> dict[str, Tensor]:
-    """Repeat what belongs to one row for several that go on behind it.
+    """Repeat what belongs to one row for several that follow it.
 
     Args:
         inputs: From `EncodedPrompt.stock_inputs`.

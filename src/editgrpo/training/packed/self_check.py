@@ -80,7 +80,7 @@ def check_group_pass(
 def stock_log_probs(
     model: WrappedPolicy, prompt: EncodedPrompt, response: Sequence[int], temperature: float = 1.0
 ) -> Tensor:
-    """Score one response alone behind its prompt with the model's own forward pass.
+    """Score one response alone after its prompt with the model's own forward pass.
 
     Args:
         model: The model, wrapped or not.

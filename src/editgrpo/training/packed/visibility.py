@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class GroupSpan:
-    """Where one group stands in a packed row.
+    """Where one group is in a packed row.
 
     Attributes:
         start: Column of the first prompt token.

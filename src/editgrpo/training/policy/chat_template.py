@@ -15,6 +15,9 @@ from editgrpo.foreign import reading
 from editgrpo.model_files import read_json_object
 from editgrpo.training.policy.model import Tokenizer
 
+# Models that can think before they answer (Qwen3.5, Qwen3) write the report at once; other
+# templates do not look at it.
+FOR_A_REPORT = {"add_generation_prompt": True, "enable_thinking": False}
 _PROBE = "Describe the film."
 _MANY = 8  # images of the trial message; a study shows six as a rule
 
@@ -45,7 +48,7 @@ def use_folder_template(tokenizer: Tokenizer, folder: Path, *, image_token: str)
     require_template_limits(place, template, tokenizer)
     with reading(f"{place}: chat template", remedy, error=ModelError):
         text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": parts}], tokenize=False, **FOR_A_REPORT
         )
     if text.count(image_token) != 1 or text.count(_PROBE) != 1:
         raise ModelError(
@@ -79,14 +82,14 @@ def require_template_limits(
         "messages": [{"role": "user", "content": parts}, *answers],
         "tools": None,
         "documents": None,
-        "add_generation_prompt": True,
+        **FOR_A_REPORT,
         **{name: str(token) for name, token in tokenizer.special_tokens_map.items()},
     }
     require_limits(place, template, variables)
 
 
 def _template(tokenizer: Tokenizer, folder: Path) -> tuple[Any, str]:
-    """Return the template and the name of the file that it stands in."""
+    """Return the template and the name of the file that it is in."""
     raw, wrapped = folder / "chat_template.jinja", folder / "chat_template.json"
     if raw.is_file():
         with reading(raw, "save it as UTF-8", error=ModelError):

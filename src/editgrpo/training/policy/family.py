@@ -189,7 +189,7 @@ class PolicyFamily:
         return config
 
     def publish_files(self, folder: Path, processor: PromptProcessor, budget: PixelBudget) -> None:
-        """Rewrite the files beside the weights so that other readers of the family take them.
+        """Rewrite the files next to the weights so that other readers of the family take them.
 
         Args:
             folder: Holds weights, configuration and the processor's files.

@@ -26,7 +26,12 @@ from editgrpo.model_files import (
     fetched,
     read_json_object,
 )
-from editgrpo.training.policy.families import family_of, packed_family, supported_families
+from editgrpo.training.policy.families import (
+    family_named,
+    family_of,
+    packed_family,
+    supported_families,
+)
 from editgrpo.training.policy.model import Policy, VisionTower
 from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
 from editgrpo.training.policy.positions import language_model_name
@@ -77,12 +82,16 @@ def load_processor(folder: Path, group_pass: GroupPass = GroupPass.AUTO) -> Prom
             not show images.
         ConfigError: the packed pass is asked for, and it cannot take the model.
     """
-    family = packed_family(read_json_object(folder / CONFIG))
+    config = read_json_object(folder / CONFIG)
+    family = packed_family(config)
     if not isinstance(family, str):
         return family.load_processor(folder, is_plain=group_pass is GroupPass.PLAIN)
     if group_pass is GroupPass.PACKED:
         raise ConfigError(f"model.group_pass is packed, {family}; set it to auto")
     _LOGGER.info("the model takes the plain path, not the packed pass, %s", family)
+    known = family_named(config.get("model_type"))
+    if known is not None:
+        return known.load_processor(folder, is_plain=True)
     remedy = "give the folder of a complete instruct checkpoint, with its processor"
     return PlainProcessor(own_processor(folder, remedy), folder)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
-from editgrpo.training.policy.chat_template import require_template_limits
+from editgrpo.training.policy.chat_template import FOR_A_REPORT, require_template_limits
 from editgrpo.training.policy.model import Tokenizer
 from editgrpo.training.policy.processor import EncodedPrompt
 
@@ -121,7 +121,7 @@ class PlainProcessor:
         )
 
     def save(self, folder: Path) -> None:
-        """Save the processor beside a model's weights."""
+        """Save the processor next to a model's weights."""
         self._processor.save_pretrained(folder)
 
     def _encode(self, messages: Sequence[Mapping[str, Any]], place: str) -> dict[str, Tensor]:
@@ -129,10 +129,10 @@ class PlainProcessor:
             return dict(
                 self._processor.apply_chat_template(
                     messages,
-                    add_generation_prompt=True,
                     tokenize=True,
                     return_dict=True,
                     return_tensors="pt",
+                    **FOR_A_REPORT,
                 )
             )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, ModelError
+from editgrpo.training.policy.chat_template import FOR_A_REPORT
 from editgrpo.training.policy.model import Tokenizer
 
 IMAGE_TOKEN = "<|image_pad|>"
@@ -123,7 +124,7 @@ class PromptProcessor(Protocol):
         """
 
     def save(self, folder: Path) -> None:
-        """Save all its files beside a model's weights."""
+        """Save all its files next to a model's weights."""
 
 
 class StudyProcessor:
@@ -178,9 +179,7 @@ class StudyProcessor:
         image_ids: Sequence[str] = (),
     ) -> EncodedPrompt:
         """Encode one prompt; see `PromptProcessor`."""
-        text = self.tokenizer.apply_chat_template(
-            prompt.messages, tokenize=False, add_generation_prompt=True
-        )
+        text = self.tokenizer.apply_chat_template(prompt.messages, tokenize=False, **FOR_A_REPORT)
         check_placeholders(study_id, text.count(IMAGE_TOKEN), len(sizes))
         for height, width in sizes:
             tokens = height * width // self.factor**2
@@ -202,7 +201,7 @@ class StudyProcessor:
         )
 
     def save(self, folder: Path) -> None:
-        """Save tokenizer and image processor beside a model's weights."""
+        """Save tokenizer and image processor next to a model's weights."""
         self.tokenizer.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
 

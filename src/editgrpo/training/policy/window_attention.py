@@ -102,7 +102,7 @@ _SEEN: Any = WeakTensorKeyDictionary()
 def _hand_over(
     module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Give an attention layer one window with everything in it, and ours beside."""
+    """Give an attention layer one window with everything in it, and ours as well."""
     if module.config._attn_implementation != _NAME or "windows" in keywords:
         return None
     bounds = keywords["cu_seqlens"]

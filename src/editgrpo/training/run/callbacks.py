@@ -75,7 +75,7 @@ class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
 
 
 class SavePrompts(TrainerCallback):  # type: ignore[misc]
-    """Write into each checkpoint where the stream of prompts stands, before it is marked whole.
+    """Write into each checkpoint where the stream of prompts is, before it is marked whole.
 
     Args:
         run: The run folder.
@@ -87,7 +87,7 @@ class SavePrompts(TrainerCallback):  # type: ignore[misc]
         self._prompts = prompts
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write it beside what transformers has written."""
+        """Write it next to what transformers has written."""
         if state.is_world_process_zero:
             folder = self._run / CHECKPOINTS / checkpoint_name(state.global_step)
             with storing(folder):

@@ -32,6 +32,7 @@ from editgrpo.errors import TrainingError
 from editgrpo.files import read_json_object, replacing, write_json
 from editgrpo.foreign import reading
 from editgrpo.reports.registry import annotator_models
+from editgrpo.rewards.custom import module_hash
 from editgrpo.rewards.registry import reward_models
 
 INPUTS_FILE = "inputs.json"
@@ -71,6 +72,8 @@ def run_inputs(config: SFTConfig | TrainConfig, model: Path) -> dict[str, Hashes
     if config.reward.class_rates is not None:
         rates = Path(config.reward.class_rates)
         inputs["reward.class_rates"] = {"the file": file_sha256(rates)}
+    if config.reward.custom is not None:
+        inputs["reward.custom"] = {"the module": module_hash(config.reward.custom)}
     if config.clinical.crimson_prompt is not None:
         prompt = Path(config.clinical.crimson_prompt)
         inputs["clinical.crimson_prompt"] = {"the file": file_sha256(prompt)}

@@ -94,7 +94,7 @@ def save_merged(model: Any, folder: Path) -> None:
 
 
 def finish_model(folder: Path, encoder: PromptEncoder) -> None:
-    """Put beside saved weights what else a reader needs: tokenizer, image processor, end tokens, a
+    """Put next to saved weights what else a reader needs: tokenizer, image processor, end tokens, a
     card.
 
     Args:

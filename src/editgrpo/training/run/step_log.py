@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class StepLog:
-    """Writes what the steps of a run leave behind; only the main process has files.
+    """Writes the records of the steps of a run; only the main process has files.
 
     Args:
         config: The run.

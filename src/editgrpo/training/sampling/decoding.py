@@ -1,4 +1,4 @@
-"""Decoding K rows behind each of P prompts with the prompt's keys and values held once.
+"""Decoding K rows after each of P prompts with the prompt's keys and values held once.
 
 `Prefill` computes prompts one after another in one row and keeps their keys and values;
 `Decode` computes the next token of every row of the grid. Both read and write `SharedKeyValues`

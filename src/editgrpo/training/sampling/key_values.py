@@ -14,7 +14,7 @@ _ALIGNMENT = 8
 
 
 class SharedKeyValues:
-    """Keys and values of P prompts and, behind them, of the K rows that continue each.
+    """Keys and values of P prompts and, after them, of the K rows that continue each.
 
     One tensor a layer, (P, H', T + K*C, D): the prompts padded to T columns, then C columns for
     each row. All rows of a prompt are queries of one product with all of its columns; a row's own
@@ -47,7 +47,7 @@ class SharedKeyValues:
 
     @property
     def row_columns(self) -> int:
-        """C, tokens that there is room for behind each prompt."""
+        """C, tokens that there is room for after each prompt."""
         return self._row_columns
 
     def write_prompt(self, layer: int, number: int, key: Tensor, value: Tensor) -> None:

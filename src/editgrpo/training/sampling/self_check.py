@@ -38,7 +38,7 @@ def check_sampling(
     *,
     dtype: DType,
 ) -> int:
-    """Compare sampling with transformers' `generate`: the likeliest tokens behind one prompt.
+    """Compare sampling with transformers' `generate`: the likeliest tokens after one prompt.
 
     Nothing is drawn: no generator moves. Where the two part, both tokens may be as likely but for
     rounding; what follows them is then of another text, and is not compared.

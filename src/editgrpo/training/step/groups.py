@@ -1,4 +1,4 @@
-"""A group: the rollouts sampled for one study, and what is put beside them (their edited versions,
+"""A group: the rollouts sampled for one study, and what is added to them (their edited versions,
 by default).
 
 No model here: token ids come in, token ids and texts go out. The edit itself is in
@@ -59,7 +59,7 @@ class GroupBuilder:
         *,
         edited_P: Sequence[int] | None = None,
     ) -> list[Group]:
-        """Put the second half (or none) beside the sampled rollouts of each study.
+        """Add the second half (or none) to the sampled rollouts of each study.
 
         Args:
             step: The training step, a coordinate of every random draw.

@@ -1,4 +1,4 @@
-"""The likelihood of the reference reports beside the policy gradient, as in CHORD
+"""The likelihood of the reference reports as well as the policy gradient, as in CHORD
 (arXiv:2508.11408): a term of the loss, which `objective.likelihood` weighs.
 
 The reference of a study is one more row of its packed group, behind the responses: it costs no

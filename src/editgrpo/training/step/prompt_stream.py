@@ -93,7 +93,7 @@ class PromptStream:
                 self._without_signal[study] = self._without_signal.get(study, 0) + 1
 
     def save(self, checkpoint: Path) -> None:
-        """Write where the stream stands.
+        """Write how far the stream has come.
 
         Args:
             checkpoint: A folder.

@@ -1,4 +1,4 @@
-"""What a training step leaves behind: its metrics, and its best and worst responses.
+"""What a training step records: its metrics, and its best and worst responses.
 
 The names of the metrics are explained in docs/report.md. All values are plain numbers; formatting
 is in `display`.

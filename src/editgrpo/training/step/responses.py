@@ -1,4 +1,4 @@
-"""The responses to one study, as data: what was sampled, and what was put beside it."""
+"""The responses to one study, as data: what was sampled, and what was added to it."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -63,7 +63,7 @@ class StepGroup(StudyPrompt):
 
     @property
     def row_ids(self) -> list[tuple[int, ...]]:
-        """The token ids of its responses, and of its reference behind them if that is trained on:
+        """The token ids of its responses, and of its reference after them if that is trained on:
         the rows that a packed group has of it."""
         ids = [response.token_ids for response in self.scored.group.responses]
         return [*ids, self.reference_ids] if self.reference_ids else ids

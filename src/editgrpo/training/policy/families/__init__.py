@@ -5,7 +5,7 @@ such as the experts of Qwen3-VL's larger sizes: they would give other tokens wit
 take the plain path (packed/plain.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a folder is asked for its family before torch is loaded
     from editgrpo.training.policy.family import PolicyFamily
     from editgrpo.training.policy.model import Policy
+
+
+# Such layers carry a state from token to token, which responses in one row would hand on.
+LINEAR_ATTENTION = "its layers of linear attention cannot be shared by the responses of a group"
 
 
 def family_types() -> list[str]:
@@ -46,9 +50,17 @@ def packed_family(config: Mapping[str, Any]) -> "PolicyFamily | str":
     kind = config.get("model_type")
     family = family_named(kind)
     if family is None:
-        return f"which knows {supported_families()} and not {kind!r}"
+        return f"which knows {supported_families()} and not {kind!r}{_obstacle(config)}"
     reason = family.refusal(config)
     return family if reason is None else f"which cannot take this {family.name} model: {reason}"
+
+
+def _obstacle(config: Mapping[str, Any]) -> str:
+    # What a file for the family could not mend.
+    text = config.get("text_config", config)
+    kinds = text.get("layer_types") if isinstance(text, Mapping) else None
+    is_linear = isinstance(kinds, Sequence) and "linear_attention" in kinds
+    return f"; {LINEAR_ATTENTION}" if is_linear else ""
 
 
 def family_of(model: "Policy") -> "PolicyFamily":

@@ -103,7 +103,7 @@ class QwenVL(PolicyFamily):
         return positions_3BT[:, 0]
 
     def published_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Lay settings of the text layers beside the others."""
+        """Put settings of the text layers next to the others."""
         inner = ("architectures", "dtype", "model_type", "transformers_version")
         text: Mapping[str, Any] = config.get("text_config", {})
         flat = {key: text[key] for key in text if key not in inner} | config

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
+from editgrpo.training.policy.chat_template import FOR_A_REPORT
 from editgrpo.training.policy.family import PolicyFamily
 from editgrpo.training.policy.model import Backbone, VisionTower
 from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
@@ -184,7 +185,7 @@ class _SquareProcessor(PlainProcessor):
             f"study {study_id}: {self._folder}: processor", self._remedy, error=ModelError
         ):
             text: str = self._processor.apply_chat_template(
-                prompt.messages, add_generation_prompt=True, tokenize=False
+                prompt.messages, tokenize=False, **FOR_A_REPORT
             )
         place, written, image_token = self._family.written_images(self._processor)
         check_placeholders(study_id, text.count(place), len(sizes))

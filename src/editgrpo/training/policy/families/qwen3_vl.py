@@ -47,7 +47,7 @@ class Qwen3VL(QwenVL):
         return {**config, "text_config": text, "vision_config": vision}
 
     def publish_files(self, folder: Path, processor: PromptProcessor, budget: PixelBudget) -> None:
-        """Name the video processor, too. A reader makes one beside the image processor, videos or
+        """Name the video processor, too. A reader makes one with the image processor, videos or
         not, and without this file takes that of Qwen2-VL."""
         super().publish_files(folder, processor, budget)
         shared = ("image_mean", "image_std", "merge_size", "patch_size", "temporal_patch_size")
