@@ -152,8 +152,8 @@ def _save(architecture: Any, config: Any, folder: Path, seed: int, *, end: int) 
         for name, parameter in model.named_parameters():
             if name.endswith("mm_input_projection_weight"):  # zeros: images would not be seen
                 parameter.data.normal_(std=0.02)
-        # A row of zeros, which Gemma's default takes for padding and this tokenizer for the start of
-        # a text: each norm would multiply the gradient of such a token by a thousand.
+        # A row of zeros, which Gemma's default takes for padding and this tokenizer for the start
+        # of a text: each norm would multiply the gradient of such a token by a thousand.
         embedding = model.get_input_embeddings()
         if embedding.padding_idx is not None:
             embedding.weight.data[embedding.padding_idx].normal_(std=0.02)
