@@ -207,7 +207,8 @@ def parse_json_object(raw: bytes, place: str) -> dict[str, Any]:
         raise DataError(f"{place}: not UTF-8; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{place}, column {error.colno}: {error.msg}; each line must hold one JSON object"
+            f"{place}, column {error.colno}: {error.msg}; each line must hold one whole JSON "
+            "object, and the name of a CSV file must end in .csv"
         ) from error
     except (RecursionError, ValueError) as error:  # too deep, or a number of thousands of digits
         raise DataError(

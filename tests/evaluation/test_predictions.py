@@ -11,6 +11,7 @@ from editgrpo.evaluation.predictions import (
     write_predictions,
 )
 from editgrpo.evaluation.types import Prediction
+from editgrpo.files import write_jsonl
 
 GOOD = '{"study_id": "a", "prediction": "Clear.", "reference": "Clear."}\n'
 
@@ -75,7 +76,7 @@ def test_errors_name_file_and_line(tmp_path: Path, second_line: str, message: st
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("\n")
-    with pytest.raises(DataError, match="holds no predictions"):
+    with pytest.raises(DataError, match="holds no study"):
         read_predictions(tmp_path / "p.jsonl")
 
 
@@ -148,3 +149,14 @@ def test_a_prediction_may_say_nothing(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, [Prediction(study_id="s", prediction="N/A", reference="Clear.")])
     assert read_predictions(path)[0].prediction == "N/A"
+
+
+@pytest.mark.parametrize(("column", "is_told"), [("PatientID", True), ("age", False)])
+def test_a_column_that_looks_like_patients_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, is_told: bool
+) -> None:
+    file = tmp_path / "p.jsonl"
+    row = {"study_id": "1", column: "p1", "prediction": "Clear.", "reference": "Clear."}
+    write_jsonl(file, [row])
+    assert read_predictions(file)[0].patient_id is None
+    assert [f"column {column} is not read" in one for one in caplog.messages] == [True] * is_told

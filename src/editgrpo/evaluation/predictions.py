@@ -1,5 +1,7 @@
 """Reading and writing predictions: one study a line or row with prediction and reference."""
 
+import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from editgrpo.files import read_jsonl, write_jsonl
 _FIELDS = ("study_id", "prediction", "reference")
 _NEEDED = ", ".join(_FIELDS)
 _IDS = ("study_id", "patient_id")
+_LIKE_PATIENTS = ("patient", "patientid", "subject", "subjectid", "mrn")
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def read_predictions(path: Path, *, need_references: bool = True) -> list[Prediction]:
@@ -55,7 +60,9 @@ def read_predictions(path: Path, *, need_references: bool = True) -> list[Predic
             )
         predictions.append(prediction)
     if not predictions:
-        raise DataError(f"{path}: holds no predictions; run `editgrpo generate` first")
+        raise DataError(f"{path}: holds no study; each line needs {_NEEDED}")
+    if True not in first_with:
+        _warn_of_other_names(path)
     if len(first_with) > 1:
         raise DataError(
             f"{path}, line {first_with[False]}: no patient_id, though line {first_with[True]} has "
@@ -114,6 +121,19 @@ def _prediction(row: Mapping[str, Any], place: str, *, need_reference: bool) -> 
             "this study out"
         )
     return prediction
+
+
+def _warn_of_other_names(path: Path) -> None:
+    """Say so if a column looks like that of patients: without them, intervals are too narrow."""
+    _, row = next(_rows(path))
+    for name in row:
+        if re.sub(r"[^a-z]", "", name.lower()) in _LIKE_PATIENTS:
+            _LOGGER.warning(
+                "%s: column %s is not read; name it patient_id if it says whose study it is, "
+                "so that intervals are over patients",
+                path,
+                name,
+            )
 
 
 def _row(one: Prediction) -> dict[str, str]:

@@ -92,12 +92,12 @@ def test_other_encodings_are_read_when_named(tmp_path: Path) -> None:
         (b"id,text\n1\n", "line 2: 1 cells under 2 columns"),
         (b'id,text\n1,"never closed\n2,b\n', "line 2: unexpected end of data"),
         (b"id,id\n1,2\n", "line 1: column 'id' appears twice"),
-        (b"id,text\n1,a\n2,caf\xe9\n", "line 3: not utf-8; .* perhaps latin-1"),
-        ("id,text\n1,a\n".encode("utf-16"), "not utf-8; .* perhaps utf-16"),
-        ("id,text\n1,a\n".encode("utf-16-le"), "line 1: holds zero bytes; .* perhaps utf-16"),
+        (b"id,text\n1,a\n2,caf\xe9\n", "line 3: not utf-8, perhaps latin-1"),
+        ("id,text\n1,a\n".encode("utf-16"), "not utf-8, perhaps utf-16"),
+        ("id,text\n1,a\n".encode("utf-16-le"), "line 1: holds zero bytes, perhaps utf-16"),
         (
             b"id,text\n" + b"1,a\n" * 9000 + b"2,caf\xe9\n",
-            "line 9002: not utf-8; .* perhaps latin-1",
+            "line 9002: not utf-8, perhaps latin-1",
         ),
     ],
 )

@@ -50,6 +50,9 @@ class Table:
     rows: tuple[Row, ...]
 
 
+_SAVE_AS_UTF8 = "save it as UTF-8 (`prepare folder` reads others by --encoding)"
+
+
 def read_table(path: Path, *, delimiter: str | None = None, encoding: str = "utf-8") -> Table:
     """Read a CSV file with a header, or JSON lines; either may be compressed with gzip.
 
@@ -151,9 +154,7 @@ def _checked(line: str, path: Path, number: int | None = None) -> str:
     if "\0" not in line:
         return line
     where = path if number is None else f"{path}, line {number}"
-    raise DataError(
-        f"{where}: holds zero bytes; save it as UTF-8 or give the encoding, perhaps utf-16"
-    )
+    raise DataError(f"{where}: holds zero bytes, perhaps utf-16; {_SAVE_AS_UTF8}")
 
 
 def _columns(path: Path, names: list[str], *, line: int) -> tuple[str, ...]:
@@ -212,10 +213,7 @@ def _wrong_encoding(path: Path, encoding: str) -> DataError:
     except UnicodeError as error:
         line += content[: getattr(error, "start", 0)].count(b"\n")
     likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 or cp1252"
-    return DataError(
-        f"{path}, line {line}: not {encoding}; save it as UTF-8 or give the encoding, perhaps "
-        f"{likely}"
-    )
+    return DataError(f"{path}, line {line}: not {encoding}, perhaps {likely}; {_SAVE_AS_UTF8}")
 
 
 def _read_json_lines(path: Path, stream: io.BufferedReader) -> Table:
