@@ -332,3 +332,15 @@ def test_linear_attention_is_named_as_what_cannot_be_packed() -> None:
     unknown = packed_family({"model_type": "llava", "text_config": {"layer_types": None}})
     assert isinstance(unknown, str)
     assert unknown.endswith("not 'llava'")
+
+
+@pytest.mark.parametrize("template", ["qwen3_5_think", "qwen3_5_nothink"])
+def test_a_model_that_can_think_is_asked_for_the_report_at_once(
+    folder: Path, template: str
+) -> None:
+    (folder / "chat_template.jinja").write_text(trl_template(template))
+    processor = load_processor(folder)
+    side = processor.factor
+    encoded = processor.assemble("1", PROMPT, [(side, side)], [None])
+    text = processor.tokenizer.decode(encoded.input_ids_T.tolist())
+    assert text.endswith("Look.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
