@@ -228,3 +228,14 @@ def test_every_table_states_where_its_numbers_come_from() -> None:
     line = provenance_line([_scores("sft", 0.5)])
     for part in ("120", "seed 7", "95 %", "0123456789", "editgrpo evaluate predictions.jsonl"):
         assert part in line
+
+
+def test_systems_keep_their_names_at_80_columns() -> None:
+    row = {"a": 0.605, "b": 0.161, "difference": 0.444, "low": 0.347, "high": 0.524, "p": 0.001}
+    metrics = {"rules/report-micro-f1-14": {**row, "direction": "higher"}}
+    comparison = {"a": "careful", "b": "plain", "metrics": metrics}
+    lines = [
+        " ".join(line.split()) for line in _shown(ComparisonTable(comparison), 80).splitlines()
+    ]
+    assert lines[0] == "careful − plain, paired"
+    assert any(line.startswith("metric careful plain") for line in lines), lines

@@ -1,6 +1,6 @@
 """A paired comparison of two systems as a terminal table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -46,20 +46,29 @@ class ComparisonTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the table at the width of the console."""
         spare = {layout: options.max_width - self._needed(*layout) for layout in _LAYOUTS}
-        is_tight, is_below = layout = next(
-            (one for one in _LAYOUTS if spare[one] >= 0), _LAYOUTS[-1]
-        )
+        a, b = str(self._comparison["a"]), str(self._comparison["b"])
+        # Rather less space between columns than a system's name in two lines, and rather this than
+        # an interval below its difference.
+        whole = [one for one in _LAYOUTS[:2] if spare[one] >= self._for_names(a, b)]
+        fitting = whole or [one for one in _LAYOUTS if spare[one] >= 0]
+        is_tight, is_below = layout = (fitting or _LAYOUTS[-1:])[0]
         # Only where nothing helps are names and values broken.
         has_room = spare[layout] >= 0
-        a, b = str(self._comparison["a"]), str(self._comparison["b"])
         # Wrapped in Text: a system's name may hold square brackets.
-        headings = [a, b, f"{a} − {b}" + (f", {self._interval}" if is_below else "")]
+        least = self._value_widths(is_below=is_below)
+        interval = f", {self._interval}" if is_below else ""
+        headings = [a, b, f"{a} − {b}{interval}"]
+        if sum(self._extra(headings, least)) > spare[layout]:
+            headings[2] = f"a − b{interval}"  # the title has the names
         table = titled_table(f"{a} − {b}, paired", caption=self._caption(), is_tight=is_tight)
         table.add_column("metric", overflow="fold", no_wrap=has_room)
-        for heading, least in zip(headings, self._value_widths(is_below=is_below), strict=True):
-            width = max(least, min(self._widest(heading), least + spare[layout] // len(headings)))
-            shown = width if has_room else None
-            table.add_column(Text(heading), justify="right", overflow="fold", width=shown)
+        left, wanted = max(0, spare[layout]), self._extra(headings, least)
+        for k, extra in enumerate(wanted):
+            # All of it where all have it; else the columns share, the first ones first.
+            given = extra if sum(wanted[k:]) <= left else min(extra, left // (len(headings) - k))
+            left -= given
+            shown = least[k] + given if has_room else None
+            table.add_column(Text(headings[k]), justify="right", overflow="fold", width=shown)
         if not is_below:
             table.add_column(self._interval, justify="right", no_wrap=True)
         table.add_column("p", justify="right", no_wrap=True)
@@ -85,9 +94,17 @@ class ComparisonTable:
             max(difference, _longest(self._intervals)) if is_below else difference,
         ]
 
-    def _widest(self, heading: str) -> int:
-        seeds = (seeds_line(row.get("seed_differences", ()), signed=True) for row in self._rows)
-        return max(len(heading), _longest(seeds))
+    def _for_names(self, a: str, b: str) -> int:
+        return sum(self._extra([a, b, "a − b"], self._value_widths(is_below=False)))
+
+    def _extra(self, headings: Sequence[str], least: Sequence[int]) -> list[int]:
+        """Return the width that each column would like beyond what its values need."""
+        rows = (seeds_line(row.get("seed_differences", ()), signed=True) for row in self._rows)
+        seeds = _longest(rows)
+        return [
+            max(0, max(len(heading), seeds) - width)
+            for heading, width in zip(headings, least, strict=True)
+        ]
 
     def _caption(self) -> str:
         return " · ".join(
