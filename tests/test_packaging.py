@@ -25,7 +25,7 @@ EXTRAS = {
     name: [Requirement(text) for text in texts]
     for name, texts in PROJECT["optional-dependencies"].items()
 }
-# Their libraries are for GPUs; `make setup` installs none of them.
+# `make setup` installs none of them; `.ci/optional` does.
 NOT_SET_UP = {"deepspeed", "8bit"}
 
 
