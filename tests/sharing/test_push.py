@@ -1,16 +1,21 @@
 """A model goes to the Hub by the true client: what goes, what stays, and on whose word."""
 
+import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from editgrpo.cli import main
 from editgrpo.errors import ConfigError, ModelError
+from editgrpo.recipes import dump_config
 from editgrpo.sharing.push import pack, push, warning
 from tests.clinical.hub_server import point_to
 from tests.sharing.model_folders import GOES, write_model_folder
 from tests.sharing.upload_server import COMMIT, UploadHub, serve_uploads
+from tests.training.tiny_run import Tiny
 
 NAME = "organisation/model"
 
@@ -192,3 +197,54 @@ def test_the_command_sends(
         assert stop.value.code == code
     assert "Private: http://127.0.0.1" in capsys.readouterr().out
     assert sorted(hub.files[NAME]) == GOES
+
+
+def run_of(tiny: Tiny, tmp_path: Path, *words: str) -> int:
+    """Train for a step by the command line."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_config(tiny.train_config(tmp_path / "run", steps=1)), encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(recipe), "--push-to-hub", NAME, *words])
+    return int(stop.value.code or 0)
+
+
+def of_dataset(tiny: Tiny, name: str, folder: Path) -> Tiny:
+    """The same studies as if they were of another data set."""
+    shutil.copytree(tiny.studies, folder)
+    prepared = json.loads((folder / "prepared.json").read_text())
+    (folder / "prepared.json").write_text(json.dumps(prepared | {"dataset": name}))
+    return replace(tiny, studies=folder)
+
+
+@pytest.mark.slow
+def test_a_run_gives_its_model_away_at_its_end(
+    hub: UploadHub, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = of_dataset(tiny, "phantom", tmp_path / "studies")
+    assert run_of(drawn, tmp_path) == 0
+    sent = hub.files[NAME]
+    assert sent["model.safetensors"] == (tmp_path / "run/model/model.safetensors").read_bytes()
+    assert b"training_data:" in sent["README.md"]
+    assert hub.private == {NAME: True}
+    assert "Private: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_on_data_under_an_agreement_does_not_begin_without_a_word(
+    hub: UploadHub, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protected = of_dataset(tiny, "mimic-cxr", tmp_path / "studies")
+    assert run_of(protected, tmp_path) == 2
+    assert "add --yes-i-may-share-this" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert hub.requests == []
+
+
+@pytest.mark.slow
+def test_a_run_that_nobody_could_upload_does_not_begin(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    assert run_of(tiny, tmp_path) == 2
+    assert "run `hf auth login`" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

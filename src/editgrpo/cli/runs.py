@@ -10,6 +10,7 @@ from editgrpo.cli.options import MOST_SEED, Overwrite, Set, shared_options
 from editgrpo.cli.output import claim_run_folder
 from editgrpo.cli.places import check_places
 from editgrpo.cli.requirements import require_for_run
+from editgrpo.cli.sharing import check_may_push, push_run
 from editgrpo.config import SFTConfig, TrainConfig
 from editgrpo.model_files import check_model
 from editgrpo.recipes import dump_config, load_recipe, text_override
@@ -35,6 +36,21 @@ class RunRequest:
         bool, typer.Option("--resume", help="Continue an interrupted run in the output.")
     ] = False
     overwrite: Overwrite = False
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REPO",
+            help="At the end, upload the model with a card to this private repository of the Hub.",
+        ),
+    ] = None
+    may_share: Annotated[
+        bool,
+        typer.Option(
+            "--yes-i-may-share-this",
+            help="For --push-to-hub: you have read the terms of the training data, and they allow "
+            "it.",
+        ),
+    ] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")
     ] = False
@@ -68,7 +84,14 @@ class RunRequest:
         require_for_run(config)
         check_places(config)
         check_model(config.model.path, config.model.revision)
+        if self.push_to_hub is not None:
+            check_may_push(Path(config.data.folder), may_share=self.may_share)
         claim_run_folder(Path(config.output), resume=self.resume, overwrite=self.overwrite)
+
+    def give_away(self, config: SFTConfig | TrainConfig) -> None:
+        """Upload the model of a run that has ended, if that was asked for."""
+        if self.push_to_hub is not None:
+            push_run(Path(config.output), self.push_to_hub, may_share=self.may_share)
 
 
 run_options = shared_options("asked", RunRequest)

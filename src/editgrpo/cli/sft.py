@@ -46,3 +46,4 @@ def sft(
     if is_first_process():
         typer.echo(f"The model of the best epoch is in {model}")
         typer.echo(f"That of the epoch before, for `editgrpo train`, is in {model_for_rl(model)}")
+        asked.give_away(config)

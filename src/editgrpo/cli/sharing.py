@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from editgrpo.cli.options import shared_options
+from editgrpo.errors import ConfigError
 
 if TYPE_CHECKING:
     from editgrpo.sharing.lineage import Lineage
@@ -60,3 +61,52 @@ def make_card(run: Path, asked: CardRequest) -> tuple["Lineage", str]:
     lineage = read_lineage(run, asked.studies or (), base_model=asked.base_model)
     options = CardOptions(title=asked.title, licence=asked.licence, results=results)
     return lineage, model_card(lineage, options)
+
+
+def check_may_push(studies: Path, *, may_share: bool) -> None:
+    """Refuse, before a run begins, what the Hub or the terms of its data would refuse at its end.
+
+    Args:
+        studies: The prepared folder that is trained on. Data of earlier runs are looked at when the
+            model is there.
+        may_share: Whether the user has said that the terms allow it.
+
+    Raises:
+        ConfigError: the terms ask for a word of the user, or nobody is logged in to the Hub.
+    """
+    from huggingface_hub import get_token
+
+    from editgrpo.data.prepared.licences import DATASETS
+    from editgrpo.data.prepared.store import read_prepared
+    from editgrpo.sharing.push import require_leave
+
+    if get_token() is None:
+        raise ConfigError(
+            "--push-to-hub: nobody is logged in to the Hub; run `hf auth login`, or set HF_TOKEN"
+        )
+    name = str(read_prepared(studies)["dataset"])
+    require_leave((DATASETS.get(name, DATASETS["folder"]),), may_share=may_share)
+
+
+def push_run(run: Path, repository: str, *, may_share: bool) -> None:
+    """Write the card of a run's model, unless it has one, and upload the model.
+
+    Args:
+        run: The run folder.
+        repository: Hub id; made if there is none, private.
+        may_share: See `check_may_push`.
+
+    Raises:
+        ConfigError: see `editgrpo.sharing.push.push`.
+        ModelError: the Hub cannot be reached or refuses; the model stays where it is.
+    """
+    from editgrpo.files import write_text
+    from editgrpo.sharing.allowed import CARD
+    from editgrpo.sharing.model_card import TRAINING_DATA, read_header
+    from editgrpo.sharing.push import pack, push
+
+    lineage, text = make_card(run, CardRequest())
+    if TRAINING_DATA not in read_header(lineage.model / CARD):
+        write_text(lineage.model / CARD, text, shared=True)
+    address = push(pack(lineage.model), repository, may_share=may_share)
+    typer.echo(f"Private: {address}")

@@ -44,3 +44,4 @@ def train(
     model = run_training(config, resume=asked.resume, command=command_line(), on_step=steps.show)
     if is_first_process():
         typer.echo(f"The trained model is in {model}")
+        asked.give_away(config)

@@ -93,6 +93,22 @@ def warning(data: Sequence[DatasetCard]) -> str:
     )
 
 
+def require_leave(data: Sequence[DatasetCard], *, may_share: bool) -> None:
+    """Ask for the sender's word where the terms of a data set do.
+
+    Args:
+        data: What the model was, or will be, trained on.
+        may_share: Whether the sender has said that the terms allow it.
+
+    Raises:
+        ConfigError: they have not, and one of the data sets asks for it.
+    """
+    restricted = [card for card in data if card.sharing is not Sharing.FREE]
+    if restricted and not may_share:
+        named = " ".join(warning(restricted).splitlines())
+        raise ConfigError(f"{named} Read the terms; if they allow it, add --yes-i-may-share-this")
+
+
 def push(
     parcel: Parcel,
     repository: str,
@@ -118,9 +134,7 @@ def push(
             is public where `is_public` is off, or private where it is on.
         ModelError: the Hub cannot be reached or refuses; one line says why.
     """
-    if parcel.restricted and not may_share:
-        named = " ".join(warning(parcel.restricted).splitlines())
-        raise ConfigError(f"{named} Read the terms; if they allow it, add --yes-i-may-share-this")
+    require_leave(parcel.data, may_share=may_share)
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi()
