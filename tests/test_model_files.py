@@ -50,8 +50,8 @@ def test_anything_else_is_refused_by_name(tmp_path: Path, kind: Any) -> None:
         check_model(str(tmp_path))
     assert str(caught.value) == (
         f"{tmp_path / 'config.json'}: {named}; use one of Gemma 3 (gemma3), "
-        "Qwen2-VL (qwen2_vl), Qwen2.5-VL (qwen2_5_vl), Qwen3-VL (qwen3_vl), or another that "
-        "transformers reads text and images with"
+        "Qwen2-VL (qwen2_vl), Qwen2.5-VL (qwen2_5_vl), Qwen3-VL (qwen3_vl), Qwen3.5 (qwen3_5), or "
+        "another that transformers reads text and images with"
     )
 
 

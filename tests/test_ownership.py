@@ -153,6 +153,10 @@ def test_every_writer_asks_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, output: str
 ) -> None:
     path = tmp_path / output
+    model = tmp_path / "given" / "config.json"
+    model.parent.mkdir()
+    model.write_text('{"model_type": "qwen2_5_vl"}')
+    words = words.replace("generate model", f"generate {model.parent}")
     with other_owner(path), pytest.raises(SystemExit) as stop:
         main([word.format(path) for word in words.split()])
     assert stop.value.code == 2

@@ -467,8 +467,8 @@ def test_cells_that_cannot_be_used_are_counted_and_told_together(tmp_path: Path)
     assert str(told.value) == (
         f"{table}: 7 cells cannot be used: line 3: time is '0/3/24', line 4: time is '1/3/24', "
         "line 5: time is '2/3/24', line 6: time is '3/3/24', line 7: time is '4/3/24', and 2 more; "
-        "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15; `prepare "
-        "folder` reads others by --date-format, such as %d.%m.%Y"
+        "give a number, such as days, or a date as 2024-03-31 or 2024-03-31T08:15; "
+        "`prepare folder` and `prepare hf` read others by --date-format, such as %d.%m.%Y"
     )
     assert not (tmp_path / "in/studies").exists()
 
