@@ -59,6 +59,13 @@ def write_set(
     return folder
 
 
+def write_model_config(folder: Path) -> Path:
+    """Write as much of a model folder as commands look at before anything is loaded."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    return folder
+
+
 def noise(height: int, width: int, *, channels: int | None = None, seed: int = 0) -> Image.Image:
     """Return an image that no two sizes or seeds share."""
     shape = (height, width) if channels is None else (height, width, channels)

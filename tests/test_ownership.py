@@ -15,6 +15,7 @@ from editgrpo.cli import main
 from editgrpo.cli.output import clear_away
 from editgrpo.errors import ConfigError
 from editgrpo.ownership import _lock_path, disown_all, own, owning
+from tests.builders import write_model_config
 
 HOLD = """
 import sys, time
@@ -153,10 +154,8 @@ def test_every_writer_asks_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, output: str
 ) -> None:
     path = tmp_path / output
-    model = tmp_path / "given" / "config.json"
-    model.parent.mkdir()
-    model.write_text('{"model_type": "qwen2_5_vl"}')
-    words = words.replace("generate model", f"generate {model.parent}")
+    model = write_model_config(tmp_path / "given")
+    words = words.replace("generate model", f"generate {model}")
     with other_owner(path), pytest.raises(SystemExit) as stop:
         main([word.format(path) for word in words.split()])
     assert stop.value.code == 2

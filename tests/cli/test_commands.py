@@ -10,6 +10,7 @@ import pytest
 from editgrpo.cli import main
 from editgrpo.data.prepared.store import StudySet
 from editgrpo.files import read_jsonl, write_jsonl
+from tests.builders import write_model_config
 
 Run = Callable[..., str]
 
@@ -294,8 +295,7 @@ def test_generate_takes_its_data_settings_from_the_run(tmp_path: Path, run: Run)
     (tmp_path / "config.yaml").unlink()
     message = run(*words, "--set", "optim.beta2=1", code=2)
     assert "--set optim.beta2=1: only data.key=value has an effect here" in message
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    write_model_config(tmp_path / "model")
     message = run(*words, "--studies", tmp_path / "no'where", code=2)
     assert message.startswith(f"error: --studies: no folder {tmp_path}/no'where")
 

@@ -11,14 +11,7 @@ from editgrpo.data.pixels.resize import PixelBudget
 from editgrpo.files import write_jsonl
 from editgrpo.recipes import dump_config
 from editgrpo.sharing.serving import PromptSettings
-
-
-def write_model(folder: Path) -> Path:
-    """Write as much of a model folder as is looked at before anything is loaded."""
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
-    return folder
-
+from tests.builders import write_model_config
 
 SFT = dump_config(SFTConfig(max_completion_tokens=96))
 TRAIN = dump_config(TrainConfig(rollout=RolloutConfig(max_completion_tokens=48)))
@@ -54,7 +47,7 @@ def test_the_length_limit_is_that_of_the_run(
     monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
     with pytest.raises(SystemExit) as stop:
         places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.jsonl")]
-        main(["generate", str(write_model(tmp_path / "model")), *places, *words])
+        main(["generate", str(write_model_config(tmp_path / "model")), *places, *words])
     assert stop.value.code == 0
     assert asked[0].max_completion_tokens == limit
     shown = capsys.readouterr().out
@@ -74,7 +67,7 @@ def test_an_export_says_how_prompts_are_made(
 
     monkeypatch.setattr("editgrpo.training.generate.generate_predictions", generate)
     places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.jsonl")]
-    words = ["generate", str(write_model(tmp_path / "out")), *places]
+    words = ["generate", str(write_model_config(tmp_path / "out")), *places]
     with pytest.raises(SystemExit):
         main([*words, "--set", "data.max_images=2"])
     assert asked["config"].max_completion_tokens == 33
@@ -96,7 +89,7 @@ def test_pairs_of_an_export_are_sampled_with_its_prompt(
     monkeypatch.setattr("editgrpo.training.pairs.sampled_pairs", sample)
     with pytest.raises(SystemExit):
         places = ["--studies", str(tmp_path), "--output", str(tmp_path / "p.parquet")]
-        main(["pairs", str(write_model(tmp_path / "out")), *places])
+        main(["pairs", str(write_model_config(tmp_path / "out")), *places])
     data, config = asked
     assert (data.max_images, config.max_completion_tokens) == (3, 33)
     assert data.prompt_template == str(tmp_path / "out" / "prompt.jinja")
@@ -122,7 +115,7 @@ def test_studies_that_are_not_there_are_asked_for_by_the_option_that_gives_them(
 ) -> None:
     """The default is a folder of the working directory, which nobody has named."""
     monkeypatch.chdir(tmp_path)
-    write_model(Path("MODEL"))
+    write_model_config(Path("MODEL"))
     if config is not None:
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     with pytest.raises(SystemExit) as stop:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from editgrpo.config import DType, LoraConfig, OptimConfig, SFTConfig
-from editgrpo.data.prepared.store import StudySet
 from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from editgrpo.training.sft import run_sft
 from editgrpo.training.train import run_training
@@ -25,8 +24,7 @@ TOKENS = 24
 def published(family: str, tiny: Tiny, tiny_32: Tiny, folder: Path) -> Tiny:
     """Studies, and a small model of a family laid out as it is published."""
     if family == "gemma3":
-        texts = [study.findings for study in StudySet.load(tiny.studies)] * 4
-        return replace(tiny, checkpoint=write_gemma3(folder / "google" / "start", texts))
+        return tiny.with_model(write_gemma3, folder / "google" / "start")
     chosen = tiny_32 if family == QWEN3_VL else tiny
     vocabulary = learnt_vocabulary(SENTENCES)
     return replace(chosen, checkpoint=write_published(folder / "start", family, vocabulary))

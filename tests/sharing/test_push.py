@@ -208,6 +208,11 @@ def run_of(tiny: Tiny, tmp_path: Path, *words: str) -> int:
     return int(stop.value.code or 0)
 
 
+def does_not_begin(tiny: Tiny, tmp_path: Path) -> bool:
+    """Say whether a run is refused before it has written anything."""
+    return run_of(tiny, tmp_path) == 2 and not (tmp_path / "run").exists()
+
+
 def of_dataset(tiny: Tiny, name: str, folder: Path) -> Tiny:
     """The same studies as if they were of another data set."""
     shutil.copytree(tiny.studies, folder)
@@ -234,9 +239,8 @@ def test_a_run_on_data_under_an_agreement_does_not_begin_without_a_word(
     hub: UploadHub, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     protected = of_dataset(tiny, "mimic-cxr", tmp_path / "studies")
-    assert run_of(protected, tmp_path) == 2
+    assert does_not_begin(protected, tmp_path)
     assert "add --yes-i-may-share-this" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
     assert hub.requests == []
 
 
@@ -245,6 +249,5 @@ def test_a_run_that_nobody_could_upload_does_not_begin(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    assert run_of(tiny, tmp_path) == 2
+    assert does_not_begin(tiny, tmp_path)
     assert "run `hf auth login`" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()

@@ -19,7 +19,6 @@ from editgrpo.config import (
     OptimConfig,
     SFTConfig,
 )
-from editgrpo.data.prepared.store import StudySet
 from editgrpo.data.study import Split
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.files import read_jsonl
@@ -42,8 +41,7 @@ END_OF_TURN = {"Gemma3": "<end_of_turn>", "Llava": "</s>"}
 
 def of_family(name: str, tiny: Tiny, folder: Path) -> Tiny:
     """The studies of the other tests, and a small model of a family as it is published."""
-    texts = [study.findings for study in StudySet.load(tiny.studies)] * 4
-    return replace(tiny, checkpoint=WRITERS[name](folder / name, texts))
+    return tiny.with_model(WRITERS[name], folder / name)
 
 
 @pytest.fixture(scope="module", params=WRITERS)

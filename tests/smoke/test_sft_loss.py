@@ -54,7 +54,7 @@ def expected(of_family: Tiny) -> Expected:
         losses.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none"))
     means = torch.stack([of_study.mean() for of_study in losses])
     loss = torch.cat(losses).mean()
-    assert abs(float(means.detach().mean() / loss.detach()) - 1) > 5e-4, "studies weigh alike"
+    assert abs(float(means.detach().mean() / loss.detach()) - 1) > 2e-3, "studies weigh alike"
     loss.backward()
     return float(loss), gradients(model)
 

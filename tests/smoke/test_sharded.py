@@ -84,7 +84,7 @@ def launch(launcher: str, config: TrainConfig | SFTConfig, *words: str, processe
         "DS_ACCELERATOR": "cpu",
     }
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300, cwd=REPOSITORY
+        command, env=environment, capture_output=True, text=True, timeout=150, cwd=REPOSITORY
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

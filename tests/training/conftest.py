@@ -5,15 +5,12 @@ import os
 # Two cores serve many tests; a model this small gains nothing from threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from editgrpo.data.prepared.store import StudySet
 from editgrpo.training.policy.tiny_gemma3 import write_gemma3
 from tests.training.small_models import small_checkpoint
-from tests.training.tiny_run import Tiny, make_tiny
+from tests.training.tiny_run import Tiny, make_tiny, teach
 
 torch.set_num_threads(1)
 
@@ -32,10 +29,12 @@ def tiny_qwen3(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 @pytest.fixture(scope="session")
 def tiny_gemma3(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """The same studies with a Gemma 3, its tokenizer and template its own."""
-    texts = [study.findings for study in StudySet.load(tiny.studies)] * 4
-    folder = tmp_path_factory.mktemp("gemma3") / "model"
-    return replace(tiny, checkpoint=write_gemma3(folder, texts))
+    """The same studies with a Gemma 3, its tokenizer and template its own, taught as the others."""
+    taught = tiny.with_model(write_gemma3, tmp_path_factory.mktemp("gemma3") / "model")
+    model = taught.load()
+    teach(model, taught, steps=40)
+    model.save_pretrained(taught.checkpoint)
+    return taught
 
 
 _FIXTURES = {"qwen2.5-vl": "tiny", "qwen3-vl": "tiny_qwen3", "gemma3": "tiny_gemma3"}

@@ -5,7 +5,7 @@ and the model has seen them for a few seconds, so that its rollouts end, differ,
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -74,6 +74,11 @@ class Tiny:
             **changes,
         }
         return ModelConfig(**settings)
+
+    def with_model(self, write: Callable[[Path, list[str]], Path], folder: Path) -> "Tiny":
+        """Return the same studies with another model, whose tokenizer learns from their reports."""
+        texts = [study.findings for study in StudySet.load(self.studies)] * 4
+        return replace(self, checkpoint=write(folder, texts))
 
     def load(self) -> Any:
         """Load the model for inference."""

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from editgrpo.cli.options import (
-    MaxCompletionTokens,
-    Overwrite,
-    Seed,
-    examples,
-    given,
-    study_overrides,
-)
+from editgrpo.cli.options import Overwrite, Seed, examples, given, study_overrides
 from editgrpo.cli.output import claim_output, hide_loading_bars
 from editgrpo.cli.places import check_studies
 from editgrpo.config import ClinicalConfig, DataConfig, EditConfig, RewardConfig
@@ -42,6 +35,10 @@ _Set = Annotated[
         help="Change one setting of data, edit, reward or clinical, such as edit.threshold=0.7. "
         "Repeatable.",
     ),
+]
+_MaxCompletionTokens = Annotated[
+    int | None,
+    typer.Option(help="Model: most tokens of a report. Default: as in the run, or 256."),
 ]
 _ConfigT = TypeVar("_ConfigT")
 
@@ -72,7 +69,7 @@ def pairs(
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Model: rollouts each. Default: 4.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Model: sampling. Default: 1.")] = None,
-    max_completion_tokens: MaxCompletionTokens = None,
+    max_completion_tokens: _MaxCompletionTokens = None,
     batch_size: Annotated[int | None, typer.Option(help="Model: per pass. Default: 16.")] = None,
     changes: _Set = None,
     seed: Seed = 0,

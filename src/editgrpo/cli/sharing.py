@@ -76,7 +76,7 @@ def check_may_push(studies: Path, *, may_share: bool) -> None:
     """
     from huggingface_hub import get_token
 
-    from editgrpo.data.prepared.licences import DATASETS
+    from editgrpo.data.prepared.licences import card_of
     from editgrpo.data.prepared.store import read_prepared
     from editgrpo.sharing.push import require_leave
 
@@ -84,8 +84,7 @@ def check_may_push(studies: Path, *, may_share: bool) -> None:
         raise ConfigError(
             "--push-to-hub: nobody is logged in to the Hub; run `hf auth login`, or set HF_TOKEN"
         )
-    name = str(read_prepared(studies)["dataset"])
-    require_leave((DATASETS.get(name, DATASETS["folder"]),), may_share=may_share)
+    require_leave([card_of(read_prepared(studies)["dataset"])], may_share=may_share)
 
 
 def push_run(run: Path, repository: str, *, may_share: bool) -> None:
@@ -102,11 +101,12 @@ def push_run(run: Path, repository: str, *, may_share: bool) -> None:
     """
     from editgrpo.files import write_text
     from editgrpo.sharing.allowed import CARD
+    from editgrpo.sharing.lineage import find_model
     from editgrpo.sharing.model_card import TRAINING_DATA, read_header
     from editgrpo.sharing.push import pack, push
 
-    lineage, text = make_card(run, CardRequest())
-    if TRAINING_DATA not in read_header(lineage.model / CARD):
-        write_text(lineage.model / CARD, text, shared=True)
-    address = push(pack(lineage.model), repository, may_share=may_share)
+    model = find_model(run)
+    if TRAINING_DATA not in read_header(model / CARD):
+        write_text(model / CARD, make_card(run, CardRequest())[1], shared=True)
+    address = push(pack(model), repository, may_share=may_share)
     typer.echo(f"Private: {address}")

@@ -43,7 +43,9 @@ def read_predictions(path: Path, *, need_references: bool = True) -> list[Predic
     predictions: list[Prediction] = []
     line_of: dict[str, int] = {}
     first_with: dict[bool, int] = {}
+    columns: Iterable[str] = ()
     for number, row in _rows(path):
+        columns = columns or row
         place = f"{path}, line {number}"
         prediction = _prediction(row, place, need_reference=need_references)
         first_with.setdefault(prediction.patient_id is not None, number)
@@ -62,7 +64,7 @@ def read_predictions(path: Path, *, need_references: bool = True) -> list[Predic
     if not predictions:
         raise DataError(f"{path}: holds no study; each line needs {_NEEDED}")
     if True not in first_with:
-        _warn_of_other_names(path)
+        _warn_of_other_names(path, columns)
     if len(first_with) > 1:
         raise DataError(
             f"{path}, line {first_with[False]}: no patient_id, though line {first_with[True]} has "
@@ -123,10 +125,9 @@ def _prediction(row: Mapping[str, Any], place: str, *, need_reference: bool) -> 
     return prediction
 
 
-def _warn_of_other_names(path: Path) -> None:
+def _warn_of_other_names(path: Path, columns: Iterable[str]) -> None:
     """Say so if a column looks like that of patients: without them, intervals are too narrow."""
-    _, row = next(_rows(path))
-    for name in row:
+    for name in columns:
         if re.sub(r"[^a-z]", "", name.lower()) in _LIKE_PATIENTS:
             _LOGGER.warning(
                 "%s: column %s is not read; name it patient_id if it says whose study it is, "

@@ -87,8 +87,7 @@ def module_hash(path: str) -> str:
 
 
 def _imported(path: str) -> Callable[[list[str], list[str]], Any]:
-    module_name, _, name = path.partition(":")
-    find_module(path)
+    module_name, name = find_module(path).name, path.partition(":")[2]
     with reading(f"reward.custom: module {module_name!r}", _REMEDY, error=ConfigError), _here():
         module = importlib.import_module(module_name)
     function = getattr(module, name, None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from editgrpo.data.prepared.licences import DATASETS, DatasetCard, Sharing
+from editgrpo.data.prepared.licences import DatasetCard, Sharing, card_of
 from editgrpo.errors import ConfigError, ModelError
 from editgrpo.hub_errors import hub_errors
 from editgrpo.sharing.allowed import CARD, allowed_files, left_out
@@ -41,7 +41,12 @@ class Parcel:
     @property
     def restricted(self) -> tuple[DatasetCard, ...]:
         """The data sets whose terms ask for a word of the sender."""
-        return tuple(card for card in self.data if card.sharing is not Sharing.FREE)
+        return restricted_of(self.data)
+
+
+def restricted_of(data: Sequence[DatasetCard]) -> tuple[DatasetCard, ...]:
+    """Return the data sets whose terms ask for a word of whoever shares a model."""
+    return tuple(card for card in data if card.sharing is not Sharing.FREE)
 
 
 def pack(folder: Path) -> Parcel:
@@ -68,7 +73,7 @@ def pack(folder: Path) -> Parcel:
         folder=folder,
         files=tuple(files),
         left_out=tuple(left_out(folder)),
-        data=tuple(DATASETS.get(str(name), DATASETS["folder"]) for name in named),
+        data=tuple(map(card_of, named)),
     )
 
 
@@ -103,7 +108,7 @@ def require_leave(data: Sequence[DatasetCard], *, may_share: bool) -> None:
     Raises:
         ConfigError: they have not, and one of the data sets asks for it.
     """
-    restricted = [card for card in data if card.sharing is not Sharing.FREE]
+    restricted = restricted_of(data)
     if restricted and not may_share:
         named = " ".join(warning(restricted).splitlines())
         raise ConfigError(f"{named} Read the terms; if they allow it, add --yes-i-may-share-this")

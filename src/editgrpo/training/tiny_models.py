@@ -109,33 +109,10 @@ def build_qwen3_vl(like: Any, shape: TinyModelConfig) -> Any:
     """
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    text = {name: getattr(like.config.text_config, name) for name in _TEXT}
-    # As published: heads wider than their share of the hidden size, frequencies interleaved.
-    text |= {"num_hidden_layers": 3, "head_dim": 24, "tie_word_embeddings": True}
-    text["rope_parameters"] = {
-        "rope_type": "default",
-        "rope_theta": 10_000.0,
-        "mrope_section": [4, 4, 4],
-        "mrope_interleaved": True,
-    }
-    vision = {
-        "depth": 3,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": 2 * shape.hidden_size,
-        "num_heads": shape.heads,
-        "out_hidden_size": like.config.text_config.hidden_size,
-        "patch_size": shape.patch_size,
-        "num_position_embeddings": 36,
-        "deepstack_visual_indexes": [0, 1],
-    }
-    return Qwen3VLForConditionalGeneration(
-        Qwen3VLConfig(
-            text_config=text,
-            vision_config=vision,
-            tie_word_embeddings=True,
-            **{name: getattr(like.config, name) for name in _SPECIAL},
-        )
-    )
+    # As published: heads wider than their share of the hidden size.
+    text = {"num_hidden_layers": 3, "head_dim": 24, "rope_parameters": _rope([4, 4, 4])}
+    config = Qwen3VLConfig(**_settings(like, shape, text, deepstack_visual_indexes=[0, 1]))
+    return Qwen3VLForConditionalGeneration(config)
 
 
 def build_qwen3_5(like: Any, shape: TinyModelConfig) -> Any:
@@ -150,8 +127,7 @@ def build_qwen3_5(like: Any, shape: TinyModelConfig) -> Any:
     """
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
 
-    text = {name: getattr(like.config.text_config, name) for name in _TEXT}
-    text |= {
+    text = {
         "num_hidden_layers": 4,
         "layer_types": [*["linear_attention"] * 3, "full_attention"],
         "head_dim": 32,
@@ -159,32 +135,42 @@ def build_qwen3_5(like: Any, shape: TinyModelConfig) -> Any:
         "linear_value_head_dim": 16,
         "linear_num_key_heads": 2,
         "linear_num_value_heads": 2,
-        "tie_word_embeddings": True,
+        "rope_parameters": _rope([2, 1, 1], partial_rotary_factor=0.25),
     }
-    text["rope_parameters"] = {
+    return Qwen3_5ForConditionalGeneration(Qwen3_5Config(**_settings(like, shape, text)))
+
+
+def _rope(sections: list[int], **more: float) -> dict[str, Any]:
+    """Return positions of three axes, their frequencies interleaved as published."""
+    return {
         "rope_type": "default",
         "rope_theta": 10_000.0,
-        "partial_rotary_factor": 0.25,
-        "mrope_section": [2, 1, 1],
+        "mrope_section": sections,
         "mrope_interleaved": True,
+        **more,
     }
-    vision = {
-        "depth": 3,
-        "hidden_size": shape.hidden_size,
-        "intermediate_size": 2 * shape.hidden_size,
-        "num_heads": shape.heads,
-        "out_hidden_size": like.config.text_config.hidden_size,
-        "patch_size": shape.patch_size,
-        "num_position_embeddings": 36,
+
+
+def _settings(
+    like: Any, shape: TinyModelConfig, text: Mapping[str, Any], **vision: Any
+) -> dict[str, Any]:
+    """Return the configuration that small models of Qwen3-VL and Qwen3.5 share."""
+    shared = {name: getattr(like.config.text_config, name) for name in _TEXT}
+    return {
+        "text_config": {**shared, "tie_word_embeddings": True, **text},
+        "vision_config": {
+            "depth": 3,
+            "hidden_size": shape.hidden_size,
+            "intermediate_size": 2 * shape.hidden_size,
+            "num_heads": shape.heads,
+            "out_hidden_size": like.config.text_config.hidden_size,
+            "patch_size": shape.patch_size,
+            "num_position_embeddings": 36,
+            **vision,
+        },
+        "tie_word_embeddings": True,
+        **{name: getattr(like.config, name) for name in _SPECIAL},
     }
-    return Qwen3_5ForConditionalGeneration(
-        Qwen3_5Config(
-            text_config=text,
-            vision_config=vision,
-            tie_word_embeddings=True,
-            **{name: getattr(like.config, name) for name in _SPECIAL},
-        )
-    )
 
 
 _SHAPE = TinyModelConfig()

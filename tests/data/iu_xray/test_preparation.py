@@ -299,7 +299,8 @@ def test_broken_csv_files_are_named(tmp_path: Path) -> None:
         read_reports(reports, reports)
     text = reports.read_text()
     reports.write_bytes(text.replace("Cough", "toux sévère").encode("latin-1"))
-    with pytest.raises(DataError, match=r"indiana_reports\.csv, line 2: not utf-8, perhaps "):
+    latin = r"indiana_reports\.csv, line 2: not utf-8, perhaps latin-1 or cp1252; save it as UTF"
+    with pytest.raises(DataError, match=latin):
         read_reports(reports, projections(tmp_path))
     reports.write_bytes(b"")
     with pytest.raises(DataError, match=r"indiana_reports\.csv: is empty and holds no row"):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from editgrpo.data import rendering
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
+from editgrpo.training.policy.chat_template import report_keywords
 from editgrpo.training.policy.families import LINEAR_ATTENTION, packed_family
 from editgrpo.training.policy.load import (
     load_checkpoint_weights,
@@ -331,6 +332,8 @@ def test_linear_attention_is_named_as_what_cannot_be_packed() -> None:
         assert reason.endswith(f"{before}{LINEAR_ATTENTION}")
     unknown = packed_family({"model_type": "llava", "text_config": {"layer_types": None}})
     assert isinstance(unknown, str)
+    assert "Qwen3-VL (qwen3_vl)" in unknown
+    assert "Qwen3.5" not in unknown
     assert unknown.endswith("not 'llava'")
 
 
@@ -344,3 +347,11 @@ def test_a_model_that_can_think_is_asked_for_the_report_at_once(
     encoded = processor.assemble("1", PROMPT, [(side, side)], [None])
     text = processor.tokenizer.decode(encoded.input_ids_T.tolist())
     assert text.endswith("Look.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
+
+
+@pytest.mark.parametrize("name", ["gemma3", "qwen2_5_vl", "llava_next"])
+def test_a_template_is_not_told_what_it_does_not_ask_for(name: str) -> None:
+    # transformers' processors take such a keyword for their own, and warn at each prompt.
+    assert report_keywords(trl_template(name)) == {"add_generation_prompt": True}
+    told = report_keywords(trl_template("qwen3_5_think"))
+    assert told == {"add_generation_prompt": True, "enable_thinking": False}

@@ -15,11 +15,23 @@ from editgrpo.foreign import reading
 from editgrpo.model_files import read_json_object
 from editgrpo.training.policy.model import Tokenizer
 
-# Models that can think before they answer (Qwen3.5, Qwen3) write the report at once; other
-# templates do not look at it.
-FOR_A_REPORT = {"add_generation_prompt": True, "enable_thinking": False}
 _PROBE = "Describe the film."
 _MANY = 8  # images of the trial message; a study shows six as a rule
+
+
+def report_keywords(template: Any) -> dict[str, bool]:
+    """Return what a chat template is told so that a report is what comes next.
+
+    Args:
+        template: The template.
+
+    Returns:
+        Keywords. A model that can think before it answers (Qwen3.5) is asked not to. A template
+        that knows nothing of it is not told: processors take for their own, with a warning, what
+        their template does not name.
+    """
+    thinks = isinstance(template, str) and "enable_thinking" in template
+    return {"add_generation_prompt": True} | ({"enable_thinking": False} if thinks else {})
 
 
 def use_folder_template(tokenizer: Tokenizer, folder: Path, *, image_token: str) -> None:
@@ -48,7 +60,7 @@ def use_folder_template(tokenizer: Tokenizer, folder: Path, *, image_token: str)
     require_template_limits(place, template, tokenizer)
     with reading(f"{place}: chat template", remedy, error=ModelError):
         text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": parts}], tokenize=False, **FOR_A_REPORT
+            [{"role": "user", "content": parts}], tokenize=False, **report_keywords(template)
         )
     if text.count(image_token) != 1 or text.count(_PROBE) != 1:
         raise ModelError(
@@ -82,7 +94,7 @@ def require_template_limits(
         "messages": [{"role": "user", "content": parts}, *answers],
         "tools": None,
         "documents": None,
-        **FOR_A_REPORT,
+        **report_keywords(template),
         **{name: str(token) for name, token in tokenizer.special_tokens_map.items()},
     }
     require_limits(place, template, variables)

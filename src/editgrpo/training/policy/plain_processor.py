@@ -17,7 +17,7 @@ from torch import Tensor
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
-from editgrpo.training.policy.chat_template import FOR_A_REPORT, require_template_limits
+from editgrpo.training.policy.chat_template import report_keywords, require_template_limits
 from editgrpo.training.policy.model import Tokenizer
 from editgrpo.training.policy.processor import EncodedPrompt
 
@@ -132,7 +132,7 @@ class PlainProcessor:
                     tokenize=True,
                     return_dict=True,
                     return_tensors="pt",
-                    **FOR_A_REPORT,
+                    **report_keywords(self._processor.chat_template),
                 )
             )
 

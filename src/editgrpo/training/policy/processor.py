@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import DataError, ModelError
-from editgrpo.training.policy.chat_template import FOR_A_REPORT
+from editgrpo.training.policy.chat_template import report_keywords
 from editgrpo.training.policy.model import Tokenizer
 
 IMAGE_TOKEN = "<|image_pad|>"
@@ -179,7 +179,9 @@ class StudyProcessor:
         image_ids: Sequence[str] = (),
     ) -> EncodedPrompt:
         """Encode one prompt; see `PromptProcessor`."""
-        text = self.tokenizer.apply_chat_template(prompt.messages, tokenize=False, **FOR_A_REPORT)
+        text = self.tokenizer.apply_chat_template(
+            prompt.messages, tokenize=False, **report_keywords(self.tokenizer.chat_template)
+        )
         check_placeholders(study_id, text.count(IMAGE_TOKEN), len(sizes))
         for height, width in sizes:
             tokens = height * width // self.factor**2

@@ -1,4 +1,4 @@
-"""The families that the packed pass knows: a file each, its name the `model_type` of its models.
+"""The families that this package knows: a file each, its name the `model_type` of its models.
 
 Other models may have the same attributes (`visual`, `get_rope_index`) and another forward pass,
 such as the experts of Qwen3-VL's larger sizes: they would give other tokens without an error. They
@@ -26,7 +26,7 @@ def family_types() -> list[str]:
 
 
 def family_named(model_type: object) -> "PolicyFamily | None":
-    """Return the family of a `model_type`, None if the packed pass does not know it."""
+    """Return the family of a `model_type`, None if it is in no file here."""
     return _loaded(model_type) if isinstance(model_type, str) else None
 
 
@@ -50,7 +50,7 @@ def packed_family(config: Mapping[str, Any]) -> "PolicyFamily | str":
     kind = config.get("model_type")
     family = family_named(kind)
     if family is None:
-        return f"which knows {supported_families()} and not {kind!r}{_obstacle(config)}"
+        return f"which knows {_named(packed=True)} and not {kind!r}{_obstacle(config)}"
     reason = family.refusal(config)
     return family if reason is None else f"which cannot take this {family.name} model: {reason}"
 
@@ -77,5 +77,16 @@ def _text_alone() -> "PolicyFamily":
 
 def supported_families() -> str:
     """Name the families with their `model_type`, for messages."""
+    return _named(packed=False)
+
+
+def _named(*, packed: bool) -> str:
     named = {kind: family_named(kind) for kind in family_types()}
-    return ", ".join(sorted(f"{family.name} ({kind})" for kind, family in named.items() if family))
+    return ", ".join(
+        sorted(
+            f"{family.name} ({kind})"
+            for kind, family in named.items()
+            # What refuses a model that says nothing of itself refuses all of them.
+            if family and not (packed and family.refusal({}))
+        )
+    )

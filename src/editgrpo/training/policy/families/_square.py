@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from editgrpo.data.prompt import Prompt
 from editgrpo.errors import ModelError
 from editgrpo.foreign import reading
-from editgrpo.training.policy.chat_template import FOR_A_REPORT
+from editgrpo.training.policy.chat_template import report_keywords
 from editgrpo.training.policy.family import PolicyFamily
 from editgrpo.training.policy.model import Backbone, VisionTower
 from editgrpo.training.policy.plain_processor import PlainProcessor, own_processor
@@ -185,7 +185,7 @@ class _SquareProcessor(PlainProcessor):
             f"study {study_id}: {self._folder}: processor", self._remedy, error=ModelError
         ):
             text: str = self._processor.apply_chat_template(
-                prompt.messages, tokenize=False, **FOR_A_REPORT
+                prompt.messages, tokenize=False, **report_keywords(self._processor.chat_template)
             )
         place, written, image_token = self._family.written_images(self._processor)
         check_placeholders(study_id, text.count(place), len(sizes))
