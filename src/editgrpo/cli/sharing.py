@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from editgrpo.cli.options import shared_options
-from editgrpo.errors import ConfigError
 
 if TYPE_CHECKING:
     from editgrpo.sharing.lineage import Lineage
@@ -74,16 +73,11 @@ def check_may_push(studies: Path, *, may_share: bool) -> None:
     Raises:
         ConfigError: the terms ask for a word of the user, or nobody is logged in to the Hub.
     """
-    from huggingface_hub import get_token
-
     from editgrpo.data.prepared.licences import card_of
     from editgrpo.data.prepared.store import read_prepared
-    from editgrpo.sharing.push import require_leave
+    from editgrpo.sharing.push import require_leave, require_login
 
-    if get_token() is None:
-        raise ConfigError(
-            "--push-to-hub: nobody is logged in to the Hub; run `hf auth login`, or set HF_TOKEN"
-        )
+    require_login()
     require_leave([card_of(read_prepared(studies)["dataset"])], may_share=may_share)
 
 

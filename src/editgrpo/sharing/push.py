@@ -114,6 +114,20 @@ def require_leave(data: Sequence[DatasetCard], *, may_share: bool) -> None:
         raise ConfigError(f"{named} Read the terms; if they allow it, add --yes-i-may-share-this")
 
 
+def require_login() -> None:
+    """Ask for an account of the Hub before there is anything to send.
+
+    Raises:
+        ConfigError: nobody is logged in on this machine.
+    """
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise ConfigError(
+            "--push-to-hub: nobody is logged in to the Hub; run `hf auth login`, or set HF_TOKEN"
+        )
+
+
 def push(
     parcel: Parcel,
     repository: str,
